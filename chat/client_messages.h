@@ -1,0 +1,211 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "chat/command.h"
+#include "chat/machine.h"
+#include "paxos/types.h"
+
+/// What clients and operators say to a replica, and its answers. One plain struct a message.
+namespace chat {
+
+/// Where an answer goes: opaque here, compared and copied only. The daemon puts a socket address and
+/// the client's incarnation in; the simulator a number.
+struct ClientAddress {
+  std::array<std::uint8_t, 48> bytes{};
+  friend auto operator<=>(const ClientAddress&, const ClientAddress&) = default;
+};
+
+// --- client to replica ---
+
+/// A pack of encoded commands, maybe of several sessions. With `forward` a replica that is not the
+/// leader passes them on instead of answering Redirect, and answers when it has applied them.
+struct ClientCommands {
+  bool forward = false;
+  std::vector<paxos::Bytes> commands;
+  friend bool operator==(const ClientCommands&, const ClientCommands&) = default;
+};
+
+/// Messages of a room: seq >= from, or the last `last` when that is not 0.
+struct HistoryRequest {
+  std::uint64_t id = 0;
+  std::string room;
+  std::uint64_t from = 1;
+  std::uint32_t last = 0;
+  std::uint32_t limit = 0;  ///< 0: as many as a page holds
+  bool local = false;       ///< the applied prefix will do
+  friend bool operator==(const HistoryRequest&, const HistoryRequest&) = default;
+};
+
+/// Long poll: answered at once when the room has seq >= from, else when it gets one, else empty after
+/// `wait_ms`. from = 0: only ask for the head (answered at once, no messages).
+struct FollowRequest {
+  std::uint64_t id = 0;
+  std::string room;
+  std::uint64_t from = 0;
+  std::uint32_t wait_ms = 1000;
+  friend bool operator==(const FollowRequest&, const FollowRequest&) = default;
+};
+
+using ClientMessage = std::variant<ClientCommands, HistoryRequest, FollowRequest>;
+
+// --- replica to client ---
+
+/// Answer to one command. `session` and `client_seq` echo the command's (for an open: the session that
+/// it opened, and `nonce` echoes).
+struct Receipt {
+  Outcome outcome;
+  Nonce nonce{};
+  friend bool operator==(const Receipt&, const Receipt&) = default;
+};
+struct Receipts {
+  std::vector<Receipt> receipts;
+  friend bool operator==(const Receipts&, const Receipts&) = default;
+};
+
+/// Not the leader: ask `leader` if it is known. Names no commands: it holds for all sent here.
+struct Redirect {
+  std::optional<paxos::ReplicaId> leader;
+  friend bool operator==(const Redirect&, const Redirect&) = default;
+};
+
+/// Persisted in docs/WIRE.md.
+enum class WaitReason : std::uint8_t {
+  no_quorum = 1,      ///< this replica is not connected to a quorum
+  no_leader = 2,      ///< an election is under way
+  hole = 3,           ///< a skipped slot stops applying until the leader changes
+  catching_up = 4,    ///< this replica is behind
+  not_voting = 5,     ///< unborn, dormant or diverged
+  overloaded = 6,     ///< a bound is reached; sent again later it may go through
+};
+[[nodiscard]] const char* to_string(WaitReason reason);
+/// What was asked is still open, and why. Sent at most once a heartbeat to a client.
+struct Waiting {
+  WaitReason reason = WaitReason::no_leader;
+  paxos::Slot slot;                        ///< the hole, where that is the reason
+  std::vector<paxos::ReplicaId> missing;   ///< replicas it does not hear
+  friend bool operator==(const Waiting&, const Waiting&) = default;
+};
+
+/// A command whose content is not acceptable never reaches the log.
+struct CommandRefused {
+  SessionId session;
+  std::uint64_t client_seq = 0;
+  std::string reason;
+  friend bool operator==(const CommandRefused&, const CommandRefused&) = default;
+};
+
+/// Answer to HistoryRequest and FollowRequest.
+struct HistoryReply {
+  std::uint64_t id = 0;
+  std::string refused;  ///< why it cannot be answered here and now; empty when it is
+  HistoryPage page;
+  paxos::Slot applied;  ///< what the answer reflects at least
+  friend bool operator==(const HistoryReply&, const HistoryReply&) = default;
+};
+
+using ClientReply = std::variant<Receipts, Redirect, Waiting, CommandRefused, HistoryReply>;
+
+// --- operator to replica: each names the request, so that a repeat gets the first answer ---
+
+struct StatusRequest {
+  friend bool operator==(const StatusRequest&, const StatusRequest&) = default;
+};
+/// Hash chain at `slot`.
+struct HashRequest {
+  paxos::Slot slot;
+  friend bool operator==(const HashRequest&, const HashRequest&) = default;
+};
+/// Reads back and checks stored records, slots from `from` on, a bounded slice a request.
+struct ScrubRequest {
+  paxos::Slot from;
+  friend bool operator==(const ScrubRequest&, const ScrubRequest&) = default;
+};
+struct LogRequest {
+  paxos::Slot from;
+  paxos::Slot to;
+  friend bool operator==(const LogRequest&, const LogRequest&) = default;
+};
+struct KillRequest {
+  friend bool operator==(const KillRequest&, const KillRequest&) = default;
+};
+/// The named slots, or the next `next` ones.
+struct SkipRequest {
+  std::vector<paxos::Slot> slots;
+  std::uint32_t next = 0;
+  friend bool operator==(const SkipRequest&, const SkipRequest&) = default;
+};
+struct LossRequest {
+  double share = 0;  ///< 0 to 1, of datagrams dropped on receipt
+  friend bool operator==(const LossRequest&, const LossRequest&) = default;
+};
+struct PauseRequest {
+  std::uint32_t duration_ms = 0;
+  friend bool operator==(const PauseRequest&, const PauseRequest&) = default;
+};
+struct IsolateRequest {
+  std::uint32_t duration_ms = 0;  ///< peers and clients are cut off; operators are not
+  friend bool operator==(const IsolateRequest&, const IsolateRequest&) = default;
+};
+using OperatorCommand = std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest,
+                                     LossRequest, PauseRequest, IsolateRequest>;
+struct OperatorRequest {
+  std::uint64_t id = 0;           ///< random; a repeat gets the first answer
+  std::uint64_t target_boot = 0;  ///< 0: any (status, hash, scrub, log only); another boot ignores it
+  OperatorCommand command;
+  friend bool operator==(const OperatorRequest&, const OperatorRequest&) = default;
+};
+
+// --- replica to operator ---
+
+/// Figures of one replica; docs/WIRE.md has the units. `json` holds the object that
+/// `paxosctl status --json` prints for it, so that a newer replica can say more.
+struct StatusReply {
+  std::string json;
+  friend bool operator==(const StatusReply&, const StatusReply&) = default;
+};
+struct HashReply {
+  paxos::Slot applied;
+  std::optional<paxos::Hash> hash;  ///< nothing: the slot is not applied here, or not retained
+  friend bool operator==(const HashReply&, const HashReply&) = default;
+};
+struct ScrubReply {
+  paxos::Slot next;     ///< go on from here; none: done
+  std::uint64_t records = 0;
+  std::string damage;  ///< what is wrong; empty when nothing is
+  friend bool operator==(const ScrubReply&, const ScrubReply&) = default;
+};
+struct LogSlot {
+  paxos::Slot slot;
+  bool empty = false;  ///< no record here
+  bool chosen = false;
+  paxos::Ballot ballot;
+  paxos::Decree decree;
+  std::vector<Outcome> outcomes;  ///< of commands that were not `done`: slot.index names which
+  friend bool operator==(const LogSlot&, const LogSlot&) = default;
+};
+struct LogReply {
+  std::vector<LogSlot> slots;
+  paxos::Slot next;  ///< ask on from here; none: done
+  friend bool operator==(const LogReply&, const LogReply&) = default;
+};
+/// Kill (sent just before it dies), skip, loss, pause, isolate.
+struct DoneReply {
+  std::string refused;  ///< empty: done
+  std::vector<paxos::Slot> slots;
+  paxos::Slot next_free;
+  friend bool operator==(const DoneReply&, const DoneReply&) = default;
+};
+using OperatorAnswer = std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply>;
+struct OperatorReply {
+  std::uint64_t id = 0;
+  OperatorAnswer answer;
+  friend bool operator==(const OperatorReply&, const OperatorReply&) = default;
+};
+
+}  // namespace chat

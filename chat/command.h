@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "chat/limits.h"
+#include "paxos/types.h"
+
+/// Client commands, and the batch of them that one decree carries.
+namespace chat {
+
+/// A session is named by the place of its open command: (slot, index). {0, 0}: none yet.
+struct SessionId {
+  paxos::Slot slot;
+  std::uint32_t index = 0;
+  friend auto operator<=>(const SessionId&, const SessionId&) = default;
+  [[nodiscard]] bool none() const { return slot.none(); }
+};
+/// "slot.index", as in JSON.
+[[nodiscard]] std::string to_string(const SessionId& id);
+[[nodiscard]] std::optional<SessionId> parse_session(std::string_view text);
+
+using Nonce = std::array<std::uint8_t, 16>;
+
+/// Opens a session. `nonce` is random and lets the client know its own session; a second open with the
+/// nonce of a live session answers that same session.
+struct Open {
+  Nonce nonce{};
+  friend bool operator==(const Open&, const Open&) = default;
+};
+struct Close {
+  friend bool operator==(const Close&, const Close&) = default;
+};
+struct Post {
+  std::string room;
+  std::string name;
+  std::string text;
+  friend bool operator==(const Post&, const Post&) = default;
+};
+using Operation = std::variant<Open, Close, Post>;
+
+/// One client command. Open has no session and seq 0; a session's own commands count from seq 1.
+struct Command {
+  SessionId session;
+  std::uint64_t seq = 0;
+  std::uint64_t answered_below = 0;  ///< the client has the answers of all seqs below this
+  Operation operation;
+  friend bool operator==(const Command&, const Command&) = default;
+};
+
+/// Why a command's content is not acceptable; empty when it is. Text: UTF-8 without NUL, 1 byte to
+/// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty.
+[[nodiscard]] std::string validate(const Command& command);
+[[nodiscard]] std::string validate_text(std::string_view text);
+[[nodiscard]] std::string validate_room(std::string_view room);
+[[nodiscard]] std::string validate_name(std::string_view name);
+
+/// Bytes of one command, as in a decree, a Forward and a client's datagram (docs/WIRE.md).
+[[nodiscard]] paxos::Bytes encode(const Command& command);
+void encode_to(std::string& out, const Command& command);
+/// Decodes exactly all of `bytes`, or says what is wrong.
+[[nodiscard]] tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes);
+
+/// A decree's batch: proposer's wall clock and the commands in order.
+struct Batch {
+  std::int64_t time_ms = 0;
+  std::vector<Command> commands;
+};
+/// Builds the value of a decree from encoded commands, without decoding them.
+[[nodiscard]] paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> commands);
+/// Bytes that `count` commands of `bytes` in all take as a decree.
+[[nodiscard]] std::size_t decree_bytes(std::size_t count, std::size_t bytes);
+[[nodiscard]] tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree);
+
+}  // namespace chat

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chat/client_messages.h"
+#include "chat/machine.h"
+#include "paxos/types.h"
+
+/// The front desk of one replica: everything between client messages and the protocol that decides
+/// something. Pure like paxos/: no I/O, no clock; the simulator runs it as the daemon does.
+namespace chat {
+
+/// What the desk must know of the protocol's state; passed with each call that needs it.
+struct Standing {
+  bool leading = false;                       ///< may propose (phase 1 done)
+  bool can_propose = false;                   ///< a decree would be taken now
+  std::optional<paxos::ReplicaId> leader;     ///< whom to redirect to
+  bool voting = true;
+  bool quorum_connected = true;
+  std::optional<paxos::Slot> hole;            ///< skipped slot that applying waits for
+  std::vector<paxos::ReplicaId> missing;      ///< replicas not heard
+  std::uint64_t leadership = 0;               ///< changes whenever this replica starts or stops leading
+};
+
+struct Reply {
+  ClientAddress to;
+  ClientReply message;
+};
+
+/// A page of history to be read from the state store, after everything applied so far was written.
+struct HistoryWish {
+  std::uint64_t token = 0;
+  std::string room;
+  std::uint64_t from = 1;
+  std::uint32_t limit = 0;
+};
+
+struct DeskOutput {
+  std::vector<Reply> replies;                  ///< receipts of one address are packed into one Receipts
+  std::vector<HistoryWish> history;            ///< answer with history_read()
+  std::vector<std::uint64_t> reads;            ///< linearizable read indexes wanted; answer with read_index()
+  std::vector<std::vector<paxos::Bytes>> forward;  ///< commands to pass on to the leader
+};
+
+/// Loop thread only. All tables are bounded; what exceeds them is answered Waiting{overloaded} or dropped.
+class Desk {
+ public:
+  struct Options {
+    paxos::Duration notice_every{std::chrono::milliseconds{50}};  ///< Waiting, Redirect per client at most this often
+  };
+  Desk(const Machine& machine, Options options);
+  ~Desk();
+
+  // Input from clients.
+  void on_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message, const Standing& standing);
+  /// Commands that another replica passed on to this one; no client address: that replica answers.
+  void on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands, const Standing& standing);
+
+  /// The next batch to propose, or nothing. As leader: commands in session order; early ones
+  /// (above last + 1 of what was proposed) are held back until their predecessors came; a command that
+  /// is already in flight in this leadership is not proposed twice. Takes everything that is waiting, up to
+  /// a decree's limit. `time_ms`: the wall clock.
+  [[nodiscard]] std::optional<paxos::Decree> next_batch(paxos::Time now, std::int64_t time_ms, const Standing& standing);
+
+  /// A slot was applied: receipts for those who wait here, pushes to long polls.
+  void on_applied(paxos::Time now, const Applied& applied);
+
+  // Reads.
+  void read_index(std::uint64_t id, paxos::Slot index);  ///< serve when applied >= index
+  void read_failed(std::uint64_t id, const Standing& standing);
+  void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
+
+  /// Timers: long polls that end, notices, old entries that are forgotten.
+  void tick(paxos::Time now, const Standing& standing);
+  [[nodiscard]] paxos::Time deadline() const;
+
+  [[nodiscard]] bool has_output() const;
+  [[nodiscard]] DeskOutput take_output();
+
+  struct Figures {
+    std::size_t waiting_receipts = 0;
+    std::size_t queued_commands = 0;
+    std::size_t polls = 0;
+    std::size_t reads = 0;
+  };
+  [[nodiscard]] Figures figures() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace chat

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "paxos/limits.h"
+
+namespace chat::limits {
+inline constexpr std::size_t text_bytes_max = 16 * 1024;
+inline constexpr std::size_t room_bytes_max = 64;
+inline constexpr std::size_t name_bytes_max = 64;
+inline constexpr std::size_t rooms_max = 65'536;
+inline constexpr std::size_t sessions_max = 100'000;
+inline constexpr std::size_t outstanding_max = 256;
+/// A command, encoded.
+inline constexpr std::size_t command_bytes_max = text_bytes_max + room_bytes_max + name_bytes_max + 128;
+inline constexpr std::size_t commands_per_decree_max = 4096;
+/// Messages in one history page, and their text bytes (at least one message always fits).
+inline constexpr std::size_t page_messages_max = 512;
+inline constexpr std::size_t page_bytes_max = 64 * 1024;
+/// The session clock advances per slot by at most this much.
+inline constexpr std::int64_t clock_step_max_ms = 60'000;
+/// Idle for this long by the session clock: expired.
+inline constexpr std::int64_t session_idle_max_ms = 24LL * 3600 * 1000;
+inline constexpr std::uint64_t hash_kept_every = 4096;
+
+static_assert(command_bytes_max * 8 <= paxos::limits::decree_bytes_max);
+static_assert(page_bytes_max >= text_bytes_max + 1024);
+}  // namespace chat::limits

@@ -1,0 +1,143 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "chat/command.h"
+#include "paxos/types.h"
+
+/// The replicated state machine: sessions and rooms in memory, messages as rows for the state store.
+/// Deterministic: the same decrees in the same order give the same rows, outcomes and hashes everywhere.
+namespace chat {
+
+/// Persisted and hashed: numbers are never reused; 0 stays reserved.
+enum class Verdict : std::uint8_t {
+  done = 1,             ///< ran now
+  repeat = 2,           ///< ran before: its stored answer
+  conflict = 3,         ///< same seq, other content: session in use elsewhere
+  receipt_gone = 4,     ///< ran before, below the answered mark: delivered, receipt gone
+  early = 5,            ///< above last + 1: changed nothing
+  session_unknown = 6,  ///< expired, closed or never opened
+  rooms_full = 7,       ///< 65,536 rooms exist
+  invalid = 8,          ///< content out of range (a client of another version)
+};
+[[nodiscard]] const char* to_string(Verdict verdict);
+
+/// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
+/// the message stands (for a repeat: where it first ran). For an open, `session` is the one opened.
+struct Outcome {
+  Verdict verdict = Verdict::done;
+  SessionId session;
+  std::uint64_t client_seq = 0;
+  paxos::Slot slot;
+  std::uint32_t index = 0;
+  std::uint64_t room_seq = 0;
+  std::int64_t time_ms = 0;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+/// A message as history and follow show it.
+struct Message {
+  std::string room;
+  std::uint64_t seq = 0;
+  paxos::Slot slot;
+  std::uint32_t index = 0;
+  std::string name;
+  SessionId session;
+  std::uint64_t client_seq = 0;
+  std::int64_t time_ms = 0;
+  std::string text;
+  friend bool operator==(const Message&, const Message&) = default;
+};
+
+/// One put or delete in the state store's ordered key space; chat/rows.h owns the bytes of both.
+struct Row {
+  std::string key;
+  std::optional<std::string> value;  ///< nothing: delete
+  friend bool operator==(const Row&, const Row&) = default;
+};
+
+/// What applying one slot gave. `rows` move together with (applied slot, hash), which are in them.
+struct Applied {
+  paxos::Slot slot;
+  paxos::Hash hash;                ///< chain over slot, decree and outcomes
+  bool noop = false;
+  std::vector<Command> commands;   ///< as decoded, for whoever answers and pushes
+  std::vector<Outcome> outcomes;   ///< one a command
+  std::vector<Row> rows;
+};
+
+/// Ordered read access to rows, at one point of time. Implemented by storage/ and by the simulator.
+class RowReader {
+ public:
+  virtual ~RowReader() = default;
+  /// Calls `visit(key, value)` for keys in [from, to) ascending, until it returns false.
+  virtual void scan(std::string_view from, std::string_view to,
+                    const std::function<bool(std::string_view, std::string_view)>& visit) const = 0;
+  /// The same, descending from the last key below `to` down to `from`.
+  virtual void scan_back(std::string_view from, std::string_view to,
+                         const std::function<bool(std::string_view, std::string_view)>& visit) const = 0;
+  [[nodiscard]] virtual std::optional<std::string> get(std::string_view key) const = 0;
+};
+
+/// Loop thread only. Memory is bounded by limits.h.
+class Machine {
+ public:
+  Machine();
+  ~Machine();
+  Machine(Machine&&) noexcept;
+  Machine& operator=(Machine&&) noexcept;
+
+  /// Rebuilds the machine from rows; an empty store gives slot 0. Errors name the damaged row.
+  [[nodiscard]] static tl::expected<Machine, std::string> load(const RowReader& rows);
+
+  /// Applies the next slot: requires slot == applied() + 1. A value that does not decode is applied as
+  /// a no-op with verdicts none (all replicas see the same bytes).
+  [[nodiscard]] Applied apply(paxos::Slot slot, const paxos::Decree& decree);
+
+  [[nodiscard]] paxos::Slot applied() const;
+  [[nodiscard]] paxos::Hash hash() const;
+  [[nodiscard]] std::uint64_t room_head(std::string_view room) const;  ///< last seq; 0: no such room
+  [[nodiscard]] std::size_t sessions() const;
+  [[nodiscard]] std::size_t rooms() const;
+  [[nodiscard]] std::int64_t clock_ms() const;  ///< session clock
+
+  /// What the gate needs to know of a session; nothing when there is none.
+  struct SessionView {
+    std::uint64_t last_seq = 0;
+  };
+  [[nodiscard]] std::optional<SessionView> session(const SessionId& id) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// --- reading rows back (state thread; each call is bounded by page_messages_max / page_bytes_max) ---
+
+struct HistoryPage {
+  std::vector<Message> messages;  ///< ascending by seq
+  std::uint64_t next = 0;         ///< ask on from here; 0: nothing above (as of the rows read)
+  std::uint64_t head = 0;         ///< the room's last seq as of the rows read
+  friend bool operator==(const HistoryPage&, const HistoryPage&) = default;
+};
+/// Messages of `room` with seq >= from, at most `limit`.
+[[nodiscard]] tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::string_view room,
+                                                                  std::uint64_t from, std::size_t limit);
+/// (applied slot, hash) that the rows stand at.
+struct AppliedMark {
+  paxos::Slot slot;
+  paxos::Hash hash;
+};
+[[nodiscard]] tl::expected<AppliedMark, std::string> read_applied(const RowReader& rows);
+/// Hash chain at a retained slot (all slots, for now).
+[[nodiscard]] std::optional<paxos::Hash> read_hash(const RowReader& rows, paxos::Slot slot);
+/// Which commands of a slot were repeats or refused, for `paxosctl log`: one verdict a command.
+[[nodiscard]] std::vector<Outcome> read_outcomes(const RowReader& rows, paxos::Slot slot);
+
+}  // namespace chat

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "paxos/types.h"
+
+/// cluster.yaml in, one validated immutable struct out.
+namespace config {
+
+struct ReplicaConfig {
+  paxos::ReplicaId id;
+  std::string address;               ///< as written, "host:port" or "[v6]:port"
+  std::string host;
+  std::uint16_t port = 0;
+  std::filesystem::path data_dir;    ///< absolute (resolved against the config file)
+};
+
+struct ClusterConfig {
+  std::filesystem::path file;
+  std::string cluster;               ///< name
+  std::string id;                    ///< uuid
+  std::filesystem::path key_file;    ///< absolute
+  std::vector<ReplicaConfig> replicas;  ///< by id, ids are 0 .. n-1
+  std::chrono::milliseconds heartbeat{50};
+  std::chrono::milliseconds election_timeout{250};
+  bool fault_injection = false;
+  double loss = 0.0;
+
+  [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }
+};
+
+using ClusterKey = std::array<std::uint8_t, 32>;
+
+/// Reads and validates. The error is one sentence with file, line, key and what is allowed.
+[[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
+
+/// Reads the key file: 64 hex digits and a newline; refuses one that others may read (mode & 077).
+[[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file);
+
+/// `--config`, else $`environment`, else ./cluster.yaml, else /etc/paxosd/cluster.yaml; the error says
+/// what was looked at and how to make one.
+[[nodiscard]] tl::expected<std::filesystem::path, std::string> find(const std::optional<std::string>& flag,
+                                                                    const char* environment);
+
+struct GenerateOptions {
+  unsigned f = 1;                     ///< 2f+1 replicas; 0 to 4
+  std::filesystem::path output = "cluster.yaml";
+  std::vector<std::string> hosts;     ///< none: 127.0.0.1 and consecutive ports; else one replica a host, round robin
+  std::uint16_t base_port = 7400;
+  std::string data_root = "data";
+  double loss = 0.0;
+  bool production = false;
+  bool force = false;
+  std::string cluster = "demo";
+};
+/// Writes the YAML and a fresh key file (mode 0600) beside it; what exists is not overwritten without force.
+[[nodiscard]] tl::expected<void, std::string> generate(const GenerateOptions& options);
+
+}  // namespace config

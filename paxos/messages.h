@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "paxos/types.h"
+
+/// What replicas say to each other: one plain struct a message. The sender is known from the
+/// envelope. Receivers treat every one as possibly lost, repeated, late or reordered.
+namespace paxos {
+
+// --- election (Omni-Paxos, EuroSys 2023, section 5: ballot leader election) ---
+
+/// "Do you hear me, and what do you see?" The nonce is fresh: only its own echo proves a link both ways.
+struct HeartbeatRequest {
+  std::uint64_t nonce = 0;
+  friend bool operator==(const HeartbeatRequest&, const HeartbeatRequest&) = default;
+};
+
+struct HeartbeatReply {
+  std::uint64_t nonce = 0;      ///< echo of the request's
+  Ballot ballot;                ///< the sender's own election ballot
+  Ballot leader;                ///< ballot of the leader it follows; none if it knows of none
+  bool happy = false;           ///< it has, or is, a leader that can work (see docs/ARCHITECTURE.md)
+  bool candidate = false;       ///< quorum-connected, voting, disk healthy: could lead
+  Slot chosen_prefix;           ///< every slot up to here is known chosen
+  Slot applied;
+  Hash hash;                    ///< chain at `applied`
+  std::uint32_t sync_age_ms = 0;  ///< age of its oldest unfinished sync
+  friend bool operator==(const HeartbeatReply&, const HeartbeatReply&) = default;
+};
+
+/// Clean hand-over: the leader asks `to` to take a ballot above `ballot` at once.
+struct HandOver {
+  Ballot ballot;
+  friend bool operator==(const HandOver&, const HandOver&) = default;
+};
+
+// --- phase 1 ---
+
+/// 1a, and the pull of a further page: everything from slot `from` on.
+struct Prepare {
+  Ballot ballot;
+  Slot from;
+  friend bool operator==(const Prepare&, const Prepare&) = default;
+};
+
+struct PromiseEntry {
+  Slot slot;
+  Ballot ballot;        ///< of the vote, or under which it was learned
+  bool chosen = false;  ///< known chosen, voted or not
+  Decree decree;
+  friend bool operator==(const PromiseEntry&, const PromiseEntry&) = default;
+};
+
+/// 1b, one page. The acceptor counts only when the page with `next` none has come.
+struct Promise {
+  Ballot ballot;
+  Slot from;                          ///< echo: the page asked for
+  Slot chosen_prefix;                 ///< w: the sender knows every slot up to here to be chosen
+  std::vector<PromiseEntry> entries;  ///< ascending, all above w and >= from
+  Slot next;                          ///< ask on from here; none: this was the last page
+  friend bool operator==(const Promise&, const Promise&) = default;
+};
+
+// --- phase 2 ---
+
+struct Accept {
+  Ballot ballot;
+  Slot slot;
+  Slot chosen_prefix;  ///< the leader's; see Commit
+  Decree decree;
+  friend bool operator==(const Accept&, const Accept&) = default;
+};
+
+/// 2b for each slot in the ranges, at exactly this ballot. Sent after the votes are synced.
+struct Accepted {
+  Ballot ballot;
+  std::vector<SlotRange> slots;
+  friend bool operator==(const Accepted&, const Accepted&) = default;
+};
+
+/// Refusal of a Prepare or an Accept. Stops the proposer; never raises anyone's ballot.
+struct Nack {
+  Ballot refused;
+  Ballot promised;
+  friend bool operator==(const Nack&, const Nack&) = default;
+};
+
+/// Every slot up to `chosen_prefix` is chosen. A receiver may take its own vote for the chosen decree
+/// only where it voted at exactly `ballot`; elsewhere it pulls.
+struct Commit {
+  Ballot ballot;
+  Slot chosen_prefix;
+  friend bool operator==(const Commit&, const Commit&) = default;
+};
+
+// --- catch-up: pull chosen slots from any peer ---
+
+struct LearnRequest {
+  Slot from;
+  Slot to;  ///< last one wanted
+  friend bool operator==(const LearnRequest&, const LearnRequest&) = default;
+};
+
+/// Chosen decrees, ascending; also the answer to an Accept at or below the chosen prefix.
+struct LearnReply {
+  std::vector<ChosenDecree> decrees;
+  Slot first_slot;     ///< lowest slot that the sender still has
+  Slot chosen_prefix;  ///< the sender's
+  friend bool operator==(const LearnReply&, const LearnReply&) = default;
+};
+
+// --- linearizable reads ---
+
+/// Leader to acceptors: "is your promise still my ballot?"
+struct ReadConfirm {
+  Ballot ballot;
+  std::uint64_t nonce = 0;
+  friend bool operator==(const ReadConfirm&, const ReadConfirm&) = default;
+};
+struct ReadConfirmed {
+  Ballot ballot;
+  std::uint64_t nonce = 0;
+  friend bool operator==(const ReadConfirmed&, const ReadConfirmed&) = default;
+};
+/// Any replica to the leader: a read index for all reads that arrived before this was sent.
+struct ReadRequest {
+  std::uint64_t id = 0;
+  friend bool operator==(const ReadRequest&, const ReadRequest&) = default;
+};
+struct ReadReply {
+  std::uint64_t id = 0;
+  Slot index;
+  friend bool operator==(const ReadReply&, const ReadReply&) = default;
+};
+
+// --- birth ---
+
+/// What the sender knows of everyone's incarnation, by replica id; none where unknown.
+struct Birth {
+  std::vector<Incarnation> members;
+  bool synced = false;  ///< `members` is complete and on the sender's disk: an announcement
+  bool born = false;    ///< the sender is past birth: `members` is the cluster's vector for ever
+  friend bool operator==(const Birth&, const Birth&) = default;
+};
+
+/// Client commands on their way to the leader, encoded as chat/ encodes them; opaque here.
+struct Forward {
+  std::vector<Bytes> commands;
+  friend bool operator==(const Forward&, const Forward&) = default;
+};
+
+/// Persistent numbers of the types stand in net/'s codec and docs/WIRE.md, not here.
+using PeerMessage =
+    std::variant<HeartbeatRequest, HeartbeatReply, HandOver, Prepare, Promise, Accept, Accepted, Nack,
+                 Commit, LearnRequest, LearnReply, ReadConfirm, ReadConfirmed, ReadRequest, ReadReply,
+                 Birth, Forward>;
+
+}  // namespace paxos

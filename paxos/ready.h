@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "paxos/messages.h"
+#include "paxos/records.h"
+#include "paxos/types.h"
+
+namespace paxos {
+
+/// A message to one replica, or to all others (encoded and sealed once) when `to` is empty.
+struct Envelope {
+  std::optional<ReplicaId> to;
+  PeerMessage message;
+};
+
+/// A wish to read chosen decrees from the log, answered by Replica::log_read.
+struct LogReadWish {
+  ReplicaId to;  ///< whom the LearnReply will go to
+  Slot from;
+  Slot last;
+};
+
+/// Outcome of a linearizable read: serve it when the state machine has applied `index`.
+struct ReadIndex {
+  std::uint64_t id = 0;
+  Slot index;
+};
+
+/// What the core wants done; the caller drains it after a batch of steps.
+///
+/// Order of work: hand `records` (one atomic group, numbered `group`) to the log thread, send
+/// `send_now`, apply `to_apply`; send `send_after_sync` once group `group` is synced, and then call
+/// Replica::synced(group). With no records the group number is that of the last one handed out, and
+/// `send_after_sync` waits for it all the same.
+struct Ready {
+  std::uint64_t group = 0;
+  std::vector<Record> records;
+  std::vector<Envelope> send_now;
+  /// Promise, Accepted, and a new ballot's Prepare: what they say must be on disk first.
+  std::vector<Envelope> send_after_sync;
+  std::vector<ChosenDecree> to_apply;  ///< consecutive slots, ascending, each synced here
+  std::vector<LogReadWish> log_reads;
+  std::vector<ReadIndex> reads;
+  std::vector<std::uint64_t> reads_failed;  ///< no confirmation could be had; the client asks again
+  std::vector<Bytes> forwarded;             ///< commands that other replicas passed on to this leader
+  std::vector<std::string> events;          ///< one line per role change and the like, for people
+};
+
+}  // namespace paxos

@@ -1,0 +1,118 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "paxos/messages.h"
+#include "paxos/ready.h"
+#include "paxos/records.h"
+#include "paxos/types.h"
+
+namespace paxos {
+
+struct Options {
+  ReplicaId self;
+  std::size_t replicas = 3;  ///< ids are 0 .. replicas - 1
+  Duration heartbeat{std::chrono::milliseconds{50}};
+  Duration election_timeout{std::chrono::milliseconds{250}};
+  std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
+
+  [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }
+};
+
+enum class Role : std::uint8_t { follower, candidate, leader, unborn, dormant };
+[[nodiscard]] const char* to_string(Role role);
+
+/// A copy of what operators see.
+struct Status {
+  Role role = Role::follower;
+  bool voting = false;
+  std::string reason;  ///< why it does not vote; empty when it does
+  Ballot ballot;       ///< the highest it promised
+  Ballot leader_ballot;
+  std::optional<ReplicaId> leader;  ///< whom it takes for the leader
+  Slot first_slot;
+  Slot accepted;  ///< highest slot with a vote
+  Slot chosen;    ///< contiguous chosen prefix
+  Slot applied;
+  Slot chosen_max;           ///< highest slot known chosen, out of order included
+  std::optional<Slot> hole;  ///< a skipped slot that applying waits for
+  std::size_t inflight = 0;
+  bool ready_to_lead = false;  ///< leader with phase 1 done and every older slot learned
+  std::vector<ReplicaId> connected;
+  std::vector<ReplicaId> missing_at_birth;
+  std::uint64_t leader_changes = 0;
+  std::uint64_t retransmissions = 0;
+};
+
+/// Result of a skip: `slots` holds the named slots when `refused` is empty.
+struct SkipResult {
+  std::string refused;  ///< why; empty when it was taken
+  Slot next_free;       ///< lowest slot that could be skipped now
+  std::vector<Slot> slots;
+};
+
+/// One replica of the protocol: messages in, effects out. Pure: no I/O, clock, thread or randomness
+/// of its own. Not thread-safe; the daemon calls it from the loop thread only.
+class Replica {
+ public:
+  Replica(const Options& options, Recovered recovered, Time now);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  /// A message that passed wire validation. `from` must be another configured replica.
+  /// `from_incarnation` is the datagram's: an acceptor outside the cluster's vector counts nowhere.
+  void step(Time now, ReplicaId from, const Incarnation& from_incarnation, const PeerMessage& message);
+  /// To be called when `deadline()` has passed (earlier is harmless).
+  void tick(Time now);
+  [[nodiscard]] Time deadline() const;
+
+  /// True when a decree handed to propose() now would be taken.
+  [[nodiscard]] bool can_propose() const;
+  /// Proposes in the next free slot. Requires can_propose().
+  Slot propose(Time now, Decree decree);
+  /// Leaves the slots empty, with no-ops as far as needed above them (DESIGN.md section 4, skip).
+  SkipResult skip(Time now, std::vector<Slot> slots);
+  /// The same for the next `count` slots.
+  SkipResult skip_next(Time now, std::size_t count);
+
+  /// A linearizable read; its index comes in Ready::reads, or its id in reads_failed.
+  void read(Time now, std::uint64_t id);
+  /// Passes commands on to the leader; false when none is known (or this is it).
+  bool forward(std::vector<Bytes> commands);
+  /// Asks the best-placed replica to take over. False when this is not the leader or nobody can.
+  bool hand_over(Time now);
+  /// Becomes a candidate at once. For tests and the hand-over; safe at any time.
+  void campaign(Time now);
+
+  /// Group `group` and all before it are on disk.
+  void synced(Time now, std::uint64_t group);
+  /// How long the oldest unfinished sync has been under way; zero when there is none.
+  void set_sync_age(Time now, Duration age);
+  /// The state machine applied the slot (given by to_apply) with this hash chain value.
+  void applied(Time now, Slot slot, const Hash& hash);
+  /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.
+  void log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees);
+
+  [[nodiscard]] bool has_ready() const;
+  [[nodiscard]] Ready take_ready();
+  [[nodiscard]] Status status() const;
+  [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
+  [[nodiscard]] std::optional<ReplicaId> leader() const;
+  /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.
+  [[nodiscard]] std::optional<std::string> diverged() const;
+
+  /// Aborts when an invariant of the state is broken. Run after every simulated step.
+  void check_invariants() const;
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace paxos

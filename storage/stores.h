@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "chat/machine.h"
+#include "paxos/records.h"
+
+/// RocksDB behind two threads: log/ (synced groups) and state/ (applied rows, no WAL).
+namespace storage {
+
+/// Why a directory cannot be opened: for the operator, with the path and what to do.
+struct OpenError {
+  std::string message;
+};
+
+struct OpenOptions {
+  std::filesystem::path directory;  ///< of one replica; log/ and state/ live inside
+  std::string cluster_id;           ///< uuid of the config; another cluster's directory is refused
+  paxos::ReplicaId replica;
+  std::size_t replicas = 3;
+  /// Filled by the caller from the operating system; used when the directory is empty.
+  paxos::Incarnation fresh_incarnation;
+  /// For fault tests: the file system under RocksDB (a rocksdb::Env*), else the default one.
+  void* env = nullptr;
+};
+
+/// Completions, posted from storage threads. The receiver must only queue them and wake the loop.
+struct Completions {
+  std::function<void(std::uint64_t group)> synced;  ///< this group and all before it are on disk
+  std::function<void(paxos::Slot applied)> state_durable;
+  /// A write or a sync failed: final. The daemon stops voting and exits.
+  std::function<void(std::string error)> failed;
+};
+
+/// One replica's storage. Constructed by open(); its threads run until destruction.
+/// Public members: any thread unless said otherwise.
+class Storage {
+ public:
+  struct Opened;
+  [[nodiscard]] static tl::expected<Opened, OpenError> open(const OpenOptions& options);
+  ~Storage();  ///< joins the threads after the queued work; see abandon()
+
+  /// Starts the threads. Before this, nothing is written but what open() itself synced.
+  void start(Completions completions);
+
+  /// Queues one atomic group; groups must come with dense, ascending numbers (last_group + 1, …). The log
+  /// thread takes all that waits, and writes and syncs it at once.
+  void append(std::uint64_t group, std::vector<paxos::Record> records);
+
+  /// Queues the rows of applied slots, in order.
+  void write_state(paxos::Slot slot, std::vector<chat::Row> rows);
+
+  /// Runs `job` on the state thread, after all write_state() queued before it; it must be short. The
+  /// reader is a snapshot.
+  struct Reader {
+    const chat::RowReader& rows;
+    /// Log entries from..to that exist, ascending, until about `bytes_max` bytes; damage is an error.
+    std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to,
+                                                                          std::size_t bytes_max)>
+        log;
+  };
+  void read(std::function<void(const Reader&)> job);
+
+  /// When the oldest unfinished sync began (steady clock, ns since its epoch); 0 when there is none.
+  [[nodiscard]] std::int64_t oldest_sync_started_ns() const;
+
+  struct Figures {
+    std::uint64_t groups = 0;
+    std::uint64_t syncs = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t sync_ns_total = 0;
+    std::uint64_t sync_ns_max = 0;
+  };
+  [[nodiscard]] Figures figures() const;
+
+ private:
+  class Impl;
+  explicit Storage(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct Storage::Opened {
+  std::unique_ptr<Storage> storage;
+  paxos::Recovered recovered;
+  chat::Machine machine;
+};
+
+}  // namespace storage
