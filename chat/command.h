@@ -9,7 +9,7 @@
 
 #include <tl/expected.hpp>
 
-#include "chat/limits.h"
+#include "chat/bounds.h"
 #include "paxos/types.h"
 
 /// Client commands, and the batch of them that one decree carries.

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "paxos/assert.h"
+#include "paxos/invariant.h"
 
 namespace paxos {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "paxos/bytes.h"
-#include "paxos/limits.h"
+#include "paxos/bounds.h"
 
 namespace paxos {
 

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "paxos/limits.h"
+#include "paxos/bounds.h"
 
 namespace chat::limits {
 inline constexpr std::size_t text_bytes_max = 16 * 1024;
