@@ -15,6 +15,9 @@ inline constexpr std::uint64_t window_slots = 256;
 inline constexpr std::uint64_t votes_ahead_slots_max = 4 * window_slots;
 /// Slots proposed but not chosen at one time before further commands wait for a bigger batch.
 inline constexpr std::size_t pipeline_slots = 8;
+/// The window in bytes: no proposal while this much is not yet applied at the leader, and votes beyond
+/// twice this above the chosen prefix are dropped.
+inline constexpr std::size_t window_bytes_max = 16 * 1024 * 1024;
 /// Decrees in one Promise page or LearnReply: at least one, then up to this many bytes in all.
 inline constexpr std::size_t page_bytes_max = 256 * 1024;
 inline constexpr std::size_t page_entries_max = 1024;

@@ -48,9 +48,7 @@ class Bytes {
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::span<const std::byte> span() const { return {data_, size_}; }
-  [[nodiscard]] std::string_view view() const {
-    return {reinterpret_cast<const char*>(data_), size_};
-  }
+  [[nodiscard]] std::string_view view() const { return {reinterpret_cast<const char*>(data_), size_}; }
   /// A part of this slice, sharing its buffer. Requires: offset + size within it.
   [[nodiscard]] Bytes slice(std::size_t offset, std::size_t size) const {
     PAXOS_ASSERT(offset <= size_ && size <= size_ - offset);
@@ -58,8 +56,7 @@ class Bytes {
   }
 
   friend bool operator==(const Bytes& a, const Bytes& b) {
-    return a.size_ == b.size_ &&
-           (a.data_ == b.data_ || std::equal(a.data_, a.data_ + a.size_, b.data_));
+    return a.size_ == b.size_ && (a.data_ == b.data_ || std::equal(a.data_, a.data_ + a.size_, b.data_));
   }
 
  private:

@@ -19,14 +19,14 @@ struct HeartbeatRequest {
 };
 
 struct HeartbeatReply {
-  std::uint64_t nonce = 0;      ///< echo of the request's
-  Ballot ballot;                ///< the sender's own election ballot
-  Ballot leader;                ///< ballot of the leader it follows; none if it knows of none
-  bool happy = false;           ///< it has, or is, a leader that can work (see docs/ARCHITECTURE.md)
-  bool candidate = false;       ///< quorum-connected, voting, disk healthy: could lead
-  Slot chosen_prefix;           ///< every slot up to here is known chosen
+  std::uint64_t nonce = 0;  ///< echo of the request's
+  Ballot ballot;            ///< the sender's own election ballot
+  Ballot leader;            ///< ballot of the leader it follows; none if it knows of none
+  bool happy = false;       ///< it has, or is, a leader that can work (see docs/ARCHITECTURE.md)
+  bool candidate = false;   ///< quorum-connected, voting, disk healthy: could lead
+  Slot chosen_prefix;       ///< every slot up to here is known chosen
   Slot applied;
-  Hash hash;                    ///< chain at `applied`
+  Hash hash;                      ///< chain at `applied`
   std::uint32_t sync_age_ms = 0;  ///< age of its oldest unfinished sync
   friend bool operator==(const HeartbeatReply&, const HeartbeatReply&) = default;
 };
@@ -153,9 +153,8 @@ struct Forward {
 };
 
 /// Persistent numbers of the types stand in net/'s codec and docs/WIRE.md, not here.
-using PeerMessage =
-    std::variant<HeartbeatRequest, HeartbeatReply, HandOver, Prepare, Promise, Accept, Accepted, Nack,
-                 Commit, LearnRequest, LearnReply, ReadConfirm, ReadConfirmed, ReadRequest, ReadReply,
-                 Birth, Forward>;
+using PeerMessage = std::variant<HeartbeatRequest, HeartbeatReply, HandOver, Prepare, Promise, Accept,
+                                 Accepted, Nack, Commit, LearnRequest, LearnReply, ReadConfirm, ReadConfirmed,
+                                 ReadRequest, ReadReply, Birth, Forward>;
 
 }  // namespace paxos

@@ -99,7 +99,8 @@ class Replica {
   /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.
   void log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees);
 
-  [[nodiscard]] bool has_ready() const;
+  /// Everything that is to be done since the last call; to be called at the end of every turn, since a
+  /// role may hold back what it packs (one Accepted for many votes, one round for many reads).
   [[nodiscard]] Ready take_ready();
   [[nodiscard]] Status status() const;
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose

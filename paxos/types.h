@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <string>
 
-#include "paxos/bytes.h"
 #include "paxos/bounds.h"
+#include "paxos/bytes.h"
 
 namespace paxos {
 

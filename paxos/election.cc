@@ -1,0 +1,179 @@
+#include "paxos/election.h"
+
+#include <algorithm>
+
+#include "paxos/invariant.h"
+
+namespace paxos {
+
+Election::Election(Env& env, Ballot promised)
+    : env_(env),
+      peers_(env.options.replicas),
+      // After a restart nobody leads with an old ballot: the proposer does not run, so rule 4 fails.
+      own_(promised.replica == env.options.self ? promised : Ballot{0, env.options.self}),
+      leader_(promised) {}
+
+bool Election::connected(ReplicaId id) const {
+  const Peer& peer = peers_[id.n];
+  return peer.heard != Time::min() && env_.now - peer.heard <= env_.options.election_timeout;
+}
+
+bool Election::working(ReplicaId id) const {
+  return connected(id) &&
+         std::chrono::milliseconds{peers_[id.n].last.sync_age_ms} < env_.options.election_timeout;
+}
+
+std::vector<ReplicaId> Election::connected() const {
+  std::vector<ReplicaId> out;
+  env_.each_peer([&](ReplicaId id) {
+    if (connected(id)) out.push_back(id);
+  });
+  return out;
+}
+
+bool Election::healthy_disk(const Surroundings& around) const {
+  return around.sync_age < env_.options.election_timeout;
+}
+
+void Election::set_leader(Ballot ballot) {
+  PAXOS_ASSERT(ballot > leader_);
+  leader_ = ballot;
+  ++leader_changes_;
+  discontent_since_.reset();
+}
+
+void Election::follow(Ballot ballot) {
+  if (ballot > leader_) set_leader(ballot);
+}
+
+void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around) {
+  const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(around.sync_age).count();
+  env_.send(from, HeartbeatReply{.nonce = m.nonce,
+                                 .ballot = own_,
+                                 .leader = leader_,
+                                 .happy = happy_ && around.voting,
+                                 .candidate = candidate_ && around.voting,
+                                 .chosen_prefix = around.chosen_prefix,
+                                 .applied = around.applied,
+                                 .hash = around.hash,
+                                 .sync_age_ms = static_cast<std::uint32_t>(
+                                     std::clamp<std::int64_t>(age, 0, UINT32_MAX))});
+}
+
+bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
+  Peer& peer = peers_[from.n];
+  const auto nonce =
+      std::find_if(peer.sent.begin(), peer.sent.end(), [&](const Nonce& n) { return n.value == m.nonce; });
+  if (nonce == peer.sent.end() || env_.now - nonce->sent > env_.options.election_timeout) return false;
+  if (nonce->sent >= peer.heard) {
+    peer.heard = nonce->sent;
+    peer.last = m;
+  }
+  peer.sent.erase(nonce);
+  // Rule 3. A ballot that nobody leads with or is happy with is not worth following.
+  if (m.leader > leader_ && (m.happy || m.leader == m.ballot)) set_leader(m.leader);
+  return true;
+}
+
+void Election::evaluate(const Surroundings& around) {
+  const bool healthy = healthy_disk(around);
+  std::size_t working_replicas = healthy ? 1 : 0;
+  std::size_t followers = 0;
+  bool better_disk = false;  // a connected candidate; candidates have healthy disks
+  bool leader_happy = false;
+  bool vouched = false;
+  env_.each_peer([&](ReplicaId id) {
+    if (!connected(id)) return;
+    const HeartbeatReply& last = peers_[id.n].last;
+    if (working(id)) {
+      ++working_replicas;
+      if (last.leader <= own_) ++followers;
+    }
+    if (last.candidate) better_disk = true;
+    if (last.happy && last.leader == leader_) {
+      vouched = true;
+      if (leader_.replica == id && last.ballot == leader_) leader_happy = true;
+    }
+  });
+  const std::size_t quorum = env_.options.quorum();
+  quorum_connected_ = working_replicas >= quorum;
+  candidate_ = quorum_connected_ && healthy && around.voting;
+
+  if (leader_ == own_ && !own_.none()) {
+    // Its own vote counts towards the quorum only with a working disk.
+    happy_ = around.proposing && followers + (healthy ? 1 : 0) >= quorum && (healthy || !better_disk);
+    content_ = happy_;
+  } else {
+    happy_ = !leader_.none() && leader_happy;
+    content_ = happy_ || (!leader_.none() && vouched);
+  }
+  const bool eligible = around.voting && quorum_connected_ && (healthy || !better_disk);
+  if (content_ || !eligible) {
+    discontent_since_.reset();
+    return;
+  }
+  if (discontent_since_) return;
+  discontent_since_ = env_.now;
+  // Who knows less waits for those who know more, and a little chance keeps equals from duelling.
+  bool behind = false;
+  env_.each_peer([&](ReplicaId id) {
+    if (connected(id) && peers_[id.n].last.candidate &&
+        peers_[id.n].last.chosen_prefix > around.chosen_prefix + limits::window_slots)
+      behind = true;
+  });
+  const auto half = env_.options.heartbeat / 2;
+  patience_ =
+      Duration{static_cast<std::int64_t>(env_.random.below(static_cast<std::uint64_t>(half.count())))} +
+      (behind ? env_.options.election_timeout / 2 : Duration{0});
+}
+
+bool Election::tick(const Surroundings& around) {
+  evaluate(around);
+  if (env_.now >= next_heartbeat_) {
+    next_heartbeat_ = env_.now + env_.options.heartbeat;
+    env_.each_peer([&](ReplicaId id) {
+      Peer& peer = peers_[id.n];
+      std::erase_if(peer.sent,
+                    [&](const Nonce& n) { return env_.now - n.sent > env_.options.election_timeout; });
+      peer.sent.push_back({env_.random.next(), env_.now});
+      env_.send(id, HeartbeatRequest{peer.sent.back().value});
+    });
+  }
+  if (!discontent_since_ || env_.now - *discontent_since_ < patience_) return false;
+  campaign(around);
+  return true;
+}
+
+void Election::campaign(const Surroundings& around) {
+  std::uint64_t round = std::max({own_.round, leader_.round, around.promised.round});
+  env_.each_peer([&](ReplicaId id) {
+    if (!connected(id)) return;
+    round = std::max({round, peers_[id.n].last.ballot.round, peers_[id.n].last.leader.round});
+  });
+  own_ = {round + 1, env_.options.self};
+  set_leader(own_);
+  // Until the next evaluation says otherwise, give the new ballot a chance.
+  happy_ = false;
+  content_ = true;
+}
+
+Time Election::deadline() const {
+  Time at = next_heartbeat_;
+  if (discontent_since_) at = std::min(at, *discontent_since_ + patience_);
+  // A connection that lapses is noticed when it does, not at the next heartbeat.
+  env_.each_peer([&](ReplicaId id) {
+    if (connected(id)) at = std::min(at, peers_[id.n].heard + env_.options.election_timeout + Duration{1});
+  });
+  return at;
+}
+
+std::optional<ReplicaId> Election::successor() const {
+  std::optional<ReplicaId> best;
+  env_.each_peer([&](ReplicaId id) {
+    if (!connected(id) || !peers_[id.n].last.candidate) return;
+    if (!best || peers_[id.n].last.chosen_prefix > peers_[best->n].last.chosen_prefix) best = id;
+  });
+  return best;
+}
+
+}  // namespace paxos

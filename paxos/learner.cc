@@ -1,0 +1,168 @@
+#include "paxos/learner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "paxos/invariant.h"
+
+namespace paxos {
+
+namespace {
+/// A hole is usually an Accept that is still under way, or that its leader repeats: wait a little first.
+constexpr Duration patience{std::chrono::milliseconds{5}};
+constexpr Duration pull_timeout{std::chrono::milliseconds{50}};
+}  // namespace
+
+void Learner::learn(const ChosenDecree& chosen) {
+  if (chosen.slot <= log_.chosen_prefix()) return;
+  if (chosen.slot.n > log_.chosen_prefix().n + limits::votes_ahead_slots_max) return;
+  const SlotEntry* entry = log_.find(chosen.slot);
+  if (entry != nullptr && entry->chosen) return;
+  if (entry != nullptr && entry->decree == chosen.decree) {
+    log_.mark_chosen(chosen.slot);  // our own vote's record already holds it
+    return;
+  }
+  const std::uint64_t group = env_.record(ChosenRecord{chosen.slot, chosen.ballot, chosen.decree});
+  log_.put_chosen(chosen.slot, chosen.ballot, chosen.decree, group);
+}
+
+void Learner::on_commit(ReplicaId from, Ballot ballot, Slot prefix) {
+  peer_prefix(from, prefix);
+  if (ballot < commit_ballot_) return;
+  if (ballot > commit_ballot_) {
+    commit_ballot_ = ballot;
+    commit_prefix_ = {};
+    commit_scanned_ = {};
+  }
+  commit_prefix_ = std::max(commit_prefix_, prefix);
+  // A vote stands for the chosen decree only where it was cast at exactly this ballot: a leader proposes one
+  // decree a slot, and it says that the slot is chosen. A vote at another ballot may be for another.
+  const Slot last = std::min(commit_prefix_, log_.accepted_max());
+  for (Slot slot = std::max(log_.chosen_prefix(), commit_scanned_) + 1; slot <= last; ++slot) {
+    const SlotEntry* entry = log_.find(slot);
+    if (entry != nullptr && entry->voted && !entry->chosen && entry->ballot == ballot) log_.mark_chosen(slot);
+  }
+  commit_scanned_ = std::max(commit_scanned_, last);
+}
+
+void Learner::voted(Slot slot, Ballot ballot) {
+  if (ballot != commit_ballot_ || slot > commit_prefix_) return;
+  const SlotEntry* entry = log_.find(slot);
+  if (entry != nullptr && entry->voted && entry->ballot == ballot) log_.mark_chosen(slot);
+}
+
+void Learner::peer_prefix(ReplicaId from, Slot prefix) {
+  peers_[from.n].prefix = std::max(peers_[from.n].prefix, prefix);
+  target_ = std::max(target_, prefix);
+  if (behind() && pull_at_ == time_never) arm(patience);
+}
+
+void Learner::arm(Duration wait) {
+  pull_at_ = env_.now + wait;
+  prefix_when_armed_ = log_.chosen_prefix();
+}
+
+void Learner::tick() {
+  if (env_.now < pull_at_) return;
+  if (!behind()) {
+    pull_at_ = time_never;
+    asked_.reset();
+    return;
+  }
+  // Under load a follower is always a little behind; as long as it moves by itself, nothing is pulled.
+  const bool moves = log_.chosen_prefix() > prefix_when_armed_;
+  if (!asked_ && moves && target_ - log_.chosen_prefix() <= limits::window_slots) {
+    arm(patience);
+    return;
+  }
+  pull();
+}
+
+void Learner::pull() {
+  const Slot first = log_.chosen_prefix() + 1;
+  std::vector<ReplicaId> sources;
+  env_.each_peer([&](ReplicaId id) {
+    if (peers_[id.n].prefix >= first) sources.push_back(id);
+  });
+  if (sources.empty()) {
+    arm(pull_timeout);
+    return;
+  }
+  if (asked_) ++silent_;
+  // The last one that answered first; after silence the next in turn.
+  auto at = std::find(sources.begin(), sources.end(), asked_.value_or(commit_ballot_.replica));
+  std::size_t index = at == sources.end() ? env_.random.below(sources.size())
+                                          : static_cast<std::size_t>(at - sources.begin());
+  if (silent_ > 0) index = (index + 1) % sources.size();
+  Slot last = first;
+  while (last < target_) {
+    const SlotEntry* entry = log_.find(last + 1);
+    if (entry != nullptr && entry->chosen) break;
+    ++last;
+  }
+  asked_ = sources[index];
+  asked_at_ = env_.now;
+  env_.send(*asked_, LearnRequest{first, last});
+  arm(pull_timeout * (1U << std::min(silent_, 3U)));
+}
+
+void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
+  const Slot last = std::min(m.to, log_.chosen_prefix());
+  LearnReply reply{.decrees = {}, .first_slot = log_.first_slot(), .chosen_prefix = log_.chosen_prefix()};
+  if (m.from.none() || m.from > last) {
+    env_.send(from, std::move(reply));
+    return;
+  }
+  if (m.from < log_.hot_first()) {
+    if (peers_[from.n].reading) return;  // one at a time; it asks again
+    peers_[from.n].reading = true;
+    env_.ready.log_reads.push_back({from, m.from, last});
+    return;
+  }
+  std::size_t bytes = 0;
+  for (Slot slot = m.from; slot <= last && reply.decrees.size() < limits::page_entries_max; ++slot) {
+    const SlotEntry* entry = log_.find(slot);
+    PAXOS_ASSERT(entry != nullptr && entry->chosen);
+    bytes += entry->decree.value.size();
+    if (!reply.decrees.empty() && bytes > limits::page_bytes_max) break;
+    reply.decrees.push_back({slot, entry->ballot, entry->decree});
+  }
+  env_.send(from, std::move(reply));
+}
+
+void Learner::log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
+  peers_[wish.to.n].reading = false;
+  LearnReply reply{
+      .decrees = std::move(decrees), .first_slot = log_.first_slot(), .chosen_prefix = log_.chosen_prefix()};
+  env_.send(wish.to, std::move(reply));
+}
+
+void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
+  const Slot before = log_.chosen_prefix();
+  for (const ChosenDecree& decree : m.decrees) learn(decree);
+  peers_[from.n].prefix = std::max(peers_[from.n].prefix, m.chosen_prefix);
+  target_ = std::max(target_, m.chosen_prefix);
+  if (asked_ == from) {
+    silent_ = 0;
+    if (log_.chosen_prefix() > before && behind()) {
+      pull();  // more to fetch: no pause between pages
+    } else if (behind()) {
+      arm(patience);
+    }
+  } else if (behind() && pull_at_ == time_never) {
+    arm(patience);
+  }
+}
+
+void Learner::hand_out() {
+  while (handed_out_ < log_.chosen_prefix()) {
+    const Slot slot = handed_out_ + 1;
+    const SlotEntry* entry = log_.find(slot);
+    PAXOS_ASSERT(entry != nullptr && entry->chosen);
+    if (entry->group > env_.synced_group) return;
+    env_.ready.to_apply.push_back({slot, entry->ballot, entry->decree});
+    handed_out_ = slot;
+  }
+}
+
+}  // namespace paxos

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "paxos/env.h"
+#include "paxos/messages.h"
+#include "paxos/rtt.h"
+#include "paxos/slot_log.h"
+
+namespace paxos {
+
+/// The learner: what is chosen, what may be applied, and the pull of what is missing from any peer.
+class Learner {
+ public:
+  Learner(Env& env, SlotLog& log) : env_(env), log_(log), handed_out_(log.applied()) {
+    peers_.resize(env.options.replicas);
+  }
+
+  /// A quorum's votes for the slot are known here (leader), or it is known from elsewhere.
+  void chosen(Slot slot) { log_.mark_chosen(slot); }
+  /// A decree known to be chosen. Keeps what the log already holds when it is the same.
+  void learn(const ChosenDecree& chosen);
+
+  /// Every slot up to `prefix` is chosen, says the leader of `ballot`.
+  void on_commit(ReplicaId from, Ballot ballot, Slot prefix);
+  /// An Accept at `ballot` for `slot` was just handled: where it was voted for, the Commit may have come
+  /// before.
+  void voted(Slot slot, Ballot ballot);
+  /// A peer says that it knows every slot up to `prefix` to be chosen.
+  void peer_prefix(ReplicaId from, Slot prefix);
+
+  void on_learn_request(ReplicaId from, const LearnRequest& m);
+  void on_learn_reply(ReplicaId from, const LearnReply& m);
+  /// Answer to a LogReadWish.
+  void log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees);
+
+  /// Moves what is chosen, contiguous and synced here to Ready::to_apply.
+  void hand_out();
+  void tick();
+  [[nodiscard]] Time deadline() const { return pull_at_; }
+  [[nodiscard]] bool behind() const { return log_.chosen_prefix() < target_; }
+
+ private:
+  struct Peer {
+    Slot prefix;           ///< it knows this much to be chosen
+    bool reading = false;  ///< a log read for it is under way
+  };
+  void arm(Duration wait);
+  void pull();
+
+  Env& env_;
+  SlotLog& log_;
+  std::vector<Peer> peers_;
+  Slot handed_out_;  ///< last slot given to to_apply
+  Slot target_;      ///< highest prefix heard of
+  Ballot commit_ballot_;
+  Slot commit_prefix_;
+  Slot commit_scanned_;
+  Time pull_at_ = time_never;
+  Time asked_at_ = time_never;
+  Slot prefix_when_armed_;
+  std::optional<ReplicaId> asked_;
+  unsigned silent_ = 0;  ///< pulls in a row without an answer
+};
+
+}  // namespace paxos

@@ -1,0 +1,126 @@
+#include "paxos/reads.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace paxos {
+
+namespace {
+constexpr Duration first_repeat{std::chrono::milliseconds{20}};
+}
+
+void Reads::read(std::uint64_t id) {
+  if (fresh_.size() >= limits::reads_waiting_max) {
+    fail({id});
+    return;
+  }
+  fresh_.push_back(id);
+}
+
+void Reads::on_request(ReplicaId from, const ReadRequest& m) {
+  if (proposer_.phase() != Proposer::Phase::leading) return;  // it asks again, maybe someone else
+  if (fresh_remote_.size() >= limits::reads_waiting_max) return;
+  const auto same = [&](const Remote& r) { return r.from == from && r.id == m.id; };
+  if (std::any_of(fresh_remote_.begin(), fresh_remote_.end(), same)) return;
+  fresh_remote_.push_back({from, m.id});
+}
+
+void Reads::flush(std::optional<ReplicaId> leader) {
+  if (round_ && (proposer_.phase() != Proposer::Phase::leading || proposer_.ballot() != round_->ballot))
+    drop_round();
+  if (fresh_.empty() && fresh_remote_.empty()) return;
+  if (proposer_.phase() == Proposer::Phase::leading) {
+    if (round_) return;
+    // The index is taken now, after every one of these reads arrived.
+    round_.emplace(Round{.ballot = proposer_.ballot(),
+                         .nonce = env_.random.next(),
+                         .index = proposer_.read_index(),
+                         .confirmed = {},
+                         .local = std::exchange(fresh_, {}),
+                         .remote = std::exchange(fresh_remote_, {}),
+                         .repeat = {}});
+    round_->confirmed.insert(env_.options.self);  // active() implies that our own promise equals the ballot
+    round_->repeat.start(env_.now, first_repeat);
+    if (round_->confirmed.size() >= env_.options.quorum()) {
+      finish(*round_);
+      return;
+    }
+    env_.broadcast(ReadConfirm{round_->ballot, round_->nonce});
+    return;
+  }
+  fresh_remote_.clear();
+  if (fresh_.empty()) return;
+  if (!leader || *leader == env_.options.self) {
+    fail(std::exchange(fresh_, {}));
+    return;
+  }
+  const std::uint64_t id = env_.random.next();
+  Asked asked{.ids = std::exchange(fresh_, {}), .leader = *leader, .since = env_.now, .repeat = {}};
+  asked.repeat.start(env_.now, first_repeat);
+  env_.send(*leader, ReadRequest{id});
+  asked_.emplace(id, std::move(asked));
+}
+
+void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
+  if (!round_ || m.nonce != round_->nonce || m.ballot != round_->ballot) return;
+  if (proposer_.phase() != Proposer::Phase::leading || proposer_.ballot() != round_->ballot) return;
+  round_->confirmed.insert(from);
+  if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);
+}
+
+void Reads::finish(Round& round) {
+  for (std::uint64_t id : round.local) env_.ready.reads.push_back({id, round.index});
+  for (const Remote& r : round.remote) env_.send(r.from, ReadReply{r.id, round.index});
+  round_.reset();
+}
+
+void Reads::drop_round() {
+  fail(round_->local);
+  round_.reset();
+}
+
+void Reads::on_reply(ReplicaId from, const ReadReply& m) {
+  const auto found = asked_.find(m.id);
+  if (found == asked_.end() || found->second.leader != from) return;
+  for (std::uint64_t id : found->second.ids) env_.ready.reads.push_back({id, m.index});
+  asked_.erase(found);
+}
+
+void Reads::fail(const std::vector<std::uint64_t>& ids) {
+  env_.ready.reads_failed.insert(env_.ready.reads_failed.end(), ids.begin(), ids.end());
+}
+
+void Reads::tick(std::optional<ReplicaId> leader) {
+  if (round_ && round_->repeat.due(env_.now)) {
+    round_->repeat.again(env_.now);
+    env_.each_peer([&](ReplicaId id) {
+      if (!round_->confirmed.contains(id)) env_.send(id, ReadConfirm{round_->ballot, round_->nonce});
+    });
+  }
+  for (auto at = asked_.begin(); at != asked_.end();) {
+    Asked& asked = at->second;
+    if (!asked.repeat.due(env_.now)) {
+      ++at;
+      continue;
+    }
+    // A new leader's index serves as well: it is taken later. After a while the client is told.
+    if (!leader || *leader == env_.options.self ||
+        env_.now - asked.since > 2 * env_.options.election_timeout) {
+      fail(asked.ids);
+      at = asked_.erase(at);
+      continue;
+    }
+    asked.leader = *leader;
+    asked.repeat.again(env_.now);
+    env_.send(*leader, ReadRequest{at->first});
+    ++at;
+  }
+}
+
+Time Reads::deadline() const {
+  Time at = round_ ? round_->repeat.at() : time_never;
+  for (const auto& [id, asked] : asked_) at = std::min(at, asked.repeat.at());
+  return at;
+}
+
+}  // namespace paxos

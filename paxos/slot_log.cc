@@ -1,0 +1,130 @@
+#include "paxos/slot_log.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "paxos/invariant.h"
+
+namespace paxos {
+
+SlotLog::SlotLog(const Recovered& recovered)
+    : base_(recovered.applied + 1),
+      first_slot_(recovered.first_slot),
+      chosen_prefix_(recovered.applied),
+      chosen_max_(recovered.applied),
+      accepted_max_(recovered.applied),
+      applied_(recovered.applied) {
+  for (const LogEntry& entry : recovered.entries) {
+    PAXOS_ASSERT(entry.slot > applied_);
+    const bool chosen = entry.chosen || entry.slot <= recovered.chosen_prefix;
+    if (chosen)
+      put_chosen(entry.slot, entry.ballot, entry.decree, recovered.last_group);
+    else
+      put_vote(entry.slot, entry.ballot, entry.decree, recovered.last_group);
+  }
+}
+
+const SlotEntry* SlotLog::find(Slot slot) const {
+  if (slot < base_ || slot.n >= base_.n + entries_.size()) return nullptr;
+  const SlotEntry& entry = entries_[slot - base_];
+  return entry.present ? &entry : nullptr;
+}
+
+SlotEntry& SlotLog::at(Slot slot) {
+  PAXOS_ASSERT(slot >= base_);
+  const std::size_t index = slot - base_;
+  if (index >= entries_.size()) entries_.resize(index + 1);
+  return entries_[index];
+}
+
+void SlotLog::account(const SlotEntry& entry, Slot slot, bool add) {
+  const std::size_t bytes = entry.decree.value.size();
+  const auto change = [&](std::size_t& sum) { sum = add ? sum + bytes : sum - bytes; };
+  change(bytes_total_);
+  if (slot <= applied_) change(bytes_hot_);
+  if (slot > chosen_prefix_) change(bytes_ahead_);
+}
+
+void SlotLog::put_vote(Slot slot, Ballot ballot, Decree decree, std::uint64_t group) {
+  PAXOS_ASSERT(slot > chosen_prefix_);
+  SlotEntry& entry = at(slot);
+  PAXOS_ASSERT(!entry.chosen && (!entry.present || entry.ballot < ballot));
+  account(entry, slot, false);
+  entry = {.present = true,
+           .voted = true,
+           .chosen = false,
+           .ballot = ballot,
+           .group = group,
+           .decree = std::move(decree)};
+  account(entry, slot, true);
+  accepted_max_ = std::max(accepted_max_, slot);
+}
+
+void SlotLog::put_chosen(Slot slot, Ballot ballot, Decree decree, std::uint64_t group) {
+  PAXOS_ASSERT(slot > chosen_prefix_);
+  SlotEntry& entry = at(slot);
+  PAXOS_ASSERT(!entry.chosen);
+  account(entry, slot, false);
+  entry = {.present = true,
+           .voted = false,
+           .chosen = true,
+           .ballot = ballot,
+           .group = group,
+           .decree = std::move(decree)};
+  account(entry, slot, true);
+  accepted_max_ = std::max(accepted_max_, slot);
+  chosen_max_ = std::max(chosen_max_, slot);
+  advance();
+}
+
+void SlotLog::mark_chosen(Slot slot) {
+  if (slot <= chosen_prefix_) return;
+  SlotEntry& entry = at(slot);
+  PAXOS_ASSERT(entry.present);
+  entry.chosen = true;
+  chosen_max_ = std::max(chosen_max_, slot);
+  advance();
+}
+
+void SlotLog::advance() {
+  for (;;) {
+    const SlotEntry* next = find(chosen_prefix_ + 1);
+    if (next == nullptr || !next->chosen) return;
+    bytes_ahead_ -= next->decree.value.size();
+    ++chosen_prefix_;
+  }
+}
+
+void SlotLog::set_applied(Slot slot) {
+  PAXOS_ASSERT(slot == applied_ + 1 && slot <= chosen_prefix_);
+  const SlotEntry* entry = find(slot);
+  PAXOS_ASSERT(entry != nullptr && entry->chosen);
+  bytes_hot_ += entry->decree.value.size();
+  applied_ = slot;
+  trim();
+}
+
+void SlotLog::trim() {
+  while (base_ <= applied_ &&
+         (bytes_hot_ > limits::hot_bytes_max || applied_ - base_ >= limits::hot_slots_max)) {
+    const std::size_t bytes = entries_.front().decree.value.size();
+    bytes_hot_ -= bytes;
+    bytes_total_ -= bytes;
+    entries_.pop_front();
+    ++base_;
+  }
+}
+
+void SlotLog::check_invariants() const {
+  PAXOS_ASSERT(base_ <= applied_ + 1);
+  PAXOS_ASSERT(applied_ <= chosen_prefix_);
+  PAXOS_ASSERT(chosen_prefix_ <= chosen_max_ && chosen_max_ <= accepted_max_);
+  for (Slot slot = applied_ + 1; slot <= chosen_prefix_; ++slot) {
+    const SlotEntry* entry = find(slot);
+    PAXOS_ASSERT(entry != nullptr && entry->chosen);
+  }
+  const SlotEntry* next = find(chosen_prefix_ + 1);
+  PAXOS_ASSERT(next == nullptr || !next->chosen);
+}
+
+}  // namespace paxos

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <vector>
+
+#include "paxos/records.h"
+#include "paxos/types.h"
+
+namespace paxos {
+
+/// One slot as this replica holds it in memory.
+struct SlotEntry {
+  bool present = false;  ///< has a decree: voted for, or learned
+  bool voted = false;    ///< the decree was voted for at `ballot` (else learned under it)
+  bool chosen = false;   ///< known chosen
+  Ballot ballot;
+  std::uint64_t group = 0;  ///< the group its record is in; it may be applied when that is synced
+  Decree decree;
+};
+
+/// Votes and learned decrees by slot: all above the applied slot, and a hot tail below it for peers that
+/// are just behind. The acceptor and the learner both work on it.
+///
+/// Invariants: base <= applied + 1; every slot in (applied, chosen_prefix] is present and chosen;
+/// chosen_prefix + 1 is not known chosen.
+class SlotLog {
+ public:
+  explicit SlotLog(const Recovered& recovered);
+
+  /// The entry, or nullptr when nothing is held in memory for the slot.
+  [[nodiscard]] const SlotEntry* find(Slot slot) const;
+  void put_vote(Slot slot, Ballot ballot, Decree decree, std::uint64_t group);
+  void put_chosen(Slot slot, Ballot ballot, Decree decree, std::uint64_t group);
+  /// Requires a present entry. Advances the chosen prefix as far as it goes.
+  void mark_chosen(Slot slot);
+  void set_applied(Slot slot);
+
+  [[nodiscard]] Slot first_slot() const { return first_slot_; }  ///< lowest on disk
+  [[nodiscard]] Slot chosen_prefix() const { return chosen_prefix_; }
+  [[nodiscard]] Slot chosen_max() const { return chosen_max_; }
+  [[nodiscard]] Slot accepted_max() const { return accepted_max_; }  ///< highest present
+  [[nodiscard]] Slot applied() const { return applied_; }
+  [[nodiscard]] Slot hot_first() const { return base_; }  ///< lowest in memory
+  /// Bytes of decrees held above the chosen prefix.
+  [[nodiscard]] std::size_t bytes_ahead() const { return bytes_ahead_; }
+  /// Bytes of decrees held that are not yet applied.
+  [[nodiscard]] std::size_t bytes_unapplied() const { return bytes_total_ - bytes_hot_; }
+
+  void check_invariants() const;
+
+ private:
+  SlotEntry& at(Slot slot);
+  void account(const SlotEntry& entry, Slot slot, bool add);
+  void advance();
+  void trim();
+
+  std::deque<SlotEntry> entries_;  ///< entries_[i] is slot base_ + i
+  Slot base_{1};
+  Slot first_slot_{1};
+  Slot chosen_prefix_;
+  Slot chosen_max_;
+  Slot accepted_max_;
+  Slot applied_;
+  std::size_t bytes_total_ = 0;
+  std::size_t bytes_hot_ = 0;    ///< at or below applied_
+  std::size_t bytes_ahead_ = 0;  ///< above chosen_prefix_
+};
+
+}  // namespace paxos
