@@ -1,0 +1,138 @@
+#include "chat/node.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "paxos/invariant.h"
+
+namespace chat {
+
+Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now)
+    : options_(options),
+      machine_(std::move(machine)),
+      replica_(options, std::move(recovered), now),
+      desk_(machine_, Desk::Options{.notice_every = options.heartbeat}) {
+  PAXOS_ASSERT(replica_.status().applied == machine_.applied());
+}
+
+const Standing& Node::standing() {
+  if (!standing_stale_) return standing_;
+  standing_stale_ = false;
+  const paxos::Status status = replica_.status();
+  standing_.leading = status.ready_to_lead;
+  standing_.can_propose = replica_.can_propose();
+  standing_.leader = status.leader;
+  standing_.voting = status.voting;
+  standing_.quorum_connected = status.connected.size() + 1 >= options_.quorum();
+  standing_.hole = status.hole;
+  // A ballot's round is never 0 and never used twice, so it names the leadership.
+  standing_.leadership = status.ready_to_lead ? status.ballot.round : 0;
+  standing_.missing.clear();
+  for (std::uint8_t id = 0; id < options_.replicas; ++id) {
+    const paxos::ReplicaId replica{id};
+    if (replica == options_.self) continue;
+    if (std::find(status.connected.begin(), status.connected.end(), replica) == status.connected.end())
+      standing_.missing.push_back(replica);
+  }
+  return standing_;
+}
+
+void Node::peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Incarnation& incarnation,
+                        const paxos::PeerMessage& message) {
+  replica_.step(now, from, incarnation, message);
+  standing_stale_ = true;
+}
+
+void Node::client_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message) {
+  desk_.on_message(now, from, message, standing());
+}
+
+void Node::synced(paxos::Time now, std::uint64_t group) {
+  replica_.synced(now, group);
+  standing_stale_ = true;
+}
+
+void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
+
+void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page) {
+  desk_.history_read(now, token, std::move(page));
+}
+
+void Node::log_read(paxos::Time now, const paxos::LogReadWish& wish,
+                    std::vector<paxos::ChosenDecree> decrees) {
+  replica_.log_read(now, wish, std::move(decrees));
+}
+
+void Node::tick(paxos::Time now) {
+  replica_.tick(now);
+  standing_stale_ = true;
+  desk_.tick(now, standing());
+}
+
+paxos::Time Node::deadline() const { return std::min(replica_.deadline(), desk_.deadline()); }
+
+paxos::SkipResult Node::skip(paxos::Time now, std::vector<paxos::Slot> slots) {
+  standing_stale_ = true;
+  return replica_.skip(now, std::move(slots));
+}
+
+paxos::SkipResult Node::skip_next(paxos::Time now, std::size_t count) {
+  standing_stale_ = true;
+  return replica_.skip_next(now, count);
+}
+
+bool Node::hand_over(paxos::Time now) { return replica_.hand_over(now); }
+
+void Node::campaign(paxos::Time now) {
+  replica_.campaign(now);
+  standing_stale_ = true;
+}
+
+NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
+  NodeOutput out;
+  for (bool more = true; more;) {
+    while (replica_.can_propose()) {
+      standing_stale_ = true;
+      auto decree = desk_.next_batch(now, wall_ms, standing());
+      if (!decree) break;
+      replica_.propose(now, std::move(*decree));
+    }
+    more = drain_replica(now, out);
+    if (drain_desk(now, out)) more = true;
+  }
+  return out;
+}
+
+/// True when something new may have become possible.
+bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
+  paxos::Ready ready = replica_.take_ready();
+  if (!ready.records.empty() || !ready.send_after_sync.empty())
+    out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});
+  std::move(ready.send_now.begin(), ready.send_now.end(), std::back_inserter(out.send_now));
+  std::move(ready.log_reads.begin(), ready.log_reads.end(), std::back_inserter(out.log_reads));
+  std::move(ready.events.begin(), ready.events.end(), std::back_inserter(out.events));
+  for (const paxos::ChosenDecree& chosen : ready.to_apply) {
+    Applied applied = machine_.apply(chosen.slot, chosen.decree);
+    replica_.applied(now, chosen.slot, applied.hash);
+    desk_.on_applied(now, applied);
+    out.state.push_back({chosen.slot, std::move(applied.rows)});
+  }
+  standing_stale_ = true;
+  if (!ready.forwarded.empty()) desk_.on_forwarded(now, ready.forwarded, standing());
+  for (const paxos::ReadIndex& read : ready.reads) desk_.read_index(read.id, read.index);
+  for (std::uint64_t id : ready.reads_failed) desk_.read_failed(id, standing());
+  return !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();
+}
+
+bool Node::drain_desk(paxos::Time now, NodeOutput& out) {
+  if (!desk_.has_output()) return false;
+  DeskOutput desk = desk_.take_output();
+  std::move(desk.replies.begin(), desk.replies.end(), std::back_inserter(out.replies));
+  std::move(desk.history.begin(), desk.history.end(), std::back_inserter(out.history));
+  for (std::uint64_t id : desk.reads) replica_.read(now, id);
+  bool passed_on = false;
+  for (auto& commands : desk.forward) passed_on = replica_.forward(std::move(commands)) || passed_on;
+  return !desk.reads.empty() || passed_on;
+}
+
+}  // namespace chat

@@ -1,0 +1,86 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chat/desk.h"
+#include "chat/machine.h"
+#include "paxos/replica.h"
+
+/// One whole replica, pure: protocol, state machine and front desk joined. The daemon and the simulator run
+/// this same class; around it is only I/O.
+namespace chat {
+
+/// One atomic group for the log thread, and what may leave once it is synced.
+struct GroupWrite {
+  std::uint64_t group = 0;
+  std::vector<paxos::Record> records;  ///< empty: only wait for `group`, which was handed out before
+  std::vector<paxos::Envelope> send_after_sync;
+};
+
+/// Rows of one applied slot, for the state thread. In slot order; each slot's log record is synced already.
+struct StateWrite {
+  paxos::Slot slot;
+  std::vector<Row> rows;
+};
+
+/// What a turn wants done. All of it must be carried out, in any order between the members: `send_now`
+/// goes out while the groups are being synced.
+struct NodeOutput {
+  std::vector<GroupWrite> groups;  ///< ascending
+  std::vector<paxos::Envelope> send_now;
+  std::vector<StateWrite> state;
+  std::vector<Reply> replies;
+  std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
+  std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
+  std::vector<std::string> events;            ///< one line each, for people
+};
+
+/// Loop thread only. Inputs may be many a turn; turn() ends it and gives the effects.
+class Node {
+ public:
+  Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now);
+
+  void peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Incarnation& incarnation,
+                    const paxos::PeerMessage& message);
+  void client_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message);
+  void synced(paxos::Time now, std::uint64_t group);
+  void set_sync_age(paxos::Time now, paxos::Duration age);
+  void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
+  void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);
+  /// To be called when deadline() has passed.
+  void tick(paxos::Time now);
+  [[nodiscard]] paxos::Time deadline() const;
+
+  paxos::SkipResult skip(paxos::Time now, std::vector<paxos::Slot> slots);
+  paxos::SkipResult skip_next(paxos::Time now, std::size_t count);
+  bool hand_over(paxos::Time now);
+  void campaign(paxos::Time now);
+
+  /// Ends the turn: proposes what waits, applies what is chosen and synced, packs the answers.
+  /// `wall_ms`: the wall clock, Unix milliseconds, stamped on what is proposed.
+  [[nodiscard]] NodeOutput turn(paxos::Time now, std::int64_t wall_ms);
+
+  [[nodiscard]] paxos::Status status() const { return replica_.status(); }
+  [[nodiscard]] bool is_leader() const { return replica_.is_leader(); }
+  [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
+  [[nodiscard]] const Machine& machine() const { return machine_; }
+  [[nodiscard]] Desk::Figures desk_figures() const { return desk_.figures(); }
+  void check_invariants() const { replica_.check_invariants(); }
+
+ private:
+  [[nodiscard]] const Standing& standing();
+  bool drain_replica(paxos::Time now, NodeOutput& out);
+  bool drain_desk(paxos::Time now, NodeOutput& out);
+
+  paxos::Options options_;
+  Machine machine_;
+  paxos::Replica replica_;
+  Desk desk_;
+  Standing standing_;
+  bool standing_stale_ = true;
+};
+
+}  // namespace chat
