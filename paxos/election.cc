@@ -38,6 +38,7 @@ bool Election::healthy_disk(const Surroundings& around) const {
 void Election::set_leader(Ballot ballot) {
   PAXOS_ASSERT(ballot > leader_);
   leader_ = ballot;
+  leader_since_ = env_.now;
   ++leader_changes_;
   discontent_since_.reset();
 }
@@ -105,7 +106,9 @@ void Election::evaluate(const Surroundings& around) {
     content_ = happy_;
   } else {
     happy_ = !leader_.none() && leader_happy;
-    content_ = happy_ || (!leader_.none() && vouched);
+    const bool fresh =
+        leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout;
+    content_ = happy_ || (!leader_.none() && (vouched || fresh));
   }
   const bool eligible = around.voting && quorum_connected_ && (healthy || !better_disk);
   if (content_ || !eligible) {
@@ -160,6 +163,8 @@ void Election::campaign(const Surroundings& around) {
 Time Election::deadline() const {
   Time at = next_heartbeat_;
   if (discontent_since_) at = std::min(at, *discontent_since_ + patience_);
+  if (leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout)
+    at = std::min(at, leader_since_ + env_.options.election_timeout);
   // A connection that lapses is noticed when it does, not at the next heartbeat.
   env_.each_peer([&](ReplicaId id) {
     if (connected(id)) at = std::min(at, peers_[id.n].heard + env_.options.election_timeout + Duration{1});

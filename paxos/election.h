@@ -27,6 +27,8 @@ namespace paxos {
 ///  6. Only a replica that is not content and quorum-connected raises its ballot, above every ballot it has
 ///     seen. A Nack never does.
 ///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one.
+///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
+///     not had the time to say that it is happy, and to depose it for that would never end.
 /// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.
 class Election {
  public:
@@ -88,6 +90,7 @@ class Election {
   bool content_ = false;
   bool candidate_ = false;
   bool quorum_connected_ = false;
+  Time leader_since_ = Time::min();
   std::optional<Time> discontent_since_;
   Duration patience_{};  ///< this time's wait before taking over
   Time next_heartbeat_{};

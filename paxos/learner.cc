@@ -94,15 +94,11 @@ void Learner::pull() {
   std::size_t index = at == sources.end() ? env_.random.below(sources.size())
                                           : static_cast<std::size_t>(at - sources.begin());
   if (silent_ > 0) index = (index + 1) % sources.size();
-  Slot last = first;
-  while (last < target_) {
-    const SlotEntry* entry = log_.find(last + 1);
-    if (entry != nullptr && entry->chosen) break;
-    ++last;
-  }
+  // All up to the target, though some of it may be here already: under loss the holes are many, and one
+  // page closes them all, where a pull for each would take a round trip a hole.
   asked_ = sources[index];
   asked_at_ = env_.now;
-  env_.send(*asked_, LearnRequest{first, last});
+  env_.send(*asked_, LearnRequest{first, target_});
   arm(pull_timeout * (1U << std::min(silent_, 3U)));
 }
 

@@ -1,0 +1,242 @@
+#include "daemon/host.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <thread>
+#include <utility>
+
+#include "daemon/log.h"
+#include "net/scope.h"
+#include "net/signals.h"
+
+namespace daemon {
+
+namespace {
+
+std::int64_t wall_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+paxos::Options core_options(const Host::Options& o) {
+  return {.self = o.self,
+          .replicas = o.config.replicas.size(),
+          .heartbeat = o.config.heartbeat,
+          .election_timeout = o.config.election_timeout,
+          .seed = o.seed};
+}
+
+/// Loopback carries big datagrams; anything else gets what every path carries (DESIGN.md section 8).
+std::size_t datagram_bytes(const std::vector<net::Address>& replicas) {
+  const bool local = std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
+  return local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
+}
+
+chat::ClientAddress client_address(const net::Address& address) {
+  chat::ClientAddress out;
+  const auto bytes = address.bytes();
+  static_assert(sizeof(out.bytes) > net::Address::bytes_max);
+  out.bytes[0] = static_cast<std::uint8_t>(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), out.bytes.begin() + 1);
+  return out;
+}
+
+net::Address socket_address(const chat::ClientAddress& address) {
+  return net::Address::from_bytes({address.bytes.data() + 1, address.bytes[0]});
+}
+
+}  // namespace
+
+Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket)
+    : loop_(loop),
+      options_(std::move(options)),
+      incarnation_(opened.recovered.incarnation),
+      boot_(opened.recovered.boot),
+      storage_(std::move(opened.storage)),
+      socket_(std::move(socket)),
+      transport_(net::Transport::Options{
+          .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_},
+          .key = options_.key,
+          .datagram_bytes = datagram_bytes(options_.replicas),
+          .replicas = options_.replicas.size()}),
+      node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
+      mailbox_(loop),
+      faults_(options_.config.loss, options_.seed),
+      synced_group_(opened.recovered.last_group),
+      started_(loop.now()) {
+  for (std::size_t id = 0; id < options_.replicas.size(); ++id)
+    if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
+}
+
+Host::~Host() = default;
+
+net::Task<int> Host::run() {
+  mailbox_.on_receive([](Posted& work) { work(); });
+  storage_->start({.synced = [this](std::uint64_t group) { mailbox_.push([this, group] { on_synced(group); }); },
+                   .state_durable = [](paxos::Slot) {},
+                   .failed =
+                       [this](std::string error) {
+                         // Nothing that depends on a failed write may leave: not even one more turn.
+                         daemon_log::error("storage failed: {}. This replica stops now, so that it promises nothing "
+                                           "it can't keep. Check the disk of {}, then start it again",
+                                           error, options_.config.replicas[options_.self.n].data_dir.string());
+                         std::_Exit(1);
+                       }});
+  loop_.on_turn_end([this] { end_turn(); });
+  net::Scope scope(loop_);
+  scope.spawn(receive_datagrams());
+  co_await wait_for_signals();
+  scope.cancel();
+  co_await scope.join();
+  loop_.on_turn_end({});
+  co_return exit_code_;
+}
+
+net::Task<void> Host::receive_datagrams() {
+  for (;;) {
+    const auto batch = co_await socket_.receive();
+    for (const net::Datagram& datagram : batch) on_datagram(datagram.from, datagram.data);
+  }
+}
+
+net::Task<void> Host::wait_for_signals() {
+  net::Signals signals(loop_, {SIGTERM, SIGINT});
+  const int signal = co_await signals.next();
+  daemon_log::info("stopping on signal {}", signal);
+  stopping_ = true;
+  if (node_.hand_over(loop_.now())) {
+    const paxos::Time until = loop_.now() + 2 * std::chrono::nanoseconds{options_.config.election_timeout};
+    while (node_.is_leader() && loop_.now() < until) co_await loop_.sleep(std::chrono::milliseconds{5});
+    daemon_log::info(node_.is_leader() ? "nobody took the leadership over in time" : "handed the leadership over");
+  }
+}
+
+void Host::on_datagram(const net::Address& from, std::span<const std::byte> data) {
+  if (faults_.drop()) {
+    ++dropped_by_loss_;
+    return;
+  }
+  received_.clear();
+  transport_.receive(loop_.now(), from, data, received_);
+  for (net::Received& r : received_) on_body(std::move(r));
+}
+
+void Host::on_body(net::Received received) {
+  const paxos::Time now = loop_.now();
+  if (const auto* request = std::get_if<chat::OperatorRequest>(&received.body)) {
+    on_operator(received.from, *request);
+    return;
+  }
+  if (faults_.isolated(now)) return;
+  if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
+    if (received.sender.sender >= options_.replicas.size()) return;
+    node_.peer_message(now, paxos::ReplicaId{received.sender.sender}, received.sender.incarnation, *peer);
+  } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
+    node_.client_message(now, client_address(received.from), *client);
+  }
+  // A replica is nobody's client: replies that reach it are strays.
+}
+
+void Host::on_synced(std::uint64_t group) {
+  synced_group_ = std::max(synced_group_, group);
+  node_.synced(loop_.now(), group);
+  while (!pending_sync_.empty() && pending_sync_.front().group <= synced_group_) {
+    for (const paxos::Envelope& envelope : pending_sync_.front().envelopes) send_peer(envelope);
+    pending_sync_.pop_front();
+  }
+}
+
+void Host::end_turn() {
+  paxos::Time now = loop_.now();
+  if (pause_until_) {
+    send_packets();
+    if (!socket_.idle()) return;  // the answer to the operator leaves first
+    // As a hung process: the loop stands still, the sockets fill up.
+    std::this_thread::sleep_for(*pause_until_ - now);
+    pause_until_.reset();
+    loop_.refresh_now();
+    now = loop_.now();
+  }
+  const std::int64_t sync_started = storage_->oldest_sync_started_ns();
+  const auto age = sync_started == 0 ? std::int64_t{0} : now.time_since_epoch().count() - sync_started;
+  node_.set_sync_age(now, paxos::Duration{std::max<std::int64_t>(age, 0)});
+  if (node_.deadline() <= now) node_.tick(now);
+  if (transport_.deadline() <= now) transport_.tick(now);
+  carry_out(node_.turn(now, wall_ms()));
+  finish_skips();
+  send_packets();
+  wake_at(std::min(node_.deadline(), transport_.deadline()));
+}
+
+void Host::carry_out(chat::NodeOutput out) {
+  // The log first: its sync is the longest leg, and the network runs beside it.
+  for (chat::GroupWrite& group : out.groups) {
+    if (!group.records.empty()) storage_->append(group.group, std::move(group.records));
+    if (group.send_after_sync.empty()) continue;
+    if (group.group <= synced_group_) {
+      for (const paxos::Envelope& envelope : group.send_after_sync) send_peer(envelope);
+    } else {
+      pending_sync_.push_back({group.group, std::move(group.send_after_sync)});
+    }
+  }
+  for (const paxos::Envelope& envelope : out.send_now) send_peer(envelope);
+  if (!faults_.isolated(loop_.now()))
+    for (chat::Reply& reply : out.replies)
+      transport_.send(loop_.now(), socket_address(reply.to), net::Body{std::move(reply.message)});
+  for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
+  for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
+  for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
+  for (const std::string& event : out.events) daemon_log::info("{}", event);
+}
+
+void Host::send_peer(const paxos::Envelope& envelope) {
+  if (faults_.isolated(loop_.now())) return;
+  if (envelope.to)
+    transport_.send(loop_.now(), options_.replicas[envelope.to->n], net::Body{envelope.message});
+  else
+    transport_.broadcast(loop_.now(), peers_, net::Body{envelope.message});
+}
+
+void Host::send_packets() {
+  transport_.flush(loop_.now());
+  for (net::Outgoing& packet : transport_.take_outgoing())
+    socket_.send(packet.to, std::move(packet.data), packet.segment);
+}
+
+void Host::wake_at(paxos::Time at) {
+  if (at == timer_at_) return;
+  loop_.cancel_timer(timer_);
+  timer_at_ = at;
+  if (at != paxos::time_never) timer_ = loop_.add_timer(at, [this] { timer_at_ = paxos::time_never; });
+}
+
+void Host::read_history(chat::HistoryWish wish) {
+  storage_->read([this, wish = std::move(wish)](const storage::Storage::Reader& reader) {
+    auto page = chat::read_history(reader.rows, wish.room, wish.from, wish.limit);
+    mailbox_.push([this, token = wish.token, page = std::move(page)]() mutable {
+      node_.history_read(loop_.now(), token, std::move(page));
+    });
+  });
+}
+
+void Host::read_log(paxos::LogReadWish wish) {
+  storage_->read([this, wish](const storage::Storage::Reader& reader) {
+    auto entries = reader.log(wish.from, wish.last, paxos::limits::page_bytes_max);
+    mailbox_.push([this, wish, entries = std::move(entries)] {
+      std::vector<paxos::ChosenDecree> decrees;
+      if (!entries) {
+        daemon_log::error("reading the log for replica {}: {}", wish.to.n, entries.error());
+      } else {
+        for (const paxos::LogEntry& entry : *entries) {
+          // Only an unbroken run from the wished slot on is an answer.
+          if (entry.slot != wish.from + decrees.size() || decrees.size() == paxos::limits::page_entries_max) break;
+          decrees.push_back({entry.slot, entry.ballot, entry.decree});
+        }
+      }
+      node_.log_read(loop_.now(), wish, std::move(decrees));
+    });
+  });
+}
+
+}  // namespace daemon

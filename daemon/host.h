@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "chat/node.h"
+#include "config/cluster_config.h"
+#include "daemon/faults.h"
+#include "net/loop.h"
+#include "net/mailbox.h"
+#include "net/task.h"
+#include "net/transport.h"
+#include "net/udp.h"
+#include "storage/stores.h"
+
+namespace daemon {
+
+/// Joins the rooms of one replica in one event loop: datagrams and completions go into chat::Node, its
+/// effects go to the log thread, the state thread and the socket. Decides nothing about the protocol.
+/// Loop thread only, but for what the storage threads post into the mailbox.
+class Host {
+ public:
+  struct Options {
+    config::ClusterConfig config;
+    config::ClusterKey key;
+    paxos::ReplicaId self;
+    std::vector<net::Address> replicas;  ///< by id
+    std::uint64_t seed = 1;
+  };
+
+  Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket);
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  /// Runs until SIGTERM or SIGINT; hands the leadership over first. Returns the exit code.
+  net::Task<int> run();
+
+ private:
+  /// Work that a storage thread posts back to the loop.
+  using Posted = std::function<void()>;
+
+  net::Task<void> receive_datagrams();
+  net::Task<void> wait_for_signals();
+  void on_datagram(const net::Address& from, std::span<const std::byte> data);
+  void on_body(net::Received received);
+  void end_turn();
+  void carry_out(chat::NodeOutput out);
+  void send_peer(const paxos::Envelope& envelope);
+  void send_packets();
+  void on_synced(std::uint64_t group);
+  void read_history(chat::HistoryWish wish);
+  void read_log(paxos::LogReadWish wish);
+  void wake_at(paxos::Time at);
+  void notice_role();
+
+  // Operator requests (operator.cc).
+  void on_operator(const net::Address& from, const chat::OperatorRequest& request);
+  void answer(const net::Address& to, std::uint64_t id, chat::OperatorAnswer answer);
+  void answer_skip(const net::Address& to, std::uint64_t id, const chat::SkipRequest& request);
+  void finish_skips();
+  void read_for_operator(const net::Address& to, std::uint64_t id,
+                         std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job);
+  [[nodiscard]] std::string status_json() const;
+  [[nodiscard]] std::optional<std::string> faults_refused() const;
+
+  struct PendingSync {
+    std::uint64_t group = 0;
+    std::vector<paxos::Envelope> envelopes;
+  };
+  struct PendingSkip {
+    net::Address to;
+    std::uint64_t id = 0;
+    chat::DoneReply reply;
+    paxos::Slot last;
+  };
+
+  net::Loop& loop_;
+  Options options_;
+  paxos::Incarnation incarnation_;
+  std::uint64_t boot_ = 0;
+  std::unique_ptr<storage::Storage> storage_;
+  net::UdpSocket socket_;
+  net::Transport transport_;
+  chat::Node node_;
+  net::Mailbox<Posted> mailbox_;
+  Faults faults_;
+  std::vector<net::Address> peers_;       ///< all others, for broadcasts
+  std::deque<PendingSync> pending_sync_;  ///< ascending by group
+  std::uint64_t synced_group_ = 0;
+  std::vector<PendingSkip> pending_skips_;
+  std::map<std::uint64_t, std::optional<chat::OperatorReply>> answered_;  ///< by request id; empty: under way
+  std::deque<std::uint64_t> answered_order_;
+  std::vector<net::Received> received_;   ///< scratch
+  paxos::Time started_{};
+  std::optional<paxos::Time> pause_until_;
+  paxos::Time timer_at_ = paxos::time_never;
+  net::TimerId timer_{};
+  bool stopping_ = false;
+  int exit_code_ = 0;
+  std::uint64_t dropped_by_loss_ = 0;
+};
+
+}  // namespace daemon
