@@ -76,19 +76,19 @@ struct Redirect {
 
 /// Persisted in docs/WIRE.md.
 enum class WaitReason : std::uint8_t {
-  no_quorum = 1,      ///< this replica is not connected to a quorum
-  no_leader = 2,      ///< an election is under way
-  hole = 3,           ///< a skipped slot stops applying until the leader changes
-  catching_up = 4,    ///< this replica is behind
-  not_voting = 5,     ///< unborn, dormant or diverged
-  overloaded = 6,     ///< a bound is reached; sent again later it may go through
+  no_quorum = 1,    ///< this replica is not connected to a quorum
+  no_leader = 2,    ///< an election is under way
+  hole = 3,         ///< a skipped slot stops applying until the leader changes
+  catching_up = 4,  ///< this replica is behind
+  not_voting = 5,   ///< unborn, dormant or diverged
+  overloaded = 6,   ///< a bound is reached; sent again later it may go through
 };
 [[nodiscard]] const char* to_string(WaitReason reason);
 /// What was asked is still open, and why. Sent at most once a heartbeat to a client.
 struct Waiting {
   WaitReason reason = WaitReason::no_leader;
-  paxos::Slot slot;                        ///< the hole, where that is the reason
-  std::vector<paxos::ReplicaId> missing;   ///< replicas it does not hear
+  paxos::Slot slot;                       ///< the hole, where that is the reason
+  std::vector<paxos::ReplicaId> missing;  ///< replicas it does not hear
   friend bool operator==(const Waiting&, const Waiting&) = default;
 };
 
@@ -152,8 +152,8 @@ struct IsolateRequest {
   std::uint32_t duration_ms = 0;  ///< peers and clients are cut off; operators are not
   friend bool operator==(const IsolateRequest&, const IsolateRequest&) = default;
 };
-using OperatorCommand = std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest,
-                                     LossRequest, PauseRequest, IsolateRequest>;
+using OperatorCommand = std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest,
+                                     SkipRequest, LossRequest, PauseRequest, IsolateRequest>;
 struct OperatorRequest {
   std::uint64_t id = 0;           ///< random; a repeat gets the first answer
   std::uint64_t target_boot = 0;  ///< 0: any (status, hash, scrub, log only); another boot ignores it
@@ -175,7 +175,7 @@ struct HashReply {
   friend bool operator==(const HashReply&, const HashReply&) = default;
 };
 struct ScrubReply {
-  paxos::Slot next;     ///< go on from here; none: done
+  paxos::Slot next;  ///< go on from here; none: done
   std::uint64_t records = 0;
   std::string damage;  ///< what is wrong; empty when nothing is
   friend bool operator==(const ScrubReply&, const ScrubReply&) = default;

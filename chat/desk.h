@@ -18,14 +18,14 @@ namespace chat {
 
 /// What the desk must know of the protocol's state; passed with each call that needs it.
 struct Standing {
-  bool leading = false;                       ///< may propose (phase 1 done)
-  bool can_propose = false;                   ///< a decree would be taken now
-  std::optional<paxos::ReplicaId> leader;     ///< whom to redirect to
+  bool leading = false;                    ///< may propose (phase 1 done)
+  bool can_propose = false;                ///< a decree would be taken now
+  std::optional<paxos::ReplicaId> leader;  ///< whom to redirect to
   bool voting = true;
   bool quorum_connected = true;
-  std::optional<paxos::Slot> hole;            ///< skipped slot that applying waits for
-  std::vector<paxos::ReplicaId> missing;      ///< replicas not heard
-  std::uint64_t leadership = 0;               ///< changes whenever this replica starts or stops leading
+  std::optional<paxos::Slot> hole;        ///< skipped slot that applying waits for
+  std::vector<paxos::ReplicaId> missing;  ///< replicas not heard
+  std::uint64_t leadership = 0;           ///< changes whenever this replica starts or stops leading
 };
 
 struct Reply {
@@ -42,9 +42,9 @@ struct HistoryWish {
 };
 
 struct DeskOutput {
-  std::vector<Reply> replies;                  ///< receipts of one address are packed into one Receipts
-  std::vector<HistoryWish> history;            ///< answer with history_read()
-  std::vector<std::uint64_t> reads;            ///< linearizable read indexes wanted; answer with read_index()
+  std::vector<Reply> replies;        ///< receipts of one address are packed into one Receipts
+  std::vector<HistoryWish> history;  ///< answer with history_read()
+  std::vector<std::uint64_t> reads;  ///< linearizable read indexes wanted; answer with read_index()
   std::vector<std::vector<paxos::Bytes>> forward;  ///< commands to pass on to the leader
 };
 
@@ -52,13 +52,15 @@ struct DeskOutput {
 class Desk {
  public:
   struct Options {
-    paxos::Duration notice_every{std::chrono::milliseconds{50}};  ///< Waiting, Redirect per client at most this often
+    paxos::Duration notice_every{
+        std::chrono::milliseconds{50}};  ///< Waiting, Redirect per client at most this often
   };
   Desk(const Machine& machine, Options options);
   ~Desk();
 
   // Input from clients.
-  void on_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message, const Standing& standing);
+  void on_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message,
+                  const Standing& standing);
   /// Commands that another replica passed on to this one; no client address: that replica answers.
   void on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands, const Standing& standing);
 
@@ -66,7 +68,8 @@ class Desk {
   /// (above last + 1 of what was proposed) are held back until their predecessors came; a command that
   /// is already in flight in this leadership is not proposed twice. Takes everything that is waiting, up to
   /// a decree's limit. `time_ms`: the wall clock.
-  [[nodiscard]] std::optional<paxos::Decree> next_batch(paxos::Time now, std::int64_t time_ms, const Standing& standing);
+  [[nodiscard]] std::optional<paxos::Decree> next_batch(paxos::Time now, std::int64_t time_ms,
+                                                        const Standing& standing);
 
   /// A slot was applied: receipts for those who wait here, pushes to long polls.
   void on_applied(paxos::Time now, const Applied& applied);

@@ -65,10 +65,10 @@ struct Row {
 /// What applying one slot gave. `rows` move together with (applied slot, hash), which are in them.
 struct Applied {
   paxos::Slot slot;
-  paxos::Hash hash;                ///< chain over slot, decree and outcomes
+  paxos::Hash hash;  ///< chain over slot, decree and outcomes
   bool noop = false;
-  std::vector<Command> commands;   ///< as decoded, for whoever answers and pushes
-  std::vector<Outcome> outcomes;   ///< one a command
+  std::vector<Command> commands;  ///< as decoded, for whoever answers and pushes
+  std::vector<Outcome> outcomes;  ///< one a command
   std::vector<Row> rows;
 };
 
@@ -127,8 +127,9 @@ struct HistoryPage {
   friend bool operator==(const HistoryPage&, const HistoryPage&) = default;
 };
 /// Messages of `room` with seq >= from, at most `limit`.
-[[nodiscard]] tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::string_view room,
-                                                                  std::uint64_t from, std::size_t limit);
+[[nodiscard]] tl::expected<HistoryPage, std::string> read_history(const RowReader& rows,
+                                                                  std::string_view room, std::uint64_t from,
+                                                                  std::size_t limit);
 /// (applied slot, hash) that the rows stand at.
 struct AppliedMark {
   paxos::Slot slot;

@@ -1,0 +1,201 @@
+#include "chat/command.h"
+
+#include <charconv>
+
+#include "paxos/coding.h"
+
+/// A command's bytes: version 1 (u8) | session slot (varint) | session index (varint) | seq (varint) |
+/// answered_below (varint) | operation number (u8) | operation. Open: nonce (16). Close: nothing. Post: room,
+/// name, text, each sized. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
+/// commands.
+namespace chat {
+
+namespace {
+
+constexpr std::uint8_t command_version = 1;
+constexpr std::uint8_t batch_version = 1;
+enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3 };
+
+/// Why `text` is not strict UTF-8 without NUL; empty when it is. Overlong forms, surrogates and code points
+/// above U+10FFFF are refused: one text has one encoding.
+std::string_view utf8_fault(std::string_view text, bool allow_controls) {
+  const auto* p = reinterpret_cast<const unsigned char*>(text.data());
+  const auto* end = p + text.size();
+  while (p < end) {
+    const unsigned char lead = *p;
+    if (lead < 0x80) {
+      if (lead == 0) return "holds a NUL byte";
+      if (!allow_controls && (lead < 0x20 || lead == 0x7f)) return "holds a control character";
+      ++p;
+      continue;
+    }
+    const std::ptrdiff_t left = end - p;
+    const auto tail = [&](int i) { return left > i && (p[i] & 0xc0) == 0x80; };
+    if (lead >= 0xc2 && lead <= 0xdf && tail(1)) {
+      if (!allow_controls && lead == 0xc2 && p[1] < 0xa0) return "holds a control character";
+      p += 2;
+    } else if (lead >= 0xe0 && lead <= 0xef && tail(1) && tail(2)) {
+      if ((lead == 0xe0 && p[1] < 0xa0) || (lead == 0xed && p[1] >= 0xa0)) return "is not valid UTF-8";
+      p += 3;
+    } else if (lead >= 0xf0 && lead <= 0xf4 && tail(1) && tail(2) && tail(3)) {
+      if ((lead == 0xf0 && p[1] < 0x90) || (lead == 0xf4 && p[1] >= 0x90)) return "is not valid UTF-8";
+      p += 4;
+    } else {
+      return "is not valid UTF-8";
+    }
+  }
+  return {};
+}
+
+std::string check(std::string_view what, std::string_view value, std::size_t min, std::size_t max,
+                  bool controls) {
+  if (value.size() < min) return std::string(what) + " is empty";
+  if (value.size() > max)
+    return std::string(what) + " has " + std::to_string(value.size()) + " bytes; at most " +
+           std::to_string(max) + " are allowed";
+  const std::string_view fault = utf8_fault(value, controls);
+  return fault.empty() ? std::string() : std::string(what) + " " + std::string(fault);
+}
+
+}  // namespace
+
+std::string to_string(const SessionId& id) {
+  return std::to_string(id.slot.n) + "." + std::to_string(id.index);
+}
+
+std::optional<SessionId> parse_session(std::string_view text) {
+  SessionId id;
+  const std::size_t dot = text.find('.');
+  if (dot == std::string_view::npos) return std::nullopt;
+  const auto number = [](std::string_view digits, auto& out) {
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out);
+    return error == std::errc{} && end == digits.data() + digits.size();
+  };
+  if (!number(text.substr(0, dot), id.slot.n) || !number(text.substr(dot + 1), id.index)) return std::nullopt;
+  return id;
+}
+
+std::string validate_text(std::string_view text) {
+  return check("the text", text, 1, limits::text_bytes_max, true);
+}
+std::string validate_room(std::string_view room) {
+  return check("the room's name", room, 1, limits::room_bytes_max, false);
+}
+std::string validate_name(std::string_view name) {
+  return check("the name", name, 0, limits::name_bytes_max, false);
+}
+
+std::string validate(const Command& command) {
+  if (std::holds_alternative<Open>(command.operation))
+    return command.session.none() && command.seq == 0 ? std::string() : "an open belongs to no session";
+  if (command.session.none()) return "the command names no session";
+  if (command.seq == 0) return "the command has no sequence number";
+  if (command.answered_below > command.seq) return "the answered mark lies above the command";
+  if (const auto* post = std::get_if<Post>(&command.operation)) {
+    if (auto fault = validate_room(post->room); !fault.empty()) return fault;
+    if (auto fault = validate_name(post->name); !fault.empty()) return fault;
+    return validate_text(post->text);
+  }
+  return {};
+}
+
+void encode_to(std::string& out, const Command& command) {
+  paxos::ByteWriter w(out);
+  w.fixed(command_version);
+  w.varint(command.session.slot.n);
+  w.varint(command.session.index);
+  w.varint(command.seq);
+  w.varint(command.answered_below);
+  if (const auto* open = std::get_if<Open>(&command.operation)) {
+    w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
+    w.raw(open->nonce);
+  } else if (const auto* post = std::get_if<Post>(&command.operation)) {
+    w.fixed(static_cast<std::uint8_t>(OperationNumber::post));
+    w.sized(post->room);
+    w.sized(post->name);
+    w.sized(post->text);
+  } else {
+    w.fixed(static_cast<std::uint8_t>(OperationNumber::close));
+  }
+}
+
+paxos::Bytes encode(const Command& command) {
+  std::string out;
+  encode_to(out, command);
+  return paxos::Bytes::from(std::move(out));
+}
+
+tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes) {
+  paxos::ByteReader r(bytes);
+  Command command;
+  if (const auto version = r.fixed<std::uint8_t>(); r.ok() && version != command_version)
+    return tl::make_unexpected("a command of version " + std::to_string(version));
+  command.session.slot.n = r.varint();
+  command.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+  command.seq = r.varint();
+  command.answered_below = r.varint();
+  switch (static_cast<OperationNumber>(r.fixed<std::uint8_t>())) {
+    case OperationNumber::open:
+      command.operation = Open{r.array<16>()};
+      break;
+    case OperationNumber::close:
+      command.operation = Close{};
+      break;
+    case OperationNumber::post: {
+      Post post;
+      post.room = r.sized_view(limits::room_bytes_max);
+      post.name = r.sized_view(limits::name_bytes_max);
+      post.text = r.sized_view(limits::text_bytes_max);
+      command.operation = std::move(post);
+      break;
+    }
+    default:
+      return tl::make_unexpected("an operation of unknown number");
+  }
+  if (!r.done()) return tl::make_unexpected("a command that is cut short, too long, or has bytes to spare");
+  return command;
+}
+
+namespace {
+std::size_t varint_bytes(std::uint64_t value) {
+  std::size_t bytes = 1;
+  for (; value >= 0x80; value >>= 7) ++bytes;
+  return bytes;
+}
+}  // namespace
+
+std::size_t decree_bytes(std::size_t count, std::size_t bytes) {
+  return 1 + 8 + varint_bytes(count) + count * varint_bytes(limits::command_bytes_max) + bytes;
+}
+
+paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> commands) {
+  std::size_t bytes = 0;
+  for (const paxos::Bytes& c : commands) bytes += c.size();
+  std::string out;
+  out.reserve(decree_bytes(commands.size(), bytes));
+  paxos::ByteWriter w(out);
+  w.fixed(batch_version);
+  w.fixed(static_cast<std::uint64_t>(time_ms));
+  w.varint(commands.size());
+  for (const paxos::Bytes& c : commands) w.sized(c.span());
+  return {paxos::DecreeKind::commands, paxos::Bytes::from(std::move(out))};
+}
+
+tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree) {
+  if (decree.kind == paxos::DecreeKind::noop) return Batch{};
+  paxos::ByteReader r(decree.value.span());
+  Batch batch;
+  if (r.fixed<std::uint8_t>() != batch_version) return tl::make_unexpected("a batch of unknown version");
+  batch.time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
+  const auto count = static_cast<std::size_t>(r.varint_max(limits::commands_per_decree_max));
+  batch.commands.reserve(count);
+  for (std::size_t i = 0; i < count && r.ok(); ++i) {
+    auto command = decode_command(r.sized(limits::command_bytes_max));
+    if (!command) return tl::make_unexpected(command.error());
+    batch.commands.push_back(std::move(*command));
+  }
+  if (!r.done()) return tl::make_unexpected("a batch that is cut short or has bytes to spare");
+  return batch;
+}
+
+}  // namespace chat
