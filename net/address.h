@@ -1,0 +1,50 @@
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+namespace net {
+
+/// An IPv4 or IPv6 address with its UDP port. A value; the empty one has no family.
+class Address {
+ public:
+  /// Bytes of the canonical form: family (1), port (2), scope (4), IPv6 (16).
+  static constexpr std::size_t bytes_max = 23;
+
+  Address() = default;
+  [[nodiscard]] static Address loopback(std::uint16_t port);
+  [[nodiscard]] static Address from_sockaddr(const sockaddr* address, socklen_t size);
+  [[nodiscard]] static Address from_bytes(std::span<const std::uint8_t> bytes);
+  /// "host:port" or "[v6]:port"; names are looked up (blocking: at start only). Errors are one sentence.
+  [[nodiscard]] static tl::expected<Address, std::string> resolve(std::string_view text);
+
+  [[nodiscard]] socklen_t to_sockaddr(sockaddr_storage& out) const;
+  [[nodiscard]] std::span<const std::uint8_t> bytes() const { return {raw_.data(), bytes_max}; }
+  [[nodiscard]] int family() const { return raw_[0] == 6 ? AF_INET6 : raw_[0] == 4 ? AF_INET : AF_UNSPEC; }
+  [[nodiscard]] std::uint16_t port() const { return static_cast<std::uint16_t>(raw_[1] << 8 | raw_[2]); }
+  [[nodiscard]] bool is_loopback() const;
+  [[nodiscard]] bool empty() const { return raw_[0] == 0; }
+  [[nodiscard]] std::string to_string() const;
+  friend auto operator<=>(const Address&, const Address&) = default;
+
+ private:
+  std::array<std::uint8_t, bytes_max> raw_{};
+};
+
+struct AddressHash {
+  std::size_t operator()(const Address& a) const {
+    return std::hash<std::string_view>{}(
+        {reinterpret_cast<const char*>(a.bytes().data()), Address::bytes_max});
+  }
+};
+
+}  // namespace net

@@ -1,0 +1,301 @@
+#include "net/udp.h"
+
+#include <fmt/format.h>
+#include <netinet/udp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+
+namespace net {
+
+namespace {
+
+constexpr std::size_t name_bytes = 32;     // a multiple of 8 that holds any sockaddr we use
+constexpr std::size_t control_bytes = 64;  // a multiple of 8, or the control header is misaligned
+constexpr std::size_t payload_bytes = 65536;
+constexpr std::size_t buffer_bytes =
+    sizeof(io_uring_recvmsg_out) + name_bytes + control_bytes + payload_bytes;
+constexpr std::size_t segments_max = 64;
+constexpr int buffer_group = 1;
+
+}  // namespace
+
+struct UdpSocket::Impl {
+  struct Receive final : Operation {
+    explicit Receive(Impl& i) : impl(i) {}
+    void completed(int result, unsigned flags) override { impl.received(result, flags); }
+    Impl& impl;
+  };
+  struct Send final : Operation {
+    explicit Send(Impl& i) : impl(i) {}
+    void completed(int result, unsigned) override { impl.sent(*this, result); }
+    Impl& impl;
+    paxos::Bytes data;
+    sockaddr_storage name{};
+    iovec iov{};
+    msghdr header{};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(std::uint16_t))]{};
+  };
+
+  Impl(Loop& l, Options o) : loop(l), options(o), receive(*this) {}
+  ~Impl() {
+    stop();
+    while (sends_in_flight > 0)
+      for (auto& send : sends) loop.cancel_and_wait(*send);
+    if (ring != nullptr) {
+      io_uring_unregister_buf_ring(&loop.ring(), buffer_group);
+      munmap(ring, ring_bytes());
+    }
+    if (memory != nullptr) munmap(memory, options.buffers * buffer_bytes);
+    if (fd >= 0) ::close(fd);
+  }
+
+  [[nodiscard]] std::size_t ring_bytes() const { return options.buffers * sizeof(io_uring_buf); }
+  std::byte* buffer(unsigned id) { return memory + id * buffer_bytes; }
+
+  void arm() {
+    if (stopped || receive.under_way()) return;
+    message = {};
+    message.msg_namelen = name_bytes;
+    message.msg_controllen = control_bytes;
+    io_uring_sqe* sqe = loop.prepare(receive);
+    io_uring_prep_recvmsg_multishot(sqe, fd, &message, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = buffer_group;
+    io_uring_sqe_set_data(sqe, static_cast<Operation*>(&receive));
+  }
+
+  void received(int result, unsigned flags) {
+    if (result == -ENOBUFS) ++figures.out_of_buffers;
+    if ((flags & IORING_CQE_F_BUFFER) != 0) {
+      const unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
+      incoming_buffers.push_back(id);
+      if (result >= 0) unpack(id, result);
+    }
+    // Anything may end a multishot receive: no buffers, an empty datagram from anyone, an error of the
+    // socket.
+    if (!receive.under_way() && !stopped) rearm = true;
+    if ((rearm || !incoming.empty()) && !woken && (waiting || rearm)) {
+      woken = true;
+      loop.defer([this] {
+        woken = false;
+        // With no buffer free, receiving would end at once again: the reader gives them back first.
+        if (rearm && (incoming_buffers.size() < options.buffers || incoming.empty())) {
+          if (incoming.empty()) recycle(incoming_buffers);
+          rearm = false;
+          arm();
+        }
+        if (!incoming.empty() && waiting) std::exchange(waiting, {}).resume();
+      });
+    }
+  }
+
+  void unpack(unsigned id, int result) {
+    io_uring_recvmsg_out* out = io_uring_recvmsg_validate(buffer(id), result, &message);
+    if (out == nullptr) return;
+    if ((out->flags & MSG_TRUNC) != 0) {
+      ++figures.truncated;
+      return;
+    }
+    const auto* name = static_cast<const sockaddr*>(io_uring_recvmsg_name(out));
+    const Address from = Address::from_sockaddr(name, std::min<socklen_t>(out->namelen, name_bytes));
+    const auto* data = static_cast<const std::byte*>(io_uring_recvmsg_payload(out, &message));
+    const std::size_t size = io_uring_recvmsg_payload_length(out, result, &message);
+    std::size_t segment = size;
+    for (cmsghdr* c = io_uring_recvmsg_cmsg_firsthdr(out, &message); c != nullptr;
+         c = io_uring_recvmsg_cmsg_nexthdr(out, &message, c)) {
+      if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+        int value = 0;
+        std::memcpy(&value, CMSG_DATA(c), sizeof value);
+        if (value > 0) segment = static_cast<std::size_t>(value);
+      }
+    }
+    for (std::size_t at = 0; at < size; at += segment) {
+      ++figures.received;
+      incoming.push_back({from, {data + at, std::min(segment, size - at)}});
+    }
+  }
+
+  void recycle(std::vector<unsigned>& ids) {
+    if (ids.empty()) return;
+    const int mask = io_uring_buf_ring_mask(options.buffers);
+    int offset = 0;
+    for (unsigned id : ids)
+      io_uring_buf_ring_add(ring, buffer(id), buffer_bytes, static_cast<unsigned short>(id), mask, offset++);
+    io_uring_buf_ring_advance(ring, offset);
+    ids.clear();
+  }
+
+  void stop() {
+    if (stopped) return;
+    stopped = true;
+    loop.cancel_and_wait(receive);
+    if (waiting) loop.schedule(std::exchange(waiting, {}));
+  }
+
+  void sent(Send& send, int result) {
+    if (result < 0) ++figures.send_errors;
+    send.data = {};
+    free_sends.push_back(&send);
+    --sends_in_flight;
+  }
+
+  Loop& loop;
+  Options options;
+  int fd = -1;
+  std::byte* memory = nullptr;
+  io_uring_buf_ring* ring = nullptr;
+  msghdr message{};
+  Receive receive;
+  std::vector<Datagram> incoming, current;
+  std::vector<unsigned> incoming_buffers, current_buffers;
+  std::coroutine_handle<> waiting;
+  bool woken = false;
+  bool rearm = false;
+  bool stopped = false;
+  std::vector<std::unique_ptr<Send>> sends;
+  std::vector<Send*> free_sends;
+  std::size_t sends_in_flight = 0;
+  Figures figures;
+};
+
+UdpSocket::UdpSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+UdpSocket::UdpSocket(UdpSocket&&) noexcept = default;
+UdpSocket::~UdpSocket() = default;
+
+tl::expected<UdpSocket, std::string> UdpSocket::open(Loop& loop, const Address& local, Options options) {
+  auto impl = std::make_unique<Impl>(loop, options);
+  const auto fail = [&](const std::string& why) {
+    return tl::make_unexpected(fmt::format("can't listen on {}: {}", local.to_string(), why));
+  };
+  impl->fd = ::socket(local.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (impl->fd < 0) return fail(std::strerror(errno));
+  const int bytes = static_cast<int>(options.socket_bytes);
+  for (const auto& [force, plain] :
+       {std::pair{SO_RCVBUFFORCE, SO_RCVBUF}, std::pair{SO_SNDBUFFORCE, SO_SNDBUF}})
+    if (setsockopt(impl->fd, SOL_SOCKET, force, &bytes, sizeof bytes) != 0)
+      setsockopt(impl->fd, SOL_SOCKET, plain, &bytes, sizeof bytes);
+  const int on = 1;
+  setsockopt(impl->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
+  sockaddr_storage name{};
+  const socklen_t size = local.to_sockaddr(name);
+  if (::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size) != 0) {
+    const int error = errno;
+    if (error == EADDRINUSE)
+      return fail("the port is in use; is this replica (or another program) running there already?");
+    if (error == EADDRNOTAVAIL)
+      return fail("this machine does not have that address; check `address` in the config");
+    if (error == EACCES) return fail("not allowed to use that port; ports below 1024 need privileges");
+    return fail(std::strerror(error));
+  }
+  void* memory = mmap(nullptr, options.buffers * buffer_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return fail("no memory for its buffers");
+  impl->memory = static_cast<std::byte*>(memory);
+  void* ring = mmap(nullptr, impl->ring_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (ring == MAP_FAILED) return fail("no memory for its buffers");
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uint64_t>(ring);
+  registration.ring_entries = options.buffers;
+  registration.bgid = buffer_group;
+  if (const int error = io_uring_register_buf_ring(&loop.ring(), &registration, 0); error != 0) {
+    munmap(ring, impl->ring_bytes());
+    return fail(error == -ENOMEM
+                    ? "the receive buffers can't be locked; raise `ulimit -l` (LimitMEMLOCK= in the unit)"
+                    : fmt::format("no provided buffers on this kernel ({}); Linux 6.1 or later is needed",
+                                  std::strerror(-error)));
+  }
+  impl->ring = static_cast<io_uring_buf_ring*>(ring);
+  io_uring_buf_ring_init(impl->ring);
+  std::vector<unsigned> all(options.buffers);
+  for (unsigned id = 0; id < options.buffers; ++id) all[id] = id;
+  impl->recycle(all);
+  impl->arm();
+  return UdpSocket(std::move(impl));
+}
+
+Address UdpSocket::local_address() const {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  getsockname(impl_->fd, reinterpret_cast<sockaddr*>(&name), &size);
+  return Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size);
+}
+
+bool UdpSocket::ready() const { return impl_->stopped || !impl_->incoming.empty(); }
+
+void UdpSocket::suspend(std::coroutine_handle<> handle) {
+  PAXOS_ASSERT(!impl_->waiting);
+  // The last batch is done with, and so are its buffers.
+  impl_->recycle(impl_->current_buffers);
+  impl_->current.clear();
+  if (impl_->rearm) {
+    impl_->rearm = false;
+    impl_->arm();
+  }
+  impl_->waiting = handle;
+}
+
+std::span<const Datagram> UdpSocket::take() {
+  impl_->recycle(impl_->current_buffers);
+  if (impl_->rearm) {
+    impl_->rearm = false;
+    impl_->arm();
+  }
+  impl_->current.clear();
+  if (impl_->stopped) return {};
+  std::swap(impl_->current, impl_->incoming);
+  std::swap(impl_->current_buffers, impl_->incoming_buffers);
+  return impl_->current;
+}
+
+void UdpSocket::send(const Address& to, paxos::Bytes data, std::size_t segment) {
+  if (data.empty() || to.empty()) return;
+  if (segment != 0 && data.size() > segment * segments_max) {
+    for (std::size_t at = 0; at < data.size(); at += segment * segments_max)
+      send(to, data.slice(at, std::min(segment * segments_max, data.size() - at)), segment);
+    return;
+  }
+  Impl& i = *impl_;
+  if (i.free_sends.empty()) {
+    if (i.sends.size() >= i.options.sends_max) {
+      ++i.figures.dropped_sends;
+      return;
+    }
+    i.sends.push_back(std::make_unique<Impl::Send>(i));
+    i.free_sends.push_back(i.sends.back().get());
+  }
+  Impl::Send& s = *i.free_sends.back();
+  i.free_sends.pop_back();
+  ++i.sends_in_flight;
+  s.data = std::move(data);
+  s.iov = {const_cast<std::byte*>(s.data.data()), s.data.size()};
+  s.header = {};
+  s.header.msg_name = &s.name;
+  s.header.msg_namelen = to.to_sockaddr(s.name);
+  s.header.msg_iov = &s.iov;
+  s.header.msg_iovlen = 1;
+  if (segment != 0 && segment < s.data.size()) {
+    s.header.msg_control = s.control;
+    s.header.msg_controllen = sizeof s.control;
+    cmsghdr* c = CMSG_FIRSTHDR(&s.header);
+    c->cmsg_level = SOL_UDP;
+    c->cmsg_type = UDP_SEGMENT;
+    c->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
+    const auto value = static_cast<std::uint16_t>(segment);
+    std::memcpy(CMSG_DATA(c), &value, sizeof value);
+  }
+  i.figures.sent += segment == 0 ? 1 : (s.data.size() + segment - 1) / segment;
+  io_uring_sqe* sqe = i.loop.prepare(s);
+  io_uring_prep_sendmsg(sqe, i.fd, &s.header, MSG_DONTWAIT);
+  io_uring_sqe_set_data(sqe, static_cast<Operation*>(&s));
+}
+
+bool UdpSocket::idle() const { return impl_->sends_in_flight == 0; }
+void UdpSocket::stop() { impl_->stop(); }
+const UdpSocket::Figures& UdpSocket::figures() const { return impl_->figures; }
+
+}  // namespace net
