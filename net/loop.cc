@@ -162,7 +162,11 @@ void Loop::cancel_and_wait(Operation& operation) {
 
 void Loop::run_ready() {
   while (!ready_.empty() || !deferred_.empty()) {
-    for (auto& work : std::exchange(deferred_, {})) work();
+    while (!deferred_.empty()) {
+      const auto work = std::move(deferred_.front().second);
+      deferred_.pop_front();
+      work();
+    }
     for (std::coroutine_handle<> handle : std::exchange(ready_, {})) handle.resume();
   }
 }

@@ -4,6 +4,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -67,8 +68,12 @@ class Loop {
   void on_turn_end(std::function<void()> hook) { turn_end_ = std::move(hook); }
   /// Resumes `handle` in this turn.
   void schedule(std::coroutine_handle<> handle) { ready_.push_back(handle); }
-  /// Calls `work` in this turn, among the coroutines.
-  void defer(std::function<void()> work) { deferred_.push_back(std::move(work)); }
+  /// Calls `work` in this turn, before the coroutines, unless its owner takes it back first.
+  void defer(const void* owner, std::function<void()> work) { deferred_.emplace_back(owner, std::move(work)); }
+  /// What `owner` deferred is not called any more. For destructors.
+  void undefer(const void* owner) {
+    std::erase_if(deferred_, [&](const auto& work) { return work.first == owner; });
+  }
 
   /// Runs the task to its end, and everything else meanwhile. Rethrows what it throws.
   template <class T>
@@ -113,7 +118,7 @@ class Loop {
   std::unordered_map<TimerId, Timer> timers_;
   TimerId next_timer_ = 1;
   std::vector<std::coroutine_handle<>> ready_;
-  std::vector<std::function<void()>> deferred_;
+  std::deque<std::pair<const void*, std::function<void()>>> deferred_;
   std::function<void()> turn_end_;
 };
 

@@ -26,6 +26,7 @@ class Mailbox {
   }
   ~Mailbox() {
     read_.loop.cancel_and_wait(read_);
+    read_.loop.undefer(&read_);
     ::close(fd_);
   }
   Mailbox(const Mailbox&) = delete;
@@ -50,7 +51,7 @@ class Mailbox {
   struct Read final : Operation {
     Read(Loop& l, Mailbox& m) : loop(l), mailbox(m) {}
     void completed(int, unsigned) override {
-      loop.defer([this] { mailbox.deliver(); });
+      loop.defer(this, [this] { mailbox.deliver(); });
     }
     Loop& loop;
     Mailbox& mailbox;

@@ -44,6 +44,7 @@ struct UdpSocket::Impl {
   Impl(Loop& l, Options o) : loop(l), options(o), receive(*this) {}
   ~Impl() {
     stop();
+    loop.undefer(this);
     while (sends_in_flight > 0)
       for (auto& send : sends) loop.cancel_and_wait(*send);
     if (ring != nullptr) {
@@ -81,7 +82,7 @@ struct UdpSocket::Impl {
     if (!receive.under_way() && !stopped) rearm = true;
     if ((rearm || !incoming.empty()) && !woken && (waiting || rearm)) {
       woken = true;
-      loop.defer([this] {
+      loop.defer(this, [this] {
         woken = false;
         // With no buffer free, receiving would end at once again: the reader gives them back first.
         if (rearm && (incoming_buffers.size() < options.buffers || incoming.empty())) {
