@@ -29,7 +29,8 @@ paxos::Options core_options(const Host::Options& o) {
 
 /// Loopback carries big datagrams; anything else gets what every path carries (DESIGN.md section 8).
 std::size_t datagram_bytes(const std::vector<net::Address>& replicas) {
-  const bool local = std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
+  const bool local =
+      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
   return local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
 }
 
@@ -73,16 +74,18 @@ Host::~Host() = default;
 
 net::Task<int> Host::run() {
   mailbox_.on_receive([](Posted& work) { work(); });
-  storage_->start({.synced = [this](std::uint64_t group) { mailbox_.push([this, group] { on_synced(group); }); },
-                   .state_durable = [](paxos::Slot) {},
-                   .failed =
-                       [this](std::string error) {
-                         // Nothing that depends on a failed write may leave: not even one more turn.
-                         daemon_log::error("storage failed: {}. This replica stops now, so that it promises nothing "
-                                           "it can't keep. Check the disk of {}, then start it again",
-                                           error, options_.config.replicas[options_.self.n].data_dir.string());
-                         std::_Exit(1);
-                       }});
+  storage_->start(
+      {.synced = [this](std::uint64_t group) { mailbox_.push([this, group] { on_synced(group); }); },
+       .state_durable = [](paxos::Slot) {},
+       .failed =
+           [this](std::string error) {
+             // Nothing that depends on a failed write may leave: not even one more turn.
+             daemon_log::error(
+                 "storage failed: {}. This replica stops now, so that it promises nothing "
+                 "it can't keep. Check the disk of {}, then start it again",
+                 error, options_.config.replicas[options_.self.n].data_dir.string());
+             std::_Exit(1);
+           }});
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
   scope.spawn(receive_datagrams());
@@ -108,7 +111,8 @@ net::Task<void> Host::wait_for_signals() {
   if (node_.hand_over(loop_.now())) {
     const paxos::Time until = loop_.now() + 2 * std::chrono::nanoseconds{options_.config.election_timeout};
     while (node_.is_leader() && loop_.now() < until) co_await loop_.sleep(std::chrono::milliseconds{5});
-    daemon_log::info(node_.is_leader() ? "nobody took the leadership over in time" : "handed the leadership over");
+    daemon_log::info(node_.is_leader() ? "nobody took the leadership over in time"
+                                       : "handed the leadership over");
   }
 }
 
@@ -230,7 +234,8 @@ void Host::read_log(paxos::LogReadWish wish) {
       } else {
         for (const paxos::LogEntry& entry : *entries) {
           // Only an unbroken run from the wished slot on is an answer.
-          if (entry.slot != wish.from + decrees.size() || decrees.size() == paxos::limits::page_entries_max) break;
+          if (entry.slot != wish.from + decrees.size() || decrees.size() == paxos::limits::page_entries_max)
+            break;
           decrees.push_back({entry.slot, entry.ballot, entry.decree});
         }
       }

@@ -98,7 +98,7 @@ class Host {
   std::vector<PendingSkip> pending_skips_;
   std::map<std::uint64_t, std::optional<chat::OperatorReply>> answered_;  ///< by request id; empty: under way
   std::deque<std::uint64_t> answered_order_;
-  std::vector<net::Received> received_;   ///< scratch
+  std::vector<net::Received> received_;  ///< scratch
   paxos::Time started_{};
   std::optional<paxos::Time> pause_until_;
   paxos::Time timer_at_ = paxos::time_never;

@@ -39,7 +39,8 @@ void write(Level level, std::string_view text) {
     clock_gettime(CLOCK_REALTIME, &now);
     tm local{};
     localtime_r(&now.tv_sec, &local);
-    line = fmt::format("{:02}:{:02}:{:02}.{:03} ", local.tm_hour, local.tm_min, local.tm_sec, now.tv_nsec / 1'000'000);
+    line = fmt::format("{:02}:{:02}:{:02}.{:03} ", local.tm_hour, local.tm_min, local.tm_sec,
+                       now.tv_nsec / 1'000'000);
   }
   if (replica >= 0) line += fmt::format("replica {}: ", replica.load());
   if (level != Level::info) line += fmt::format("{}: ", names[static_cast<std::size_t>(level)]);

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <string_view>
-
 #include <fmt/format.h>
+
+#include <string_view>
 
 /// Log lines of one process, to standard error; under systemd they go to the journal as they are.
 namespace daemon_log {

@@ -18,8 +18,10 @@ constexpr std::size_t log_page_bytes = 128 * 1024;
 constexpr std::size_t skips_max = 64;
 
 bool acts(const chat::OperatorCommand& command) {
-  return std::holds_alternative<chat::KillRequest>(command) || std::holds_alternative<chat::SkipRequest>(command) ||
-         std::holds_alternative<chat::LossRequest>(command) || std::holds_alternative<chat::PauseRequest>(command) ||
+  return std::holds_alternative<chat::KillRequest>(command) ||
+         std::holds_alternative<chat::SkipRequest>(command) ||
+         std::holds_alternative<chat::LossRequest>(command) ||
+         std::holds_alternative<chat::PauseRequest>(command) ||
          std::holds_alternative<chat::IsolateRequest>(command);
 }
 
@@ -30,7 +32,8 @@ chat::OperatorAnswer refused(std::string why) {
 
 std::optional<std::string> Host::faults_refused() const {
   if (options_.config.fault_injection) return std::nullopt;
-  return "fault injection is off in this cluster's config; a test cluster has `fault_injection: true` in cluster.yaml "
+  return "fault injection is off in this cluster's config; a test cluster has `fault_injection: true` in "
+         "cluster.yaml "
          "(paxosctl config generate writes it, --production leaves it out)";
 }
 
@@ -74,54 +77,67 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
             answer(from, request.id, reply);
             return;
           }
-          read_for_operator(from, request.id, [slot = command.slot, applied](const storage::Storage::Reader& reader) {
-            return chat::HashReply{.applied = applied, .hash = chat::read_hash(reader.rows, slot)};
-          });
+          read_for_operator(
+              from, request.id, [slot = command.slot, applied](const storage::Storage::Reader& reader) {
+                return chat::HashReply{.applied = applied, .hash = chat::read_hash(reader.rows, slot)};
+              });
         } else if constexpr (std::is_same_v<C, chat::ScrubRequest>) {
           const paxos::Slot last = node_.status().accepted;
-          read_for_operator(from, request.id, [from_slot = command.from, last](const storage::Storage::Reader& reader) {
-            chat::ScrubReply reply;
-            const paxos::Slot first = std::max(from_slot, paxos::Slot{1});
-            auto entries = reader.log(first, last, log_page_bytes * 16);
-            if (!entries) {
-              reply.damage = entries.error();
-              return reply;
-            }
-            reply.records = entries->size();
-            for (const paxos::LogEntry& entry : *entries)
-              if (entry.chosen && !chat::read_hash(reader.rows, entry.slot) && reply.damage.empty()) {
-                const auto mark = chat::read_applied(reader.rows);
-                if (!mark)
-                  reply.damage = mark.error();
-                else if (entry.slot <= mark->slot)
-                  reply.damage = "the hash of slot " + std::to_string(entry.slot.n) + " is missing from the state";
-              }
-            if (!entries->empty() && entries->back().slot < last) reply.next = entries->back().slot + 1;
-            return reply;
-          });
+          read_for_operator(
+              from, request.id, [from_slot = command.from, last](const storage::Storage::Reader& reader) {
+                chat::ScrubReply reply;
+                const paxos::Slot first = std::max(from_slot, paxos::Slot{1});
+                auto entries = reader.log(first, last, log_page_bytes * 16);
+                if (!entries) {
+                  reply.damage = entries.error();
+                  return reply;
+                }
+                reply.records = entries->size();
+                for (const paxos::LogEntry& entry : *entries)
+                  if (entry.chosen && !chat::read_hash(reader.rows, entry.slot) && reply.damage.empty()) {
+                    const auto mark = chat::read_applied(reader.rows);
+                    if (!mark)
+                      reply.damage = mark.error();
+                    else if (entry.slot <= mark->slot)
+                      reply.damage =
+                          "the hash of slot " + std::to_string(entry.slot.n) + " is missing from the state";
+                  }
+                if (!entries->empty() && entries->back().slot < last) reply.next = entries->back().slot + 1;
+                return reply;
+              });
         } else if constexpr (std::is_same_v<C, chat::LogRequest>) {
           const paxos::Status status = node_.status();
           const paxos::Slot first = std::max({command.from, status.first_slot, paxos::Slot{1}});
-          const paxos::Slot last = command.to.none() ? status.accepted : std::min(command.to, status.accepted);
-          read_for_operator(from, request.id, [first, last, chosen = status.chosen](const storage::Storage::Reader& reader) -> chat::OperatorAnswer {
-            chat::LogReply reply;
-            if (first > last) return reply;
-            auto entries = reader.log(first, last, log_page_bytes);
-            if (!entries) return refused(entries.error());
-            paxos::Slot next = first;
-            for (const paxos::LogEntry& entry : *entries) {
-              for (; next < entry.slot; ++next) reply.slots.push_back({.slot = next, .empty = true, .chosen = false, .ballot = {}, .decree = {}, .outcomes = {}});
-              reply.slots.push_back({.slot = entry.slot,
-                                     .empty = false,
-                                     .chosen = entry.chosen || entry.slot <= chosen,
-                                     .ballot = entry.ballot,
-                                     .decree = entry.decree,
-                                     .outcomes = chat::read_outcomes(reader.rows, entry.slot)});
-              next = entry.slot + 1;
-            }
-            if (next <= last) reply.next = next;
-            return reply;
-          });
+          const paxos::Slot last =
+              command.to.none() ? status.accepted : std::min(command.to, status.accepted);
+          read_for_operator(
+              from, request.id,
+              [first, last,
+               chosen = status.chosen](const storage::Storage::Reader& reader) -> chat::OperatorAnswer {
+                chat::LogReply reply;
+                if (first > last) return reply;
+                auto entries = reader.log(first, last, log_page_bytes);
+                if (!entries) return refused(entries.error());
+                paxos::Slot next = first;
+                for (const paxos::LogEntry& entry : *entries) {
+                  for (; next < entry.slot; ++next)
+                    reply.slots.push_back({.slot = next,
+                                           .empty = true,
+                                           .chosen = false,
+                                           .ballot = {},
+                                           .decree = {},
+                                           .outcomes = {}});
+                  reply.slots.push_back({.slot = entry.slot,
+                                         .empty = false,
+                                         .chosen = entry.chosen || entry.slot <= chosen,
+                                         .ballot = entry.ballot,
+                                         .decree = entry.decree,
+                                         .outcomes = chat::read_outcomes(reader.rows, entry.slot)});
+                  next = entry.slot + 1;
+                }
+                if (next <= last) reply.next = next;
+                return reply;
+              });
         } else if constexpr (std::is_same_v<C, chat::KillRequest>) {
           // As if the power failed: no flush, no farewell, not even an answer.
           daemon_log::warning("killed by the operator");
@@ -173,7 +189,8 @@ void Host::answer_skip(const net::Address& to, std::uint64_t id, const chat::Ski
   }
   paxos::SkipResult result = request.slots.empty() ? node_.skip_next(loop_.now(), request.next)
                                                    : node_.skip(loop_.now(), request.slots);
-  chat::DoneReply reply{.refused = std::move(result.refused), .slots = result.slots, .next_free = result.next_free};
+  chat::DoneReply reply{
+      .refused = std::move(result.refused), .slots = result.slots, .next_free = result.next_free};
   if (!reply.refused.empty()) {
     answer(to, id, std::move(reply));
     return;
@@ -197,7 +214,8 @@ void Host::read_for_operator(const net::Address& to, std::uint64_t id,
                              std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job) {
   storage_->read([this, to, id, job = std::move(job)](const storage::Storage::Reader& reader) {
     auto result = job(reader);
-    mailbox_.push([this, to, id, result = std::move(result)]() mutable { answer(to, id, std::move(result)); });
+    mailbox_.push(
+        [this, to, id, result = std::move(result)]() mutable { answer(to, id, std::move(result)); });
   });
 }
 

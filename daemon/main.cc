@@ -1,0 +1,111 @@
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include "config/cluster_config.h"
+#include "config/flags.h"
+#include "daemon/host.h"
+#include "daemon/log.h"
+#include "net/loop.h"
+#include "net/udp.h"
+#include "storage/stores.h"
+
+/// paxosd: one replica. Bugs abort; what an operator can mend ends with status 1 and a sentence.
+namespace {
+
+[[nodiscard]] int refuse(const std::string& sentence) {
+  daemon_log::error("{}", sentence);
+  return 1;
+}
+
+void fill_random(void* out, std::size_t size) {
+  if (::getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
+}
+
+int run(int argc, char** argv) {
+  config::Flags flags("paxosd", "PAXOSD",
+                      "One replica of a cluster. Runs in the foreground until SIGTERM or SIGINT.");
+  flags.value("config", "FILE",
+              "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
+  flags.value("id", "N", "which replica of the config this is");
+  flags.value("data-dir", "DIR", "where its data lies (default: as in the config)");
+  flags.value("log-level", "LEVEL", "error, warning, info or debug (default: info)");
+  if (const auto code = flags.parse(argc, argv)) return *code;
+  if (!flags.arguments().empty())
+    return flags.wrong_usage(fmt::format("'{}' is not expected here", flags.arguments().front()));
+
+  if (const auto level = flags.get("log-level"); level && !daemon_log::set_level(*level))
+    return flags.wrong_usage(fmt::format("--log-level '{}': use error, warning, info or debug", *level));
+  if (!flags.get("id")) return flags.wrong_usage("--id is missing: which replica of the config is this?");
+  const auto id = flags.number("id", 0, paxos::limits::replicas_max - 1);
+  if (!id) return flags.wrong_usage(id.error());
+
+  const auto file = config::find(flags.get("config"), nullptr);
+  if (!file) return refuse(file.error());
+  const auto config = config::load(*file);
+  if (!config) return refuse(config.error());
+  if (*id >= config->replicas.size())
+    return refuse(fmt::format("{}: there is no replica {}; the config has replicas 0 to {}", file->string(),
+                              *id, config->replicas.size() - 1));
+  const auto key = config::load_key(config->key_file);
+  if (!key) return refuse(key.error());
+  daemon_log::set_replica(static_cast<unsigned>(*id));
+
+  if (const std::string missing = net::Loop::probe(); !missing.empty()) return refuse(missing);
+
+  std::vector<net::Address> addresses;
+  for (const config::ReplicaConfig& replica : config->replicas) {
+    const auto address = net::Address::resolve(replica.address);
+    if (!address) return refuse(fmt::format("replica {}: {}", replica.id.n, address.error()));
+    addresses.push_back(*address);
+  }
+
+  // Before any thread starts, so that only the loop sees these signals.
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  net::Loop loop;
+  // The socket first: a second paxosd of this replica must not even touch the directory.
+  auto socket = net::UdpSocket::open(loop, addresses[*id]);
+  if (!socket) return refuse(socket.error());
+
+  const config::ReplicaConfig& self = config->replicas[*id];
+  storage::OpenOptions options;
+  options.directory = flags.get("data-dir") ? std::filesystem::path(*flags.get("data-dir")) : self.data_dir;
+  options.cluster_id = config->id;
+  options.replica = self.id;
+  options.replicas = config->replicas.size();
+  fill_random(options.fresh_incarnation.bytes.data(), options.fresh_incarnation.bytes.size());
+  auto opened = storage::Storage::open(options);
+  if (!opened) return refuse(opened.error().message);
+  daemon_log::info("paxosd {} on {}, {} replicas, boot {}, chosen {}, applied {}, data in {}", PAXOSD_VERSION,
+                   addresses[*id].to_string(), config->replicas.size(), opened->recovered.boot,
+                   opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
+                   options.directory.string());
+
+  daemon::Host::Options host_options{
+      .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses), .seed = 0};
+  fill_random(&host_options.seed, sizeof host_options.seed);
+  daemon::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
+  const int code = loop.run(host.run());
+  daemon_log::info("stopped");
+  return code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    return refuse(error.what());
+  }
+}

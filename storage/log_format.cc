@@ -1,0 +1,117 @@
+#include "storage/log_format.h"
+
+#include <xxhash.h>
+
+#include "paxos/coding.h"
+
+namespace storage {
+
+using paxos::ByteReader;
+using paxos::ByteWriter;
+
+std::string log_key::slot(paxos::Slot slot) {
+  std::string key(1, slot_family);
+  ByteWriter(key).key64(slot.n);
+  return key;
+}
+
+std::optional<paxos::Slot> log_key::parse_slot(std::string_view key) {
+  if (key.size() != 9 || key.front() != slot_family) return std::nullopt;
+  return paxos::Slot{ByteReader(key.substr(1)).key64()};
+}
+
+namespace {
+std::uint64_t checksum(std::string_view key, std::string_view value) {
+  return XXH3_64bits_withSeed(value.data(), value.size(), XXH3_64bits(key.data(), key.size()));
+}
+}  // namespace
+
+std::string seal_value(std::string_view key, std::string value) {
+  const std::uint64_t sum = checksum(key, value);
+  ByteWriter(value).fixed(sum);
+  return value;
+}
+
+std::optional<std::string_view> open_value(std::string_view key, std::string_view stored) {
+  if (stored.size() < 8) return std::nullopt;
+  const std::string_view value = stored.substr(0, stored.size() - 8);
+  if (ByteReader(stored.substr(value.size())).fixed<std::uint64_t>() != checksum(key, value))
+    return std::nullopt;
+  return value;
+}
+
+std::string encode_number(std::uint64_t n) {
+  std::string out;
+  ByteWriter(out).fixed(n);
+  return out;
+}
+std::optional<std::uint64_t> decode_number(std::string_view value) {
+  ByteReader r(value);
+  const auto n = r.fixed<std::uint64_t>();
+  if (!r.done()) return std::nullopt;
+  return n;
+}
+
+std::string encode_ballot(paxos::Ballot ballot) {
+  std::string out;
+  ByteWriter w(out);
+  w.fixed(ballot.round);
+  w.fixed(ballot.replica.n);
+  return out;
+}
+std::optional<paxos::Ballot> decode_ballot(std::string_view value) {
+  ByteReader r(value);
+  paxos::Ballot b;
+  b.round = r.fixed<std::uint64_t>();
+  b.replica.n = r.fixed<std::uint8_t>();
+  if (!r.done()) return std::nullopt;
+  return b;
+}
+
+std::string encode_birth(const paxos::BirthRecord& birth) {
+  std::string out;
+  ByteWriter w(out);
+  w.fixed(static_cast<std::uint8_t>(birth.born ? 1 : 0));
+  w.varint(birth.members.size());
+  for (const paxos::Incarnation& i : birth.members) w.raw(i.bytes);
+  return out;
+}
+std::optional<paxos::BirthRecord> decode_birth(std::string_view value) {
+  ByteReader r(value);
+  paxos::BirthRecord birth;
+  birth.born = r.fixed<std::uint8_t>() != 0;
+  for (auto n = r.varint_max(paxos::limits::replicas_max); n > 0; --n)
+    birth.members.push_back({r.array<16>()});
+  if (!r.done()) return std::nullopt;
+  return birth;
+}
+
+std::string encode_slot(bool chosen, paxos::Ballot ballot, const paxos::Decree& decree) {
+  std::string out;
+  out.reserve(decree.value.size() + 32);
+  ByteWriter w(out);
+  w.fixed(static_cast<std::uint8_t>(chosen ? 2 : 1));
+  w.fixed(ballot.round);
+  w.fixed(ballot.replica.n);
+  w.fixed(static_cast<std::uint8_t>(decree.kind));
+  w.raw(decree.value.span());
+  return out;
+}
+std::optional<paxos::LogEntry> decode_slot(paxos::Slot slot, std::string_view value) {
+  ByteReader r(value);
+  paxos::LogEntry entry;
+  entry.slot = slot;
+  const auto kind = r.fixed<std::uint8_t>();
+  entry.chosen = kind == 2;
+  entry.ballot.round = r.fixed<std::uint64_t>();
+  entry.ballot.replica.n = r.fixed<std::uint8_t>();
+  const auto decree = r.fixed<std::uint8_t>();
+  if (!r.ok() || (kind != 1 && kind != 2) || (decree != 1 && decree != 2)) return std::nullopt;
+  entry.decree.kind = static_cast<paxos::DecreeKind>(decree);
+  const auto bytes = r.raw(r.remaining());
+  if (entry.decree.kind == paxos::DecreeKind::noop && !bytes.empty()) return std::nullopt;
+  entry.decree.value = paxos::Bytes::copy_of(bytes);
+  return entry;
+}
+
+}  // namespace storage

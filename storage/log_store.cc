@@ -1,0 +1,313 @@
+#include "storage/log_store.h"
+
+#include <fmt/format.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "paxos/invariant.h"
+#include "storage/log_format.h"
+
+namespace storage {
+
+namespace {
+
+std::int64_t steady_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
+
+rocksdb::Options log_options(const OpenOptions& o) {
+  rocksdb::Options options;
+  if (o.env != nullptr) options.env = static_cast<rocksdb::Env*>(o.env);
+  options.create_if_missing = true;
+  // Up to the first record that does not read; GroupMark tells torn from damaged. The default, on purpose:
+  // the mode that allows recycled files can step over damage in the middle.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  options.paranoid_checks = true;
+  options.write_buffer_size = 8u << 20;
+  options.max_write_buffer_number = 2;
+  options.max_background_jobs = 2;
+  options.max_open_files = 64;
+  options.keep_log_file_num = 2;
+  options.max_log_file_size = 1u << 20;
+  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.compression = rocksdb::kLZ4Compression;
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(4u << 20);
+  table.cache_index_and_filter_blocks = true;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+constexpr std::string_view damage_hint =
+    "Don't start it like this: it may have promised or voted for what is lost. Restore the directory from "
+    "before the "
+    "damage, or replace this replica";
+
+}  // namespace
+
+tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOptions& options,
+                                                                    paxos::Recovered& recovered) {
+  std::unique_ptr<LogStore> store(new LogStore);
+  const auto directory = options.directory / "log";
+  store->where_ = directory.string();
+  const bool fresh = !std::filesystem::exists(directory / "CURRENT");
+  if (fresh && std::filesystem::exists(options.directory / "log-mark"))
+    return tl::make_unexpected(
+        fmt::format("{}: the log is gone, but its mark is there: the directory is damaged. {}",
+                    options.directory.string(), damage_hint));
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error)
+    return tl::make_unexpected(fmt::format("{}: can't be made: {}", directory.string(), error.message()));
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(log_options(options), directory.string(), &db);
+  if (!status.ok())
+    return tl::make_unexpected(fmt::format("{}: the log does not open: {}{}{}", directory.string(),
+                                           status.ToString(), status.IsCorruption() ? ". " : "",
+                                           status.IsCorruption() ? damage_hint : ""));
+  store->db_.reset(db);
+  if (auto done = store->mark_.open(options.directory / "log-mark"); !done)
+    return tl::make_unexpected(done.error());
+  if (auto done = store->recover(options, fresh, recovered); !done)
+    return tl::make_unexpected(fmt::format("{}: {}", directory.string(), done.error()));
+  return store;
+}
+
+tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_view key) const {
+  std::string stored;
+  const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), slice(key), &stored);
+  if (status.IsNotFound()) return std::optional<std::string>{};
+  if (!status.ok()) return tl::make_unexpected(fmt::format("'{}' does not read: {}", key, status.ToString()));
+  const auto value = open_value(key, stored);
+  if (!value) return tl::make_unexpected(fmt::format("the record '{}' is damaged. {}", key, damage_hint));
+  return std::optional<std::string>(std::string(*value));
+}
+
+tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, bool fresh,
+                                                  paxos::Recovered& out) {
+  const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
+  rocksdb::WriteBatch batch;
+  const auto put = [&](std::string_view key, std::string value) {
+    batch.Put(slice(key), seal_value(key, std::move(value)));
+  };
+  const auto format = get(log_key::format);
+  if (!format) return fail(format.error());
+  if (!*format) {
+    // Nothing was ever synced here. (A log that lost its first group has a mark, or slots.)
+    if (mark_.last() != 0)
+      return fail(
+          fmt::format("groups up to {} were synced, but the log is empty. {}", mark_.last(), damage_hint));
+    put(log_key::format, encode_number(format_version));
+    put(log_key::cluster, options.cluster_id);
+    put(log_key::replica, encode_number(options.replica.n));
+    put(log_key::incarnation,
+        std::string(reinterpret_cast<const char*>(options.fresh_incarnation.bytes.data()), 16));
+    put(log_key::boot, encode_number(1));
+    out.incarnation = options.fresh_incarnation;
+    out.boot = 1;
+    (void)fresh;
+  } else {
+    if (decode_number(**format) != format_version)
+      return fail(
+          fmt::format("format version {}; this program knows version {}: use the paxosd that wrote it",
+                      decode_number(**format).value_or(0), format_version));
+    const auto cluster = get(log_key::cluster);
+    if (!cluster) return fail(cluster.error());
+    if (!*cluster || **cluster != options.cluster_id)
+      return fail(fmt::format(
+          "this directory belongs to cluster {}, the config is of cluster {}: check `data_dir` and `id`",
+          cluster->value_or("(unknown)"), options.cluster_id));
+    const auto replica = get(log_key::replica);
+    if (!replica) return fail(replica.error());
+    const auto owner = *replica ? decode_number(**replica) : std::nullopt;
+    if (owner != options.replica.n)
+      return fail(
+          fmt::format("this directory belongs to replica {}, not to replica {}: check --id and `data_dir`",
+                      owner ? std::to_string(*owner) : "(unknown)", options.replica.n));
+    for (std::string_view key : {log_key::incarnation, log_key::boot, log_key::birth, log_key::promised,
+                                 log_key::chosen_prefix, log_key::group}) {
+      const auto found = get(key);
+      if (!found) return fail(found.error());
+      if (!*found) continue;
+      const std::string& value = **found;
+      bool ok = true;
+      if (key == log_key::incarnation) {
+        ok = value.size() == 16;
+        if (ok) std::memcpy(out.incarnation.bytes.data(), value.data(), 16);
+      } else if (key == log_key::birth) {
+        out.birth = decode_birth(value);
+        ok = out.birth.has_value();
+      } else if (key == log_key::promised) {
+        const auto ballot = decode_ballot(value);
+        ok = ballot.has_value();
+        if (ok) out.promised = *ballot;
+      } else {
+        const auto number = decode_number(value);
+        ok = number.has_value();
+        if (ok && key == log_key::boot) out.boot = *number + 1;
+        if (ok && key == log_key::chosen_prefix) out.chosen_prefix = {*number};
+        if (ok && key == log_key::group) out.last_group = *number;
+      }
+      if (!ok) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
+    }
+    if (out.incarnation.none() || out.boot == 0)
+      return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
+    if (out.last_group < mark_.last())
+      return fail(
+          fmt::format("groups up to {} were synced, but the log ends at group {}: its tail is damaged. {}",
+                      mark_.last(), out.last_group, damage_hint));
+    put(log_key::boot, encode_number(out.boot));
+  }
+  promised_ = out.promised;
+  appended_ = out.last_group;
+  // What was read may have been in the page cache only: a kill is no power cut. Before anything of it is
+  // promised again it goes to disk, and the new boot with it.
+  rocksdb::FlushOptions flush;
+  flush.wait = true;
+  if (const auto status = db_->Flush(flush); !status.ok()) return fail("flush: " + status.ToString());
+  rocksdb::WriteOptions sync;
+  sync.sync = true;
+  if (const auto status = db_->Write(sync, &batch); !status.ok()) return fail("write: " + status.ToString());
+  return {};
+}
+
+LogStore::~LogStore() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void LogStore::start(const Completions& completions) {
+  completions_ = completions;
+  thread_ = std::thread([this] { work(); });
+}
+
+void LogStore::append(std::uint64_t group, std::vector<paxos::Record> records) {
+  {
+    const std::lock_guard lock(mutex_);
+    PAXOS_ASSERT(group == appended_ + 1);
+    appended_ = group;
+    if (queue_.empty() && sync_started_ns_.load(std::memory_order_relaxed) == 0)
+      sync_started_ns_.store(steady_ns(), std::memory_order_relaxed);
+    queue_.push_back({group, std::move(records)});
+  }
+  wake_.notify_one();
+}
+
+void LogStore::work() {
+  std::vector<Group> groups;
+  for (;;) {
+    groups.clear();
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;
+      groups.swap(queue_);
+    }
+    const std::int64_t began = steady_ns();
+    if (const std::string error = write(groups); !error.empty()) {
+      // Final: nothing is retried, nothing later is acknowledged.
+      completions_.failed(where_ + ": " + error);
+      return;
+    }
+    const auto took = static_cast<std::uint64_t>(steady_ns() - began);
+    ++syncs_;
+    groups_ += groups.size();
+    sync_ns_total_ += took;
+    if (took > sync_ns_max_) sync_ns_max_ = took;
+    {
+      const std::lock_guard lock(mutex_);
+      sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
+    }
+    completions_.synced(groups.back().number);
+  }
+}
+
+std::string LogStore::write(const std::vector<Group>& groups) {
+  rocksdb::WriteBatch batch;
+  const auto put = [&](std::string_view key, std::string value) {
+    batch.Put(slice(key), seal_value(key, std::move(value)));
+  };
+  paxos::Ballot promised = promised_;
+  for (const Group& group : groups) {
+    for (const paxos::Record& record : group.records) {
+      if (const auto* vote = std::get_if<paxos::VoteRecord>(&record)) {
+        put(log_key::slot(vote->slot), encode_slot(false, vote->ballot, vote->decree));
+        promised = std::max(promised, vote->ballot);
+      } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
+        put(log_key::slot(chosen->slot), encode_slot(true, chosen->ballot, chosen->decree));
+      } else if (const auto* promise = std::get_if<paxos::PromiseRecord>(&record)) {
+        promised = std::max(promised, promise->ballot);
+      } else if (const auto* prefix = std::get_if<paxos::ChosenPrefixRecord>(&record)) {
+        put(log_key::chosen_prefix, encode_number(prefix->slot.n));
+      } else {
+        put(log_key::birth, encode_birth(std::get<paxos::BirthRecord>(record)));
+      }
+    }
+  }
+  // A vote implies its promise; kept in one row, so that no restart has to scan the log for the highest.
+  if (promised > promised_) put(log_key::promised, encode_ballot(promised));
+  put(log_key::group, encode_number(groups.back().number));
+  bytes_ += batch.GetDataSize();
+  rocksdb::WriteOptions sync;
+  sync.sync = true;
+  const rocksdb::Status status = db_->Write(sync, &batch);
+  if (!status.ok()) return "a synced write failed: " + status.ToString();
+  promised_ = promised;
+  if (!mark_.write(groups.back().number))
+    return fmt::format("the mark can't be written: {}", std::strerror(errno));
+  return {};
+}
+
+tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Slot first, paxos::Slot last,
+                                                                       std::size_t bytes_max) const {
+  std::vector<paxos::LogEntry> out;
+  if (first > last) return out;
+  rocksdb::ReadOptions options;
+  options.verify_checksums = true;
+  options.fill_cache = false;
+  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options));
+  std::size_t bytes = 0;
+  for (at->Seek(log_key::slot(first)); at->Valid(); at->Next()) {
+    const std::string_view key = at->key().ToStringView();
+    const auto slot = log_key::parse_slot(key);
+    if (!slot || *slot > last) break;
+    const auto value = open_value(key, at->value().ToStringView());
+    auto entry = value ? decode_slot(*slot, *value) : std::nullopt;
+    if (!entry)
+      return tl::make_unexpected(
+          fmt::format("{}: the record of slot {} is damaged. {}", where_, slot->n, damage_hint));
+    bytes += entry->decree.value.size();
+    out.push_back(std::move(*entry));
+    if (bytes >= bytes_max) break;
+  }
+  if (!at->status().ok())
+    return tl::make_unexpected(fmt::format("{}: reading slot {} on: {}. {}", where_, first.n + out.size(),
+                                           at->status().ToString(), damage_hint));
+  return out;
+}
+
+Storage::Figures LogStore::figures() const {
+  return {.groups = groups_,
+          .syncs = syncs_,
+          .bytes = bytes_,
+          .sync_ns_total = sync_ns_total_,
+          .sync_ns_max = sync_ns_max_};
+}
+
+}  // namespace storage

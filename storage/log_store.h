@@ -1,0 +1,70 @@
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "paxos/records.h"
+#include "storage/group_mark.h"
+#include "storage/stores.h"
+
+namespace storage {
+
+/// The slot log: one RocksDB, one thread that writes and syncs everything that waits as one batch.
+/// append(), figures and oldest_sync_started_ns(): any thread. read(): any thread. open() and start(): once.
+class LogStore {
+ public:
+  /// Opens or creates, checks whose it is, raises the boot, and syncs all of it before it returns.
+  [[nodiscard]] static tl::expected<std::unique_ptr<LogStore>, std::string> open(const OpenOptions& options,
+                                                                                 paxos::Recovered& recovered);
+  ~LogStore();
+  void start(const Completions& completions);
+  void append(std::uint64_t group, std::vector<paxos::Record> records);
+
+  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of decrees. Errors name the
+  /// slot.
+  [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(paxos::Slot first,
+                                                                             paxos::Slot last,
+                                                                             std::size_t bytes_max) const;
+  [[nodiscard]] std::int64_t oldest_sync_started_ns() const {
+    return sync_started_ns_.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] Storage::Figures figures() const;
+
+ private:
+  struct Group {
+    std::uint64_t number = 0;
+    std::vector<paxos::Record> records;
+  };
+  LogStore() = default;
+  tl::expected<void, std::string> recover(const OpenOptions& options, bool fresh, paxos::Recovered& out);
+  [[nodiscard]] tl::expected<std::optional<std::string>, std::string> get(std::string_view key) const;
+  void work();
+  std::string write(const std::vector<Group>& groups);
+
+  std::string where_;
+  std::unique_ptr<rocksdb::DB> db_;
+  GroupMark mark_;
+  Completions completions_;
+  paxos::Ballot promised_;  ///< as stored; log thread only once started
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<Group> queue_;  ///< guarded by mutex_
+  bool stopping_ = false;     ///< guarded by mutex_
+  std::uint64_t appended_ = 0;
+  std::atomic<std::int64_t> sync_started_ns_{0};
+  std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_total_{0}, sync_ns_max_{0};
+  std::thread thread_;
+};
+
+}  // namespace storage

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <rocksdb/db.h>
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <tl/expected.hpp>
+#include <variant>
+#include <vector>
+
+#include "storage/log_store.h"
+#include "storage/stores.h"
+
+namespace storage {
+
+/// The state machine's rows: one RocksDB without a write-ahead log (the slot log redoes it), one thread.
+/// One column family, so that rows, applied slot and hash reach the disk together.
+class StateStore {
+ public:
+  [[nodiscard]] static tl::expected<std::unique_ptr<StateStore>, std::string> open(const OpenOptions& options,
+                                                                                   const LogStore& log);
+  ~StateStore();  ///< writes what is queued, flushes
+  void start(const Completions& completions);
+  void write(paxos::Slot slot, std::vector<chat::Row> rows);
+  void read(std::function<void(const Storage::Reader&)> job);
+  /// Calls `use` with a reader, here and now. Before start() only.
+  void with_reader(const std::function<void(const chat::RowReader&)>& use) const;
+
+ private:
+  using ReadJob = std::function<void(const Storage::Reader&)>;
+  struct Write {
+    paxos::Slot slot;
+    std::vector<chat::Row> rows;
+  };
+  explicit StateStore(const LogStore& log) : log_(log) {}
+  void work();
+  bool write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at);
+
+  const LogStore& log_;
+  std::string where_;
+  std::unique_ptr<rocksdb::DB> db_;
+  Completions completions_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::variant<Write, ReadJob>> queue_;  ///< guarded by mutex_
+  bool stopping_ = false;                           ///< guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace storage

@@ -1,0 +1,132 @@
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "storage/log_store.h"
+#include "storage/state_store.h"
+#include "storage/stores.h"
+
+namespace storage {
+
+namespace {
+
+/// One process a directory. The file holds the owner's pid, for the one that comes second.
+class DirectoryLock {
+ public:
+  ~DirectoryLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  std::string take(const std::filesystem::path& directory) {
+    const auto file = directory / "lock";
+    fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd_ < 0)
+      return fmt::format("{}: {}; may this user write there?", file.string(), std::strerror(errno));
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      char pid[32] = "";
+      [[maybe_unused]] const auto got = ::pread(fd_, pid, sizeof pid - 1, 0);
+      return fmt::format(
+          "{}: is in use by a running replica{}{}; stop that one first, or check --id and `data_dir`",
+          directory.string(), *pid != '\0' ? ", pid " : "", pid);
+    }
+    const std::string pid = std::to_string(::getpid());
+    if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, pid.data(), pid.size(), 0) < 0)
+      return fmt::format("{}: can't be written: {}", file.string(), std::strerror(errno));
+    return {};
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace
+
+class Storage::Impl {
+ public:
+  DirectoryLock lock;
+  std::unique_ptr<LogStore> log;
+  std::unique_ptr<StateStore> state;  ///< goes before the log, which its jobs read
+};
+
+Storage::Storage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Storage::~Storage() = default;
+
+tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& options) {
+  const auto fail = [](std::string why) { return tl::make_unexpected(OpenError{std::move(why)}); };
+  std::error_code error;
+  std::filesystem::create_directories(options.directory, error);
+  if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
+  auto impl = std::make_unique<Impl>();
+  if (std::string why = impl->lock.take(options.directory); !why.empty()) return fail(std::move(why));
+  if (!std::filesystem::exists(options.directory / "log" / "CURRENT") &&
+      std::filesystem::exists(options.directory / "state" / "CURRENT"))
+    return fail(fmt::format(
+        "{}: state/ is there, but log/ is gone: the directory is damaged. Restore log/, or replace "
+        "this replica",
+        options.directory.string()));
+  paxos::Recovered recovered;
+  auto log = LogStore::open(options, recovered);
+  if (!log) return fail(log.error());
+  impl->log = std::move(*log);
+  auto state = StateStore::open(options, *impl->log);
+  if (!state) return fail(state.error());
+  impl->state = std::move(*state);
+
+  tl::expected<chat::Machine, std::string> machine = tl::make_unexpected(std::string());
+  impl->state->with_reader([&](const chat::RowReader& rows) { machine = chat::Machine::load(rows); });
+  if (!machine)
+    return fail(fmt::format("{}/state: {}. Move this folder away: the log next to it redoes the state",
+                            options.directory.string(), machine.error()));
+  recovered.applied = machine->applied();
+  recovered.hash = machine->hash();
+  auto entries = impl->log->read(recovered.applied + 1, paxos::Slot{UINT64_MAX}, SIZE_MAX);
+  if (!entries) return fail(entries.error());
+  recovered.entries = std::move(*entries);
+  if (!recovered.applied.none()) {
+    // A slot is applied only after its record is synced, so the log holds it.
+    const auto last = impl->log->read(recovered.applied, recovered.applied, SIZE_MAX);
+    if (!last) return fail(last.error());
+    if (last->empty())
+      return fail(fmt::format(
+          "{}: the state has applied slot {}, which the log does not have: the log is damaged. Restore "
+          "it, or replace this replica",
+          options.directory.string(), recovered.applied.n));
+  }
+  // The prefix is a hint: it holds only as far as the entries go without a hole.
+  paxos::Slot whole = recovered.applied;
+  for (const paxos::LogEntry& entry : recovered.entries) {
+    if (entry.slot != whole + 1 || entry.slot > recovered.chosen_prefix) break;
+    whole = entry.slot;
+  }
+  if (whole < recovered.chosen_prefix)
+    return fail(fmt::format(
+        "{}: slot {} is missing from the log, which knew every slot up to {}: it is damaged. Restore it, "
+        "or replace this replica",
+        options.directory.string(), whole.n + 1, recovered.chosen_prefix.n));
+  recovered.chosen_prefix = std::max(recovered.chosen_prefix, recovered.applied);
+  Opened opened{.storage = std::unique_ptr<Storage>(new Storage(std::move(impl))),
+                .recovered = std::move(recovered),
+                .machine = std::move(*machine)};
+  return opened;
+}
+
+void Storage::start(Completions completions) {
+  impl_->log->start(completions);
+  impl_->state->start(completions);
+}
+void Storage::append(std::uint64_t group, std::vector<paxos::Record> records) {
+  impl_->log->append(group, std::move(records));
+}
+void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
+  impl_->state->write(slot, std::move(rows));
+}
+void Storage::read(std::function<void(const Reader&)> job) { impl_->state->read(std::move(job)); }
+std::int64_t Storage::oldest_sync_started_ns() const { return impl_->log->oldest_sync_started_ns(); }
+Storage::Figures Storage::figures() const { return impl_->log->figures(); }
+
+}  // namespace storage
