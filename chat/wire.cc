@@ -1,0 +1,487 @@
+#include "chat/wire.h"
+
+#include <bit>
+
+#include "paxos/coding.h"
+
+namespace chat {
+
+using paxos::ByteReader;
+using paxos::Bytes;
+using paxos::ByteWriter;
+using paxos::Slot;
+
+namespace {
+
+constexpr std::size_t commands_max = 4096;
+constexpr std::size_t receipts_max = 4096;
+constexpr std::size_t reason_bytes_max = 4096;
+constexpr std::size_t json_bytes_max = 256 * 1024;
+constexpr std::size_t slots_max = 4096;
+constexpr std::size_t log_slots_max = 65536;
+
+class Writer {
+ public:
+  explicit Writer(std::string& out) : w_(out) {}
+  void number(std::uint64_t n) { w_.varint(n); }
+  void byte(std::uint8_t n) { w_.fixed(n); }
+  void flag(bool f) { w_.fixed(static_cast<std::uint8_t>(f ? 1 : 0)); }
+  void fixed(std::uint64_t n) { w_.fixed(n); }
+  void text(std::string_view t) { w_.sized(t); }
+  void bytes(const Bytes& b) { w_.sized(b.span()); }
+  template <std::size_t N>
+  void raw(const std::array<std::uint8_t, N>& a) {
+    w_.raw(a);
+  }
+  void session(const SessionId& s) {
+    number(s.slot.n);
+    number(s.index);
+  }
+  void outcome(const Outcome& o) {
+    byte(static_cast<std::uint8_t>(o.verdict));
+    session(o.session);
+    number(o.client_seq);
+    number(o.slot.n);
+    number(o.index);
+    number(o.room_seq);
+    fixed(static_cast<std::uint64_t>(o.time_ms));
+  }
+  void slots(const std::vector<Slot>& slots) {
+    number(slots.size());
+    for (Slot s : slots) number(s.n);
+  }
+
+ private:
+  ByteWriter w_;
+};
+
+class Reader {
+ public:
+  explicit Reader(const Bytes& whole) : whole_(whole), r_(whole.span()) {}
+  std::uint64_t number() { return r_.varint(); }
+  std::uint32_t number32() { return static_cast<std::uint32_t>(r_.varint_max(UINT32_MAX)); }
+  std::uint8_t byte() { return r_.fixed<std::uint8_t>(); }
+  bool flag() {
+    const auto value = byte();
+    if (value > 1) r_.fail();
+    return value == 1;
+  }
+  std::uint64_t fixed() { return r_.fixed<std::uint64_t>(); }
+  std::string text(std::size_t max) { return std::string(r_.sized_view(max)); }
+  Bytes bytes(std::size_t max) {
+    const auto span = r_.sized(max);
+    if (span.empty()) return {};
+    return whole_.slice(static_cast<std::size_t>(span.data() - whole_.data()), span.size());
+  }
+  template <std::size_t N>
+  std::array<std::uint8_t, N> array() {
+    return r_.array<N>();
+  }
+  SessionId session() {
+    SessionId s;
+    s.slot.n = number();
+    s.index = number32();
+    return s;
+  }
+  Outcome outcome() {
+    Outcome o;
+    const auto verdict = byte();
+    if (verdict < 1 || verdict > static_cast<std::uint8_t>(Verdict::invalid)) r_.fail();
+    o.verdict = static_cast<Verdict>(verdict);
+    o.session = session();
+    o.client_seq = number();
+    o.slot.n = number();
+    o.index = number32();
+    o.room_seq = number();
+    o.time_ms = static_cast<std::int64_t>(fixed());
+    return o;
+  }
+  std::size_t count(std::size_t max) { return static_cast<std::size_t>(r_.varint_max(max)); }
+  std::vector<Slot> slots() {
+    std::vector<Slot> out;
+    for (std::size_t n = count(slots_max); n > 0 && ok(); --n) out.push_back({number()});
+    return out;
+  }
+  void fail() { r_.fail(); }
+  [[nodiscard]] bool ok() const { return r_.ok(); }
+  [[nodiscard]] bool done() const { return r_.done(); }
+
+ private:
+  const Bytes& whole_;
+  ByteReader r_;
+};
+
+template <class T, class F>
+tl::expected<T, const char*> decode(const Bytes& bytes, F&& get) {
+  Reader r(bytes);
+  T message = get(r);
+  if (!r.done()) return tl::make_unexpected("a message that is cut short, out of range, or of unknown type");
+  return message;
+}
+
+}  // namespace
+
+// --- client to replica ---
+
+void encode(std::string& out, const ClientMessage& message) {
+  Writer w(out);
+  w.byte(static_cast<std::uint8_t>(message.index() + 1));
+  if (const auto* c = std::get_if<ClientCommands>(&message)) {
+    w.flag(c->forward);
+    w.number(c->commands.size());
+    for (const Bytes& command : c->commands) w.bytes(command);
+  } else if (const auto* h = std::get_if<HistoryRequest>(&message)) {
+    w.fixed(h->id);
+    w.text(h->room);
+    w.number(h->from);
+    w.number(h->last);
+    w.number(h->limit);
+    w.flag(h->local);
+  } else {
+    const auto& f = std::get<FollowRequest>(message);
+    w.fixed(f.id);
+    w.text(f.room);
+    w.number(f.from);
+    w.number(f.wait_ms);
+  }
+}
+
+tl::expected<ClientMessage, const char*> decode_client_message(const Bytes& bytes) {
+  return decode<ClientMessage>(bytes, [](Reader& r) -> ClientMessage {
+    switch (r.byte()) {
+      case 1: {
+        ClientCommands m;
+        m.forward = r.flag();
+        for (std::size_t n = r.count(commands_max); n > 0 && r.ok(); --n)
+          m.commands.push_back(r.bytes(limits::command_bytes_max));
+        return m;
+      }
+      case 2: {
+        HistoryRequest m;
+        m.id = r.fixed();
+        m.room = r.text(limits::room_bytes_max);
+        m.from = r.number();
+        m.last = r.number32();
+        m.limit = r.number32();
+        m.local = r.flag();
+        return m;
+      }
+      case 3: {
+        FollowRequest m;
+        m.id = r.fixed();
+        m.room = r.text(limits::room_bytes_max);
+        m.from = r.number();
+        m.wait_ms = r.number32();
+        return m;
+      }
+      default:
+        r.fail();
+        return ClientCommands{};
+    }
+  });
+}
+
+// --- replica to client ---
+
+namespace {
+
+void put_message(Writer& w, const Message& m) {
+  w.number(m.seq);
+  w.number(m.slot.n);
+  w.number(m.index);
+  w.text(m.name);
+  w.session(m.session);
+  w.number(m.client_seq);
+  w.fixed(static_cast<std::uint64_t>(m.time_ms));
+  w.text(m.text);
+}
+
+Message get_message(Reader& r, const std::string& room) {
+  Message m;
+  m.room = room;
+  m.seq = r.number();
+  m.slot.n = r.number();
+  m.index = r.number32();
+  m.name = r.text(limits::name_bytes_max);
+  m.session = r.session();
+  m.client_seq = r.number();
+  m.time_ms = static_cast<std::int64_t>(r.fixed());
+  m.text = r.text(limits::text_bytes_max);
+  return m;
+}
+
+}  // namespace
+
+void encode(std::string& out, const ClientReply& message) {
+  Writer w(out);
+  w.byte(static_cast<std::uint8_t>(message.index() + 1));
+  if (const auto* receipts = std::get_if<Receipts>(&message)) {
+    w.number(receipts->receipts.size());
+    for (const Receipt& r : receipts->receipts) {
+      w.outcome(r.outcome);
+      w.flag(r.nonce != Nonce{});
+      if (r.nonce != Nonce{}) w.raw(r.nonce);
+    }
+  } else if (const auto* redirect = std::get_if<Redirect>(&message)) {
+    w.byte(redirect->leader ? redirect->leader->n : 255);
+  } else if (const auto* waiting = std::get_if<Waiting>(&message)) {
+    w.byte(static_cast<std::uint8_t>(waiting->reason));
+    w.number(waiting->slot.n);
+    w.number(waiting->missing.size());
+    for (paxos::ReplicaId id : waiting->missing) w.byte(id.n);
+  } else if (const auto* refused = std::get_if<CommandRefused>(&message)) {
+    w.session(refused->session);
+    w.number(refused->client_seq);
+    w.text(refused->reason);
+  } else {
+    const auto& h = std::get<HistoryReply>(message);
+    w.fixed(h.id);
+    w.text(h.refused);
+    w.number(h.applied.n);
+    w.number(h.page.next);
+    w.number(h.page.head);
+    // All messages of a page are of one room: its name stands once.
+    w.text(h.page.messages.empty() ? std::string_view() : std::string_view(h.page.messages.front().room));
+    w.number(h.page.messages.size());
+    for (const Message& m : h.page.messages) put_message(w, m);
+  }
+}
+
+tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
+  return decode<ClientReply>(bytes, [](Reader& r) -> ClientReply {
+    switch (r.byte()) {
+      case 1: {
+        Receipts m;
+        for (std::size_t n = r.count(receipts_max); n > 0 && r.ok(); --n) {
+          Receipt receipt;
+          receipt.outcome = r.outcome();
+          if (r.flag()) receipt.nonce = r.array<16>();
+          m.receipts.push_back(receipt);
+        }
+        return m;
+      }
+      case 2: {
+        Redirect m;
+        const auto leader = r.byte();
+        if (leader < paxos::limits::replicas_max)
+          m.leader = paxos::ReplicaId{leader};
+        else if (leader != 255)
+          r.fail();
+        return m;
+      }
+      case 3: {
+        Waiting m;
+        const auto reason = r.byte();
+        if (reason < 1 || reason > static_cast<std::uint8_t>(WaitReason::overloaded)) r.fail();
+        m.reason = static_cast<WaitReason>(reason);
+        m.slot.n = r.number();
+        for (std::size_t n = r.count(paxos::limits::replicas_max); n > 0 && r.ok(); --n)
+          m.missing.push_back(paxos::ReplicaId{r.byte()});
+        return m;
+      }
+      case 4: {
+        CommandRefused m;
+        m.session = r.session();
+        m.client_seq = r.number();
+        m.reason = r.text(reason_bytes_max);
+        return m;
+      }
+      case 5: {
+        HistoryReply m;
+        m.id = r.fixed();
+        m.refused = r.text(reason_bytes_max);
+        m.applied.n = r.number();
+        m.page.next = r.number();
+        m.page.head = r.number();
+        const std::string room = r.text(limits::room_bytes_max);
+        for (std::size_t n = r.count(limits::page_messages_max); n > 0 && r.ok(); --n)
+          m.page.messages.push_back(get_message(r, room));
+        return m;
+      }
+      default:
+        r.fail();
+        return Redirect{};
+    }
+  });
+}
+
+// --- operators ---
+
+void encode(std::string& out, const OperatorRequest& message) {
+  Writer w(out);
+  w.fixed(message.id);
+  w.number(message.target_boot);
+  w.byte(static_cast<std::uint8_t>(message.command.index() + 1));
+  std::visit(
+      [&](const auto& c) {
+        using C = std::decay_t<decltype(c)>;
+        if constexpr (std::is_same_v<C, HashRequest>) {
+          w.number(c.slot.n);
+        } else if constexpr (std::is_same_v<C, ScrubRequest>) {
+          w.number(c.from.n);
+        } else if constexpr (std::is_same_v<C, LogRequest>) {
+          w.number(c.from.n);
+          w.number(c.to.n);
+        } else if constexpr (std::is_same_v<C, SkipRequest>) {
+          w.slots(c.slots);
+          w.number(c.next);
+        } else if constexpr (std::is_same_v<C, LossRequest>) {
+          w.fixed(std::bit_cast<std::uint64_t>(c.share));
+        } else if constexpr (std::is_same_v<C, PauseRequest> || std::is_same_v<C, IsolateRequest>) {
+          w.number(c.duration_ms);
+        } else {
+          static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest>);
+        }
+      },
+      message.command);
+}
+
+tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& bytes) {
+  return decode<OperatorRequest>(bytes, [](Reader& r) {
+    OperatorRequest m;
+    m.id = r.fixed();
+    m.target_boot = r.number();
+    switch (r.byte()) {
+      case 1:
+        m.command = StatusRequest{};
+        break;
+      case 2:
+        m.command = HashRequest{{r.number()}};
+        break;
+      case 3:
+        m.command = ScrubRequest{{r.number()}};
+        break;
+      case 4: {
+        LogRequest c;
+        c.from.n = r.number();
+        c.to.n = r.number();
+        m.command = c;
+        break;
+      }
+      case 5:
+        m.command = KillRequest{};
+        break;
+      case 6: {
+        SkipRequest c;
+        c.slots = r.slots();
+        c.next = r.number32();
+        m.command = std::move(c);
+        break;
+      }
+      case 7:
+        m.command = LossRequest{std::bit_cast<double>(r.fixed())};
+        break;
+      case 8:
+        m.command = PauseRequest{r.number32()};
+        break;
+      case 9:
+        m.command = IsolateRequest{r.number32()};
+        break;
+      default:
+        r.fail();
+    }
+    return m;
+  });
+}
+
+void encode(std::string& out, const OperatorReply& message) {
+  Writer w(out);
+  w.fixed(message.id);
+  w.byte(static_cast<std::uint8_t>(message.answer.index() + 1));
+  std::visit(
+      [&](const auto& a) {
+        using A = std::decay_t<decltype(a)>;
+        if constexpr (std::is_same_v<A, StatusReply>) {
+          w.text(a.json);
+        } else if constexpr (std::is_same_v<A, HashReply>) {
+          w.number(a.applied.n);
+          w.flag(a.hash.has_value());
+          if (a.hash) w.raw(a.hash->bytes);
+        } else if constexpr (std::is_same_v<A, ScrubReply>) {
+          w.number(a.next.n);
+          w.number(a.records);
+          w.text(a.damage);
+        } else if constexpr (std::is_same_v<A, LogReply>) {
+          w.number(a.next.n);
+          w.number(a.slots.size());
+          for (const LogSlot& s : a.slots) {
+            w.number(s.slot.n);
+            w.flag(s.empty);
+            w.flag(s.chosen);
+            w.number(s.ballot.round);
+            w.byte(s.ballot.replica.n);
+            w.byte(static_cast<std::uint8_t>(s.decree.kind));
+            w.bytes(s.decree.value);
+            w.number(s.outcomes.size());
+            for (const Outcome& o : s.outcomes) w.outcome(o);
+          }
+        } else {
+          static_assert(std::is_same_v<A, DoneReply>);
+          w.text(a.refused);
+          w.slots(a.slots);
+          w.number(a.next_free.n);
+        }
+      },
+      message.answer);
+}
+
+tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& bytes) {
+  return decode<OperatorReply>(bytes, [](Reader& r) {
+    OperatorReply m;
+    m.id = r.fixed();
+    switch (r.byte()) {
+      case 1:
+        m.answer = StatusReply{r.text(json_bytes_max)};
+        break;
+      case 2: {
+        HashReply a;
+        a.applied.n = r.number();
+        if (r.flag()) a.hash = paxos::Hash{r.array<16>()};
+        m.answer = a;
+        break;
+      }
+      case 3: {
+        ScrubReply a;
+        a.next.n = r.number();
+        a.records = r.number();
+        a.damage = r.text(reason_bytes_max);
+        m.answer = std::move(a);
+        break;
+      }
+      case 4: {
+        LogReply a;
+        a.next.n = r.number();
+        for (std::size_t n = r.count(log_slots_max); n > 0 && r.ok(); --n) {
+          LogSlot s;
+          s.slot.n = r.number();
+          s.empty = r.flag();
+          s.chosen = r.flag();
+          s.ballot.round = r.number();
+          s.ballot.replica.n = r.byte();
+          const auto kind = r.byte();
+          if (kind < 1 || kind > 2) r.fail();
+          s.decree.kind = static_cast<paxos::DecreeKind>(kind);
+          s.decree.value = r.bytes(paxos::limits::decree_bytes_max);
+          for (std::size_t o = r.count(limits::commands_per_decree_max); o > 0 && r.ok(); --o)
+            s.outcomes.push_back(r.outcome());
+          a.slots.push_back(std::move(s));
+        }
+        m.answer = std::move(a);
+        break;
+      }
+      case 5: {
+        DoneReply a;
+        a.refused = r.text(reason_bytes_max);
+        a.slots = r.slots();
+        a.next_free.n = r.number();
+        m.answer = std::move(a);
+        break;
+      }
+      default:
+        r.fail();
+    }
+    return m;
+  });
+}
+
+}  // namespace chat
