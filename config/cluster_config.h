@@ -6,9 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
-
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "paxos/types.h"
 
@@ -17,17 +16,17 @@ namespace config {
 
 struct ReplicaConfig {
   paxos::ReplicaId id;
-  std::string address;               ///< as written, "host:port" or "[v6]:port"
+  std::string address;  ///< as written, "host:port" or "[v6]:port"
   std::string host;
   std::uint16_t port = 0;
-  std::filesystem::path data_dir;    ///< absolute (resolved against the config file)
+  std::filesystem::path data_dir;  ///< absolute (resolved against the config file)
 };
 
 struct ClusterConfig {
   std::filesystem::path file;
-  std::string cluster;               ///< name
-  std::string id;                    ///< uuid
-  std::filesystem::path key_file;    ///< absolute
+  std::string cluster;                  ///< name
+  std::string id;                       ///< uuid
+  std::filesystem::path key_file;       ///< absolute
   std::vector<ReplicaConfig> replicas;  ///< by id, ids are 0 .. n-1
   std::chrono::milliseconds heartbeat{50};
   std::chrono::milliseconds election_timeout{250};
@@ -51,9 +50,10 @@ using ClusterKey = std::array<std::uint8_t, 32>;
                                                                     const char* environment);
 
 struct GenerateOptions {
-  unsigned f = 1;                     ///< 2f+1 replicas; 0 to 4
+  unsigned f = 1;  ///< 2f+1 replicas; 0 to 4
   std::filesystem::path output = "cluster.yaml";
-  std::vector<std::string> hosts;     ///< none: 127.0.0.1 and consecutive ports; else one replica a host, round robin
+  std::vector<std::string>
+      hosts;  ///< none: 127.0.0.1 and consecutive ports; else one replica a host, round robin
   std::uint16_t base_port = 7400;
   std::string data_root = "data";
   double loss = 0.0;

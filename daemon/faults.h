@@ -4,7 +4,7 @@
 
 #include "paxos/types.h"
 
-namespace daemon {
+namespace paxosd {
 
 /// Fault injection of one process: what operators switch on to see the cluster survive it. Refused unless
 /// the config says fault_injection. Loop thread only.
@@ -32,4 +32,4 @@ class Faults {
   paxos::Time isolated_until_ = paxos::Time::min();
 };
 
-}  // namespace daemon
+}  // namespace paxosd

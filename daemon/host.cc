@@ -7,10 +7,9 @@
 #include <utility>
 
 #include "daemon/log.h"
-#include "net/scope.h"
 #include "net/signals.h"
 
-namespace daemon {
+namespace paxosd {
 
 namespace {
 
@@ -90,7 +89,7 @@ net::Task<int> Host::run() {
   net::Scope scope(loop_);
   scope.spawn(receive_datagrams());
   co_await wait_for_signals();
-  scope.cancel();
+  socket_.stop();
   co_await scope.join();
   loop_.on_turn_end({});
   co_return exit_code_;
@@ -99,6 +98,7 @@ net::Task<int> Host::run() {
 net::Task<void> Host::receive_datagrams() {
   for (;;) {
     const auto batch = co_await socket_.receive();
+    if (batch.empty()) co_return;  // stopped
     for (const net::Datagram& datagram : batch) on_datagram(datagram.from, datagram.data);
   }
 }
@@ -111,8 +111,8 @@ net::Task<void> Host::wait_for_signals() {
   if (node_.hand_over(loop_.now())) {
     const paxos::Time until = loop_.now() + 2 * std::chrono::nanoseconds{options_.config.election_timeout};
     while (node_.is_leader() && loop_.now() < until) co_await loop_.sleep(std::chrono::milliseconds{5});
-    daemon_log::info(node_.is_leader() ? "nobody took the leadership over in time"
-                                       : "handed the leadership over");
+    daemon_log::info(
+        "{}", node_.is_leader() ? "nobody took the leadership over in time" : "handed the leadership over");
   }
 }
 
@@ -244,4 +244,4 @@ void Host::read_log(paxos::LogReadWish wish) {
   });
 }
 
-}  // namespace daemon
+}  // namespace paxosd

@@ -20,7 +20,7 @@
 #include "net/udp.h"
 #include "storage/stores.h"
 
-namespace daemon {
+namespace paxosd {
 
 /// Joins the rooms of one replica in one event loop: datagrams and completions go into chat::Node, its
 /// effects go to the log thread, the state thread and the socket. Decides nothing about the protocol.
@@ -108,4 +108,4 @@ class Host {
   std::uint64_t dropped_by_loss_ = 0;
 };
 
-}  // namespace daemon
+}  // namespace paxosd

@@ -91,10 +91,10 @@ int run(int argc, char** argv) {
                    opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());
 
-  daemon::Host::Options host_options{
+  paxosd::Host::Options host_options{
       .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses), .seed = 0};
   fill_random(&host_options.seed, sizeof host_options.seed);
-  daemon::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
+  paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
   const int code = loop.run(host.run());
   daemon_log::info("stopped");
   return code;

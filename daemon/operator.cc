@@ -9,7 +9,7 @@
 
 /// Operator requests: each names its id and, where it acts, the boot that it means, so that a retransmitted
 /// kill or skip acts once (DESIGN.md section 6).
-namespace daemon {
+namespace paxosd {
 
 namespace {
 constexpr std::size_t answers_kept_max = 512;
@@ -260,4 +260,4 @@ std::string Host::status_json() const {
   return out.dump();
 }
 
-}  // namespace daemon
+}  // namespace paxosd

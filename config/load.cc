@@ -1,0 +1,259 @@
+#include <fmt/format.h>
+#include <sodium.h>
+#include <sys/stat.h>
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+
+#include "config/cluster_config.h"
+
+namespace config {
+
+namespace {
+
+constexpr std::uintmax_t file_bytes_max = 1 << 20;
+constexpr std::string_view generate_hint = "make one with `paxosctl config generate -f 1`";
+
+struct Refused {
+  std::string message;
+};
+
+/// Reads one file's nodes; every complaint names file, line and key.
+class Reader {
+ public:
+  explicit Reader(std::string file) : file_(std::move(file)) {}
+
+  [[noreturn]] void refuse(const YAML::Mark& mark, std::string_view key, std::string_view what) const {
+    throw Refused{fmt::format("{}:{}: {}{}", file_, mark.is_null() ? 1 : mark.line + 1,
+                              key.empty() ? std::string() : fmt::format("key '{}': ", key), what)};
+  }
+
+  /// The keys of a mapping, each known and there once.
+  std::map<std::string, YAML::Node> mapping(const YAML::Node& node, std::string_view what,
+                                            const std::set<std::string>& known) const {
+    if (!node.IsMap()) refuse(node.Mark(), "", fmt::format("{} is a mapping of keys and values", what));
+    std::map<std::string, YAML::Node> out;
+    for (const auto& entry : node) {
+      const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : std::string("(not a word)");
+      if (!known.contains(key)) {
+        std::string names;
+        for (const std::string& name : known) names += (names.empty() ? "" : ", ") + name;
+        refuse(entry.first.Mark(), key, fmt::format("is not known here; allowed are: {}", names));
+      }
+      if (!out.emplace(key, entry.second).second) refuse(entry.first.Mark(), key, "stands here twice");
+    }
+    return out;
+  }
+
+  std::string text(const std::map<std::string, YAML::Node>& nodes, const YAML::Node& parent,
+                   const std::string& key, std::size_t bytes_max = 4096) const {
+    const auto at = nodes.find(key);
+    if (at == nodes.end()) refuse(parent.Mark(), key, "is missing");
+    if (!at->second.IsScalar() || at->second.Scalar().empty())
+      refuse(at->second.Mark(), key, "is a text, not empty");
+    if (at->second.Scalar().size() > bytes_max)
+      refuse(at->second.Mark(), key, fmt::format("is longer than {} bytes", bytes_max));
+    return at->second.Scalar();
+  }
+
+  std::int64_t number(const YAML::Node& node, const std::string& key, std::int64_t min,
+                      std::int64_t max) const {
+    std::int64_t value = 0;
+    const std::string digits = node.IsScalar() ? node.Scalar() : std::string();
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size() || value < min ||
+        value > max)
+      refuse(node.Mark(), key, fmt::format("'{}' is no whole number from {} to {}", digits, min, max));
+    return value;
+  }
+
+ private:
+  std::string file_;
+};
+
+bool is_uuid(std::string_view text) {
+  if (text.size() != 36) return false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? text[i] != '-' : std::isxdigit(static_cast<unsigned char>(text[i])) == 0) return false;
+  }
+  return true;
+}
+
+/// "host:port" or "[v6]:port"; the error says what is wrong.
+std::string split_address(const std::string& address, std::string& host, std::uint16_t& port) {
+  const std::size_t colon = address.rfind(':');
+  if (colon == std::string::npos || colon == 0)
+    return "write host:port, as in 10.0.0.1:7400 or [fd00::1]:7400";
+  host = address.substr(0, colon);
+  if (host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
+  else if (host.find(':') != std::string::npos)
+    return "an IPv6 address stands in brackets: [fd00::1]:7400";
+  const std::string digits = address.substr(colon + 1);
+  unsigned value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size() || value < 1 ||
+      value > 65535)
+    return fmt::format("'{}' is no port from 1 to 65535", digits);
+  port = static_cast<std::uint16_t>(value);
+  return host.empty() ? "the host is missing" : std::string();
+}
+
+ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, const Reader& r) {
+  ClusterConfig out;
+  out.file = file;
+  const auto base = std::filesystem::absolute(file).parent_path();
+  const auto nodes = r.mapping(root, "the config",
+                               {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
+                                "election_timeout_ms", "fault_injection", "loss"});
+  out.cluster = r.text(nodes, root, "cluster", 64);
+  out.id = r.text(nodes, root, "id");
+  if (!is_uuid(out.id))
+    r.refuse(nodes.at("id").Mark(), "id", "is a uuid, as `paxosctl config generate` makes one");
+  out.key_file = base / r.text(nodes, root, "key_file");
+
+  const auto replicas = nodes.find("replicas");
+  if (replicas == nodes.end()) r.refuse(root.Mark(), "replicas", "is missing");
+  if (!replicas->second.IsSequence() || replicas->second.size() == 0 ||
+      replicas->second.size() > paxos::limits::replicas_max)
+    r.refuse(replicas->second.Mark(), "replicas",
+             fmt::format("is a list of 1 to {} replicas", paxos::limits::replicas_max));
+  if (replicas->second.size() % 2 == 0)
+    r.refuse(
+        replicas->second.Mark(), "replicas",
+        fmt::format("has {} replicas; use an odd number: an even one survives no more crashes than one less",
+                    replicas->second.size()));
+  std::map<std::string, int> addresses;
+  std::map<std::filesystem::path, int> directories;
+  std::set<std::int64_t> ids;
+  const auto count = static_cast<std::int64_t>(replicas->second.size());
+  for (const YAML::Node& node : replicas->second) {
+    const auto one = r.mapping(node, "a replica", {"id", "address", "data_dir"});
+    if (!one.contains("id")) r.refuse(node.Mark(), "id", "is missing");
+    ReplicaConfig replica;
+    const std::int64_t id = r.number(one.at("id"), "id", 0, count - 1);
+    if (!ids.insert(id).second)
+      r.refuse(one.at("id").Mark(), "id", fmt::format("replica {} stands here twice", id));
+    replica.id = paxos::ReplicaId{static_cast<std::uint8_t>(id)};
+    replica.address = r.text(one, node, "address", 256);
+    if (const std::string fault = split_address(replica.address, replica.host, replica.port); !fault.empty())
+      r.refuse(one.at("address").Mark(), "address", fault);
+    if (const auto [at, fresh] = addresses.emplace(replica.address, id); !fresh)
+      r.refuse(one.at("address").Mark(), "address",
+               fmt::format("{} is replica {}'s already", replica.address, at->second));
+    replica.data_dir = (base / r.text(one, node, "data_dir")).lexically_normal();
+    if (const auto [at, fresh] = directories.emplace(replica.data_dir, id);
+        !fresh && replica.host == "127.0.0.1")
+      r.refuse(one.at("data_dir").Mark(), "data_dir",
+               fmt::format("{} is replica {}'s already", replica.data_dir.string(), at->second));
+    out.replicas.push_back(std::move(replica));
+  }
+  std::sort(out.replicas.begin(), out.replicas.end(),
+            [](const auto& a, const auto& b) { return a.id < b.id; });
+
+  if (const auto at = nodes.find("heartbeat_ms"); at != nodes.end())
+    out.heartbeat = std::chrono::milliseconds{r.number(at->second, "heartbeat_ms", 5, 10'000)};
+  if (const auto at = nodes.find("election_timeout_ms"); at != nodes.end())
+    out.election_timeout = std::chrono::milliseconds{r.number(at->second, "election_timeout_ms", 15, 60'000)};
+  if (out.election_timeout < 3 * out.heartbeat) {
+    const auto at = nodes.find("election_timeout_ms");
+    r.refuse(at == nodes.end() ? root.Mark() : at->second.Mark(), "election_timeout_ms",
+             fmt::format("{} is less than three heartbeats of {} ms: one lost datagram would cost the leader",
+                         out.election_timeout.count(), out.heartbeat.count()));
+  }
+  if (const auto at = nodes.find("fault_injection"); at != nodes.end()) {
+    const std::string word = at->second.IsScalar() ? at->second.Scalar() : std::string();
+    if (word != "true" && word != "false") r.refuse(at->second.Mark(), "fault_injection", "is true or false");
+    out.fault_injection = word == "true";
+  }
+  if (const auto at = nodes.find("loss"); at != nodes.end()) {
+    const std::string digits = at->second.IsScalar() ? at->second.Scalar() : std::string();
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), out.loss);
+    if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size() || !(out.loss >= 0) ||
+        out.loss > 1)
+      r.refuse(at->second.Mark(), "loss", "is a share from 0 to 1 of datagrams to drop");
+    if (out.loss > 0 && !out.fault_injection)
+      r.refuse(at->second.Mark(), "loss", "is fault injection: it needs `fault_injection: true`");
+  }
+  return out;
+}
+
+}  // namespace
+
+tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file) {
+  const auto fail = [&](std::string_view why) {
+    return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
+  };
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) return fail("is a folder, not a config file");
+  if (const auto size = std::filesystem::file_size(file, error); !error && size > file_bytes_max)
+    return fail("is larger than 1 MiB: that is no cluster config");
+  std::ifstream in(file, std::ios::binary);
+  if (!in)
+    return fail(errno == ENOENT ? fmt::format("there is no such file; {}", generate_hint)
+                                : fmt::format("can't be read: {}", std::strerror(errno)));
+  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  const Reader reader(file.string());
+  try {
+    return read(file, YAML::Load(text), reader);
+  } catch (const Refused& refused) {
+    return tl::make_unexpected(refused.message);
+  } catch (const YAML::Exception& bad) {
+    return tl::make_unexpected(fmt::format("{}:{}: is not YAML: {}", file.string(),
+                                           bad.mark.is_null() ? 1 : bad.mark.line + 1, bad.msg));
+  }
+}
+
+tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file) {
+  const auto fail = [&](std::string_view why) {
+    return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
+  };
+  struct stat info{};
+  if (::stat(file.c_str(), &info) != 0)
+    return fail(errno == ENOENT ? "the key file is missing; copy it from where the config was generated "
+                                  "(every machine needs the same one)"
+                                : std::strerror(errno));
+  if (!S_ISREG(info.st_mode)) return fail("is no regular file");
+  if ((info.st_mode & 077) != 0)
+    return fail(fmt::format(
+        "may be read by others (mode {:04o}); whoever has the key can join the cluster: chmod 600 {}",
+        info.st_mode & 07777, file.string()));
+  std::ifstream in(file);
+  if (!in) return fail(fmt::format("can't be read: {}", std::strerror(errno)));
+  std::string hex;
+  std::getline(in, hex);
+  ClusterKey key{};
+  std::size_t size = 0;
+  const char* end = nullptr;
+  if (hex.size() != 64 ||
+      sodium_hex2bin(key.data(), key.size(), hex.data(), hex.size(), nullptr, &size, &end) != 0 ||
+      size != key.size())
+    return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
+  return key;
+}
+
+tl::expected<std::filesystem::path, std::string> find(const std::optional<std::string>& flag,
+                                                      const char* environment) {
+  if (flag) return std::filesystem::path(*flag);
+  if (environment != nullptr)
+    if (const char* value = std::getenv(environment); value != nullptr && *value != '\0')
+      return std::filesystem::path(value);
+  std::error_code error;
+  for (const char* candidate : {"./cluster.yaml", "/etc/paxosd/cluster.yaml"})
+    if (std::filesystem::exists(candidate, error)) return std::filesystem::path(candidate);
+  return tl::make_unexpected(
+      fmt::format("no config: there is neither ./cluster.yaml nor /etc/paxosd/cluster.yaml; name one with "
+                  "--config FILE, or {}",
+                  generate_hint));
+}
+
+}  // namespace config
