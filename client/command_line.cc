@@ -1,9 +1,9 @@
 #include "client/command_line.h"
 
+#include <fmt/format.h>
+
 #include <cstdio>
 #include <ctime>
-
-#include <fmt/format.h>
 
 namespace client {
 
@@ -13,7 +13,8 @@ int complain(const std::string& program, const std::string& sentence, int code) 
 }
 
 void config_flag(config::Flags& flags) {
-  flags.value("config", "FILE", "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
+  flags.value("config", "FILE",
+              "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
 }
 
 tl::expected<config::ClusterConfig, std::string> load_config(const config::Flags& flags) {
@@ -56,8 +57,10 @@ std::string printable(std::string_view text) {
       out += fmt::format("\\x{:02x}", next);  // C1: terminals take these for controls too
       ++i;
     } else if (c == 0xe2 && next == 0x80 && i + 2 < text.size() &&
-               ((static_cast<unsigned char>(text[i + 2]) >= 0xaa && static_cast<unsigned char>(text[i + 2]) <= 0xae))) {
-      out += fmt::format("\\u20{:02x}", static_cast<unsigned char>(text[i + 2]) - 0x80U);  // direction overrides
+               ((static_cast<unsigned char>(text[i + 2]) >= 0xaa &&
+                 static_cast<unsigned char>(text[i + 2]) <= 0xae))) {
+      out +=
+          fmt::format("\\u20{:02x}", static_cast<unsigned char>(text[i + 2]) - 0x80U);  // direction overrides
       i += 2;
     } else {
       out += text[i];

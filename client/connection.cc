@@ -1,12 +1,11 @@
 #include "client/connection.h"
 
+#include <fmt/format.h>
 #include <sys/random.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "paxos/env.h"
 
@@ -18,10 +17,12 @@ void fill_random(void* out, std::size_t size) {
   if (::getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
 }
 
-net::Transport::Options transport_options(const config::ClusterKey& key, const std::vector<net::Address>& replicas) {
+net::Transport::Options transport_options(const config::ClusterKey& key,
+                                          const std::vector<net::Address>& replicas) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
-  const bool local = std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
+  const bool local =
+      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
   return {.self = self,
           .key = key,
           .datagram_bytes = local ? net::loopback_datagram_bytes : net::default_datagram_bytes,
@@ -30,7 +31,8 @@ net::Transport::Options transport_options(const config::ClusterKey& key, const s
 
 }  // namespace
 
-tl::expected<std::unique_ptr<Connection>, std::string> Connection::open(net::Loop& loop, config::ClusterConfig config) {
+tl::expected<std::unique_ptr<Connection>, std::string> Connection::open(net::Loop& loop,
+                                                                        config::ClusterConfig config) {
   const auto key = config::load_key(config.key_file);
   if (!key) return tl::make_unexpected(key.error());
   std::vector<net::Address> replicas;
@@ -121,13 +123,17 @@ void Connection::end_turn() {
   const paxos::Time now = loop_.now();
   if (transport_.deadline() <= now) transport_.tick(now);
   transport_.flush(now);
-  for (net::Outgoing& packet : transport_.take_outgoing()) socket_.send(packet.to, std::move(packet.data), packet.segment);
+  for (net::Outgoing& packet : transport_.take_outgoing())
+    socket_.send(packet.to, std::move(packet.data), packet.segment);
   loop_.cancel_timer(timer_);
-  if (const paxos::Time at = transport_.deadline(); at != paxos::time_never) timer_ = loop_.add_timer(at, [] {});
+  if (const paxos::Time at = transport_.deadline(); at != paxos::time_never)
+    timer_ = loop_.add_timer(at, [] {});
 }
 
-net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId to, chat::OperatorCommand command,
-                                                               std::uint64_t boot, std::chrono::milliseconds timeout) {
+net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId to,
+                                                               chat::OperatorCommand command,
+                                                               std::uint64_t boot,
+                                                               std::chrono::milliseconds timeout) {
   const chat::OperatorRequest request{.id = random(), .target_boot = boot, .command = std::move(command)};
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
@@ -158,12 +164,14 @@ net::Task<std::optional<chat::HistoryReply>> Connection::ask_history(paxos::Repl
   co_return std::move(asked.history);
 }
 
-net::Task<std::optional<chat::HistoryReply>> Connection::history(paxos::ReplicaId to, chat::HistoryRequest request,
+net::Task<std::optional<chat::HistoryReply>> Connection::history(paxos::ReplicaId to,
+                                                                 chat::HistoryRequest request,
                                                                  std::chrono::milliseconds timeout) {
   co_return co_await ask_history(to, std::move(request), timeout, std::chrono::milliseconds{250});
 }
 
-net::Task<std::optional<chat::HistoryReply>> Connection::follow(paxos::ReplicaId to, chat::FollowRequest request,
+net::Task<std::optional<chat::HistoryReply>> Connection::follow(paxos::ReplicaId to,
+                                                                chat::FollowRequest request,
                                                                 std::chrono::milliseconds timeout) {
   co_return co_await ask_history(to, std::move(request), timeout, timeout);
 }

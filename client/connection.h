@@ -6,9 +6,8 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
-
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "chat/client_messages.h"
 #include "config/cluster_config.h"
@@ -22,8 +21,8 @@ namespace client {
 class Connection {
  public:
   /// Errors are a sentence for people.
-  [[nodiscard]] static tl::expected<std::unique_ptr<Connection>, std::string> open(net::Loop& loop,
-                                                                                 config::ClusterConfig config);
+  [[nodiscard]] static tl::expected<std::unique_ptr<Connection>, std::string> open(
+      net::Loop& loop, config::ClusterConfig config);
   ~Connection();
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
@@ -51,8 +50,8 @@ class Connection {
   net::Task<void> stop();
 
  private:
-  Connection(net::Loop& loop, config::ClusterConfig config, std::vector<net::Address> replicas, net::UdpSocket socket,
-             const config::ClusterKey& key, std::uint64_t seed);
+  Connection(net::Loop& loop, config::ClusterConfig config, std::vector<net::Address> replicas,
+             net::UdpSocket socket, const config::ClusterKey& key, std::uint64_t seed);
   net::Task<void> receive();
   void end_turn();
   template <class Message>

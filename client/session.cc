@@ -16,9 +16,10 @@ constexpr std::size_t bytes_per_send = 48 * 1024;
 constexpr std::uint32_t search_window = 256;
 }  // namespace
 
-Session::Session(Options options, std::optional<SavedSession> saved) : options_(options), random_(options.seed) {
-  target_ = options_.first.value_or(
-      paxos::ReplicaId{static_cast<std::uint8_t>(random_.below(options_.replicas))});
+Session::Session(Options options, std::optional<SavedSession> saved)
+    : options_(options), random_(options.seed) {
+  target_ =
+      options_.first.value_or(paxos::ReplicaId{static_cast<std::uint8_t>(random_.below(options_.replicas))});
   if (!saved) return;
   session_ = saved->session;
   nonce_ = saved->nonce;
@@ -122,7 +123,8 @@ void Session::send_commands(paxos::Time now) {
     }
     if (closing_ && outbox_.empty()) {
       close_seq_ = next_seq_;
-      add(control_, {.session = session_, .seq = next_seq_, .answered_below = answered, .operation = chat::Close{}});
+      add(control_,
+          {.session = session_, .seq = next_seq_, .answered_below = answered, .operation = chat::Close{}});
     }
   }
   flush();
@@ -130,7 +132,8 @@ void Session::send_commands(paxos::Time now) {
   if (++silent_ > silent_max) rotate(now);
 }
 
-/// Nobody answers here: the next replica, and it shall pass on what we send, since its leader may not hear us.
+/// Nobody answers here: the next replica, and it shall pass on what we send, since its leader may not hear
+/// us.
 void Session::rotate(paxos::Time) {
   silent_ = 0;
   target_ = paxos::ReplicaId{static_cast<std::uint8_t>((target_.n + 1) % options_.replicas)};
@@ -149,7 +152,8 @@ paxos::Time Session::deadline() const {
     const Flight& f = flights_.at(p.ticket);
     at = std::min(at, f.sent ? f.repeat.at() : paxos::Time::min());
   }
-  if (closing_ && outbox_.empty()) at = std::min(at, control_.sent ? control_.repeat.at() : paxos::Time::min());
+  if (closing_ && outbox_.empty())
+    at = std::min(at, control_.sent ? control_.repeat.at() : paxos::Time::min());
   return at;
 }
 
@@ -174,7 +178,8 @@ void Session::on_reply(paxos::Time now, paxos::ReplicaId from, const chat::Clien
   }
   if (const auto* waiting = std::get_if<chat::Waiting>(&reply)) {
     waiting_ = chat::to_string(waiting->reason);
-    if (waiting->reason == chat::WaitReason::hole) waiting_ += " (slot " + std::to_string(waiting->slot.n) + ")";
+    if (waiting->reason == chat::WaitReason::hole)
+      waiting_ += " (slot " + std::to_string(waiting->slot.n) + ")";
     if (!waiting->missing.empty()) {
       waiting_ += "; replica " + std::to_string(from.n) + " does not hear replica";
       for (paxos::ReplicaId id : waiting->missing) waiting_ += " " + std::to_string(id.n);
@@ -183,11 +188,12 @@ void Session::on_reply(paxos::Time now, paxos::ReplicaId from, const chat::Clien
   }
   if (const auto* refused = std::get_if<chat::CommandRefused>(&reply)) {
     if (phase_ != Phase::open || refused->session != session_) return;
-    // Checked before it was sent, so this is a replica with other rules. Its number must not stay empty: the log would
-    // hold back all that follow. It is told as refused, and the session goes on in a new one.
+    // Checked before it was sent, so this is a replica with other rules. Its number must not stay empty: the
+    // log would hold back all that follow. It is told as refused, and the session goes on in a new one.
     for (const Pending& p : outbox_)
       if (p.client_seq == refused->client_seq) {
-        finish(p.ticket, {.ticket = p.ticket, .refused = refused->reason, .receipt_gone = false, .message = {}});
+        finish(p.ticket,
+               {.ticket = p.ticket, .refused = refused->reason, .receipt_gone = false, .message = {}});
         begin_search(now);
         return;
       }
@@ -199,7 +205,8 @@ void Session::on_reply(paxos::Time now, paxos::ReplicaId from, const chat::Clien
 void Session::on_receipt(paxos::Time now, const chat::Receipt& receipt) {
   const chat::Outcome& o = receipt.outcome;
   if (phase_ == Phase::opening) {
-    if (receipt.nonce != nonce_ || (o.verdict != chat::Verdict::done && o.verdict != chat::Verdict::repeat)) return;
+    if (receipt.nonce != nonce_ || (o.verdict != chat::Verdict::done && o.verdict != chat::Verdict::repeat))
+      return;
     if (control_.repeat.attempts() == 1) rtt_.measured(now - control_.first_sent);
     session_ = o.session;
     phase_ = Phase::open;
@@ -212,7 +219,8 @@ void Session::on_receipt(paxos::Time now, const chat::Receipt& receipt) {
     closed_ = true;  // done, or unknown because an earlier copy of it was done
     return;
   }
-  const auto at = std::find_if(outbox_.begin(), outbox_.end(), [&](const Pending& p) { return p.client_seq == o.client_seq; });
+  const auto at = std::find_if(outbox_.begin(), outbox_.end(),
+                               [&](const Pending& p) { return p.client_seq == o.client_seq; });
   if (at == outbox_.end()) return;
   const Flight& flight = flights_.at(at->ticket);
   if (flight.repeat.attempts() == 1) rtt_.measured(now - flight.first_sent);
@@ -220,7 +228,10 @@ void Session::on_receipt(paxos::Time now, const chat::Receipt& receipt) {
     case chat::Verdict::done:
     case chat::Verdict::repeat:
     case chat::Verdict::receipt_gone: {
-      Finished f{.ticket = at->ticket, .refused = {}, .receipt_gone = o.verdict == chat::Verdict::receipt_gone, .message = {}};
+      Finished f{.ticket = at->ticket,
+                 .refused = {},
+                 .receipt_gone = o.verdict == chat::Verdict::receipt_gone,
+                 .message = {}};
       f.message = {.room = at->post.room,
                    .seq = o.room_seq,
                    .slot = o.slot,
@@ -236,7 +247,10 @@ void Session::on_receipt(paxos::Time now, const chat::Receipt& receipt) {
     case chat::Verdict::conflict:
     case chat::Verdict::rooms_full:
     case chat::Verdict::invalid:
-      finish(at->ticket, {.ticket = at->ticket, .refused = chat::to_string(o.verdict), .receipt_gone = false, .message = {}});
+      finish(at->ticket, {.ticket = at->ticket,
+                          .refused = chat::to_string(o.verdict),
+                          .receipt_gone = false,
+                          .message = {}});
       return;
     case chat::Verdict::session_unknown:
       begin_search(now);
@@ -253,8 +267,8 @@ void Session::finish(std::uint64_t ticket, Finished finished) {
   changed();
 }
 
-/// The log says that the session is gone, so nothing numbered in it can run any more. What of the outbox did run stands
-/// in the history; the rest goes into a new session.
+/// The log says that the session is gone, so nothing numbered in it can run any more. What of the outbox did
+/// run stands in the history; the rest goes into a new session.
 void Session::begin_search(paxos::Time now) {
   phase_ = Phase::searching;
   lost_session_ = session_;
@@ -295,8 +309,10 @@ void Session::on_history(paxos::Time now, const chat::HistoryReply& reply) {
   const auto& page = reply.page.messages;
   for (const chat::Message& m : page) {
     if (m.session != lost_session_) continue;
-    const auto at = std::find_if(outbox_.begin(), outbox_.end(), [&](const Pending& p) { return p.client_seq == m.client_seq; });
-    if (at != outbox_.end()) finish(at->ticket, {.ticket = at->ticket, .refused = {}, .receipt_gone = false, .message = m});
+    const auto at = std::find_if(outbox_.begin(), outbox_.end(),
+                                 [&](const Pending& p) { return p.client_seq == m.client_seq; });
+    if (at != outbox_.end())
+      finish(at->ticket, {.ticket = at->ticket, .refused = {}, .receipt_gone = false, .message = m});
   }
   search_repeat_.stop();
   if (!page.empty() && window_.first == 0) {
@@ -310,7 +326,10 @@ void Session::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     window_ = {};
   } else {
     const std::uint64_t last = window_.first - 1;
-    window_ = {.cursor = last > search_window ? last - search_window + 1 : 1, .first = 0, .last = last, .first_slot = {}};
+    window_ = {.cursor = last > search_window ? last - search_window + 1 : 1,
+               .first = 0,
+               .last = last,
+               .first_slot = {}};
   }
   search_next(now);
 }

@@ -12,8 +12,8 @@
 #include "paxos/rtt.h"
 #include "paxos/types.h"
 
-/// One client session: every message into the log exactly once, whatever is lost. Pure: time and randomness are
-/// arguments, so that the simulator links it.
+/// One client session: every message into the log exactly once, whatever is lost. Pure: time and randomness
+/// are arguments, so that the simulator links it.
 namespace client {
 
 /// A message that waits for its receipt. `ticket` counts what this program was given, for ever.
@@ -27,19 +27,19 @@ struct Pending {
 /// What must survive the program for exactly-once: written before anything numbered is sent.
 struct SavedSession {
   chat::SessionId session;
-  chat::Nonce nonce{};            ///< of the open under way, when there is no session yet
+  chat::Nonce nonce{};  ///< of the open under way, when there is no session yet
   std::uint64_t next_seq = 1;
   std::uint64_t next_ticket = 1;
-  std::vector<Pending> outbox;    ///< ascending by ticket
+  std::vector<Pending> outbox;  ///< ascending by ticket
   friend bool operator==(const SavedSession&, const SavedSession&) = default;
 };
 
 /// What became of a message.
 struct Finished {
   std::uint64_t ticket = 0;
-  std::string refused;     ///< why; empty when it stands in the log
+  std::string refused;        ///< why; empty when it stands in the log
   bool receipt_gone = false;  ///< delivered, but nobody knows any more where
-  chat::Message message;   ///< as history shows it
+  chat::Message message;      ///< as history shows it
 };
 
 class Session {
@@ -115,8 +115,8 @@ class Session {
   std::uint64_t close_seq_ = 0;
 
   paxos::ReplicaId target_;
-  bool forward_ = false;             ///< ask a follower to pass on: the leader does not answer us
-  unsigned silent_ = 0;              ///< repeats since anyone answered
+  bool forward_ = false;  ///< ask a follower to pass on: the leader does not answer us
+  unsigned silent_ = 0;   ///< repeats since anyone answered
   paxos::Time heard_ = paxos::Time::min();
   std::string waiting_;
   paxos::RttEstimator rtt_;

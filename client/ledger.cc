@@ -1,0 +1,35 @@
+#include "client/ledger.h"
+
+#include <algorithm>
+
+namespace client {
+
+bool Ledger::apply(const LedgerEvent& event) {
+  if (const auto* queued = std::get_if<Queued>(&event)) {
+    if (queued->ticket != next_ticket) return false;
+    ++next_ticket;
+    entries.push_back({queued->ticket, session.none() ? 0 : next_seq++, queued->post});
+    return true;
+  }
+  if (const auto* opened = std::get_if<Opened>(&event)) {
+    if (opened->session.none()) return false;
+    session = opened->session;
+    next_seq = 1;
+    for (Entry& entry : entries) entry.seq = next_seq++;
+    return true;
+  }
+  if (std::holds_alternative<Abandoned>(event)) {
+    session = {};
+    next_seq = 1;
+    for (Entry& entry : entries) entry.seq = 0;
+    return true;
+  }
+  const std::uint64_t ticket = std::get<Answered>(event).ticket;
+  const auto at =
+      std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.ticket == ticket; });
+  if (at == entries.end()) return false;
+  entries.erase(at);
+  return true;
+}
+
+}  // namespace client
