@@ -1,6 +1,7 @@
 #include "chat/wire.h"
 
 #include <bit>
+#include <cmath>
 
 #include "paxos/coding.h"
 
@@ -28,6 +29,15 @@ class Writer {
   void flag(bool f) { w_.fixed(static_cast<std::uint8_t>(f ? 1 : 0)); }
   void fixed(std::uint64_t n) { w_.fixed(n); }
   void text(std::string_view t) { w_.sized(t); }
+  /// For people: cut between two characters where it is longer than a reader takes.
+  void sentence(std::string_view t) {
+    if (t.size() > reason_bytes_max) {
+      std::size_t end = reason_bytes_max;
+      while (end > 0 && (static_cast<unsigned char>(t[end]) & 0xc0) == 0x80) --end;
+      t = t.substr(0, end);
+    }
+    w_.sized(t);
+  }
   void bytes(const Bytes& b) { w_.sized(b.span()); }
   template <std::size_t N>
   void raw(const std::array<std::uint8_t, N>& a) {
@@ -101,6 +111,11 @@ class Reader {
     std::vector<Slot> out;
     for (std::size_t n = count(slots_max); n > 0 && ok(); --n) out.push_back({number()});
     return out;
+  }
+  paxos::ReplicaId replica() {
+    const auto id = byte();
+    if (id >= paxos::limits::replicas_max) return r_.fail(), paxos::ReplicaId{};
+    return {id};
   }
   void fail() { r_.fail(); }
   [[nodiscard]] bool ok() const { return r_.ok(); }
@@ -232,11 +247,11 @@ void encode(std::string& out, const ClientReply& message) {
   } else if (const auto* refused = std::get_if<CommandRefused>(&message)) {
     w.session(refused->session);
     w.number(refused->client_seq);
-    w.text(refused->reason);
+    w.sentence(refused->reason);
   } else {
     const auto& h = std::get<HistoryReply>(message);
     w.fixed(h.id);
-    w.text(h.refused);
+    w.sentence(h.refused);
     w.number(h.applied.n);
     w.number(h.page.next);
     w.number(h.page.head);
@@ -255,7 +270,10 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         for (std::size_t n = r.count(receipts_max); n > 0 && r.ok(); --n) {
           Receipt receipt;
           receipt.outcome = r.outcome();
-          if (r.flag()) receipt.nonce = r.array<16>();
+          if (r.flag()) {
+            receipt.nonce = r.array<16>();
+            if (receipt.nonce == Nonce{}) r.fail();  // the flag says so already: one value, one encoding
+          }
           m.receipts.push_back(receipt);
         }
         return m;
@@ -276,7 +294,7 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         m.reason = static_cast<WaitReason>(reason);
         m.slot.n = r.number();
         for (std::size_t n = r.count(paxos::limits::replicas_max); n > 0 && r.ok(); --n)
-          m.missing.push_back(paxos::ReplicaId{r.byte()});
+          m.missing.push_back(r.replica());
         return m;
       }
       case 4: {
@@ -294,8 +312,10 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         m.page.next = r.number();
         m.page.head = r.number();
         const std::string room = r.text(limits::room_bytes_max);
+        const bool nameless = room.empty();
         for (std::size_t n = r.count(limits::page_messages_max); n > 0 && r.ok(); --n)
           m.page.messages.push_back(get_message(r, room));
+        if (!nameless && m.page.messages.empty()) r.fail();
         return m;
       }
       default:
@@ -370,6 +390,10 @@ tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& 
       }
       case 7:
         m.command = LossRequest{std::bit_cast<double>(r.fixed())};
+        // Minus zero would be a second encoding of zero; a NaN fails both comparisons.
+        if (const double share = std::get<LossRequest>(m.command).share;
+            std::signbit(share) || !(share >= 0 && share <= 1))
+          r.fail();
         break;
       case 8:
         m.command = PauseRequest{r.number32()};
@@ -392,6 +416,7 @@ void encode(std::string& out, const OperatorReply& message) {
       [&](const auto& a) {
         using A = std::decay_t<decltype(a)>;
         if constexpr (std::is_same_v<A, StatusReply>) {
+          PAXOS_ASSERT(a.json.size() <= json_bytes_max);
           w.text(a.json);
         } else if constexpr (std::is_same_v<A, HashReply>) {
           w.number(a.applied.n);
@@ -400,7 +425,7 @@ void encode(std::string& out, const OperatorReply& message) {
         } else if constexpr (std::is_same_v<A, ScrubReply>) {
           w.number(a.next.n);
           w.number(a.records);
-          w.text(a.damage);
+          w.sentence(a.damage);
         } else if constexpr (std::is_same_v<A, LogReply>) {
           w.number(a.next.n);
           w.number(a.slots.size());
@@ -417,7 +442,7 @@ void encode(std::string& out, const OperatorReply& message) {
           }
         } else {
           static_assert(std::is_same_v<A, DoneReply>);
-          w.text(a.refused);
+          w.sentence(a.refused);
           w.slots(a.slots);
           w.number(a.next_free.n);
         }
@@ -457,11 +482,12 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
           s.empty = r.flag();
           s.chosen = r.flag();
           s.ballot.round = r.number();
-          s.ballot.replica.n = r.byte();
+          s.ballot.replica = r.replica();
           const auto kind = r.byte();
           if (kind < 1 || kind > 2) r.fail();
           s.decree.kind = static_cast<paxos::DecreeKind>(kind);
           s.decree.value = r.bytes(paxos::limits::decree_bytes_max);
+          if (s.decree.kind == paxos::DecreeKind::noop && !s.decree.value.empty()) r.fail();
           for (std::size_t o = r.count(limits::commands_per_decree_max); o > 0 && r.ok(); --o)
             s.outcomes.push_back(r.outcome());
           a.slots.push_back(std::move(s));

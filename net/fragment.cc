@@ -11,12 +11,22 @@
 namespace net {
 
 namespace {
-/// Quiet for this long with parts missing: ask. Doubles with each time of asking.
-constexpr paxos::Duration first_ask{std::chrono::milliseconds{5}};
-constexpr unsigned asks_max = 10;
-/// A complete message is kept this long, for a sender that lost the answer.
-constexpr paxos::Duration complete_kept{std::chrono::seconds{2}};
+/// Parts are sent in one go: a gap of this length says that the rest of them is lost, whatever the path is
+/// like.
+constexpr paxos::Duration quiet_min{std::chrono::milliseconds{3}};
+constexpr paxos::Duration quiet_max{std::chrono::milliseconds{50}};
+constexpr unsigned backoff_doublings_max = 4;
+/// What an entry takes beyond its bytes, so that many tiny ones are bounded, too.
+constexpr std::size_t entry_overhead = 512;
 }  // namespace
+
+// --- formats ---
+
+bool FragmentHeader::is_valid() const {
+  if (message == 0 || count < 2 || count > fragments_max || index >= count) return false;
+  if (total < count || total > fragmented_bytes_max) return false;
+  return (count - 1U) * part_bytes() < total;  // the last part is not empty
+}
 
 void encode(std::string& out, const FragmentHeader& h) {
   paxos::ByteWriter w(out);
@@ -26,149 +36,299 @@ void encode(std::string& out, const FragmentHeader& h) {
   w.fixed(h.count);
 }
 
-void Reassembly::drop(const Key& key) {
-  const auto at = partials_.find(key);
-  if (at == partials_.end()) return;
-  memory_ -= at->second.header.total;
-  by_order_.erase(at->second.order);
-  partials_.erase(at);
-}
-
-void Reassembly::make_room(std::size_t bytes) {
-  while (memory_ + bytes > memory_max && !by_order_.empty()) {
-    const Key oldest = by_order_.begin()->second;
-    drop(oldest);
-  }
-}
-
-Reassembly::Result Reassembly::add(paxos::Time now, const Identity& sender, const Address& from,
-                                   const paxos::Bytes& part, paxos::Bytes& whole) {
-  paxos::ByteReader r(part.span());
+std::optional<FragmentHeader> decode_fragment_header(std::span<const std::byte> part) {
+  paxos::ByteReader r(part);
   FragmentHeader h;
   h.message = r.fixed<std::uint64_t>();
   h.total = r.fixed<std::uint32_t>();
   h.index = r.fixed<std::uint16_t>();
   h.count = r.fixed<std::uint16_t>();
-  const std::size_t size = r.remaining();
-  if (!r.ok() || h.count < 2 || h.count > fragments_max || h.index >= h.count || h.total > fragmented_bytes_max ||
-      size == 0)
-    return Result::refused;
-  // All parts are equal but the last, so any part tells where it belongs.
-  const bool last = h.index + 1 == h.count;
-  const std::size_t part_bytes = last ? (h.total - size) / (h.count - 1u) : size;
-  if (size > h.total || part_bytes == 0 || size > part_bytes || part_bytes * (h.count - 1u) >= h.total ||
-      h.total - part_bytes * (h.count - 1u) > part_bytes ||
-      (last && part_bytes * (h.count - 1u) + size != h.total))
-    return Result::refused;
-
-  const Key key{sender, h.message};
-  auto at = partials_.find(key);
-  if (at == partials_.end()) {
-    make_room(h.total);
-    Partial p;
-    p.from = from;
-    p.header = h;
-    p.buffer = std::make_shared_for_overwrite<std::byte[]>(h.total);
-    p.have.resize(h.count);
-    p.part_bytes = part_bytes;
-    p.order = next_order_++;
-    memory_ += h.total;
-    by_order_.emplace(p.order, key);
-    at = partials_.emplace(key, std::move(p)).first;
-  }
-  Partial& p = at->second;
-  if (p.header.total != h.total || p.header.count != h.count || p.part_bytes != part_bytes) return Result::refused;
-  p.from = from;
-  const auto give = [&] {
-    const std::byte* data = p.buffer.get();
-    whole = paxos::Bytes(p.buffer, data, p.header.total);
-    p.ask_at = now + complete_kept;
-    return Result::complete;
-  };
-  if (p.complete) return give();
-  p.ask_at = now + first_ask * (1 << std::min(p.asked, 6U));
-  if (p.have[h.index]) return Result::incomplete;
-  std::memcpy(p.buffer.get() + h.index * part_bytes, r.raw(size).data(), size);
-  p.have[h.index] = true;
-  ++p.have_count;
-  p.asked = 0;
-  if (p.have_count < p.have.size()) return Result::incomplete;
-  p.complete = true;
-  return give();
+  if (!r.ok() || !h.is_valid() || r.remaining() != h.size()) return std::nullopt;
+  return h;
 }
 
-std::vector<Reassembly::Need> Reassembly::tick(paxos::Time now) {
-  std::vector<Need> needs;
-  std::vector<Key> gone;
-  for (auto& [key, p] : partials_) {
-    if (p.ask_at > now) continue;
-    if (p.complete || p.asked >= asks_max) {
-      gone.push_back(key);
-      continue;
-    }
-    Need need{.to = p.from, .message = key.second, .missing = {}};
-    for (std::size_t i = 0; i < p.have.size(); ++i)
-      if (!p.have[i]) need.missing.push_back(static_cast<std::uint16_t>(i));
-    ++p.asked;
-    p.ask_at = now + first_ask * (1 << std::min(p.asked, 6U));
-    needs.push_back(std::move(need));
-  }
-  for (const Key& key : gone) drop(key);
-  return needs;
+std::uint16_t fragment_count(std::size_t total, std::size_t part_bytes_max) {
+  const std::size_t count = (total + part_bytes_max - 1) / part_bytes_max;
+  PAXOS_ASSERT(count >= 2 && count <= fragments_max);
+  return static_cast<std::uint16_t>(count);
 }
 
-paxos::Time Reassembly::deadline() const {
-  paxos::Time at = paxos::time_never;
-  for (const auto& [key, p] : partials_) at = std::min(at, p.ask_at);
-  return at;
-}
-
-FragmentCache::Entry& FragmentCache::put(std::string message) {
-  const XXH128_hash_t hash = XXH3_128bits(message.data(), message.size());
-  const Digest digest{hash.low64, hash.high64};
-  if (const auto known = by_content_.find(digest); known != by_content_.end()) return entries_.at(known->second);
-  while (memory_ + message.size() > memory_max && !order_.empty()) {
-    const auto [id, content] = order_.front();
-    order_.pop_front();
-    memory_ -= entries_.at(id).message.size();
-    entries_.erase(id);
-    by_content_.erase(content);
-  }
-  const std::uint64_t id = next_id_++;
-  memory_ += message.size();
-  by_content_.emplace(digest, id);
-  order_.emplace_back(id, digest);
-  return entries_.emplace(id, Entry{.id = id, .message = paxos::Bytes::from(std::move(message)), .sent_to = {}})
-      .first->second;
-}
-
-FragmentCache::Entry* FragmentCache::find(std::uint64_t id) {
-  const auto at = entries_.find(id);
-  return at == entries_.end() ? nullptr : &at->second;
-}
-
-std::string encode_need(const Reassembly::Need& need, std::uint16_t count) {
+std::string encode(const FragmentNeed& need) {
   std::string out;
   paxos::ByteWriter w(out);
+  w.raw(need.incarnation.bytes);
+  w.fixed(need.boot);
   w.fixed(need.message);
-  w.fixed(count);
-  std::string bitmap((count + 7u) / 8, '\0');
-  for (std::uint16_t index : need.missing) bitmap[index / 8] = static_cast<char>(bitmap[index / 8] | 1 << (index % 8));
+  w.fixed(need.count);
+  std::string bitmap((need.count + 7U) / 8, '\0');
+  for (std::uint16_t index : need.missing) {
+    PAXOS_ASSERT(index < need.count);
+    bitmap[index / 8] = static_cast<char>(bitmap[index / 8] | 1 << (index % 8));
+  }
   w.raw(bitmap);
   return out;
 }
 
-std::optional<DecodedNeed> decode_need(const paxos::Bytes& bytes) {
-  paxos::ByteReader r(bytes.span());
-  DecodedNeed need;
+std::optional<FragmentNeed> decode_need(std::span<const std::byte> bytes) {
+  paxos::ByteReader r(bytes);
+  FragmentNeed need;
+  need.incarnation.bytes = r.array<16>();
+  need.boot = r.fixed<std::uint64_t>();
   need.message = r.fixed<std::uint64_t>();
-  const auto count = r.fixed<std::uint16_t>();
-  if (!r.ok() || count > fragments_max) return std::nullopt;
-  const auto bitmap = r.raw((count + 7u) / 8);
+  need.count = r.fixed<std::uint16_t>();
+  if (!r.ok() || need.count < 2 || need.count > fragments_max) return std::nullopt;
+  const auto bitmap = r.raw((need.count + 7U) / 8);
   if (!r.done()) return std::nullopt;
-  for (std::uint16_t index = 0; index < count; ++index)
-    if ((static_cast<unsigned>(bitmap[index / 8]) >> (index % 8) & 1U) != 0) need.missing.push_back(index);
+  for (std::size_t index = 0; index < bitmap.size() * 8; ++index) {
+    if ((static_cast<unsigned>(bitmap[index / 8]) >> (index % 8) & 1U) == 0) continue;
+    if (index >= need.count) return std::nullopt;
+    need.missing.push_back(static_cast<std::uint16_t>(index));
+  }
+  if (need.missing.empty()) return std::nullopt;
   return need;
+}
+
+// --- receiver ---
+
+paxos::RttEstimator& Reassembly::rtt(const Identity& sender) {
+  return rtt_[sender.is_client() ? paxos::limits::replicas_max : sender.sender];
+}
+
+paxos::Duration Reassembly::quiet(const Identity& sender) {
+  return std::clamp(rtt(sender).timeout() / 4, quiet_min, quiet_max);
+}
+
+Reassembly::Result Reassembly::add(paxos::Time now, const Identity& sender, const Address& from,
+                                   std::span<const std::byte> part, bool probe, paxos::Bytes& whole) {
+  const auto header = decode_fragment_header(part);
+  if (!header) return Result::refused;
+  FragmentHeader shape = *header;
+  shape.index = 0;
+  const Key key{sender, header->message};
+
+  if (const auto done = complete_.find(key); done != complete_.end()) {
+    if (done->second.shape != shape) return Result::refused;
+    if (!probe) return Result::incomplete;  // a late or repeated part
+    if (!done->second.whole.empty()) {
+      whole = done->second.whole;
+      return Result::complete;
+    }
+    forget(key);  // its bytes are gone: collect them once more
+  }
+
+  auto at = partials_.find(key);
+  const bool fresh = at == partials_.end();
+  if (fresh) {
+    Partial p;
+    p.from = from;
+    p.shape = shape;
+    p.have.resize(shape.count);
+    make_room(sender, p.charge());
+    p.buffer = std::make_shared_for_overwrite<std::byte[]>(shape.total);
+    memory_ += p.charge();
+    at = partials_.emplace(key, std::move(p)).first;
+  }
+  Partial& p = at->second;
+  if (p.shape != shape) return Result::refused;
+  p.from = from;
+  if (!p.have[header->index]) {
+    std::memcpy(p.buffer.get() + header->offset(), part.data() + fragment_header_bytes, header->size());
+    p.have[header->index] = true;
+    ++p.have_count;
+    // Karn's rule: only an answer to the one time of asking is a measurement.
+    if (p.asked == 1) rtt(sender).measured(now - p.asked_at);
+    p.asked = 0;
+    p.progress_at = now;
+    p.ask_at = now + quiet(sender);
+  }
+  if (p.have_count == p.have.size()) return finish(now, at, whole);
+  if (probe) {
+    // The sender said all of it once and waits for an answer: what isn't here is lost, or will be here in a
+    // moment.
+    p.asked = 0;
+    p.ask_at = fresh ? now : std::min(p.ask_at, now + quiet(sender));
+  }
+  return Result::incomplete;
+}
+
+Reassembly::Result Reassembly::finish(paxos::Time now, Partials::iterator at, paxos::Bytes& whole) {
+  const Key key = at->first;
+  const FragmentHeader shape = at->second.shape;
+  const std::byte* data = at->second.buffer.get();
+  whole = paxos::Bytes(std::move(at->second.buffer), data, shape.total);
+  memory_ -= at->second.charge();
+  partials_.erase(at);
+  while (complete_.size() >= complete_max) forget(Key(complete_order_.front()));
+  const auto place = complete_order_.insert(complete_order_.end(), key);
+  complete_.emplace(key,
+                    Complete{.shape = shape, .whole = whole, .until = now + complete_kept, .place = place});
+  complete_bytes_ += whole.size();
+  trim_complete();
+  return Result::complete;
+}
+
+void Reassembly::forget(const Key& key) {
+  const auto at = complete_.find(key);
+  complete_bytes_ -= at->second.whole.size();
+  complete_order_.erase(at->second.place);
+  complete_.erase(at);
+}
+
+void Reassembly::trim_complete() {
+  for (auto place = complete_order_.begin(); complete_bytes_ > complete_bytes_max; ++place) {
+    Complete& c = complete_.at(*place);
+    complete_bytes_ -= c.whole.size();
+    c.whole = {};
+  }
+}
+
+void Reassembly::evict(Partials::iterator at) {
+  memory_ -= at->second.charge();
+  partials_.erase(at);
+  ++evicted_;
+}
+
+void Reassembly::make_room(const Identity& sender, std::size_t bytes) {
+  // The one that waits longest for a part, of those that `counts` names, until they leave room. A linear
+  // search: partials_max is small, and this runs once a fragmented message.
+  const auto keep_within = [&](std::size_t share, std::size_t number, auto counts) {
+    while (true) {
+      std::size_t used = bytes;
+      std::size_t found = 1;
+      auto oldest = partials_.end();
+      for (auto at = partials_.begin(); at != partials_.end(); ++at) {
+        if (!counts(at->first.first)) continue;
+        used += at->second.charge();
+        ++found;
+        if (oldest == partials_.end() || at->second.progress_at < oldest->second.progress_at) oldest = at;
+      }
+      if (oldest == partials_.end() || (used <= share && found <= number)) return;
+      evict(oldest);
+    }
+  };
+  if (sender.is_client()) {
+    keep_within(client_share, partials_per_sender, [&](const Identity& i) { return i == sender; });
+    keep_within(clients_share, partials_max / 2, [](const Identity& i) { return i.is_client(); });
+  } else {
+    keep_within(replica_share, partials_per_sender,
+                [&](const Identity& i) { return i.sender == sender.sender; });
+  }
+  keep_within(memory_max, partials_max, [](const Identity&) { return true; });
+}
+
+std::vector<Reassembly::Ask> Reassembly::tick(paxos::Time now) {
+  std::vector<Ask> asks;
+  for (auto at = partials_.begin(); at != partials_.end();) {
+    Partial& p = at->second;
+    if (now - p.progress_at >= give_up) {
+      memory_ -= p.charge();
+      ++timed_out_;
+      at = partials_.erase(at);
+      continue;
+    }
+    if (p.ask_at <= now) {
+      const Identity& sender = at->first.first;
+      Ask ask{.to = p.from,
+              .need = {.incarnation = sender.incarnation,
+                       .boot = sender.boot,
+                       .message = at->first.second,
+                       .count = p.shape.count,
+                       .missing = {}}};
+      for (std::size_t i = 0; i < p.have.size(); ++i)
+        if (!p.have[i]) ask.need.missing.push_back(static_cast<std::uint16_t>(i));
+      p.ask_at = now + rtt(sender).timeout() * (1U << std::min(p.asked, backoff_doublings_max));
+      p.asked_at = now;
+      ++p.asked;
+      asks.push_back(std::move(ask));
+    }
+    ++at;
+  }
+  while (!complete_order_.empty() && complete_.at(complete_order_.front()).until <= now)
+    forget(Key(complete_order_.front()));
+  return asks;
+}
+
+paxos::Time Reassembly::deadline() const {
+  paxos::Time at = complete_order_.empty() ? paxos::time_never : complete_.at(complete_order_.front()).until;
+  for (const auto& [key, p] : partials_) at = std::min({at, p.ask_at, p.progress_at + give_up});
+  return at;
+}
+
+Reassembly::Figures Reassembly::figures() const {
+  return {.memory = memory_,
+          .partials = partials_.size(),
+          .complete_bytes = complete_bytes_,
+          .evicted = evicted_,
+          .timed_out = timed_out_};
+}
+
+// --- sender ---
+
+bool FragmentCache::Entry::was_sent_to(const Address& to) const {
+  return std::find(sent_to.begin(), sent_to.end(), to) != sent_to.end();
+}
+
+void FragmentCache::Entry::note_sent_to(const Address& to) {
+  if (was_sent_to(to)) return;
+  if (sent_to.size() == addresses_max) sent_to.erase(sent_to.begin());
+  sent_to.push_back(to);
+}
+
+FragmentCache::Entry& FragmentCache::touch(paxos::Time now, List::iterator at) {
+  at->used_at = now;
+  entries_.splice(entries_.end(), entries_, at);
+  return *at;
+}
+
+FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, std::size_t stable_bytes,
+                                         std::size_t part_bytes_max) {
+  PAXOS_ASSERT(stable_bytes <= message.size() && message.size() <= fragmented_bytes_max);
+  const std::uint64_t digest = XXH3_64bits(message.data(), stable_bytes);
+  const std::string_view stable(message.data(), stable_bytes);
+  const auto [begin, end] = by_digest_.equal_range(digest);
+  for (auto at = begin; at != end; ++at) {
+    // Whoever writes the text could make two messages with one digest; the bytes decide.
+    const Entry& e = *at->second;
+    if (e.stable_bytes == stable_bytes && e.message.view().substr(0, stable_bytes) == stable)
+      return touch(now, at->second);
+  }
+  while (!entries_.empty() && memory_ + message.size() + entry_overhead > memory_max) drop_oldest();
+  Entry entry;
+  entry.shape = {.message = next_id_++,
+                 .total = static_cast<std::uint32_t>(message.size()),
+                 .index = 0,
+                 .count = fragment_count(message.size(), part_bytes_max)};
+  entry.message = paxos::Bytes::from(std::move(message));
+  entry.stable_bytes = stable_bytes;
+  entry.digest = digest;
+  entry.used_at = now;
+  memory_ += entry.message.size() + entry_overhead;
+  const auto at = entries_.insert(entries_.end(), std::move(entry));
+  by_id_.emplace(at->shape.message, at);
+  by_digest_.emplace(digest, at);
+  return *at;
+}
+
+FragmentCache::Entry* FragmentCache::find(paxos::Time now, std::uint64_t id) {
+  const auto at = by_id_.find(id);
+  return at == by_id_.end() ? nullptr : &touch(now, at->second);
+}
+
+void FragmentCache::drop_oldest() {
+  const auto oldest = entries_.begin();
+  memory_ -= oldest->message.size() + entry_overhead;
+  by_id_.erase(oldest->shape.message);
+  const auto [begin, end] = by_digest_.equal_range(oldest->digest);
+  by_digest_.erase(std::find_if(begin, end, [&](const auto& known) { return known.second == oldest; }));
+  entries_.erase(oldest);
+}
+
+void FragmentCache::tick(paxos::Time now) {
+  while (!entries_.empty() && entries_.front().used_at + kept <= now) drop_oldest();
+}
+
+paxos::Time FragmentCache::deadline() const {
+  return entries_.empty() ? paxos::time_never : entries_.front().used_at + kept;
 }
 
 }  // namespace net

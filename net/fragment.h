@@ -1,112 +1,189 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <map>
+#include <memory>
 #include <optional>
-#include <set>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "net/address.h"
 #include "net/seal.h"
 #include "paxos/bounds.h"
+#include "paxos/rtt.h"
 #include "paxos/types.h"
 
-/// Messages above the datagram's payload, cut and put together again. Pure; bounded whatever arrives.
+/// Messages above a datagram's payload: cut into equal parts, put together again, repaired part by part.
+/// Pure; bounded whatever arrives. Loop thread only.
+///
+/// A message keeps its id as long as its sender remembers it. Who has a part of it asks for what is missing
+/// after a short quiet time. Who says the same message again sends only a probe, its last part: a receiver
+/// that lacks something asks, one that had all of it takes it as said again (its answer may have been lost).
 namespace net {
 
-/// kind of body, then its bytes; up to this much.
-inline constexpr std::size_t fragmented_bytes_max = paxos::limits::message_bytes_max + 1024;
+/// The kind of body, then its bytes.
+inline constexpr std::size_t fragmented_bytes_max = paxos::limits::message_bytes_max + 1;
 inline constexpr std::size_t fragment_header_bytes = 8 + 4 + 2 + 2;
-inline constexpr std::size_t fragments_max = 1024;
+inline constexpr std::size_t fragments_max = 2048;
 
 struct FragmentHeader {
-  std::uint64_t message = 0;
-  std::uint32_t total = 0;  ///< bytes of the whole message
+  std::uint64_t message = 0;  ///< unique within a boot of its sender; 0 is none
+  std::uint32_t total = 0;    ///< bytes of the whole message
   std::uint16_t index = 0;
   std::uint16_t count = 0;
+
+  /// Bytes of every part but the last, which has what remains. Requires count > 0.
+  [[nodiscard]] std::size_t part_bytes() const { return (total + count - 1U) / count; }
+  [[nodiscard]] std::size_t offset() const { return index * part_bytes(); }
+  /// Bytes of this part. Requires is_valid().
+  [[nodiscard]] std::size_t size() const { return std::min(part_bytes(), total - offset()); }
+  [[nodiscard]] bool is_valid() const;
+  friend bool operator==(const FragmentHeader&, const FragmentHeader&) = default;
 };
 void encode(std::string& out, const FragmentHeader& header);
+/// Fails (nothing) where the numbers don't fit together.
+[[nodiscard]] std::optional<FragmentHeader> decode_fragment_header(std::span<const std::byte> part);
+/// How many parts of at most `part_bytes_max` bytes a message of `total` bytes takes.
+[[nodiscard]] std::uint16_t fragment_count(std::size_t total, std::size_t part_bytes_max);
 
-/// The receiver's half: parts come in, whole messages come out, and after a quiet while the missing parts are asked for.
+/// Which parts of `message` are missing. Names the life of the sender, whose ids start again with each.
+struct FragmentNeed {
+  paxos::Incarnation incarnation;
+  std::uint64_t boot = 0;
+  std::uint64_t message = 0;
+  std::uint16_t count = 0;
+  std::vector<std::uint16_t> missing;  ///< ascending, not empty, each below count
+  friend bool operator==(const FragmentNeed&, const FragmentNeed&) = default;
+};
+[[nodiscard]] std::string encode(const FragmentNeed& need);
+[[nodiscard]] std::optional<FragmentNeed> decode_need(std::span<const std::byte> bytes);
+
+/// The receiver's half.
 class Reassembly {
  public:
-  static constexpr std::size_t memory_max = 16u << 20;
+  static constexpr std::size_t memory_max = 16U << 20;    ///< incomplete messages, all together
+  static constexpr std::size_t replica_share = 4U << 20;  ///< of one replica's
+  static constexpr std::size_t client_share = 1U << 20;   ///< of one client's
+  static constexpr std::size_t clients_share = 4U << 20;  ///< of all clients'
+  static constexpr std::size_t partials_max = 256;        ///< incomplete messages, all together
+  static constexpr std::size_t partials_per_sender = 64;
+  static constexpr std::size_t complete_bytes_max = 4U << 20;         ///< kept to be taken again
+  static constexpr std::size_t complete_max = 1024;                   ///< ids that are known to be complete
+  static constexpr paxos::Duration give_up{std::chrono::seconds{2}};  ///< without a new part
+  static constexpr paxos::Duration complete_kept{std::chrono::seconds{5}};
 
-  struct Need {
+  static_assert(client_share >= fragmented_bytes_max + 4096, "any one message fits its sender's share");
+  static_assert(clients_share + 2 * replica_share <= memory_max);
+
+  struct Ask {
     Address to;
-    std::uint64_t message = 0;
-    std::vector<std::uint16_t> missing;
+    FragmentNeed need;
   };
-  enum class Result : std::uint8_t { incomplete, refused, complete };
+  enum class Result : std::uint8_t {
+    incomplete,
+    refused,   ///< the part doesn't fit together with itself or with what came before
+    complete,  ///< `whole` holds the message; also when a probe says a complete one again
+  };
 
-  /// One part, already authenticated. On `complete`, `whole` holds the message. A part of a message that was
-  /// complete a short while ago gives it again: its answer was lost, and the handlers are idempotent.
-  Result add(paxos::Time now, const Identity& sender, const Address& from, const paxos::Bytes& part,
-             paxos::Bytes& whole);
-  /// What is to be asked for now.
-  std::vector<Need> tick(paxos::Time now);
+  /// One part, already authenticated.
+  Result add(paxos::Time now, const Identity& sender, const Address& from, std::span<const std::byte> part,
+             bool probe, paxos::Bytes& whole);
+  /// What is to be asked for now; forgets what is too old.
+  [[nodiscard]] std::vector<Ask> tick(paxos::Time now);
   [[nodiscard]] paxos::Time deadline() const;
-  [[nodiscard]] std::size_t memory() const { return memory_; }
+
+  struct Figures {
+    std::size_t memory = 0;  ///< held by incomplete messages
+    std::size_t partials = 0;
+    std::size_t complete_bytes = 0;
+    std::uint64_t evicted = 0;  ///< gave way to newer ones
+    std::uint64_t timed_out = 0;
+  };
+  [[nodiscard]] Figures figures() const;
 
  private:
   using Key = std::pair<Identity, std::uint64_t>;
   struct Partial {
     Address from;
-    FragmentHeader header;
+    FragmentHeader shape;  ///< index unused
     std::shared_ptr<std::byte[]> buffer;
     std::vector<bool> have;
     std::size_t have_count = 0;
-    std::size_t part_bytes = 0;  ///< of every part but the last
-    bool complete = false;
-    unsigned asked = 0;
+    unsigned asked = 0;  ///< times since the last new part
+    paxos::Time asked_at{};
+    paxos::Time progress_at{};
     paxos::Time ask_at{};
-    std::uint64_t order = 0;
+    [[nodiscard]] std::size_t charge() const { return shape.total + sizeof(Partial) + have.size() / 8; }
   };
-  void drop(const Key& key);
-  void make_room(std::size_t bytes);
+  struct Complete {
+    FragmentHeader shape;
+    paxos::Bytes whole;  ///< empty: only known to be complete
+    paxos::Time until{};
+    std::list<Key>::iterator place;
+  };
+  using Partials = std::map<Key, Partial>;
 
-  std::map<Key, Partial> partials_;
-  std::map<std::uint64_t, Key> by_order_;  ///< oldest first
-  std::uint64_t next_order_ = 1;
+  [[nodiscard]] paxos::RttEstimator& rtt(const Identity& sender);
+  [[nodiscard]] paxos::Duration quiet(const Identity& sender);
+  void make_room(const Identity& sender, std::size_t bytes);
+  void evict(Partials::iterator at);
+  Result finish(paxos::Time now, Partials::iterator at, paxos::Bytes& whole);
+  void forget(const Key& key);
+  /// Keeps the bytes of complete messages within their bound: the oldest lose theirs first.
+  void trim_complete();
+
+  Partials partials_;
+  std::map<Key, Complete> complete_;
+  std::list<Key> complete_order_;  ///< oldest first
+  std::size_t complete_bytes_ = 0;
   std::size_t memory_ = 0;
+  std::uint64_t evicted_ = 0;
+  std::uint64_t timed_out_ = 0;
+  std::array<paxos::RttEstimator, paxos::limits::replicas_max + 1> rtt_;  ///< the last one is all clients'
 };
 
-/// The sender's half: keeps what was sent in parts for a while, so that a repeat keeps its id and only what is
-/// missing is sent again.
+/// The sender's half: remembers for a while what was sent in parts.
 class FragmentCache {
  public:
-  static constexpr std::size_t memory_max = 8u << 20;
+  static constexpr std::size_t memory_max = 16U << 20;
+  static constexpr std::size_t addresses_max = 64;                  ///< per message
+  static constexpr paxos::Duration kept{std::chrono::seconds{10}};  ///< after its last use
 
   struct Entry {
-    std::uint64_t id = 0;
+    FragmentHeader shape;  ///< index unused
     paxos::Bytes message;
-    std::set<Address> sent_to;
+    std::size_t stable_bytes = 0;
+    std::uint64_t digest = 0;
+    std::vector<Address> sent_to;
+    paxos::Time used_at{};
+
+    [[nodiscard]] bool was_sent_to(const Address& to) const;
+    void note_sent_to(const Address& to);
   };
-  /// The entry for these bytes: the one it has, or a new one.
-  Entry& put(std::string message);
-  Entry* find(std::uint64_t id);
-  void set_first_id(std::uint64_t id) { next_id_ = id; }
+
+  /// The entry of a message whose first `stable_bytes` bytes (what identifies it) are those of `message`, or
+  /// a new one. The entry stays valid until the next call.
+  [[nodiscard]] Entry& put(paxos::Time now, std::string message, std::size_t stable_bytes,
+                           std::size_t part_bytes_max);
+  [[nodiscard]] Entry* find(paxos::Time now, std::uint64_t id);
+  void tick(paxos::Time now);
+  [[nodiscard]] paxos::Time deadline() const;
+  [[nodiscard]] std::size_t memory() const { return memory_; }
 
  private:
-  struct Digest {
-    std::uint64_t low = 0, high = 0;
-    friend auto operator<=>(const Digest&, const Digest&) = default;
-  };
-  std::map<std::uint64_t, Entry> entries_;
-  std::map<Digest, std::uint64_t> by_content_;
-  std::deque<std::pair<std::uint64_t, Digest>> order_;
+  using List = std::list<Entry>;
+  Entry& touch(paxos::Time now, List::iterator at);
+  void drop_oldest();
+
+  List entries_;  ///< least recently used first
+  std::unordered_map<std::uint64_t, List::iterator> by_id_;
+  std::unordered_multimap<std::uint64_t, List::iterator> by_digest_;
   std::uint64_t next_id_ = 1;
   std::size_t memory_ = 0;
 };
-
-/// Wire form of a Need: message id, count, bitmap of missing parts.
-[[nodiscard]] std::string encode_need(const Reassembly::Need& need, std::uint16_t count);
-struct DecodedNeed {
-  std::uint64_t message = 0;
-  std::vector<std::uint16_t> missing;
-};
-[[nodiscard]] std::optional<DecodedNeed> decode_need(const paxos::Bytes& bytes);
 
 }  // namespace net

@@ -72,6 +72,12 @@ const char* to_string(Drop reason) {
       return "undecodable";
     case Drop::reassembly:
       return "reassembly";
+    case Drop::reassembly_bound:
+      return "reassembly_bound";
+    case Drop::reassembly_timeout:
+      return "reassembly_timeout";
+    case Drop::need_unknown:
+      return "need_unknown";
     case Drop::count_:
       break;
   }
@@ -109,7 +115,7 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram) {
   PAXOS_ASSERT(r.done());
   const auto known = [](std::uint8_t id) { return id < paxos::limits::replicas_max || id == client_sender; };
   const bool good = kind >= static_cast<std::uint8_t>(Content::bodies) &&
-                    kind <= static_cast<std::uint8_t>(Content::fragment_need) && known(h.sender.sender) &&
+                    kind <= static_cast<std::uint8_t>(Content::probe) && known(h.sender.sender) &&
                     known(h.destination) && reserved == 0 && h.counter != 0 && h.sender.boot != 0;
   if (!good) return tl::make_unexpected(Drop::header);
   return h;

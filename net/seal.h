@@ -44,17 +44,20 @@ struct Identity {
 
 /// Why an incoming datagram, or a part of it, was not taken. Counted, never answered.
 enum class Drop : std::uint8_t {
-  short_datagram,  ///< no room for a header and a tag
-  magic,           ///< not ours
-  version,         ///< another version of this format
-  header,          ///< a header field out of range
-  destination,     ///< for another replica
-  own,             ///< sealed by ourselves: reflected
-  foreign_key,     ///< does not open: another cluster's key, or damaged
-  old_boot,        ///< of an earlier boot of a replica's directory
-  replayed,        ///< its counter was seen before, or is too far behind
-  undecodable,     ///< opened, but not understood, or its sender may not say that to us
-  reassembly,      ///< fragment sizes or numbers that don't fit together
+  short_datagram,      ///< no room for a header and a tag
+  magic,               ///< not ours
+  version,             ///< another version of this format
+  header,              ///< a header field out of range
+  destination,         ///< for another replica
+  own,                 ///< sealed by ourselves: reflected
+  foreign_key,         ///< does not open: another cluster's key, or damaged
+  old_boot,            ///< of an earlier boot of a replica's directory
+  replayed,            ///< its counter was seen before, or is too far behind
+  undecodable,         ///< opened, but not understood, or its sender may not say that to us
+  reassembly,          ///< fragment sizes or numbers that don't fit together
+  reassembly_bound,    ///< an incomplete message gave way to a newer one
+  reassembly_timeout,  ///< the rest of a message never came
+  need_unknown,        ///< asks for fragments that are not kept any more
   count_,
 };
 inline constexpr std::size_t drop_reasons = static_cast<std::size_t>(Drop::count_);
@@ -64,8 +67,9 @@ inline constexpr std::size_t drop_reasons = static_cast<std::size_t>(Drop::count
 /// What the plaintext is. Persistent: numbers are never reused; 0 stays reserved.
 enum class Content : std::uint8_t {
   bodies = 1,         ///< bodies, each behind its length
-  fragment = 2,       ///< a part of one datagram's worth of bodies
+  fragment = 2,       ///< a part of one body
   fragment_need = 3,  ///< which fragments of a message are missing
+  probe = 4,          ///< the last fragment, said again: "have you got all of it?"
 };
 
 inline constexpr std::size_t header_bytes = 40;
@@ -96,7 +100,7 @@ struct Opened {
 /// forgotten, and so is everything by a restart of ours: handlers must be idempotent all the same.
 class Opener {
  public:
-  static constexpr std::size_t window = 1024;
+  static constexpr std::size_t window = 4096;
   static constexpr std::size_t clients_max = 4096;
   static constexpr std::size_t incarnations_max = 4;  ///< per replica id
 

@@ -1,6 +1,7 @@
 #include "net/transport.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "chat/wire.h"
@@ -12,7 +13,7 @@ namespace net {
 
 namespace {
 
-/// Numbers of the bodies: never reused, 0 reserved. The variant's order.
+/// Numbers of the bodies: never reused, 0 reserved.
 enum class Kind : std::uint8_t {
   peer = 1,
   client_message = 2,
@@ -20,117 +21,233 @@ enum class Kind : std::uint8_t {
   operator_request = 4,
   operator_reply = 5,
 };
-constexpr std::size_t boots_max = 1024;
 
-void encode_body(std::string& out, const Body& body) {
+constexpr std::size_t body_bytes_max = fragmented_bytes_max - 1;
+/// A buffer of datagrams that the kernel cuts has to fit one IP packet's length field, and its limit of
+/// segments.
+constexpr std::size_t bundle_bytes_max = 64'000;
+constexpr std::size_t bundle_segments_max = 64;
+/// In front of a body that shares a datagram: its kind and a length of up to three bytes.
+constexpr std::size_t frame_bytes_max = 4;
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+Kind kind_of(const Body& body) {
+  return std::visit(Overloaded{
+                        [](const paxos::PeerMessage&) { return Kind::peer; },
+                        [](const chat::ClientMessage&) { return Kind::client_message; },
+                        [](const chat::ClientReply&) { return Kind::client_reply; },
+                        [](const chat::OperatorRequest&) { return Kind::operator_request; },
+                        [](const chat::OperatorReply&) { return Kind::operator_reply; },
+                    },
+                    body);
+}
+
+/// Appends the body's bytes; returns how many of them identify it (see encode_stable).
+std::size_t encode_body(std::string& out, const Body& body) {
+  const std::size_t begin = out.size();
+  if (const auto* peer = std::get_if<paxos::PeerMessage>(&body)) return encode_stable(out, *peer);
   std::visit([&](const auto& m) { encode(out, m); }, body);
+  return out.size() - begin;
+}
+
+/// Cuts `items` into runs of at most `count_max` items and about `bytes_max` bytes; gives each run of more
+/// than none.
+template <class T, class Size, class Give>
+void in_runs(const std::vector<T>& items, std::size_t bytes_max, std::size_t count_max, Size size,
+             Give give) {
+  auto begin = items.begin();
+  std::size_t bytes = 0;
+  for (auto at = items.begin(); at != items.end(); ++at) {
+    const std::size_t next = size(*at);
+    if (at != begin && (bytes + next > bytes_max || static_cast<std::size_t>(at - begin) == count_max)) {
+      give(std::vector<T>(begin, at));
+      begin = at;
+      bytes = 0;
+    }
+    bytes += next;
+  }
+  if (begin != items.end()) give(std::vector<T>(begin, items.end()));
+}
+
+// What an element takes at most, encoded.
+constexpr std::size_t command_frame_bytes = 3;
+constexpr std::size_t receipt_bytes = 1 + 15 + 10 + 10 + 5 + 10 + 8 + 1 + 16;
+constexpr std::size_t range_bytes = 20;
+
+/// Lists whose elements stand each for itself go out as several bodies that each fit a datagram: losing one
+/// then costs only what was in it, and nothing has to be reassembled. Calls give(Body) for each; false:
+/// `body` is not such a list, or short enough as it is.
+template <class Give>
+bool split(const Body& body, std::size_t bytes_max, Give give) {
+  const auto command_bytes = [](const paxos::Bytes& c) { return c.size() + command_frame_bytes; };
+  const auto sum = [&](const std::vector<paxos::Bytes>& commands) {
+    return std::accumulate(commands.begin(), commands.end(), std::size_t{0},
+                           [&](std::size_t n, const paxos::Bytes& c) { return n + command_bytes(c); });
+  };
+  if (const auto* peer = std::get_if<paxos::PeerMessage>(&body)) {
+    if (const auto* m = std::get_if<paxos::Forward>(peer)) {
+      if (m->commands.size() <= 1 ||
+          (sum(m->commands) <= bytes_max && m->commands.size() <= paxos::limits::forward_commands_max))
+        return false;
+      in_runs(m->commands, bytes_max, paxos::limits::forward_commands_max, command_bytes,
+              [&](auto run) { give(Body(paxos::PeerMessage(paxos::Forward{std::move(run)}))); });
+      return true;
+    }
+    if (const auto* m = std::get_if<paxos::Accepted>(peer)) {
+      if (m->slots.size() * range_bytes <= bytes_max) return false;
+      in_runs(
+          m->slots, bytes_max, paxos::limits::accepted_ranges_max, [](const auto&) { return range_bytes; },
+          [&](auto run) { give(Body(paxos::PeerMessage(paxos::Accepted{m->ballot, std::move(run)}))); });
+      return true;
+    }
+    return false;
+  }
+  if (const auto* message = std::get_if<chat::ClientMessage>(&body)) {
+    const auto* m = std::get_if<chat::ClientCommands>(message);
+    if (m == nullptr || m->commands.size() <= 1 ||
+        (sum(m->commands) <= bytes_max && m->commands.size() <= paxos::limits::forward_commands_max))
+      return false;
+    in_runs(m->commands, bytes_max, paxos::limits::forward_commands_max, command_bytes, [&](auto run) {
+      give(Body(chat::ClientMessage(chat::ClientCommands{m->forward, std::move(run)})));
+    });
+    return true;
+  }
+  if (const auto* reply = std::get_if<chat::ClientReply>(&body)) {
+    const auto* m = std::get_if<chat::Receipts>(reply);
+    if (m == nullptr || m->receipts.size() * receipt_bytes <= bytes_max) return false;
+    in_runs(
+        m->receipts, bytes_max, chat::limits::commands_per_decree_max,
+        [](const auto&) { return receipt_bytes; },
+        [&](auto run) { give(Body(chat::ClientReply(chat::Receipts{std::move(run)}))); });
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
 
-Transport::Transport(Options options) : options_(options), sealer_(options.key, options.self) {
-  PAXOS_ASSERT(options_.datagram_bytes > seal_overhead + fragment_header_bytes + 256);
-  PAXOS_ASSERT(fragmented_bytes_max / part_bytes() < fragments_max);
+Transport::Transport(Options options)
+    : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas) {
+  PAXOS_ASSERT(options_.datagram_bytes >= 512 && options_.datagram_bytes <= bundle_bytes_max);
+  PAXOS_ASSERT(fragmented_bytes_max / part_bytes_max() < fragments_max);
+  PAXOS_ASSERT(options_.addresses.empty() || options_.addresses.size() == options_.replicas);
 }
 
-void Transport::append(Pack& pack, std::string_view encoded) {
-  if (!pack.plain.empty() && pack.plain.size() + encoded.size() > plain_max()) seal_pack(pack);
-  pack.plain.append(encoded);
+// --- out ---
+
+std::uint8_t Transport::destination(std::span<const Address> to) const {
+  if (to.size() != 1) return any_destination;
+  const auto at = std::find(options_.addresses.begin(), options_.addresses.end(), to.front());
+  return at == options_.addresses.end() ? any_destination
+                                        : static_cast<std::uint8_t>(at - options_.addresses.begin());
+}
+
+void Transport::send(paxos::Time now, const Address& to, const Body& body) { send_to(now, {&to, 1}, body); }
+
+void Transport::broadcast(paxos::Time now, std::span<const Address> to, const Body& body) {
+  if (!to.empty()) send_to(now, to, body);
+}
+
+void Transport::send_to(paxos::Time now, std::span<const Address> to, const Body& body) {
+  // A list's own head (type, ballot, flags, count) takes up to 24 bytes.
+  const std::size_t bytes_max = plain_max() - frame_bytes_max - 24;
+  if (!split(body, bytes_max, [&](const Body& run) { send_one(now, to, run); })) send_one(now, to, body);
+}
+
+Transport::Pack& Transport::pack_for(std::span<const Address> to) {
+  if (to.size() == 1) {
+    Pack& pack = packs_[to.front()];
+    if (pack.to.empty()) pack.to.push_back(to.front());
+    return pack;
+  }
+  if (!std::equal(broadcast_.to.begin(), broadcast_.to.end(), to.begin(), to.end())) {
+    seal_pack(broadcast_);
+    broadcast_.to.assign(to.begin(), to.end());
+  }
+  return broadcast_;
+}
+
+void Transport::send_one(paxos::Time now, std::span<const Address> to, const Body& body) {
+  scratch_.assign(1, static_cast<char>(kind_of(body)));
+  const std::size_t stable = encode_body(scratch_, body);
+  const std::size_t size = scratch_.size() - 1;
+  if (size > body_bytes_max) {
+    ++figures_.oversized;
+    return;
+  }
+  if (size + frame_bytes_max > plain_max()) {
+    send_fragmented(now, to, 1 + stable);
+    return;
+  }
+  Pack& pack = pack_for(to);
+  if (pack.plain.size() + frame_bytes_max + size > plain_max()) seal_pack(pack);
+  paxos::ByteWriter w(pack.plain);
+  w.raw(std::string_view(scratch_).substr(0, 1));
+  w.sized(std::string_view(scratch_).substr(1));
 }
 
 void Transport::seal_pack(Pack& pack) {
   if (pack.plain.empty()) return;
   std::string sealed;
   sealed.reserve(pack.plain.size() + seal_overhead);
-  sealer_.seal(sealed, any_destination, Content::bodies, pack.plain);
+  sealer_.seal(sealed, destination(pack.to), Content::bodies, pack.plain);
   const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
   for (const Address& to : pack.to) outgoing_.push_back({to, data, 0});
   figures_.datagrams_out += pack.to.size();
   pack.plain.clear();
 }
 
-namespace {
-/// kind, length, bytes: as it stands in a datagram.
-void frame(std::string& out, const Body& body, std::string& scratch) {
-  scratch.clear();
-  encode_body(scratch, body);
-  paxos::ByteWriter w(out);
-  w.fixed(static_cast<std::uint8_t>(body.index() + 1));
-  w.sized(scratch);
-}
-}  // namespace
-
-void Transport::send(paxos::Time, const Address& to, const Body& body) {
-  std::string framed;
-  frame(framed, body, scratch_);
-  if (framed.size() > plain_max()) {
-    send_fragmented({&to, 1}, std::move(framed));
-    return;
+void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, std::size_t stable_bytes) {
+  FragmentCache::Entry& entry = cache_.put(now, std::exchange(scratch_, {}), stable_bytes, part_bytes_max());
+  std::vector<Address> first_time;
+  std::vector<Address> again;
+  for (const Address& address : to) (entry.was_sent_to(address) ? again : first_time).push_back(address);
+  for (const Address& address : first_time) entry.note_sent_to(address);
+  if (!first_time.empty()) {
+    std::vector<std::uint16_t> parts(entry.shape.count);
+    std::iota(parts.begin(), parts.end(), std::uint16_t{0});
+    send_parts(first_time, entry, parts, Content::fragment);
   }
-  Pack& pack = packs_[to];
-  if (pack.to.empty()) pack.to.push_back(to);
-  append(pack, framed);
-}
-
-void Transport::broadcast(paxos::Time, std::span<const Address> to, const Body& body) {
-  if (to.empty()) return;
-  std::string framed;
-  frame(framed, body, scratch_);
-  if (framed.size() > plain_max()) {
-    send_fragmented(to, std::move(framed));
-    return;
-  }
-  if (!std::equal(broadcast_.to.begin(), broadcast_.to.end(), to.begin(), to.end())) {
-    seal_pack(broadcast_);
-    broadcast_.to.assign(to.begin(), to.end());
-  }
-  append(broadcast_, framed);
-}
-
-void Transport::send_fragmented(std::span<const Address> to, std::string encoded) {
-  PAXOS_ASSERT(encoded.size() <= fragmented_bytes_max);
-  FragmentCache::Entry& entry = cache_.put(std::move(encoded));
-  const std::size_t count = (entry.message.size() + part_bytes() - 1) / part_bytes();
-  std::vector<std::uint16_t> parts(count);
-  for (std::size_t i = 0; i < count; ++i) parts[i] = static_cast<std::uint16_t>(i);
-  for (const Address& address : to) {
-    // A repeat: one part is enough for the receiver to see what it lacks.
-    if (entry.sent_to.insert(address).second)
-      send_parts(address, entry, parts);
-    else
-      send_parts(address, entry, std::span(parts).last(1));
+  if (!again.empty()) {
+    figures_.probes += again.size();
+    const auto last = static_cast<std::uint16_t>(entry.shape.count - 1);
+    send_parts(again, entry, {&last, 1}, Content::probe);
   }
 }
 
-void Transport::send_parts(const Address& to, const FragmentCache::Entry& entry, std::span<const std::uint16_t> parts) {
-  const std::size_t count = (entry.message.size() + part_bytes() - 1) / part_bytes();
-  // Equal datagrams go to the kernel as one buffer that it cuts (GSO); only the last may be shorter.
-  std::string sealed;
+void Transport::send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
+                           std::span<const std::uint16_t> parts, Content content) {
+  const std::size_t segment = seal_overhead + fragment_header_bytes + entry.shape.part_bytes();
+  const std::size_t bundle_parts_max =
+      std::clamp<std::size_t>(bundle_bytes_max / segment, 1, bundle_segments_max);
   std::string plain;
-  const auto give = [&] {
-    if (sealed.empty()) return;
-    outgoing_.push_back({to, paxos::Bytes::from(std::exchange(sealed, {})), options_.datagram_bytes});
-  };
-  for (std::uint16_t index : parts) {
-    if (index >= count) continue;
-    const std::size_t at = index * part_bytes();
-    const std::size_t size = std::min(part_bytes(), entry.message.size() - at);
-    plain.clear();
-    encode(plain, FragmentHeader{.message = entry.id,
-                                 .total = static_cast<std::uint32_t>(entry.message.size()),
-                                 .index = index,
-                                 .count = static_cast<std::uint16_t>(count)});
-    plain.append(entry.message.view().substr(at, size));
-    // A bundle has to fit one IP datagram's length field.
-    if (sealed.size() + plain.size() + seal_overhead > 64'000) give();
-    sealer_.seal(sealed, any_destination, Content::fragment, plain);
-    ++figures_.datagrams_out;
-    if (plain.size() < plain_max()) give();
+  for (std::size_t begin = 0; begin < parts.size(); begin += bundle_parts_max) {
+    const auto run = parts.subspan(begin, std::min(bundle_parts_max, parts.size() - begin));
+    std::string sealed;
+    sealed.reserve(run.size() * segment);
+    for (std::uint16_t index : run) {
+      FragmentHeader header = entry.shape;
+      header.index = index;
+      plain.clear();
+      encode(plain, header);
+      plain.append(entry.message.view().substr(header.offset(), header.size()));
+      sealer_.seal(sealed, destination(to), content, plain);
+    }
+    const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
+    for (const Address& address : to) outgoing_.push_back({address, data, run.size() > 1 ? segment : 0});
+    figures_.datagrams_out += run.size() * to.size();
   }
-  give();
 }
 
-void Transport::flush(paxos::Time) {
+void Transport::flush(paxos::Time now) {
+  // A probe that came in this turn may be asked back at once.
+  if (reassembly_.deadline() <= now) tick(now);
   seal_pack(broadcast_);
   for (auto& [address, pack] : packs_) seal_pack(pack);
   // Addresses come and go (clients); the map holds those of one turn.
@@ -139,40 +256,55 @@ void Transport::flush(paxos::Time) {
 
 std::vector<Outgoing> Transport::take_outgoing() { return std::exchange(outgoing_, {}); }
 
+void Transport::tick(paxos::Time now) {
+  for (const Reassembly::Ask& ask : reassembly_.tick(now)) {
+    const std::string plain = encode(ask.need);
+    std::string sealed;
+    sealed.reserve(plain.size() + seal_overhead);
+    sealer_.seal(sealed, destination({&ask.to, 1}), Content::fragment_need, plain);
+    ++figures_.needs;
+    ++figures_.datagrams_out;
+    outgoing_.push_back({ask.to, paxos::Bytes::from(std::move(sealed)), 0});
+  }
+  cache_.tick(now);
+}
+
+// --- in ---
+
 void Transport::receive(paxos::Time now, const Address& from, std::span<const std::byte> datagram,
                         std::vector<Received>& out) {
   auto opened = sealer_.open(datagram);
   if (!opened) return drop(opened.error());
-  const Identity& sender = opened->sender;
-  if (sender.sender != client_sender) {
-    if (sender.sender >= options_.replicas) return drop(Drop::undecodable);
-    if (boots_.size() >= boots_max) boots_.clear();
-    std::uint64_t& boot = boots_[{sender.sender, sender.incarnation}];
-    if (sender.boot < boot) return drop(Drop::old_boot);  // nothing of an earlier boot is taken for this one
-    boot = sender.boot;
-  }
   switch (opened->content) {
     case Content::bodies:
-      return unpack(from, sender, opened->plain, out);
-    case Content::fragment: {
+      return unpack(from, opened->sender, opened->plain, out);
+    case Content::fragment:
+    case Content::probe: {
       paxos::Bytes whole;
-      const auto result = reassembly_.add(now, sender, from, opened->plain, whole);
+      const auto result = reassembly_.add(now, opened->sender, from, opened->plain.span(),
+                                          opened->content == Content::probe, whole);
       if (result == Reassembly::Result::refused) return drop(Drop::reassembly);
-      if (result == Reassembly::Result::complete) unpack(from, sender, whole, out);
+      if (result == Reassembly::Result::complete)
+        take_body(from, opened->sender, static_cast<std::uint8_t>(whole.data()[0]),
+                  whole.slice(1, whole.size() - 1), whole.size(), out);
       return;
     }
-    case Content::fragment_need: {
-      const auto need = decode_need(opened->plain);
-      if (!need) return drop(Drop::undecodable);
-      const FragmentCache::Entry* entry = cache_.find(need->message);
-      // Only to whom it was sent: the id alone must not make us talk to strangers.
-      if (entry == nullptr || !entry->sent_to.contains(from)) return;
-      figures_.fragments_again += need->missing.size();
-      send_parts(from, *entry, need->missing);
-      return;
-    }
+    case Content::fragment_need:
+      return resend(now, from, opened->plain);
   }
-  drop(Drop::undecodable);
+}
+
+void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes& plain) {
+  const auto need = decode_need(plain.span());
+  if (!need) return drop(Drop::undecodable);
+  const Identity& self = options_.self;
+  if (need->incarnation != self.incarnation || need->boot != self.boot) return drop(Drop::need_unknown);
+  FragmentCache::Entry* entry = cache_.find(now, need->message);
+  if (entry == nullptr || entry->shape.count != need->count) return drop(Drop::need_unknown);
+  // A host with several addresses may ask from another than we sent to; whoever asks holds the cluster's key.
+  entry->note_sent_to(from);
+  figures_.fragments_again += need->missing.size();
+  send_parts({&from, 1}, *entry, need->missing, Content::fragment);
 }
 
 void Transport::unpack(const Address& from, const Identity& sender, const paxos::Bytes& plain,
@@ -180,45 +312,56 @@ void Transport::unpack(const Address& from, const Identity& sender, const paxos:
   paxos::ByteReader r(plain.span());
   while (r.ok() && r.remaining() > 0) {
     const auto kind = r.fixed<std::uint8_t>();
-    const auto body = r.sized(fragmented_bytes_max);
-    if (!r.ok()) return drop(Drop::undecodable);
-    const paxos::Bytes bytes =
-        body.empty() ? paxos::Bytes{} : plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size());
-    if (!decode(from, sender, kind, bytes, out)) drop(Drop::undecodable);
+    const auto body = r.sized(body_bytes_max);
+    if (!r.ok() || body.empty()) return drop(Drop::undecodable);
+    take_body(from, sender, kind,
+              plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()), plain.size(),
+              out);
   }
 }
 
-bool Transport::decode(const Address& from, const Identity& sender, std::uint8_t kind, const paxos::Bytes& bytes,
-                       std::vector<Received>& out) {
+void Transport::take_body(const Address& from, const Identity& sender, std::uint8_t kind, paxos::Bytes bytes,
+                          std::size_t buffer_bytes, std::vector<Received>& out) {
   const auto take = [&](auto decoded) {
-    if (!decoded) return false;
+    if (!decoded) return drop(Drop::undecodable);
     out.push_back({from, sender, Body{std::move(*decoded)}});
-    return true;
   };
-  const bool replica = sender.sender != client_sender;
+  // A decree or command may be kept for long, and its slice keeps the whole buffer: not for a small part of
+  // it.
+  const bool small = bytes.size() * 4 < buffer_bytes;
+  const auto unpinned = [&](bool keeps) {
+    return keeps && small ? paxos::Bytes::copy_of(bytes.span()) : bytes;
+  };
+  // Replicas talk to each other and answer; clients and operators ask. Anything else is a reflection or a
+  // fault.
+  const bool to_replica = !options_.self.is_client();
+  const bool from_replica = !sender.is_client();
   switch (static_cast<Kind>(kind)) {
     case Kind::peer:
-      return replica && take(decode_peer(bytes));
+      if (!from_replica || !to_replica) break;
+      return take(decode_peer(unpinned(keeps_slices(bytes.span()))));
     case Kind::client_message:
-      return !replica && take(chat::decode_client_message(bytes));
+      if (from_replica || !to_replica) break;
+      return take(chat::decode_client_message(unpinned(true)));
     case Kind::client_reply:
-      return replica && take(chat::decode_client_reply(bytes));
+      if (!from_replica || to_replica) break;
+      return take(chat::decode_client_reply(bytes));
     case Kind::operator_request:
-      return !replica && take(chat::decode_operator_request(bytes));
+      if (from_replica || !to_replica) break;
+      return take(chat::decode_operator_request(bytes));
     case Kind::operator_reply:
-      return replica && take(chat::decode_operator_reply(bytes));
+      if (!from_replica || to_replica) break;
+      return take(chat::decode_operator_reply(bytes));
   }
-  return false;
+  drop(Drop::undecodable);
 }
 
-void Transport::tick(paxos::Time now) {
-  for (const Reassembly::Need& need : reassembly_.tick(now)) {
-    const auto count = static_cast<std::uint16_t>(need.missing.empty() ? 0 : need.missing.back() + 1);
-    std::string sealed;
-    sealer_.seal(sealed, any_destination, Content::fragment_need, encode_need(need, count));
-    ++figures_.datagrams_out;
-    outgoing_.push_back({need.to, paxos::Bytes::from(std::move(sealed)), 0});
-  }
+Transport::Figures Transport::figures() const {
+  Figures f = figures_;
+  f.reassembly = reassembly_.figures();
+  f.dropped[static_cast<std::size_t>(Drop::reassembly_bound)] = f.reassembly.evicted;
+  f.dropped[static_cast<std::size_t>(Drop::reassembly_timeout)] = f.reassembly.timed_out;
+  return f;
 }
 
 }  // namespace net

@@ -5,7 +5,6 @@
 #include <map>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -28,7 +27,7 @@ using Body = std::variant<paxos::PeerMessage, chat::ClientMessage, chat::ClientR
 struct Outgoing {
   Address to;
   paxos::Bytes data;
-  std::size_t segment = 0;
+  std::size_t segment = 0;  ///< not 0: several datagrams of this size in a row; only the last may be shorter
 };
 
 struct Received {
@@ -37,8 +36,13 @@ struct Received {
   Body body;
 };
 
-/// Messages to sealed datagrams and back. Pure: no socket, no clock. Small messages to one address in one turn share
-/// a datagram; a broadcast is encoded and sealed once; big ones are fragmented. Loop thread only.
+/// Messages to sealed datagrams and back. Pure: no socket, no clock. Small messages to one address in one
+/// turn share a datagram; a broadcast is encoded and sealed once; big ones are fragmented. Loop thread only.
+///
+/// Each turn: receive() and send() in any order, tick() when deadline() has passed, then flush(), and what
+/// take_outgoing() gives to the socket. A body that is said again in the same words (or with only its
+/// sender's chosen prefix changed) costs one datagram however big it is, as long as the receiver still has
+/// it.
 class Transport {
  public:
   struct Options {
@@ -46,6 +50,9 @@ class Transport {
     ClusterKey key;
     std::size_t datagram_bytes = default_datagram_bytes;
     std::size_t replicas = paxos::limits::replicas_max;
+    /// Of the replicas, by id; may be empty. A datagram to one of them names it, and no other replica takes
+    /// it.
+    std::vector<Address> addresses = {};
   };
   explicit Transport(Options options);
 
@@ -55,18 +62,24 @@ class Transport {
   void flush(paxos::Time now);
   [[nodiscard]] std::vector<Outgoing> take_outgoing();
 
-  /// One datagram; the messages in it are appended to `out`. What is not for us is counted by reason and dropped.
-  void receive(paxos::Time now, const Address& from, std::span<const std::byte> datagram, std::vector<Received>& out);
+  /// One datagram; the messages in it are appended to `out`. What is not for us is counted by reason and
+  /// dropped.
+  void receive(paxos::Time now, const Address& from, std::span<const std::byte> datagram,
+               std::vector<Received>& out);
 
   void tick(paxos::Time now);
-  [[nodiscard]] paxos::Time deadline() const { return reassembly_.deadline(); }
+  [[nodiscard]] paxos::Time deadline() const { return std::min(reassembly_.deadline(), cache_.deadline()); }
 
   struct Figures {
-    std::array<std::uint64_t, static_cast<std::size_t>(Drop::count_)> dropped{};
+    std::array<std::uint64_t, static_cast<std::size_t>(Drop::count_)> dropped{};  ///< by to_string(Drop)
     std::uint64_t datagrams_out = 0;
-    std::uint64_t fragments_again = 0;
+    std::uint64_t fragments_again = 0;  ///< sent because a receiver asked
+    std::uint64_t probes = 0;           ///< big messages said again
+    std::uint64_t needs = 0;            ///< asked for missing fragments
+    std::uint64_t oversized = 0;        ///< bodies above body_bytes_max that were not sent
+    Reassembly::Figures reassembly;
   };
-  [[nodiscard]] const Figures& figures() const { return figures_; }
+  [[nodiscard]] Figures figures() const;
 
  private:
   struct Pack {
@@ -74,15 +87,22 @@ class Transport {
     std::vector<Address> to;
   };
   [[nodiscard]] std::size_t plain_max() const { return options_.datagram_bytes - seal_overhead; }
-  [[nodiscard]] std::size_t part_bytes() const { return plain_max() - fragment_header_bytes; }
-  void append(Pack& pack, std::string_view encoded);
+  [[nodiscard]] std::size_t part_bytes_max() const { return plain_max() - fragment_header_bytes; }
+  [[nodiscard]] std::uint8_t destination(std::span<const Address> to) const;
+  [[nodiscard]] Pack& pack_for(std::span<const Address> to);
+  void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
+  void send_one(paxos::Time now, std::span<const Address> to, const Body& body);
   void seal_pack(Pack& pack);
-  void send_fragmented(std::span<const Address> to, std::string encoded);
-  void send_parts(const Address& to, const FragmentCache::Entry& entry, std::span<const std::uint16_t> parts);
+  void send_fragmented(paxos::Time now, std::span<const Address> to, std::size_t stable_bytes);
+  /// Seals the parts once, and hands them out for each address in buffers that the kernel cuts (GSO).
+  void send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
+                  std::span<const std::uint16_t> parts, Content content);
   void drop(Drop reason) { ++figures_.dropped[static_cast<std::size_t>(reason)]; }
-  void unpack(const Address& from, const Identity& sender, const paxos::Bytes& plain, std::vector<Received>& out);
-  bool decode(const Address& from, const Identity& sender, std::uint8_t kind, const paxos::Bytes& bytes,
+  void resend(paxos::Time now, const Address& from, const paxos::Bytes& plain);
+  void unpack(const Address& from, const Identity& sender, const paxos::Bytes& plain,
               std::vector<Received>& out);
+  void take_body(const Address& from, const Identity& sender, std::uint8_t kind, paxos::Bytes bytes,
+                 std::size_t buffer_bytes, std::vector<Received>& out);
 
   Options options_;
   Sealer sealer_;
@@ -91,7 +111,6 @@ class Transport {
   std::map<Address, Pack> packs_;
   Pack broadcast_;
   std::vector<Outgoing> outgoing_;
-  std::map<std::pair<std::uint8_t, paxos::Incarnation>, std::uint64_t> boots_;  ///< highest seen, of replicas
   Figures figures_;
   std::string scratch_;
 };

@@ -1,0 +1,294 @@
+#pragma once
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "net/transport.h"
+
+/// Random messages of every kind, within the bounds that decoders hold to. One seed gives one sequence.
+namespace wire_test {
+
+class Samples {
+ public:
+  explicit Samples(std::uint64_t seed) : engine_(seed) {}
+
+  std::uint64_t below(std::uint64_t bound) { return engine_() % bound; }
+  bool coin() { return below(2) == 1; }
+  /// Mostly small, sometimes huge: varints of every length.
+  std::uint64_t number(std::uint64_t max = UINT64_MAX) {
+    const std::uint64_t n = engine_() >> below(64);
+    return max == UINT64_MAX ? n : n % (max + 1);
+  }
+  std::uint32_t number32() { return static_cast<std::uint32_t>(number(UINT32_MAX)); }
+  std::string text(std::size_t size_max) {
+    std::string out(below(size_max + 1), '\0');
+    for (char& c : out) c = static_cast<char>(engine_());
+    return out;
+  }
+  paxos::Bytes bytes(std::size_t size_max) { return paxos::Bytes::copy_of(text(size_max)); }
+  template <std::size_t N>
+  std::array<std::uint8_t, N> array() {
+    std::array<std::uint8_t, N> out{};
+    for (auto& b : out) b = static_cast<std::uint8_t>(engine_());
+    out[0] |= 1;  // never all zero
+    return out;
+  }
+  paxos::Slot slot() { return {1 + number((std::uint64_t{1} << 61) - 1)}; }
+  paxos::ReplicaId replica() { return {static_cast<std::uint8_t>(below(9))}; }
+  paxos::Ballot ballot() { return {1 + number((std::uint64_t{1} << 61) - 1), replica()}; }
+  paxos::Decree decree(std::size_t bytes_max = 300) {
+    if (below(4) == 0) return {};
+    return {paxos::DecreeKind::commands, bytes(bytes_max)};
+  }
+
+  static constexpr std::size_t peer_kinds = std::variant_size_v<paxos::PeerMessage>;
+  paxos::PeerMessage peer(std::size_t kind) {
+    switch (kind) {
+      case 0:
+        return paxos::HeartbeatRequest{number()};
+      case 1: {
+        paxos::HeartbeatReply m;
+        m.nonce = number();
+        m.ballot = coin() ? ballot() : paxos::Ballot{0, replica()};
+        m.leader = coin() ? ballot() : paxos::Ballot{};
+        m.happy = coin();
+        m.candidate = coin();
+        m.chosen_prefix = slot();
+        m.applied = slot();
+        m.hash.bytes = array<16>();
+        m.sync_age_ms = number32();
+        return m;
+      }
+      case 2:
+        return paxos::HandOver{ballot()};
+      case 3:
+        return paxos::Prepare{ballot(), slot()};
+      case 4: {
+        paxos::Promise m;
+        m.ballot = ballot();
+        m.from = slot();
+        m.chosen_prefix = {number(1ULL << 40)};
+        paxos::Slot at = std::max(m.from, m.chosen_prefix + 1);
+        for (std::uint64_t n = below(6); n > 0; --n, at = at + 1 + below(3))
+          m.entries.push_back({at, ballot(), coin(), decree()});
+        if (!m.entries.empty() && coin()) m.next = m.entries.back().slot + 1 + below(9);
+        return m;
+      }
+      case 5:
+        return paxos::Accept{ballot(), slot(), coin() ? slot() : paxos::Slot{}, decree()};
+      case 6: {
+        paxos::Accepted m;
+        m.ballot = ballot();
+        paxos::Slot at = slot();
+        for (std::uint64_t n = 1 + below(6); n > 0; --n) {
+          m.slots.push_back({at, at + below(100)});
+          at = m.slots.back().last + 1 + below(100);
+        }
+        return m;
+      }
+      case 7:
+        return paxos::Nack{ballot(), ballot()};
+      case 8:
+        return paxos::Commit{ballot(), slot()};
+      case 9: {
+        const paxos::Slot from = slot();
+        return paxos::LearnRequest{from, from + below(1000)};
+      }
+      case 10: {
+        paxos::LearnReply m;
+        paxos::Slot at = slot();
+        for (std::uint64_t n = below(6); n > 0; --n, at = at + 1 + below(3))
+          m.decrees.push_back({at, ballot(), decree()});
+        m.first_slot = slot();
+        m.chosen_prefix = slot();
+        return m;
+      }
+      case 11:
+        return paxos::ReadConfirm{ballot(), number()};
+      case 12:
+        return paxos::ReadConfirmed{ballot(), number()};
+      case 13:
+        return paxos::ReadRequest{number()};
+      case 14:
+        return paxos::ReadReply{number(), slot()};
+      case 15: {
+        paxos::Birth m;
+        for (std::uint64_t n = below(10); n > 0; --n)
+          m.members.push_back(coin() ? paxos::Incarnation{array<16>()} : paxos::Incarnation{});
+        m.synced = coin();
+        m.born = coin();
+        return m;
+      }
+      default: {
+        paxos::Forward m;
+        for (std::uint64_t n = below(6); n > 0; --n) m.commands.push_back(bytes(200));
+        return m;
+      }
+    }
+  }
+
+  chat::SessionId session() { return {slot(), number32()}; }
+  chat::Outcome outcome() {
+    return {.verdict = static_cast<chat::Verdict>(1 + below(8)),
+            .session = session(),
+            .client_seq = number(),
+            .slot = slot(),
+            .index = number32(),
+            .room_seq = number(),
+            .time_ms = static_cast<std::int64_t>(number())};
+  }
+
+  static constexpr std::size_t client_message_kinds = std::variant_size_v<chat::ClientMessage>;
+  chat::ClientMessage client_message(std::size_t kind) {
+    switch (kind) {
+      case 0: {
+        chat::ClientCommands m{.forward = coin(), .commands = {}};
+        for (std::uint64_t n = below(6); n > 0; --n) m.commands.push_back(bytes(200));
+        return m;
+      }
+      case 1:
+        return chat::HistoryRequest{.id = number(),
+                                    .room = text(64),
+                                    .from = number(),
+                                    .last = number32(),
+                                    .limit = number32(),
+                                    .local = coin()};
+      default:
+        return chat::FollowRequest{.id = number(), .room = text(64), .from = number(), .wait_ms = number32()};
+    }
+  }
+
+  static constexpr std::size_t client_reply_kinds = std::variant_size_v<chat::ClientReply>;
+  chat::ClientReply client_reply(std::size_t kind) {
+    switch (kind) {
+      case 0: {
+        chat::Receipts m;
+        for (std::uint64_t n = below(6); n > 0; --n)
+          m.receipts.push_back({outcome(), coin() ? array<16>() : chat::Nonce{}});
+        return m;
+      }
+      case 1:
+        return chat::Redirect{coin() ? std::optional(replica()) : std::nullopt};
+      case 2: {
+        chat::Waiting m{.reason = static_cast<chat::WaitReason>(1 + below(6)), .slot = slot(), .missing = {}};
+        for (std::uint64_t n = below(5); n > 0; --n) m.missing.push_back(replica());
+        return m;
+      }
+      case 3:
+        return chat::CommandRefused{session(), number(), text(300)};
+      default: {
+        chat::HistoryReply m;
+        m.id = number();
+        m.refused = text(100);
+        const std::string room = text(63) + "r";
+        for (std::uint64_t n = below(5); n > 0; --n)
+          m.page.messages.push_back({.room = room,
+                                     .seq = number(),
+                                     .slot = slot(),
+                                     .index = number32(),
+                                     .name = text(64),
+                                     .session = session(),
+                                     .client_seq = number(),
+                                     .time_ms = static_cast<std::int64_t>(number()),
+                                     .text = text(500)});
+        m.page.next = number();
+        m.page.head = number();
+        m.applied = slot();
+        return m;
+      }
+    }
+  }
+
+  std::vector<paxos::Slot> slots() {
+    std::vector<paxos::Slot> out(below(5));
+    for (auto& s : out) s = slot();
+    return out;
+  }
+  static constexpr std::size_t operator_request_kinds = std::variant_size_v<chat::OperatorCommand>;
+  chat::OperatorRequest operator_request(std::size_t kind) {
+    chat::OperatorRequest m{.id = number(), .target_boot = number(), .command = {}};
+    switch (kind) {
+      case 0:
+        break;
+      case 1:
+        m.command = chat::HashRequest{slot()};
+        break;
+      case 2:
+        m.command = chat::ScrubRequest{slot()};
+        break;
+      case 3:
+        m.command = chat::LogRequest{slot(), slot()};
+        break;
+      case 4:
+        m.command = chat::KillRequest{};
+        break;
+      case 5:
+        m.command = chat::SkipRequest{slots(), number32()};
+        break;
+      case 6:
+        m.command = chat::LossRequest{static_cast<double>(below(1001)) / 1000};
+        break;
+      case 7:
+        m.command = chat::PauseRequest{number32()};
+        break;
+      default:
+        m.command = chat::IsolateRequest{number32()};
+    }
+    return m;
+  }
+
+  static constexpr std::size_t operator_reply_kinds = std::variant_size_v<chat::OperatorAnswer>;
+  chat::OperatorReply operator_reply(std::size_t kind) {
+    chat::OperatorReply m{.id = number(), .answer = {}};
+    switch (kind) {
+      case 0:
+        m.answer = chat::StatusReply{text(500)};
+        break;
+      case 1:
+        m.answer = chat::HashReply{slot(), coin() ? std::optional(paxos::Hash{array<16>()}) : std::nullopt};
+        break;
+      case 2:
+        m.answer = chat::ScrubReply{slot(), number(), text(100)};
+        break;
+      case 3: {
+        chat::LogReply reply;
+        for (std::uint64_t n = below(4); n > 0; --n) {
+          chat::LogSlot s{.slot = slot(),
+                          .empty = coin(),
+                          .chosen = coin(),
+                          .ballot = ballot(),
+                          .decree = decree(),
+                          .outcomes = {}};
+          for (std::uint64_t o = below(3); o > 0; --o) s.outcomes.push_back(outcome());
+          reply.slots.push_back(std::move(s));
+        }
+        reply.next = slot();
+        m.answer = std::move(reply);
+        break;
+      }
+      default:
+        m.answer = chat::DoneReply{text(100), slots(), slot()};
+    }
+    return m;
+  }
+
+  static constexpr std::size_t body_kinds =
+      peer_kinds + client_message_kinds + client_reply_kinds + operator_request_kinds + operator_reply_kinds;
+  /// Every kind of body there is, by number.
+  net::Body body(std::size_t kind) {
+    if (kind < peer_kinds) return peer(kind);
+    kind -= peer_kinds;
+    if (kind < client_message_kinds) return client_message(kind);
+    kind -= client_message_kinds;
+    if (kind < client_reply_kinds) return client_reply(kind);
+    kind -= client_reply_kinds;
+    if (kind < operator_request_kinds) return operator_request(kind);
+    return operator_reply(kind - operator_request_kinds);
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+}  // namespace wire_test

@@ -1,0 +1,588 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <set>
+
+#include "chat/command.h"
+#include "net/transport.h"
+#include "paxos/coding.h"
+#include "tests/fuzz/wire_entry.h"
+#include "tests/net/wire_samples.h"
+
+namespace {
+
+using namespace std::chrono_literals;
+using net::Address;
+using net::Body;
+using net::Drop;
+using net::Transport;
+using paxos::Bytes;
+
+constexpr net::ClusterKey key{1, 2, 3};
+
+Address address(std::uint16_t n) { return Address::loopback(static_cast<std::uint16_t>(7000 + n)); }
+
+/// Some programs and the network between them: seeded loss, duplication and delay, in virtual time.
+class Network {
+ public:
+  explicit Network(std::uint64_t seed, double loss = 0, double duplicated = 0,
+                   paxos::Duration delay_max = 1ms)
+      : engine_(seed), loss_(loss), duplicated_(duplicated), delay_max_(delay_max) {}
+
+  struct Node {
+    Node(Address a, Transport::Options options) : at(a), transport(std::move(options)) {}
+    Address at;
+    Transport transport;
+    std::vector<net::Received> received;
+  };
+
+  Node& add_replica(std::uint8_t id, std::size_t datagram_bytes = 1400, std::uint64_t boot = 1) {
+    return add({.self = {.sender = id, .incarnation = {{id, 1}}, .boot = boot},
+                .key = key,
+                .datagram_bytes = datagram_bytes,
+                .replicas = 3},
+               address(id));
+  }
+  Node& add_client(std::uint8_t n, std::size_t datagram_bytes = 1400) {
+    return add({.self = {.sender = net::client_sender, .incarnation = {{n, 2}}, .boot = 1},
+                .key = key,
+                .datagram_bytes = datagram_bytes,
+                .replicas = 3},
+               address(n));
+  }
+  Node& add(Transport::Options options, Address at) {
+    nodes_.push_back(std::make_unique<Node>(at, std::move(options)));
+    return *nodes_.back();
+  }
+  /// Another life at the same address.
+  Node& replace(Node& old, std::uint8_t id, std::uint64_t boot) {
+    std::erase_if(nodes_, [&](const auto& n) { return n.get() == &old; });
+    return add_replica(id, 1400, boot);
+  }
+
+  /// Everyone's outbox into the network.
+  void collect() {
+    for (auto& node : nodes_) {
+      node->transport.flush(now);
+      for (const net::Outgoing& out : node->transport.take_outgoing()) {
+        const std::size_t step = out.segment == 0 ? out.data.size() : out.segment;
+        EXPECT_LE(out.data.size(), 65'507U);
+        EXPECT_LE((out.data.size() + step - 1) / step, 64U);
+        for (std::size_t at = 0; at < out.data.size(); at += step)
+          put(node->at, out.to, out.data.slice(at, std::min(step, out.data.size() - at)));
+      }
+    }
+  }
+  /// Runs until nothing is under way and nobody has a timer below `until`.
+  void run_until(paxos::Time until) {
+    for (;;) {
+      collect();
+      paxos::Time next = under_way_.empty() ? paxos::time_never : under_way_.begin()->first;
+      for (auto& node : nodes_) next = std::min(next, node->transport.deadline());
+      if (next > until) break;
+      now = std::max(now, next);
+      while (!under_way_.empty() && under_way_.begin()->first <= now) {
+        const Packet p = under_way_.begin()->second;
+        under_way_.erase(under_way_.begin());
+        for (auto& node : nodes_)
+          if (node->at == p.to) node->transport.receive(now, p.from, p.data.span(), node->received);
+      }
+      for (auto& node : nodes_)
+        if (node->transport.deadline() <= now) node->transport.tick(now);
+    }
+    now = std::max(now, until);
+  }
+  void run_for(paxos::Duration d) { run_until(now + d); }
+
+  paxos::Time now{};
+  std::uint64_t datagrams = 0;
+  std::uint64_t bytes = 0;
+  std::size_t largest = 0;
+  double loss() const { return loss_; }
+  void set_loss(double loss) { loss_ = loss; }
+
+ private:
+  struct Packet {
+    Address from, to;
+    Bytes data;
+  };
+  double chance() { return std::uniform_real_distribution<double>(0, 1)(engine_); }
+  void put(const Address& from, const Address& to, const Bytes& data) {
+    ++datagrams;
+    bytes += data.size();
+    largest = std::max(largest, data.size());
+    for (int copies = chance() < duplicated_ ? 2 : 1; copies > 0; --copies) {
+      if (chance() < loss_) continue;
+      const auto delay =
+          paxos::Duration{1 + static_cast<std::int64_t>(chance() * static_cast<double>(delay_max_.count()))};
+      under_way_.emplace(now + delay, Packet{from, to, data});
+    }
+  }
+
+  std::mt19937_64 engine_;
+  double loss_, duplicated_;
+  paxos::Duration delay_max_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+  std::multimap<paxos::Time, Packet> under_way_;
+};
+
+Body accept(std::size_t size, std::uint64_t slot = 1, std::uint64_t prefix = 0, char fill = 'x') {
+  return paxos::PeerMessage(paxos::Accept{
+      {1, {0}}, {slot}, {prefix}, {paxos::DecreeKind::commands, Bytes::copy_of(std::string(size, fill))}});
+}
+
+TEST(Transport, EveryBodyArrivesAsItWas) {
+  wire_test::Samples samples(11);
+  for (std::size_t round = 0; round < 20; ++round)
+    for (std::size_t kind = 0; kind < wire_test::Samples::body_kinds; ++kind) {
+      const Body body = samples.body(kind);
+      Network net(round);
+      const bool asks = body.index() == 1 || body.index() == 3;
+      auto& from = asks ? net.add_client(0) : net.add_replica(0);
+      auto& to = body.index() == 0 || asks ? net.add_replica(1) : net.add_client(1);
+      from.transport.send(net.now, to.at, body);
+      net.run_for(10ms);
+      ASSERT_EQ(to.received.size(), 1U) << "kind " << kind;
+      EXPECT_TRUE(to.received[0].body == body) << "kind " << kind;
+      EXPECT_EQ(to.received[0].from, from.at);
+      EXPECT_EQ(to.received[0].sender.sender, asks ? net::client_sender : 0);
+    }
+}
+
+TEST(Transport, SmallMessagesOfOneTurnShareADatagram) {
+  Network net(1);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  for (std::uint64_t n = 0; n < 50; ++n)
+    a.transport.send(net.now, b.at, paxos::PeerMessage(paxos::HeartbeatRequest{n}));
+  net.run_for(5ms);
+  EXPECT_EQ(net.datagrams, 1U);
+  ASSERT_EQ(b.received.size(), 50U);
+  for (std::uint64_t n = 0; n < 50; ++n)
+    EXPECT_TRUE(b.received[n].body == Body(paxos::PeerMessage(paxos::HeartbeatRequest{n})));
+}
+
+TEST(Transport, NoDatagramExceedsThePath) {
+  for (std::size_t path : {512UL, 1400UL, 9000UL, 60UL * 1024}) {
+    Network net(2);
+    auto& a = net.add_replica(0, path);
+    auto& b = net.add_replica(1, path);
+    std::mt19937_64 engine(path);
+    std::size_t sent = 0;
+    for (std::uint64_t slot = 1; slot < 200; ++slot, ++sent) {
+      a.transport.send(net.now, b.at, accept(engine() % (slot % 10 == 0 ? 200'000 : 3000), slot));
+      if (slot % 20 == 0) net.run_for(2ms);
+    }
+    // All sizes around the point where a message no longer fits one datagram.
+    for (std::size_t size = path - 120; size <= path; ++size, ++sent)
+      a.transport.send(net.now, b.at, accept(size, 1000 + size));
+    net.run_for(50ms);
+    EXPECT_LE(net.largest, path);
+    EXPECT_EQ(b.received.size(), sent);
+  }
+}
+
+TEST(Transport, ABroadcastIsSealedOnce) {
+  Network net(3);
+  auto& a = net.add_replica(0);
+  const std::vector<Address> peers{address(1), address(2)};
+  a.transport.broadcast(net.now, peers, accept(100));
+  a.transport.broadcast(net.now, peers, accept(5000));
+  a.transport.flush(net.now);
+  std::map<const std::byte*, int> buffers;
+  for (const auto& out : a.transport.take_outgoing()) ++buffers[out.data.data()];
+  ASSERT_EQ(buffers.size(), 2U);
+  for (const auto& [buffer, times] : buffers) EXPECT_EQ(times, 2);
+}
+
+TEST(Transport, ABigMessageGetsThroughAtThirtyPercentLoss) {
+  // The caller repeats as the core does, with backoff; the same words each time but for its progress.
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    Network net(seed, 0.30, 0.05, 2ms);
+    auto& a = net.add_replica(0);
+    auto& b = net.add_replica(1);
+    paxos::Duration wait = 50ms;
+    std::uint64_t repeats = 0;
+    while (b.received.empty()) {
+      ASSERT_LT(net.now.time_since_epoch(), 3s) << "seed " << seed;
+      a.transport.send(net.now, b.at, accept(256 * 1024, 1, repeats++));
+      net.run_for(wait);
+      wait = std::min<paxos::Duration>(wait * 2, 500ms);
+    }
+    EXPECT_TRUE(b.received[0].body == accept(256 * 1024)) << "the words of the first time";
+    // 198 datagrams at 30 % loss cost 198 / 0.7 = 283, were the receiver to know at once; and some for the
+    // asking.
+    EXPECT_LT(net.datagrams, 198 * 2) << "seed " << seed;
+  }
+}
+
+TEST(Transport, ManyBigMessagesAtOnceGetThroughLoss) {
+  Network net(77, 0.20, 0.05, 5ms);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  std::set<std::uint64_t> missing;
+  for (std::uint64_t slot = 1; slot <= 8; ++slot) missing.insert(slot);
+  while (!missing.empty()) {
+    ASSERT_LT(net.now.time_since_epoch(), 10s);
+    for (std::uint64_t slot : missing) a.transport.send(net.now, b.at, accept(200'000, slot));
+    net.run_for(300ms);
+    for (const auto& r : b.received)
+      missing.erase(std::get<paxos::Accept>(std::get<paxos::PeerMessage>(r.body)).slot.n);
+    b.received.clear();
+  }
+}
+
+TEST(Transport, ARepeatOfABigMessageCostsOneDatagramAndArrivesAgain) {
+  Network net(4);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  a.transport.send(net.now, b.at, accept(100'000));
+  net.run_for(20ms);
+  ASSERT_EQ(b.received.size(), 1U);
+  const auto before = net.datagrams;
+  a.transport.send(net.now, b.at, accept(100'000, 1, 55));
+  net.run_for(20ms);
+  EXPECT_EQ(net.datagrams, before + 1);
+  ASSERT_EQ(b.received.size(), 2U);
+  EXPECT_TRUE(b.received[1].body == b.received[0].body);
+  a.transport.send(net.now, b.at, accept(100'000, 2));
+  net.run_for(20ms);
+  ASSERT_EQ(b.received.size(), 3U) << "another slot is another message";
+  EXPECT_GT(net.datagrams, before + 60);
+}
+
+TEST(Transport, ARepeatAfterAllWasLostIsAskedForAndComes) {
+  Network net(5, 1.0);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  a.transport.send(net.now, b.at, accept(100'000));
+  net.run_for(20ms);
+  net.set_loss(0);
+  a.transport.send(net.now, b.at, accept(100'000));
+  net.run_for(20ms);
+  EXPECT_EQ(b.received.size(), 1U);
+  EXPECT_EQ(a.transport.figures().probes, 1U);
+}
+
+TEST(Transport, AReceiverThatForgotAsksForAllOfIt) {
+  Network net(6);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  a.transport.send(net.now, b.at, accept(100'000));
+  net.run_for(6s);  // longer than complete messages are kept there, shorter than here
+  ASSERT_EQ(b.received.size(), 1U);
+  a.transport.send(net.now, b.at, accept(100'000));
+  net.run_for(50ms);
+  EXPECT_EQ(b.received.size(), 2U);
+  EXPECT_EQ(a.transport.figures().probes, 1U);
+}
+
+TEST(Transport, ALateFragmentOfACompleteMessageDoesNotDeliverItAgain) {
+  Network net(7, 0, 1.0);  // everything twice
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  for (std::uint64_t slot = 1; slot <= 20; ++slot) a.transport.send(net.now, b.at, accept(20'000, slot));
+  net.run_for(50ms);
+  EXPECT_EQ(b.received.size(), 20U);
+}
+
+TEST(Transport, ANeedForAnEarlierBootIsNotServed) {
+  Network net(8, 1.0);
+  auto* a = &net.add_replica(0);
+  auto& b = net.add_replica(1);
+  const Address at = a->at;
+  a->transport.send(net.now, b.at, accept(50'000));
+  net.collect();
+  net.set_loss(0);
+  a->transport.send(net.now, b.at, accept(50'000));  // the probe: b holds message 1 of boot 1 in part
+  net.collect();
+  net.set_loss(1.0);
+  net.run_for(2ms);
+  a = &net.replace(*a, 0, 2);
+  EXPECT_EQ(a->at, at);
+  a->transport.send(net.now, b.at, accept(50'000, 2, 0, 'y'));  // message 1 of boot 2, of the same size
+  net.collect();
+  net.set_loss(0);
+  net.run_for(4s);
+  EXPECT_TRUE(b.received.empty());
+  EXPECT_GT(a->transport.figures().dropped[static_cast<std::size_t>(Drop::need_unknown)], 0U);
+  EXPECT_EQ(a->transport.figures().fragments_again, 0U);
+}
+
+TEST(Transport, AtRestNothingIsKept) {
+  Network net(9, 0.3);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  for (std::uint64_t slot = 1; slot <= 20; ++slot) a.transport.send(net.now, b.at, accept(200'000, slot));
+  net.run_for(30s);
+  EXPECT_EQ(a.transport.deadline(), paxos::time_never);
+  EXPECT_EQ(b.transport.deadline(), paxos::time_never);
+  EXPECT_EQ(b.transport.figures().reassembly.memory, 0U);
+  EXPECT_EQ(b.transport.figures().reassembly.complete_bytes, 0U);
+}
+
+TEST(Transport, LongListsArriveWholeWithoutReassembly) {
+  Network net(10, 0, 0, 0ms);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  paxos::Forward forward;
+  for (int n = 0; n < 500; ++n)
+    forward.commands.push_back(Bytes::copy_of(std::to_string(n) + std::string(100, 'c')));
+  a.transport.send(net.now, b.at, paxos::PeerMessage(forward));
+  net.run_for(20ms);
+  paxos::Forward got;
+  for (const auto& r : b.received)
+    for (const auto& c : std::get<paxos::Forward>(std::get<paxos::PeerMessage>(r.body)).commands)
+      got.commands.push_back(c);
+  EXPECT_TRUE(got == forward);
+  EXPECT_EQ(b.transport.figures().reassembly.partials, 0U);
+  EXPECT_EQ(a.transport.deadline(), paxos::time_never) << "nothing was fragmented";
+}
+
+TEST(Transport, MoreCommandsThanAMessageHoldsGoInSeveral) {
+  Network net(11, 0, 0, 0ms);
+  auto& a = net.add_replica(0, 60 * 1024);
+  auto& b = net.add_replica(1, 60 * 1024);
+  paxos::Forward forward;  // 16 MiB
+  for (int n = 0; n < 1024; ++n)
+    forward.commands.push_back(Bytes::copy_of(std::to_string(n) + std::string(16'000, 'c')));
+  a.transport.send(net.now, b.at, paxos::PeerMessage(forward));
+  net.run_for(50ms);
+  std::size_t got = 0;
+  for (const auto& r : b.received)
+    for (const auto& c : std::get<paxos::Forward>(std::get<paxos::PeerMessage>(r.body)).commands)
+      ASSERT_TRUE(c == forward.commands[got++]);
+  EXPECT_EQ(got, forward.commands.size());
+}
+
+TEST(Transport, NobodySpeaksForOthers) {
+  Network net(12);
+  auto& replica0 = net.add_replica(0);
+  auto& replica1 = net.add_replica(1);
+  auto& client0 = net.add_client(2);
+  auto& client1 = net.add_client(3);
+  const Body peer = paxos::PeerMessage(paxos::HeartbeatRequest{1});
+  const Body ask = chat::ClientMessage(chat::FollowRequest{1, "r", 0, 0});
+  const Body answer = chat::ClientReply(chat::Redirect{});
+  client0.transport.send(net.now, replica0.at, peer);
+  replica1.transport.send(net.now, replica0.at, answer);
+  replica1.transport.send(net.now, replica0.at, ask);
+  client0.transport.send(net.now, client1.at, ask);
+  client0.transport.send(net.now, client1.at, answer);
+  replica0.transport.send(net.now, client1.at, peer);
+  net.run_for(5ms);
+  EXPECT_TRUE(replica0.received.empty());
+  EXPECT_TRUE(client1.received.empty());
+  EXPECT_EQ(replica0.transport.figures().dropped[static_cast<std::size_t>(Drop::undecodable)], 3U);
+  EXPECT_EQ(client1.transport.figures().dropped[static_cast<std::size_t>(Drop::undecodable)], 3U);
+}
+
+TEST(Transport, WithKnownAddressesADatagramIsForOneReplicaOnly) {
+  Network net(13);
+  const std::vector<Address> addresses{address(0), address(1), address(2)};
+  Transport::Options options{.self = {.sender = 0, .incarnation = {{9}}, .boot = 1},
+                             .key = key,
+                             .datagram_bytes = 1400,
+                             .replicas = 3,
+                             .addresses = addresses};
+  auto& a = net.add(options, addresses[0]);
+  auto& b = net.add_replica(1);
+  auto& c = net.add_replica(2);
+  a.transport.send(net.now, b.at, paxos::PeerMessage(paxos::HeartbeatRequest{1}));
+  a.transport.flush(net.now);
+  const auto out = a.transport.take_outgoing();
+  ASSERT_EQ(out.size(), 1U);
+  c.transport.receive(net.now, a.at, out[0].data.span(), c.received);
+  b.transport.receive(net.now, a.at, out[0].data.span(), b.received);
+  EXPECT_TRUE(c.received.empty());
+  EXPECT_EQ(c.transport.figures().dropped[static_cast<std::size_t>(Drop::destination)], 1U);
+  EXPECT_EQ(b.received.size(), 1U);
+}
+
+TEST(Transport, ASmallCommandDoesNotKeepABigDatagram) {
+  Network net(14);
+  auto& a = net.add_client(0, 60 * 1024);
+  auto& b = net.add_replica(1, 60 * 1024);
+  for (int n = 0; n < 100; ++n)
+    a.transport.send(
+        net.now, b.at,
+        chat::ClientMessage(chat::ClientCommands{false, {Bytes::copy_of(std::string(500, 'c'))}}));
+  net.run_for(5ms);
+  ASSERT_EQ(b.received.size(), 100U);
+  // Slices of one datagram would lie one after the other, as they were packed.
+  const auto at = [&](std::size_t n) {
+    return std::get<chat::ClientCommands>(std::get<chat::ClientMessage>(b.received[n].body))
+        .commands[0]
+        .data();
+  };
+  std::size_t in_a_row = 0;
+  for (std::size_t n = 1; n < 100; ++n) in_a_row += static_cast<std::size_t>(at(n) - at(n - 1)) < 520 ? 1 : 0;
+  EXPECT_LT(in_a_row, 99U);
+}
+
+// --- reassembly by itself ---
+
+std::string part(std::uint64_t message, std::uint32_t total, std::uint16_t index, std::uint16_t count,
+                 std::optional<std::size_t> size = std::nullopt) {
+  std::string out;
+  const net::FragmentHeader h{message, total, index, count};
+  encode(out, h);
+  out.append(size.value_or(h.is_valid() ? h.size() : 1), static_cast<char>('a' + index % 26));
+  return out;
+}
+net::Identity sender(std::uint8_t id, std::uint8_t life = 1) {
+  return {.sender = id, .incarnation = {{life}}, .boot = 1};
+}
+
+class ReassemblyTest : public testing::Test {
+ protected:
+  net::Reassembly::Result add(const net::Identity& from, const std::string& bytes, bool probe = false) {
+    return reassembly.add(now, from, address(1), std::as_bytes(std::span{bytes}), probe, whole);
+  }
+  net::Reassembly reassembly;
+  paxos::Time now{};
+  Bytes whole;
+  using Result = net::Reassembly::Result;
+};
+
+TEST_F(ReassemblyTest, AnyOrderWithRepeatsGivesTheMessageOnce) {
+  std::mt19937_64 engine(3);
+  for (std::uint64_t id = 1; id <= 200; ++id) {
+    const auto count = static_cast<std::uint16_t>(2 + engine() % 30);
+    const auto total = static_cast<std::uint32_t>(count * 10 - engine() % 10);
+    std::vector<std::uint16_t> order;
+    for (std::uint16_t i = 0; i < count; ++i) order.insert(order.end(), 1 + engine() % 3, i);
+    std::shuffle(order.begin(), order.end(), engine);
+    int complete = 0;
+    for (std::uint16_t i : order)
+      complete += add(sender(0), part(id, total, i, count)) == Result::complete ? 1 : 0;
+    ASSERT_EQ(complete, 1);
+    std::string expected;
+    for (std::uint16_t i = 0; i < count; ++i)
+      expected += part(id, total, i, count).substr(net::fragment_header_bytes);
+    ASSERT_EQ(whole.view(), expected);
+  }
+}
+
+TEST_F(ReassemblyTest, HostileNumbersAreRefused) {
+  EXPECT_EQ(add(sender(0), ""), Result::refused);
+  EXPECT_EQ(add(sender(0), part(0, 100, 0, 2)), Result::refused) << "no id";
+  EXPECT_EQ(add(sender(0), part(1, 100, 0, 0)), Result::refused) << "no parts";
+  EXPECT_EQ(add(sender(0), part(1, 100, 0, 1)), Result::refused) << "one part is no fragment";
+  EXPECT_EQ(add(sender(0), part(1, 100, 2, 2)), Result::refused) << "index beyond count";
+  EXPECT_EQ(add(sender(0), part(1, 0xffffffff, 0, 2)), Result::refused) << "4 GiB";
+  EXPECT_EQ(add(sender(0), part(1, 100, 0, 0xffff)), Result::refused) << "more parts than bytes";
+  EXPECT_EQ(add(sender(0), part(1, 10, 0, 7)), Result::refused) << "parts of 2: the last would be empty";
+  EXPECT_EQ(add(sender(0), part(1, 100, 0, 2, 49)), Result::refused) << "too short";
+  EXPECT_EQ(add(sender(0), part(1, 100, 0, 2, 51)), Result::refused) << "too long";
+  EXPECT_EQ(add(sender(0), part(1, 100, 0, 2)), Result::incomplete);
+  EXPECT_EQ(add(sender(0), part(1, 102, 1, 2)), Result::refused) << "another size than before";
+  EXPECT_EQ(add(sender(0), part(1, 100, 1, 3)), Result::refused) << "another count than before";
+  EXPECT_EQ(add(sender(0), part(1, 100, 1, 2)), Result::complete);
+}
+
+TEST_F(ReassemblyTest, MemoryStaysBoundedWhateverArrives) {
+  std::mt19937_64 engine(4);
+  for (std::uint64_t id = 1; id < 20'000; ++id) {
+    const bool client = engine() % 2 == 0;
+    const auto who = client ? sender(net::client_sender, static_cast<std::uint8_t>(engine()))
+                            : sender(static_cast<std::uint8_t>(engine() % 9));
+    const auto total =
+        static_cast<std::uint32_t>(engine() % 3 == 0 ? net::fragmented_bytes_max : 2 + engine() % 5000);
+    add(who, part(id, total, 0, 2));
+    const auto figures = reassembly.figures();
+    ASSERT_LE(figures.memory, net::Reassembly::memory_max);
+    ASSERT_LE(figures.partials, net::Reassembly::partials_max);
+    now += 50us;
+  }
+  EXPECT_GT(reassembly.figures().evicted, 0U);
+  now += net::Reassembly::give_up;
+  (void)reassembly.tick(now);
+  EXPECT_EQ(reassembly.figures().memory, 0U);
+  EXPECT_EQ(reassembly.figures().partials, 0U);
+}
+
+TEST_F(ReassemblyTest, AFloodOfClientsDoesNotDisplaceAReplicasMessage) {
+  ASSERT_EQ(add(sender(0), part(1, 600'000, 0, 2)), Result::incomplete);
+  for (std::uint64_t id = 1; id < 5000; ++id) {
+    now += 1us;
+    add(sender(net::client_sender, static_cast<std::uint8_t>(id)), part(id, 600'000, 0, 2));
+  }
+  EXPECT_EQ(add(sender(0), part(1, 600'000, 1, 2)), Result::complete);
+}
+
+TEST_F(ReassemblyTest, AsksOnlyAfterAQuietTimeAndThenLessAndLessOften) {
+  add(sender(0), part(1, 100, 0, 4));
+  EXPECT_TRUE(reassembly.tick(now).empty());
+  std::vector<paxos::Time> times;
+  while (reassembly.deadline() != paxos::time_never) {
+    now = reassembly.deadline();
+    for (const auto& ask : reassembly.tick(now)) {
+      EXPECT_EQ(ask.need.missing, (std::vector<std::uint16_t>{1, 2, 3}));
+      EXPECT_EQ(ask.need.message, 1U);
+      EXPECT_EQ(ask.to, address(1));
+      times.push_back(now);
+    }
+  }
+  ASSERT_GE(times.size(), 4U);
+  ASSERT_LE(times.size(), 10U);
+  for (std::size_t i = 2; i < times.size(); ++i)
+    EXPECT_GE(times[i] - times[i - 1], times[i - 1] - times[i - 2]);
+  EXPECT_EQ(now.time_since_epoch(), net::Reassembly::give_up);
+  EXPECT_EQ(reassembly.figures().timed_out, 1U);
+}
+
+TEST(FragmentNeed, ComesBackAsItWasAndRefusesTheRest) {
+  net::FragmentNeed need{
+      .incarnation = {{1, 2}}, .boot = 3, .message = 4, .count = 11, .missing = {0, 7, 8, 10}};
+  std::string bytes = encode(need);
+  const auto again = net::decode_need(std::as_bytes(std::span{bytes}));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(*again, need);
+  for (std::size_t size = 0; size < bytes.size(); ++size)
+    EXPECT_FALSE(net::decode_need(std::as_bytes(std::span{bytes}.first(size))));
+  bytes.back() = static_cast<char>(bytes.back() | 8);  // part 11 of 0 to 10
+  EXPECT_FALSE(net::decode_need(std::as_bytes(std::span{bytes})));
+}
+
+TEST(FragmentCache, IsBoundedAndForgetsTheLeastRecentlyUsed) {
+  net::FragmentCache cache;
+  paxos::Time now{};
+  std::uint64_t first = 0, last = 0;
+  for (int n = 0; n < 100; ++n) {
+    std::string message(600'000, 'x');
+    message.replace(0, 3, std::to_string(100 + n));
+    last = cache.put(now, message, message.size(), 1000).shape.message;
+    if (n == 0) first = last;
+    ASSERT_LE(cache.memory(), net::FragmentCache::memory_max);
+    if (n < 60) {
+      ASSERT_NE(cache.find(now, first), nullptr);  // used again and again
+    }
+  }
+  EXPECT_EQ(cache.find(now, first), nullptr);
+  EXPECT_NE(cache.find(now, last), nullptr);
+  cache.tick(now + net::FragmentCache::kept);
+  EXPECT_EQ(cache.memory(), 0U);
+}
+
+TEST(WireFuzz, JunkFragmentsNeverCrash) {
+  wire_test::Samples samples(21);
+  for (int round = 0; round < 3000; ++round) {
+    std::string input;
+    paxos::ByteWriter w(input);
+    for (std::uint64_t n = 1 + samples.below(20); n > 0; --n) {
+      const auto count = static_cast<std::uint16_t>(2 + samples.below(4));
+      std::string bytes = part(1 + samples.below(3), static_cast<std::uint32_t>(20 + samples.below(2)),
+                               static_cast<std::uint16_t>(samples.below(count)), count);
+      if (samples.coin()) bytes[samples.below(bytes.size())] ^= static_cast<char>(1 << samples.below(8));
+      w.fixed(static_cast<std::uint8_t>(samples.below(256)));
+      w.fixed(static_cast<std::uint16_t>(bytes.size()));
+      w.raw(std::string_view(bytes));
+    }
+    wire_fuzz::fragments(std::as_bytes(std::span{input}));
+  }
+}
+
+}  // namespace
