@@ -17,15 +17,19 @@ void fill_random(void* out, std::size_t size) {
   if (::getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
 }
 
+std::size_t datagram_bytes_for(const std::vector<net::Address>& replicas) {
+  const bool local =
+      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
+  return local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
+}
+
 net::Transport::Options transport_options(const config::ClusterKey& key,
                                           const std::vector<net::Address>& replicas) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
-  const bool local =
-      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
   return {.self = self,
           .key = key,
-          .datagram_bytes = local ? net::loopback_datagram_bytes : net::default_datagram_bytes,
+          .datagram_bytes = datagram_bytes_for(replicas),
           .replicas = replicas.size()};
 }
 
@@ -60,6 +64,7 @@ Connection::Connection(net::Loop& loop, config::ClusterConfig config, std::vecto
     : loop_(loop),
       config_(std::move(config)),
       replicas_(std::move(replicas)),
+      datagram_bytes_(datagram_bytes_for(replicas_)),
       socket_(std::move(socket)),
       transport_(transport_options(key, replicas_)),
       scope_(loop),

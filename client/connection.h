@@ -45,6 +45,7 @@ class Connection {
 
   [[nodiscard]] const config::ClusterConfig& config() const { return config_; }
   [[nodiscard]] net::Loop& loop() { return loop_; }
+  [[nodiscard]] std::size_t datagram_bytes() const { return datagram_bytes_; }
   [[nodiscard]] std::uint64_t random();
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
@@ -62,6 +63,7 @@ class Connection {
   net::Loop& loop_;
   config::ClusterConfig config_;
   std::vector<net::Address> replicas_;
+  std::size_t datagram_bytes_;
   net::UdpSocket socket_;
   net::Transport transport_;
   net::Scope scope_;

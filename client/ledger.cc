@@ -27,7 +27,8 @@ bool Ledger::apply(const LedgerEvent& event) {
   const std::uint64_t ticket = std::get<Answered>(event).ticket;
   const auto at =
       std::find_if(entries.begin(), entries.end(), [&](const Entry& e) { return e.ticket == ticket; });
-  if (at == entries.end()) return false;
+  // Twice is fine: a fate that is known before its turn to be shown is stored early, too.
+  if (at == entries.end()) return ticket != 0 && ticket < next_ticket;
   entries.erase(at);
   return true;
 }

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "client/ledger.h"
+
+namespace client {
+
+/// `--state FILE`: the ledger of one session, on disk. One program at a time (flock). A crash at any moment
+/// loses at most what was not synced; a torn end is cut off, damage anywhere else is an error that is never
+/// guessed around.
+///
+/// Format: a header (magic, the cluster's id, checksum), then records: length (u32), XXH3 of the payload
+/// (u64), payload: one or more events, appended by one write. Compacted into a snapshot by rename.
+class StateFile {
+ public:
+  /// Opens or makes it. Errors are a sentence for people; nothing is changed then.
+  [[nodiscard]] static tl::expected<std::unique_ptr<StateFile>, std::string> open(
+      const std::filesystem::path& path, std::string cluster_id);
+  ~StateFile();
+  StateFile(const StateFile&) = delete;
+  StateFile& operator=(const StateFile&) = delete;
+
+  [[nodiscard]] const Ledger& ledger() const { return ledger_; }
+
+  /// With `sync`, durable on return, and so is everything before. After an error nothing more may be sent:
+  /// what the file holds is not known.
+  [[nodiscard]] tl::expected<void, std::string> append(std::span<const LedgerEvent> events, bool sync);
+
+  static constexpr std::size_t bytes_max = 64u << 20;
+  static constexpr std::size_t compact_above = 256 * 1024;
+
+ private:
+  StateFile(std::filesystem::path path, std::string cluster_id, int fd);
+  [[nodiscard]] std::string header() const;
+  [[nodiscard]] tl::expected<void, std::string> load();
+  [[nodiscard]] tl::expected<void, std::string> write_all(std::string_view bytes);
+  [[nodiscard]] tl::expected<void, std::string> compact();
+  [[nodiscard]] std::string fault(const std::string& what) const;
+
+  std::filesystem::path path_;
+  std::string cluster_id_;
+  int fd_ = -1;
+  std::size_t bytes_ = 0;
+  std::size_t compact_at_ = compact_above;
+  bool failed_ = false;
+  Ledger ledger_;
+};
+
+}  // namespace client
