@@ -12,6 +12,9 @@ inline constexpr std::size_t name_bytes_max = 64;
 inline constexpr std::size_t rooms_max = 65'536;
 inline constexpr std::size_t sessions_max = 100'000;
 inline constexpr std::size_t outstanding_max = 256;
+/// Stored answers of all sessions: above it the longest idle session goes, as above sessions_max. Without
+/// it, 100,000 sessions with 256 answers each would take more than a gigabyte.
+inline constexpr std::size_t answers_max = 1'048'576;
 /// A command, encoded.
 inline constexpr std::size_t command_bytes_max = text_bytes_max + room_bytes_max + name_bytes_max + 128;
 inline constexpr std::size_t commands_per_decree_max = 4096;
@@ -25,5 +28,7 @@ inline constexpr std::int64_t session_idle_max_ms = 24LL * 3600 * 1000;
 inline constexpr std::uint64_t hash_kept_every = 4096;
 
 static_assert(command_bytes_max * 8 <= paxos::limits::decree_bytes_max);
+static_assert(answers_max >= 8 * sessions_max, "most sessions have only a few");
+static_assert(answers_max >= 2 * outstanding_max, "one session alone never fills it");
 static_assert(page_bytes_max >= text_bytes_max + 1024);
 }  // namespace chat::limits

@@ -1,6 +1,8 @@
 #include "chat/command.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstring>
 
 #include "paxos/coding.h"
 
@@ -22,6 +24,14 @@ std::string_view utf8_fault(std::string_view text, bool allow_controls) {
   const auto* p = reinterpret_cast<const unsigned char*>(text.data());
   const auto* end = p + text.size();
   while (p < end) {
+    // Most texts are plain ASCII: eight bytes at a time where none is a control or above 0x7e.
+    for (std::uint64_t word = 0; end - p >= 8; p += 8) {
+      std::memcpy(&word, p, 8);
+      const std::uint64_t below_space = (word - 0x2020202020202020ULL) & ~word;
+      const std::uint64_t is_del = (word ^ 0x7f7f7f7f7f7f7f7fULL) - 0x0101010101010101ULL;
+      if (((word | below_space | is_del) & 0x8080808080808080ULL) != 0) break;
+    }
+    if (p == end) break;
     const unsigned char lead = *p;
     if (lead < 0x80) {
       if (lead == 0) return "holds a NUL byte";
@@ -85,18 +95,40 @@ std::string validate_name(std::string_view name) {
   return check("the name", name, 0, limits::name_bytes_max, false);
 }
 
-std::string validate(const Command& command) {
+std::string validate(const CommandView& command) {
   if (std::holds_alternative<Open>(command.operation))
     return command.session.none() && command.seq == 0 ? std::string() : "an open belongs to no session";
   if (command.session.none()) return "the command names no session";
   if (command.seq == 0) return "the command has no sequence number";
   if (command.answered_below > command.seq) return "the answered mark lies above the command";
-  if (const auto* post = std::get_if<Post>(&command.operation)) {
+  if (const auto* post = std::get_if<PostView>(&command.operation)) {
     if (auto fault = validate_room(post->room); !fault.empty()) return fault;
     if (auto fault = validate_name(post->name); !fault.empty()) return fault;
     return validate_text(post->text);
   }
   return {};
+}
+
+std::string validate(const Command& command) {
+  CommandView view{.session = command.session,
+                   .seq = command.seq,
+                   .answered_below = command.answered_below,
+                   .operation = Close{},
+                   .operation_bytes = {}};
+  if (const auto* open = std::get_if<Open>(&command.operation)) view.operation = *open;
+  if (const auto* post = std::get_if<Post>(&command.operation))
+    view.operation = PostView{post->room, post->name, post->text};
+  return validate(view);
+}
+
+Command to_command(const CommandView& view) {
+  Command command{
+      .session = view.session, .seq = view.seq, .answered_below = view.answered_below, .operation = Close{}};
+  if (const auto* open = std::get_if<Open>(&view.operation))
+    command.operation = *open;
+  else if (const auto* post = std::get_if<PostView>(&view.operation))
+    command.operation = Post{std::string(post->room), std::string(post->name), std::string(post->text)};
+  return command;
 }
 
 void encode_to(std::string& out, const Command& command) {
@@ -125,15 +157,17 @@ paxos::Bytes encode(const Command& command) {
   return paxos::Bytes::from(std::move(out));
 }
 
-tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes) {
+tl::expected<CommandView, std::string> view_command(std::span<const std::byte> bytes) {
   paxos::ByteReader r(bytes);
-  Command command;
+  CommandView command;
   if (const auto version = r.fixed<std::uint8_t>(); r.ok() && version != command_version)
-    return tl::make_unexpected("a command of version " + std::to_string(version));
+    return tl::make_unexpected("a command of version " + std::to_string(version) +
+                               "; this program knows version " + std::to_string(command_version));
   command.session.slot.n = r.varint();
   command.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
   command.seq = r.varint();
   command.answered_below = r.varint();
+  command.operation_bytes = bytes.last(r.remaining());
   switch (static_cast<OperationNumber>(r.fixed<std::uint8_t>())) {
     case OperationNumber::open:
       command.operation = Open{r.array<16>()};
@@ -142,18 +176,25 @@ tl::expected<Command, std::string> decode_command(std::span<const std::byte> byt
       command.operation = Close{};
       break;
     case OperationNumber::post: {
-      Post post;
+      PostView post;
       post.room = r.sized_view(limits::room_bytes_max);
       post.name = r.sized_view(limits::name_bytes_max);
       post.text = r.sized_view(limits::text_bytes_max);
-      command.operation = std::move(post);
+      command.operation = post;
       break;
     }
     default:
-      return tl::make_unexpected("an operation of unknown number");
+      if (!r.ok()) break;
+      return tl::make_unexpected(std::string("an operation of unknown number"));
   }
-  if (!r.done()) return tl::make_unexpected("a command that is cut short, too long, or has bytes to spare");
+  if (!r.done())
+    return tl::make_unexpected(
+        std::string("a command that is cut short, has a field out of range, or bytes to spare"));
   return command;
+}
+
+tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes) {
+  return view_command(bytes).map(to_command);
 }
 
 namespace {
@@ -181,20 +222,33 @@ paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> co
   return {paxos::DecreeKind::commands, paxos::Bytes::from(std::move(out))};
 }
 
-tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree) {
-  if (decree.kind == paxos::DecreeKind::noop) return Batch{};
+tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
+  if (decree.kind == paxos::DecreeKind::noop) return BatchView{};
   paxos::ByteReader r(decree.value.span());
-  Batch batch;
-  if (r.fixed<std::uint8_t>() != batch_version) return tl::make_unexpected("a batch of unknown version");
+  BatchView batch;
+  if (r.fixed<std::uint8_t>() != batch_version)
+    return tl::make_unexpected(std::string("a batch of unknown version"));
   batch.time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
   const auto count = static_cast<std::size_t>(r.varint_max(limits::commands_per_decree_max));
-  batch.commands.reserve(count);
+  batch.commands.reserve(std::min(count, r.remaining()));
   for (std::size_t i = 0; i < count && r.ok(); ++i) {
-    auto command = decode_command(r.sized(limits::command_bytes_max));
-    if (!command) return tl::make_unexpected(command.error());
-    batch.commands.push_back(std::move(*command));
+    const auto bytes = r.sized(limits::command_bytes_max);
+    if (!r.ok()) break;
+    auto command = view_command(bytes);
+    if (!command)
+      return tl::make_unexpected("command " + std::to_string(i) + " of the batch: " + command.error());
+    batch.commands.push_back(*command);
   }
-  if (!r.done()) return tl::make_unexpected("a batch that is cut short or has bytes to spare");
+  if (!r.done()) return tl::make_unexpected(std::string("a batch that is cut short or has bytes to spare"));
+  return batch;
+}
+
+tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree) {
+  auto view = view_batch(decree);
+  if (!view) return tl::make_unexpected(std::move(view.error()));
+  Batch batch{.time_ms = view->time_ms, .commands = {}};
+  batch.commands.reserve(view->commands.size());
+  for (const CommandView& command : view->commands) batch.commands.push_back(to_command(command));
   return batch;
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -53,9 +54,25 @@ struct Command {
   friend bool operator==(const Command&, const Command&) = default;
 };
 
+/// A command that points into the bytes it was read from: for those who look at it without keeping it.
+struct PostView {
+  std::string_view room;
+  std::string_view name;
+  std::string_view text;
+};
+struct CommandView {
+  SessionId session;
+  std::uint64_t seq = 0;
+  std::uint64_t answered_below = 0;
+  std::variant<Open, Close, PostView> operation;
+  std::span<const std::byte> operation_bytes;  ///< number and content: what a repeat must equal
+};
+[[nodiscard]] Command to_command(const CommandView& view);
+
 /// Why a command's content is not acceptable; empty when it is. Text: UTF-8 without NUL, 1 byte to
 /// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty.
 [[nodiscard]] std::string validate(const Command& command);
+[[nodiscard]] std::string validate(const CommandView& command);
 [[nodiscard]] std::string validate_text(std::string_view text);
 [[nodiscard]] std::string validate_room(std::string_view room);
 [[nodiscard]] std::string validate_name(std::string_view name);
@@ -65,6 +82,7 @@ struct Command {
 void encode_to(std::string& out, const Command& command);
 /// Decodes exactly all of `bytes`, or says what is wrong.
 [[nodiscard]] tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes);
+[[nodiscard]] tl::expected<CommandView, std::string> view_command(std::span<const std::byte> bytes);
 
 /// A decree's batch: proposer's wall clock and the commands in order.
 struct Batch {
@@ -76,5 +94,11 @@ struct Batch {
 /// Bytes that `count` commands of `bytes` in all take as a decree.
 [[nodiscard]] std::size_t decree_bytes(std::size_t count, std::size_t bytes);
 [[nodiscard]] tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree);
+/// The same without copying: the commands point into the decree's value.
+struct BatchView {
+  std::int64_t time_ms = 0;
+  std::vector<CommandView> commands;
+};
+[[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree);
 
 }  // namespace chat

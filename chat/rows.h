@@ -7,23 +7,34 @@
 #include "chat/command.h"
 #include "paxos/coding.h"
 
-/// Keys of the state store. One family byte first; numbers that sort are big-endian. docs/DISK.md has the
-/// values.
+/// Keys of the state store. One family byte first; numbers that sort are big-endian. docs/ROWS.md has the
+/// values. Persisted: a family byte is never reused.
 namespace chat::rows {
 
 inline constexpr char family_meta = 'a';     ///< one row: applied slot, hash, session clock, rules version
 inline constexpr char family_hash = 'h';     ///< 'h' slot -> hash and the verdicts that were not `done`
+inline constexpr char family_journal = 'j';  ///< 'j' slot mod journal_slots -> sessions and rooms it changed
 inline constexpr char family_message = 'm';  ///< 'm' room length, room, first room seq -> run of messages
-inline constexpr char family_room = 'r';     ///< 'r' room -> head
-inline constexpr char family_session = 's';  ///< 's' session slot, index -> session
+inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
+inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
+
+/// Every row's value begins with it.
+inline constexpr std::uint8_t row_version = 1;
+/// A ring: the row of slot n takes the place of that of slot n - journal_slots.
+inline constexpr std::uint64_t journal_slots = 4096;
 
 inline std::string number_key(char family, std::uint64_t n) {
   std::string key(1, family);
   paxos::ByteWriter(key).key64(n);
   return key;
 }
+/// First key after a family's.
+inline std::string family_end(char family) { return std::string(1, static_cast<char>(family + 1)); }
+inline std::string family_begin(char family) { return std::string(1, family); }
+
 inline std::string meta() { return std::string(1, family_meta); }
 inline std::string hash(paxos::Slot slot) { return number_key(family_hash, slot.n); }
+inline std::string journal(paxos::Slot slot) { return number_key(family_journal, slot.n % journal_slots); }
 inline std::string room(std::string_view name) { return std::string(1, family_room) + std::string(name); }
 inline std::string session(const SessionId& id) {
   std::string key = number_key(family_session, id.slot.n);
@@ -32,7 +43,9 @@ inline std::string session(const SessionId& id) {
 }
 /// The room's length comes first, so that no room's keys lie between another's.
 inline std::string message(std::string_view room, std::uint64_t seq) {
-  std::string key(1, family_message);
+  std::string key;
+  key.reserve(10 + room.size());
+  key.push_back(family_message);
   key.push_back(static_cast<char>(room.size()));
   key.append(room);
   paxos::ByteWriter(key).key64(seq);

@@ -1,37 +1,59 @@
 #include "chat/sessions.h"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
 
 namespace chat {
 
+std::size_t SessionTable::IdHash::operator()(const SessionId& id) const {
+  const std::uint64_t h = (id.slot.n ^ std::uint64_t{id.index} << 40) * 0x9e3779b97f4a7c15ULL;
+  return static_cast<std::size_t>(h ^ h >> 32);
+}
+
+std::size_t SessionTable::NonceHash::operator()(const Nonce& nonce) const {
+  // Random bytes already; a client that picks bad ones slows down opens, no more. The order of this table
+  // is never looked at.
+  std::uint64_t a = 0, b = 0;
+  std::memcpy(&a, nonce.data(), 8);
+  std::memcpy(&b, nonce.data() + 8, 8);
+  return static_cast<std::size_t>((a ^ b * 0x9e3779b97f4a7c15ULL) * 0xbf58476d1ce4e5b9ULL);
+}
+
 Session* SessionTable::find(const SessionId& id) {
   const auto at = by_id_.find(id);
-  return at == by_id_.end() ? nullptr : &at->second.session;
+  return at == by_id_.end() ? nullptr : &at->second;
 }
 const Session* SessionTable::find(const SessionId& id) const {
   const auto at = by_id_.find(id);
-  return at == by_id_.end() ? nullptr : &at->second.session;
+  return at == by_id_.end() ? nullptr : &at->second;
 }
 Session* SessionTable::find(const Nonce& nonce) {
   const auto at = by_nonce_.find(nonce);
-  return at == by_nonce_.end() ? nullptr : find(at->second);
+  return at == by_nonce_.end() ? nullptr : at->second;
 }
 
 Session& SessionTable::insert(Session session) {
   const SessionId id = session.id;
-  PAXOS_ASSERT(by_id_.find(id) == by_id_.end());
-  by_nonce_[session.nonce] = id;
-  const auto idle = idle_.insert(idle_.end(), id);
-  return by_id_.emplace(id, Entry{std::move(session), idle}).first->second.session;
+  const auto [at, fresh] = by_id_.emplace(id, std::move(session));
+  PAXOS_ASSERT(fresh);
+  Session& stored = at->second;
+  by_nonce_[stored.nonce] = &stored;
+  answers_ += stored.answers.size();
+  order_.add(stored);
+  return stored;
 }
 
 void SessionTable::erase(const SessionId& id) {
   const auto at = by_id_.find(id);
   PAXOS_ASSERT(at != by_id_.end());
-  const auto nonce = by_nonce_.find(at->second.session.nonce);
-  if (nonce != by_nonce_.end() && nonce->second == id) by_nonce_.erase(nonce);
-  idle_.erase(at->second.idle);
+  const auto nonce = by_nonce_.find(at->second.nonce);
+  if (nonce != by_nonce_.end() && nonce->second == &at->second) by_nonce_.erase(nonce);
+  answers_ -= at->second.answers.size();
+  order_.remove(at->second);
   by_id_.erase(at);
 }
 
@@ -39,57 +61,83 @@ void SessionTable::touch(Session& session, std::int64_t clock_ms, paxos::Slot sl
   session.active_ms = clock_ms;
   session.active_slot = slot;
   session.active_index = index;
-  const auto at = by_id_.find(session.id);
-  idle_.splice(idle_.end(), idle_, at->second.idle);
+  order_.touch(session);
 }
 
-const Session* SessionTable::longest_idle() const { return idle_.empty() ? nullptr : find(idle_.front()); }
+void SessionTable::answer(Session& session, const StoredAnswer& answer) {
+  PAXOS_ASSERT(session.answers.size() < limits::outstanding_max);
+  ++session.last_seq;
+  session.answers.push(answer);
+  ++answers_;
+}
 
-std::string encode_session(const Session& s) {
-  std::string out;
+void SessionTable::answered(Session& session, std::uint64_t seq) {
+  seq = std::min(seq, session.last_seq + 1);
+  if (seq <= session.answered_below) return;
+  const auto count = static_cast<std::size_t>(seq - session.answered_below);
+  session.answered_below = seq;
+  session.answers.drop_front(count);
+  answers_ -= count;
+}
+
+namespace {
+
+/// Small numbers of either sign as small varints.
+std::uint64_t zigzag(std::uint64_t difference) {
+  return difference << 1 ^ (difference >> 63 == 0 ? 0 : ~std::uint64_t{0});
+}
+std::uint64_t unzigzag(std::uint64_t value) {
+  return value >> 1 ^ ((value & 1) == 0 ? 0 : ~std::uint64_t{0});
+}
+
+}  // namespace
+
+void encode_session(std::string& out, const Session& s) {
   paxos::ByteWriter w(out);
-  w.fixed(std::uint8_t{1});
   w.raw(s.nonce);
   w.varint(s.last_seq);
   w.varint(s.answered_below);
-  w.fixed(static_cast<std::uint64_t>(s.active_ms));
+  w.varint(static_cast<std::uint64_t>(s.active_ms));
   w.varint(s.active_slot.n);
   w.varint(s.active_index);
-  w.varint(s.answers.size());
-  for (const StoredAnswer& a : s.answers) {
-    w.varint(a.seq);
+  // Answers of one slot follow each other: differences keep them at about 14 bytes.
+  std::uint64_t slot = 0, room_seq = 0, time_ms = 0;
+  for (const StoredAnswer& a : s.answers.view()) {
     w.fixed(a.content);
     w.fixed(static_cast<std::uint8_t>(a.verdict));
-    w.varint(a.slot.n);
+    w.varint(a.slot.n - std::exchange(slot, a.slot.n));
     w.varint(a.index);
-    w.varint(a.room_seq);
-    w.fixed(static_cast<std::uint64_t>(a.time_ms));
+    w.varint(zigzag(a.room_seq - std::exchange(room_seq, a.room_seq)));
+    const auto time = static_cast<std::uint64_t>(a.time_ms);
+    w.varint(zigzag(time - std::exchange(time_ms, time)));
   }
-  return out;
 }
 
 std::optional<Session> decode_session(const SessionId& id, std::string_view bytes) {
   paxos::ByteReader r(bytes);
   Session s;
   s.id = id;
-  if (r.fixed<std::uint8_t>() != 1) return std::nullopt;
   s.nonce = r.array<16>();
   s.last_seq = r.varint();
   s.answered_below = r.varint();
-  s.active_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
+  s.active_ms = static_cast<std::int64_t>(r.varint());
   s.active_slot.n = r.varint();
   s.active_index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-  const auto count = r.varint_max(limits::outstanding_max);
+  const std::uint64_t count = s.last_seq + 1 - s.answered_below;
+  if (!r.ok() || s.answered_below == 0 || s.answered_below > s.last_seq + 1 ||
+      count > limits::outstanding_max)
+    return std::nullopt;
+  std::uint64_t slot = 0, room_seq = 0, time_ms = 0;
   for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
     StoredAnswer a;
-    a.seq = r.varint();
     a.content = r.fixed<std::uint64_t>();
     a.verdict = static_cast<Verdict>(r.fixed<std::uint8_t>());
-    a.slot.n = r.varint();
+    a.slot.n = slot += r.varint();
     a.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-    a.room_seq = r.varint();
-    a.time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
-    s.answers.push_back(a);
+    a.room_seq = room_seq += unzigzag(r.varint());
+    time_ms += unzigzag(r.varint());
+    a.time_ms = static_cast<std::int64_t>(time_ms);
+    s.answers.push(a);
   }
   if (!r.done()) return std::nullopt;
   return s;

@@ -1,73 +1,102 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <functional>
-#include <list>
-#include <map>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "chat/command.h"
 #include "chat/machine.h"
+#include "chat/touch_order.h"
 
 namespace chat {
 
 /// What a session's command gave, kept until the client says that it has the answer.
 struct StoredAnswer {
-  std::uint64_t seq = 0;
   std::uint64_t content = 0;  ///< XXH3-64 of the operation's bytes
-  Verdict verdict = Verdict::done;
   paxos::Slot slot;
-  std::uint32_t index = 0;
   std::uint64_t room_seq = 0;
   std::int64_t time_ms = 0;
+  std::uint32_t index = 0;
+  Verdict verdict = Verdict::done;
 };
 
+/// The answers of consecutive commands. A vector with a head: a deque would take 600 bytes a session even
+/// when empty, and 100,000 of them are allowed.
+class Answers {
+ public:
+  [[nodiscard]] std::size_t size() const { return items_.size() - head_; }
+  [[nodiscard]] std::span<const StoredAnswer> view() const { return std::span(items_).subspan(head_); }
+  void push(const StoredAnswer& answer) { items_.push_back(answer); }
+  void drop_front(std::size_t count) {
+    head_ += count;
+    if (head_ < items_.size() - head_) return;
+    items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(head_));
+    head_ = 0;
+  }
+
+ private:
+  std::vector<StoredAnswer> items_;
+  std::size_t head_ = 0;
+};
+
+/// Always: `answers` are those of the seqs answered_below .. last_seq, so there are
+/// last_seq + 1 - answered_below of them, at most limits::outstanding_max.
 struct Session {
   SessionId id;
   Nonce nonce{};
   std::uint64_t last_seq = 0;
   std::uint64_t answered_below = 1;
   std::int64_t active_ms = 0;  ///< session clock when it last did something
-  paxos::Slot active_slot;     ///< where it last did something: orders the idle list on reload
+  paxos::Slot active_slot;     ///< where it last did something: orders the idle on reload
   std::uint32_t active_index = 0;
-  std::deque<StoredAnswer> answers;  ///< ascending by seq, all >= answered_below
+  bool has_row = false;  ///< a session row exists; maybe an outdated one
+  Answers answers;
+  TouchOrder<Session>::Place place;  ///< the table's
 };
 
 /// All sessions, by id, by nonce, and by how long they have been idle. Deterministic: the idle order is the
-/// order of application.
+/// order of application. Loop thread only.
 class SessionTable {
  public:
   [[nodiscard]] Session* find(const SessionId& id);
   [[nodiscard]] const Session* find(const SessionId& id) const;
   [[nodiscard]] Session* find(const Nonce& nonce);
+  /// Requires: no session of that id. It is now the least idle one.
   Session& insert(Session session);
+  /// Requires: there is one.
   void erase(const SessionId& id);
   /// Now the least idle one.
   void touch(Session& session, std::int64_t clock_ms, paxos::Slot slot, std::uint32_t index);
-  [[nodiscard]] const Session* longest_idle() const;
+  /// Stores the answer to last_seq + 1, which becomes last_seq.
+  void answer(Session& session, const StoredAnswer& answer);
+  /// The client has the answers of all seqs below `seq`. A mark above what ran is cut.
+  void answered(Session& session, std::uint64_t seq);
+
+  [[nodiscard]] const Session* longest_idle() const { return order_.oldest(); }
+  [[nodiscard]] TouchOrder<Session>& order() { return order_; }
   [[nodiscard]] std::size_t size() const { return by_id_.size(); }
+  [[nodiscard]] std::size_t answers() const { return answers_; }  ///< of all sessions
 
  private:
-  struct Hasher {
-    std::size_t operator()(const SessionId& id) const {
-      return static_cast<std::size_t>((id.slot.n * 0x9e3779b97f4a7c15ULL) ^
-                                      (id.index * 0xc2b2ae3d27d4eb4fULL));
-    }
+  struct IdHash {
+    std::size_t operator()(const SessionId& id) const;
   };
-  struct Entry {
-    Session session;
-    std::list<SessionId>::iterator idle;
+  struct NonceHash {
+    std::size_t operator()(const Nonce& nonce) const;
   };
-  std::unordered_map<SessionId, Entry, Hasher> by_id_;
-  std::map<Nonce, SessionId> by_nonce_;
-  std::list<SessionId> idle_;  ///< longest idle first
+  std::unordered_map<SessionId, Session, IdHash> by_id_;  ///< its nodes never move
+  std::unordered_map<Nonce, Session*, NonceHash> by_nonce_;
+  TouchOrder<Session> order_;
+  std::size_t answers_ = 0;
 };
 
-[[nodiscard]] std::string encode_session(const Session& session);
+/// Everything but the id: docs/ROWS.md.
+void encode_session(std::string& out, const Session& session);
+/// Nothing when the bytes are not exactly a session's.
 [[nodiscard]] std::optional<Session> decode_session(const SessionId& id, std::string_view bytes);
 
 }  // namespace chat

@@ -1,0 +1,143 @@
+#include <algorithm>
+
+#include "chat/machine.h"
+#include "chat/rows.h"
+#include "paxos/coding.h"
+
+/// Reading rows back: history, hashes, outcomes.
+namespace chat {
+
+namespace {
+
+/// Where a room's run of messages begins, by its key.
+std::uint64_t run_begin(std::string_view key) {
+  return paxos::ByteReader(key.substr(key.size() - 8)).key64();
+}
+
+}  // namespace
+
+tl::expected<AppliedMark, std::string> read_applied(const RowReader& rows) {
+  const auto meta = rows.get(rows::meta());
+  if (!meta) return AppliedMark{};
+  paxos::ByteReader r{std::string_view(*meta)};
+  r.raw(2);  // versions
+  AppliedMark mark;
+  mark.slot.n = r.fixed<std::uint64_t>();
+  mark.hash.bytes = r.array<16>();
+  if (!r.ok()) return tl::make_unexpected(std::string("the state store's meta row is damaged"));
+  return mark;
+}
+
+std::optional<paxos::Hash> read_hash(const RowReader& rows, paxos::Slot slot) {
+  const auto row = rows.get(rows::hash(slot));
+  if (!row) return std::nullopt;
+  paxos::ByteReader r{std::string_view(*row)};
+  const auto version = r.fixed<std::uint8_t>();
+  const paxos::Hash hash{r.array<16>()};
+  if (!r.ok() || version != rows::row_version) return std::nullopt;
+  return hash;
+}
+
+std::vector<Outcome> read_outcomes(const RowReader& rows, paxos::Slot slot) {
+  std::vector<Outcome> out;
+  const auto row = rows.get(rows::hash(slot));
+  if (!row) return out;
+  paxos::ByteReader r{std::string_view(*row)};
+  if (r.fixed<std::uint8_t>() != rows::row_version) return out;
+  r.raw(16);
+  while (r.ok() && r.remaining() > 0) {
+    Outcome o;
+    o.slot = slot;
+    o.index = static_cast<std::uint32_t>(r.varint_max(limits::commands_per_decree_max));
+    o.verdict = static_cast<Verdict>(r.fixed<std::uint8_t>());
+    o.session.slot.n = r.varint();
+    o.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+    o.client_seq = r.varint();
+    r.varint();  // where a repeat first ran: here (slot, index) says which command of this slot it is
+    r.varint();
+    o.room_seq = r.varint();
+    o.time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
+    if (r.ok()) out.push_back(o);
+  }
+  return out;
+}
+
+tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::string_view room,
+                                                    std::uint64_t from, std::size_t limit) {
+  HistoryPage page;
+  from = std::max<std::uint64_t>(from, 1);
+  limit = limit == 0 ? limits::page_messages_max : std::min(limit, limits::page_messages_max);
+  if (room.empty() || room.size() > limits::room_bytes_max) return page;
+  const std::string begin = rows::message(room, 0);
+  const std::string end = rows::message(room, UINT64_MAX);
+
+  // The last run tells the head; a room's own row may be older than that.
+  std::string damage;
+  rows.scan_back(begin, end, [&](std::string_view key, std::string_view value) {
+    paxos::ByteReader r(value);
+    r.raw(1 + 8 + 8);
+    const std::uint64_t count = r.varint();
+    if (!r.ok() || count == 0)
+      damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begin(key)) +
+               " on are damaged";
+    page.head = run_begin(key) + count - 1;
+    return false;
+  });
+  if (!damage.empty()) return tl::make_unexpected(damage);
+  if (from > page.head) return page;
+
+  // A run may begin below `from`: start at the last one that begins at or before it.
+  std::string start = begin;
+  rows.scan_back(begin, rows::message(room, from + 1), [&](std::string_view key, std::string_view) {
+    start = key;
+    return false;
+  });
+  std::size_t bytes = 0;
+  std::uint64_t expected = 0;  ///< where the next run has to begin: a gap is damage
+  rows.scan(start, end, [&](std::string_view key, std::string_view value) {
+    paxos::ByteReader r(value);
+    std::uint64_t seq = run_begin(key);
+    const auto version = r.fixed<std::uint8_t>();
+    const paxos::Slot slot{r.fixed<std::uint64_t>()};
+    const auto time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
+    const std::uint64_t count = r.varint();
+    const bool in_order = expected == 0 ? seq <= from : seq == expected;
+    expected = seq + count;
+    if (version != rows::row_version || !in_order) r.fail();
+    for (std::uint64_t i = 0; i < count && r.ok(); ++i, ++seq) {
+      Message m;
+      m.index = static_cast<std::uint32_t>(r.varint_max(limits::commands_per_decree_max));
+      m.session.slot.n = r.varint();
+      m.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+      m.client_seq = r.varint();
+      const std::string_view name = r.sized_view(limits::name_bytes_max);
+      const std::string_view text = r.sized_view(limits::text_bytes_max);
+      if (!r.ok()) break;
+      if (seq < from) continue;
+      const std::size_t size = text.size() + name.size() + room.size() + 64;
+      if (page.messages.size() >= limit ||
+          (!page.messages.empty() && bytes + size > limits::page_bytes_max)) {
+        page.next = seq;
+        return false;
+      }
+      bytes += size;
+      m.room = room;
+      m.seq = seq;
+      m.slot = slot;
+      m.name = name;
+      m.time_ms = time_ms;
+      m.text = text;
+      page.messages.push_back(std::move(m));
+    }
+    if (!r.done()) {
+      damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begin(key)) +
+               " on are damaged";
+      return false;
+    }
+    return true;
+  });
+  if (!damage.empty()) return tl::make_unexpected(damage);
+  return page;
+}
+
+}  // namespace chat

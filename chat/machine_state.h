@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "chat/machine.h"
+#include "chat/sessions.h"
+#include "chat/touch_order.h"
+
+/// The inside of Machine: machine.cc applies, machine_rows.cc turns it into rows and back.
+namespace chat {
+
+/// How commands are applied. Rises when a program applies anything differently; a directory of another
+/// version is refused.
+inline constexpr std::uint8_t rules_version = 1;
+
+struct RoomHead {
+  std::string_view name;  ///< its key in the table
+  std::uint64_t seq = 0;  ///< of its last message
+  paxos::Slot active_slot;
+  std::size_t run = 0;  ///< which of State::runs, while active_slot is being applied
+  TouchOrder<RoomHead>::Place place;
+};
+
+struct Machine::State {
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+
+  paxos::Slot applied;
+  paxos::Hash hash;
+  std::int64_t clock_ms = 0;  ///< session clock
+  std::int64_t stamp_ms = 0;  ///< of the last batch
+  SessionTable sessions;
+  std::unordered_map<std::string, RoomHead, TextHash, std::equal_to<>> rooms;  ///< its nodes never move
+  TouchOrder<RoomHead> room_order;
+
+  // Of the slot that is being applied; kept here to use their memory again.
+
+  /// The messages that this slot put into one room, as they are written.
+  struct Run {
+    RoomHead* room = nullptr;
+    std::uint64_t first_seq = 0;
+    std::uint64_t count = 0;
+    std::string bytes;
+  };
+  std::vector<Run> runs;  ///< the first `runs_used` count
+  std::size_t runs_used = 0;
+  std::vector<SessionId> touched;  ///< in the order of their first touch; some may be gone again
+  std::vector<SessionId> gone;
+  std::vector<SessionId> gone_rows;  ///< those of `gone` that have a session row
+  std::string scratch;
+
+  void advance_clock(std::int64_t stamp);
+  Outcome run(const CommandView& command, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
+  Outcome open(const Open& open, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
+  void post(const CommandView& command, const PostView& post, Outcome& outcome);
+  void touch(Session& session, paxos::Slot slot, std::uint32_t index);
+  void erase(const Session& session);
+  void chain(paxos::Slot slot, const paxos::Decree& decree, const std::vector<Outcome>& outcomes);
+
+  /// Rows of the slot just applied.
+  void write_rows(Applied& out, std::int64_t time_ms);
+  [[nodiscard]] std::string journal_row(paxos::Slot slot);
+};
+
+/// An outcome as it is hashed and kept: docs/ROWS.md.
+void encode_outcome(std::string& out, const Outcome& outcome);
+
+}  // namespace chat

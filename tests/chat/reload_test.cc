@@ -1,0 +1,211 @@
+// Rows rebuild the machine exactly: DESIGN.md section 5, "applied slot, hash and data move together".
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "chat/rows.h"
+#include "tests/chat/fixture.h"
+
+namespace chat::test {
+namespace {
+
+/// Commands as clients, confused clients and hostile ones would send them.
+class RandomTraffic {
+ public:
+  explicit RandomTraffic(std::uint64_t seed) : random_(seed) {}
+
+  paxos::Decree next() {
+    if (chance(20)) return {};
+    if (chance(60)) return {paxos::DecreeKind::commands, paxos::Bytes::copy_of("not a batch at all")};
+    switch (below(4)) {
+      case 0:
+        time_ms_ += 3'600'000;
+        break;
+      case 1:
+        time_ms_ -= 7'200'000;
+        break;
+      default:
+        time_ms_ += static_cast<std::int64_t>(below(2000));
+    }
+    std::vector<Command> commands;
+    for (std::size_t n = 1 + below(6); n > 0; --n) commands.push_back(command());
+    return decree(time_ms_, commands);
+  }
+  void learn(const Applied& applied) {
+    for (std::size_t i = 0; i < applied.commands.size(); ++i)
+      if (std::holds_alternative<Open>(applied.commands[i].operation))
+        sessions_.push_back(applied.outcomes[i].session);
+    if (sessions_.size() > 40) sessions_.erase(sessions_.begin(), sessions_.begin() + 10);
+  }
+
+ private:
+  Command command() {
+    if (sessions_.empty() || chance(6)) return open_command(below(30));
+    const SessionId session = sessions_[below(sessions_.size())];
+    std::uint64_t& seq = seqs_[session];
+    if (chance(25)) return close_command(session, seq + 1);
+    std::uint64_t n = ++seq;
+    if (chance(5)) n = 1 + below(seq);
+    if (chance(8)) n += below(4);
+    const std::uint64_t answered = chance(2) ? n : below(n + 1);
+    std::string text(1 + below(40), static_cast<char>('a' + below(26)));
+    if (chance(40)) text.push_back('\0');
+    return post(session, n, std::move(text), "room-" + std::to_string(below(9)), answered);
+  }
+  std::size_t below(std::size_t n) { return static_cast<std::size_t>(random_() % n); }
+  bool chance(std::size_t one_in) { return below(one_in) == 0; }
+
+  std::mt19937_64 random_;
+  std::int64_t time_ms_ = 1'795'000'000'000;
+  std::vector<SessionId> sessions_;
+  std::map<SessionId, std::uint64_t> seqs_;
+};
+
+void expect_same(const Applied& a, const Applied& b) {
+  ASSERT_EQ(a.slot, b.slot);
+  ASSERT_EQ(a.hash, b.hash);
+  ASSERT_EQ(a.noop, b.noop);
+  ASSERT_EQ(a.commands, b.commands);
+  ASSERT_EQ(a.outcomes, b.outcomes);
+  ASSERT_EQ(a.rows, b.rows);
+}
+
+/// Runs one machine through, and another that starts anew from its rows about every `every` slots.
+void run(std::uint64_t seed, std::size_t slots, std::uint64_t every, std::map<Verdict, std::size_t>& seen) {
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  RandomTraffic traffic(seed);
+  std::mt19937_64 random(seed + 1);
+  Log through, restarted;
+  for (std::size_t i = 0; i < slots; ++i) {
+    if (random() % every == 0) {
+      ASSERT_NO_THROW(restarted.reload());
+      ASSERT_EQ(restarted.machine.applied(), through.machine.applied());
+      ASSERT_EQ(restarted.machine.hash(), through.machine.hash());
+      ASSERT_EQ(restarted.machine.sessions(), through.machine.sessions());
+      ASSERT_EQ(restarted.machine.rooms(), through.machine.rooms());
+      ASSERT_EQ(restarted.machine.clock_ms(), through.machine.clock_ms());
+    }
+    const paxos::Decree next = traffic.next();
+    const Applied a = through.apply(next);
+    const Applied b = restarted.apply(next);
+    expect_same(a, b);
+    if (testing::Test::HasFatalFailure()) return;
+    traffic.learn(a);
+    for (const Outcome& o : a.outcomes) ++seen[o.verdict];
+  }
+  EXPECT_EQ(through.rows, restarted.rows);
+}
+
+TEST(Reload, GivesTheSameOutcomesRowsAndHashesForEver) {
+  std::map<Verdict, std::size_t> seen;
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) run(seed, 300, 7, seen);
+  // All that can happen did, but for 65,536 rooms.
+  for (Verdict v : {Verdict::done, Verdict::repeat, Verdict::conflict, Verdict::receipt_gone, Verdict::early,
+                    Verdict::session_unknown, Verdict::invalid})
+    EXPECT_GT(seen[v], 0u) << to_string(v);
+}
+
+TEST(Reload, GivesTheSameAfterTheJournalHasGoneRoundTwice) {
+  std::map<Verdict, std::size_t> seen;
+  run(100, 3 * rows::journal_slots, 1500, seen);
+}
+
+TEST(Reload, OfAnEmptyStoreStandsAtSlotZero) {
+  const auto machine = Machine::load(MapRows());
+  ASSERT_TRUE(machine);
+  EXPECT_EQ(machine->applied(), paxos::Slot{0});
+  EXPECT_EQ(machine->hash(), paxos::Hash{});
+}
+
+TEST(Reload, OfASessionThatLeftTheJournalKeepsItsAnswers) {
+  Log log;
+  const SessionId session = log.open(1);
+  const Outcome first = log.one(post(session, 1, "hello"));
+  for (std::uint64_t i = 0; i < rows::journal_slots + 1; ++i) log.noop();
+  EXPECT_TRUE(log.rows.get(rows::session(session)));
+  EXPECT_TRUE(log.rows.get(rows::room("ops")));
+  log.reload();
+  const Outcome again = log.one(post(session, 1, "hello"));
+  EXPECT_EQ(again.verdict, Verdict::repeat);
+  EXPECT_EQ(again.slot, first.slot);
+  EXPECT_EQ(log.one(post(session, 2, "again")).room_seq, 2u);
+}
+
+TEST(Reload, OfAClosedSessionFindsItGoneAlthoughItHadARow) {
+  Log log;
+  const SessionId session = log.open(1);
+  for (std::uint64_t i = 0; i < rows::journal_slots + 1; ++i) log.noop();
+  ASSERT_TRUE(log.rows.get(rows::session(session)));
+  log.one(close_command(session, 1));
+  EXPECT_FALSE(log.rows.get(rows::session(session)));
+  log.reload();
+  EXPECT_EQ(log.machine.sessions(), 0u);
+}
+
+TEST(Reload, KeepsTheStoreAtOneJournalAndOneRowForEachIdleSessionAndRoom) {
+  Log log;
+  const SessionId session = log.open(1);
+  for (std::uint64_t n = 1; n <= 2 * rows::journal_slots; ++n) log.one(post(session, n, "x", "ops", n));
+  std::map<char, std::size_t> count;
+  for (const auto& [key, value] : log.rows.rows()) ++count[key[0]];
+  EXPECT_EQ(count[rows::family_journal], rows::journal_slots);
+  EXPECT_EQ(count[rows::family_session], 0u);
+  EXPECT_EQ(count[rows::family_room], 0u);
+  EXPECT_EQ(count[rows::family_meta], 1u);
+}
+
+// --- damage is named, never passed over ---
+
+Log some_log() {
+  Log log;
+  const SessionId idle = log.open(1);
+  log.one(post(idle, 1, "hello", "attic"));
+  for (std::uint64_t i = 0; i < rows::journal_slots; ++i) log.noop();
+  const SessionId session = log.open(2);
+  log.one(post(session, 1, "hello"));
+  return log;
+}
+
+TEST(Damage, OfEveryTruncatedRowIsNamed) {
+  Log log = some_log();
+  for (auto& [key, value] : log.rows.rows()) {
+    if (key[0] == rows::family_hash || key[0] == rows::family_message) continue;  // not read at start
+    if (key[0] == rows::family_journal && value.size() < 12) continue;            // no-ops: one is enough
+    const std::string whole = value;
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      value.resize(size);
+      const auto machine = Machine::load(log.rows);
+      ASSERT_FALSE(machine) << "row '" << key[0] << "' cut to " << size << " of " << whole.size();
+      EXPECT_NE(machine.error().find("damaged"), std::string::npos) << machine.error();
+      value = whole;
+    }
+  }
+}
+
+TEST(Damage, OfAMissingJournalRowNamesItsSlot) {
+  Log log = some_log();
+  log.rows.rows().erase(rows::journal({17}));
+  const auto machine = Machine::load(log.rows);
+  ASSERT_FALSE(machine);
+  EXPECT_NE(machine.error().find("slot 17"), std::string::npos) << machine.error();
+}
+
+TEST(Damage, OfAMissingMetaRowIsNotTakenForAnEmptyStore) {
+  Log log = some_log();
+  log.rows.rows().erase(rows::meta());
+  EXPECT_FALSE(Machine::load(log.rows));
+}
+
+TEST(Damage, OfAnotherVersionNamesBothVersions) {
+  Log log = some_log();
+  log.rows.rows()[rows::meta()][1] = 9;
+  const auto machine = Machine::load(log.rows);
+  ASSERT_FALSE(machine);
+  EXPECT_NE(machine.error().find("version 9"), std::string::npos) << machine.error();
+  log.rows.rows()[rows::meta()][0] = 7;
+  EXPECT_NE(Machine::load(log.rows).error().find("version 7"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace chat::test
