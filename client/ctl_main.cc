@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <map>
+
+#include "client/ctl.h"
+
+/// paxosctl: the operator's tool.
+namespace {
+
+struct Verb {
+  int (*run)(const client::Words&);
+  const char* about;
+};
+
+const std::map<std::string, Verb>& verbs() {
+  static const std::map<std::string, Verb> all{
+      {"config", {client::ctl_config, "generate a config, check one"}},
+      {"status", {client::ctl_status, "who leads, who lags, who is missing"}},
+      {"verify", {client::ctl_verify, "compare the replicas' hash chains"}},
+      {"log", {client::ctl_log, "the slots in one replica's log"}},
+      {"kill", {client::ctl_kill, "kill replicas as if the power failed"}},
+      {"skip", {client::ctl_skip, "have the leader leave slots empty"}},
+      {"loss", {client::ctl_loss, "have replicas drop datagrams"}},
+      {"pause", {client::ctl_pause, "have a replica stand still"}},
+      {"isolate", {client::ctl_isolate, "cut a replica off"}},
+      {"run", {client::ctl_run, "script mode: a whole cluster, clients and faults in one command"}},
+      {"bench", {client::ctl_bench, "throughput and latency"}},
+  };
+  return all;
+}
+
+int help() {
+  fmt::print("usage: paxosctl VERB ...\n\nOperates a paxosd cluster.\n\n");
+  for (const auto& [name, verb] : verbs()) fmt::print("  {:<8} {}\n", name, verb.about);
+  fmt::print(
+      "\n`paxosctl VERB --help` tells more. Exit codes: 0 fine, 1 refused, 2 wrong usage, 3 no quorum or no "
+      "answer.\n");
+  return config::exit_fine;
+}
+
+int run(int argc, char** argv) {
+  if (argc < 2) {
+    help();
+    return config::exit_usage;
+  }
+  const std::string name = argv[1];
+  if (name == "--help" || name == "-h" || name == "help") return help();
+  if (name == "--version") {
+    fmt::print("paxosctl {}\n", PAXOSD_VERSION);
+    return config::exit_fine;
+  }
+  const auto verb = verbs().find(name);
+  if (verb != verbs().end()) return verb->second.run(client::Words(argv + 2, argv + argc));
+  std::vector<std::string> names;
+  for (const auto& [known, ignored] : verbs()) names.push_back(known);
+  const std::string near = config::nearest(name, names);
+  fmt::print(stderr, "paxosctl: there is no verb '{}'{}\nTry `paxosctl --help`.\n", name,
+             near.empty() ? "" : fmt::format("; did you mean `{}`?", near));
+  return config::exit_usage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    return client::complain("paxosctl", error.what(), config::exit_refused);
+  }
+}
