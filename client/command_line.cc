@@ -88,9 +88,8 @@ int with_cluster(const config::Flags& flags, const std::string& program,
   net::Loop loop;
   auto connection = Connection::open(loop, std::move(*config));
   if (!connection) return complain(program, connection.error(), config::exit_refused);
-  const int code = loop.run(task(**connection));
-  loop.run((*connection)->stop());
-  return code;
+  const Stopping stopping(loop, **connection);
+  return loop.run(task(**connection));
 }
 
 }  // namespace client

@@ -81,4 +81,17 @@ class Connection {
   std::vector<net::Received> received_;
 };
 
+/// Stops the connection at the end of a block, also when that ends by an exception.
+class Stopping {
+ public:
+  Stopping(net::Loop& loop, Connection& connection) : loop_(loop), connection_(connection) {}
+  ~Stopping() { loop_.run(connection_.stop()); }
+  Stopping(const Stopping&) = delete;
+  Stopping& operator=(const Stopping&) = delete;
+
+ private:
+  net::Loop& loop_;
+  Connection& connection_;
+};
+
 }  // namespace client

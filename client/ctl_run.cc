@@ -166,6 +166,8 @@ class Run {
   }
 
   void start_clients() {
+    // Skipped slots heal when the leader changes, so there is at least one change.
+    kills_ = o_.skip.empty() ? o_.kills : std::max<std::size_t>(o_.kills, 1);
     clients_.resize(o_.clients);
     for (Client& client : clients_) {
       client.outbox = std::make_unique<Outbox>(Outbox::Options{.replicas = c_.config().replicas.size(),
@@ -191,7 +193,7 @@ class Run {
     paxos::Time next = paxos::time_never;
     for (std::size_t i = 0; i < clients_.size(); ++i) {
       Client& client = clients_[i];
-      while (!stopping_ && client.posted < o_.messages && client.outbox->pending() < window) {
+      while (!stopping_ && client.posted < o_.messages && client.outbox->pending() < window && may_post()) {
         const std::string text = fmt::format("client {} message {}", i, client.posted);
         client.texts[client.outbox->post(
             now, {.room = room, .name = fmt::format("client{}", i), .text = text})] = text;
@@ -212,14 +214,25 @@ class Run {
       timer_ = c_.loop().add_timer(std::max(next, now + std::chrono::microseconds{200}), [] {});
   }
 
+  /// The primary dies when its share of the messages is on its way, in the middle of it all; further messages
+  /// wait until the next primary is known, if that one is to die too.
+  bool may_post() {
+    if (killed_ == kills_ || sent_ < o_.clients * o_.messages * (killed_ + 1) / (kills_ + 1)) return true;
+    if (!leader_) return false;
+    kill_leader();
+    return true;
+  }
+  void kill_leader() {
+    processes_.kill(leader_->id.n);
+    leader_.reset();
+    ++killed_;
+  }
+
   /// Until everything is acknowledged or a client waited too long; kills primaries on the way.
   net::Task<void> drive() {
     const std::size_t total = o_.clients * o_.messages;
     const bool bar = ::isatty(STDERR_FILENO) != 0 && !o_.json;
-    std::size_t killed = 0;
-    // Skipped slots heal when the leader changes, so there is at least one change to wait for.
-    const std::size_t kills = o_.skip.empty() ? o_.kills : std::max<std::size_t>(o_.kills, 1);
-    paxos::Time kill_not_before = c_.loop().now() + std::chrono::milliseconds{300};
+    const paxos::Time skipped_at = c_.loop().now();
     while (acknowledged_.size() < total) {
       co_await c_.loop().sleep(std::chrono::milliseconds{20});
       const paxos::Time now = c_.loop().now();
@@ -227,14 +240,13 @@ class Run {
         const std::size_t width = 40 * acknowledged_.size() / std::max<std::size_t>(total, 1);
         fmt::print(stderr, "\r[{:#<{}}{:<{}}] {}/{}", "", width, "", 40 - width, acknowledged_.size(), total);
       }
-      const bool stuck = !o_.skip.empty() && killed == 0;
-      const bool due = acknowledged_.size() * (kills + 1) >= total * (killed + 1) || stuck;
-      if (killed < kills && due && now >= kill_not_before) {
-        if (co_await wait_healthy(std::chrono::seconds{10})) {
-          processes_.kill(leader_->id.n);
-          ++killed;
-          kill_not_before = c_.loop().now() + std::chrono::milliseconds{300};
-        }
+      // Nothing above a skipped slot is applied before the leader changes.
+      if (!o_.skip.empty() && killed_ == 0 && leader_ && now - skipped_at > std::chrono::milliseconds{300})
+        kill_leader();
+      if (!leader_) {
+        (void)co_await wait_healthy(std::chrono::milliseconds{100});
+        if (leader_ && !processes_.alive(leader_->id.n))
+          leader_.reset();  // its followers have not noticed yet
       }
       if (const auto gone = processes_.died()) {
         complain("paxosctl run", fmt::format("replica {} ended by itself; see {}", *gone, log_of(*gone)), 0);
@@ -373,6 +385,8 @@ class Run {
   std::vector<Client> clients_;
   std::vector<std::string> acknowledged_;
   std::size_t sent_ = 0;
+  std::size_t kills_ = 0;
+  std::size_t killed_ = 0;
   net::TimerId timer_ = 0;
   bool stopping_ = false;
   bool died_ = false;
@@ -409,9 +423,8 @@ int run_in(const Options& o) {
   auto connection = Connection::open(loop, std::move(*config));
   if (!connection) return complain(program, connection.error(), config::exit_refused);
   Run run(**connection, o, processes);
-  const int code = loop.run(run.run());
-  loop.run((*connection)->stop());
-  return code;
+  const Stopping stopping(loop, **connection);
+  return loop.run(run.run());
 }
 
 }  // namespace

@@ -101,7 +101,9 @@ net::Task<std::optional<ReplicaStatus>> find_leader(Connection& connection,
   for (;;) {
     auto replicas = co_await ask_all(connection, std::chrono::milliseconds{500});
     const Json status = cluster_status(connection.config(), replicas, std::chrono::milliseconds{500});
-    if (!status.at("leader").is_null()) co_return replicas[status.at("leader").get<std::size_t>()];
+    // One that died a moment ago is still named by its followers, but says nothing itself.
+    if (const Json& leader = status.at("leader"); !leader.is_null() && replicas[leader.get<std::size_t>()].json)
+      co_return replicas[leader.get<std::size_t>()];
     if (connection.loop().now() >= until) co_return std::nullopt;
     co_await connection.loop().sleep(std::chrono::milliseconds{50});
   }
