@@ -67,6 +67,7 @@ void Learner::tick() {
   if (!behind()) {
     pull_at_ = time_never;
     asked_.reset();
+    silent_ = 0;
     return;
   }
   // Under load a follower is always a little behind; as long as it moves by itself, nothing is pulled.
@@ -90,14 +91,14 @@ void Learner::pull() {
   }
   if (asked_) ++silent_;
   // The last one that answered first; after silence the next in turn.
-  auto at = std::find(sources.begin(), sources.end(), asked_.value_or(commit_ballot_.replica));
+  const ReplicaId first_choice = asked_ ? *asked_ : source_.value_or(commit_ballot_.replica);
+  auto at = std::find(sources.begin(), sources.end(), first_choice);
   std::size_t index = at == sources.end() ? env_.random.below(sources.size())
                                           : static_cast<std::size_t>(at - sources.begin());
-  if (silent_ > 0) index = (index + 1) % sources.size();
+  if (asked_) index = (index + 1) % sources.size();
   // All up to the target, though some of it may be here already: under loss the holes are many, and one
   // page closes them all, where a pull for each would take a round trip a hole.
   asked_ = sources[index];
-  asked_at_ = env_.now;
   env_.send(*asked_, LearnRequest{first, target_});
   arm(pull_timeout * (1U << std::min(silent_, 3U)));
 }
@@ -138,13 +139,18 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
   for (const ChosenDecree& decree : m.decrees) learn(decree);
   peers_[from.n].prefix = std::max(peers_[from.n].prefix, m.chosen_prefix);
   target_ = std::max(target_, m.chosen_prefix);
-  if (asked_ == from) {
+  if (log_.chosen_prefix() > before) {
+    source_ = from;
     silent_ = 0;
-    if (log_.chosen_prefix() > before && behind()) {
-      pull();  // more to fetch: no pause between pages
-    } else if (behind()) {
+    if (asked_ == from) {
+      asked_.reset();
+      if (behind()) pull();  // more to fetch: no pause between pages
+    } else if (behind() && pull_at_ == time_never) {
       arm(patience);
     }
+  } else if (asked_ == from && behind()) {
+    // It has nothing for us (it restarted, or trimmed): soon the next one, but not for ever at this pace.
+    arm(patience * (1U << std::min(silent_, 4U)));
   } else if (behind() && pull_at_ == time_never) {
     arm(patience);
   }

@@ -58,10 +58,10 @@ class Learner {
   Slot commit_prefix_;
   Slot commit_scanned_;
   Time pull_at_ = time_never;
-  Time asked_at_ = time_never;
   Slot prefix_when_armed_;
-  std::optional<ReplicaId> asked_;
-  unsigned silent_ = 0;  ///< pulls in a row without an answer
+  std::optional<ReplicaId> asked_;   ///< whose answer is outstanding
+  std::optional<ReplicaId> source_;  ///< who answered last with something new
+  unsigned silent_ = 0;              ///< pulls in a row without an answer, or with one that brought nothing
 };
 
 }  // namespace paxos
