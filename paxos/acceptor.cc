@@ -76,7 +76,11 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
     return;
   }
   if (m.slot.n > log_.chosen_prefix().n + limits::votes_ahead_slots_max) return;
-  if (log_.bytes_ahead() + m.decree.value.size() > 2 * limits::window_bytes_max) return;
+  // What it replaces counts no more, and the next slot is always taken: it is what lets the prefix move.
+  const std::size_t replaced = entry == nullptr ? 0 : entry->decree.value.size();
+  if (m.slot != log_.chosen_prefix() + 1 &&
+      log_.bytes_ahead() - replaced + m.decree.value.size() > 2 * limits::window_bytes_max)
+    return;
   // The vote's record implies the promise, so no record of its own.
   if (m.ballot > promised_) raise(m.ballot, false);
   const std::uint64_t group = env_.record(VoteRecord{m.slot, m.ballot, m.decree});
