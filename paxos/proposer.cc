@@ -59,10 +59,13 @@ void Proposer::adopt(const PromiseEntry& entry) {
   if (entry.chosen) {
     learner_.learn({entry.slot, entry.ballot, entry.decree});
     adopted_max_ = std::max(adopted_max_, entry.slot);
+    // The learner drops what is too far ahead of it, so it is kept here as well: whoever voted for it may
+    // tell it as chosen only, and a no-op must not go where it was.
+    adopted_.insert_or_assign(entry.slot, entry);
     return;
   }
   auto [at, fresh] = adopted_.try_emplace(entry.slot, entry);
-  if (!fresh && at->second.ballot < entry.ballot) at->second = entry;
+  if (!fresh && !at->second.chosen && at->second.ballot < entry.ballot) at->second = entry;
 }
 
 void Proposer::on_promise(ReplicaId from, const Promise& m) {
@@ -176,10 +179,16 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
                      " was already proposed; the next free one is " + std::to_string(next_.n);
     return result;
   }
+  // Each skipped slot needs one above it that the window still takes.
+  const Slot last_skippable = log_.applied() + (limits::window_slots - 1);
+  if (slots.back() > last_skippable) {
+    result.refused = "slot " + std::to_string(slots.back().n) + " is beyond the window: at most slot " +
+                     std::to_string(last_skippable.n) + " can be skipped now";
+    return result;
+  }
   const Slot top = slots.back() + 1;
   if (!window_open(top)) {
-    result.refused = "slot " + std::to_string(slots.back().n) + " is beyond the window: at most slot " +
-                     std::to_string(log_.applied().n + limits::window_slots - 1) + " can be skipped now";
+    result.refused = "too much is proposed and not yet applied; try again when it is";
     return result;
   }
   while (next_ <= top) {
@@ -225,6 +234,12 @@ void Proposer::settle() {
     const Slot slot = flights_base_ + i;
     const SlotEntry* entry = log_.find(slot);
     if (slot > log_.chosen_prefix() && (entry == nullptr || !entry->chosen)) continue;
+    if (entry == nullptr || !entry->voted || entry->ballot != ballot_) {
+      // Another decree than ours: a higher ballot leads, and its Nack is lost or late. Our next Commit would
+      // tell those who voted at our ballot that what they voted for is chosen.
+      stop("slot " + std::to_string(slot.n) + " was chosen otherwise under another leader");
+      return;
+    }
     f.chosen = true;
     f.repeat.stop();
     f.decree = {};
@@ -266,6 +281,7 @@ void Proposer::advance() {
   }
   if (phase_ != Phase::leading) return;
   settle();
+  if (phase_ != Phase::leading) return;
   if (log_.chosen_max() > adopted_max_ && log_.chosen_max() >= next_) {
     // A slot that we never proposed in was chosen: a higher ballot leads, and its Nack is still under way.
     stop("slot " + std::to_string(log_.chosen_max().n) + " was chosen under another leader");
