@@ -52,7 +52,9 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
   env_.send(from, HeartbeatReply{.nonce = m.nonce,
                                  .ballot = own_,
                                  .leader = leader_,
-                                 .happy = happy_ && around.voting,
+                                 // At once when its proposer stops, not at the next evaluation: a happy
+                                 // leader's prefix is taken for a Commit.
+                                 .happy = happy_ && around.voting && (leader_ != own_ || around.proposing),
                                  .candidate = candidate_ && around.voting,
                                  .chosen_prefix = around.chosen_prefix,
                                  .applied = around.applied,

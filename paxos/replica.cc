@@ -149,8 +149,9 @@ struct Replica::Parts {
   void on_heartbeat_reply(ReplicaId from, const HeartbeatReply& m) {
     if (!election.on_reply(from, m)) return;
     learner.peer_prefix(from, m.chosen_prefix);
-    // The leader's own word about its prefix is as good as a Commit.
-    if (m.ballot == m.leader && m.ballot.replica == from && !m.ballot.none())
+    // The leader's own word about its prefix is as good as a Commit, but only while it leads: one that was
+    // deposed, and has not heard of it, learns slots in which other decrees than its own were chosen.
+    if (m.happy && m.ballot == m.leader && m.ballot.replica == from && !m.ballot.none())
       learner.on_commit(from, m.ballot, m.chosen_prefix);
     hashes.heard(from, m.applied, m.hash);
     if (!diverged && hashes.disagreeing().size() >= env.options.quorum()) {
@@ -268,6 +269,8 @@ SkipResult Replica::skip(Time now, std::vector<Slot> slots) {
 SkipResult Replica::skip_next(Time now, std::size_t count) {
   parts_->env.now = now;
   std::vector<Slot> slots;
+  // More than a window is refused, whatever the number: one slot beyond it is enough to be told so.
+  count = std::min<std::size_t>(count, limits::window_slots + 1);
   for (std::size_t i = 0; i < count; ++i) slots.push_back(parts_->proposer.next_slot() + i);
   return parts_->proposer.skip(std::move(slots));
 }
