@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""Which room may include which (docs/ARCHITECTURE.md), read from the #include lines. Prints TAP."""
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PURE = {"paxos", "chat"}
+MAY = {
+    "paxos": {"paxos"},
+    "chat": {"paxos", "chat"},
+    "config": {"config", "paxos"},
+    "storage": {"storage", "chat", "paxos"},
+    "net": {"net", "chat", "paxos"},
+    "client": {"client", "net", "chat", "config", "paxos"},
+    "daemon": {"daemon", "net", "storage", "chat", "config", "paxos"},
+}
+# What pure code may have from outside the standard library.
+PURE_LIBRARIES = {"paxos": set(), "chat": {"tl/expected.hpp", "xxhash.h"}}
+NOT_PURE = {"thread", "mutex", "condition_variable", "iostream", "fstream", "filesystem", "random", "future", "coroutine"}
+
+lines = []
+
+
+def claim(ok, text, details=()):
+    lines.append(f"{'ok' if ok else 'not ok'} {len(lines) + 1} - {text}")
+    for d in details:
+        print(f"# {d}")
+
+
+for room, allowed in MAY.items():
+    bad = []
+    for file in sorted(ROOT.glob(f"{room}/*.[hc]*")):
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            found = re.match(r'\s*#\s*include\s*(["<])([^">]+)[">]', line)
+            if not found:
+                continue
+            kind, name = found.groups()
+            where = f"{room}/{file.name}:{number}: {name}"
+            first = name.split("/")[0]
+            if kind == '"' and first not in allowed:
+                bad.append(where)
+            if kind == "<" and room in PURE:
+                own = name in PURE_LIBRARIES[room]
+                standard = re.fullmatch(r"[a-z_]+", name) is not None
+                if not own and (not standard or name in NOT_PURE):
+                    bad.append(where)
+    claim(not bad, f"{room}/ includes only what it may", bad)
+
+tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+bad = []
+home = re.compile(r"/(root|home/[a-z]+|work)/(main|shared|\.library)\b")
+for name in filter(None, tracked):
+    path = ROOT / name
+    if path.is_file() and path.suffix not in {".png"}:
+        if home.search(path.read_text(errors="replace")):
+            bad.append(name)
+claim(not bad, "no file names a path of one machine", bad)
+
+long_files = [f"{n}: {c} lines" for n in filter(None, tracked) if n.endswith((".h", ".cc"))
+              for c in [len((ROOT / n).read_text().splitlines())] if (ROOT / n).is_file() and c > 900]
+claim(not long_files, "no source file swallows its room", long_files)
+
+print("\n".join(lines))
+print(f"1..{len(lines)}")
+sys.exit(any(line.startswith("not ok") for line in lines))
