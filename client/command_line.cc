@@ -42,33 +42,6 @@ Json to_json(const chat::Message& m) {
           {"text", m.text}};
 }
 
-std::string printable(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
-    if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (c < 0x20 || c == 0x7f) {
-      out += fmt::format("\\x{:02x}", c);
-    } else if (c == 0xc2 && next >= 0x80 && next < 0xa0) {
-      out += fmt::format("\\x{:02x}", next);  // C1: terminals take these for controls too
-      ++i;
-    } else if (c == 0xe2 && next == 0x80 && i + 2 < text.size() &&
-               ((static_cast<unsigned char>(text[i + 2]) >= 0xaa &&
-                 static_cast<unsigned char>(text[i + 2]) <= 0xae))) {
-      out +=
-          fmt::format("\\u20{:02x}", static_cast<unsigned char>(text[i + 2]) - 0x80U);  // direction overrides
-      i += 2;
-    } else {
-      out += text[i];
-    }
-  }
-  return out;
-}
-
 std::string to_line(const chat::Message& m, bool colour) {
   const std::time_t seconds = m.time_ms / 1000;
   std::tm local{};

@@ -6,6 +6,7 @@
 
 #include "chat/client_messages.h"
 #include "client/connection.h"
+#include "client/printable.h"
 #include "config/cluster_config.h"
 #include "config/flags.h"
 
@@ -27,8 +28,6 @@ void print_json(const Json& json);
 /// A message as `history`, `follow` and receipts show it (CLI.md).
 [[nodiscard]] Json to_json(const chat::Message& message);
 
-/// Control characters as escapes: what others wrote never reaches a terminal raw.
-[[nodiscard]] std::string printable(std::string_view text);
 /// "12:34:56 ann: hello"
 [[nodiscard]] std::string to_line(const chat::Message& message, bool colour);
 

@@ -83,6 +83,11 @@ net::Task<void> Connection::stop() {
   co_await scope_.join();
 }
 
+void Connection::give_up() {
+  given_up_ = true;
+  for (auto& [id, asked] : asked_) asked->event.notify();
+}
+
 std::uint64_t Connection::random() {
   paxos::Random next(random_state_);
   random_state_ = next.next();
@@ -144,7 +149,7 @@ net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId 
   asked_.emplace(request.id, &asked);
   const paxos::Time until = loop_.now() + timeout;
   paxos::Duration wait = std::chrono::milliseconds{100};
-  while (!asked.answer && loop_.now() < until) {
+  while (!asked.answer && !given_up_ && loop_.now() < until) {
     transport_.send(loop_.now(), replicas_[to.n], net::Body{request});
     (void)co_await asked.event.wait_until(std::min(until, loop_.now() + wait));
     wait = std::min<paxos::Duration>(wait * 2, std::chrono::milliseconds{500});
@@ -161,7 +166,7 @@ net::Task<std::optional<chat::HistoryReply>> Connection::ask_history(paxos::Repl
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
   const paxos::Time until = loop_.now() + timeout;
-  while (!asked.history && loop_.now() < until) {
+  while (!asked.history && !given_up_ && loop_.now() < until) {
     transport_.send(loop_.now(), replicas_[to.n], net::Body{chat::ClientMessage{request}});
     (void)co_await asked.event.wait_until(std::min<paxos::Time>(until, loop_.now() + repeat));
   }
@@ -178,7 +183,7 @@ net::Task<std::optional<chat::HistoryReply>> Connection::history(paxos::ReplicaI
 net::Task<std::optional<chat::HistoryReply>> Connection::follow(paxos::ReplicaId to,
                                                                 chat::FollowRequest request,
                                                                 std::chrono::milliseconds timeout) {
-  co_return co_await ask_history(to, std::move(request), timeout, timeout);
+  co_return co_await ask_history(to, std::move(request), timeout, std::chrono::milliseconds{300});
 }
 
 }  // namespace client

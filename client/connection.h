@@ -40,8 +40,13 @@ class Connection {
   /// One page of history, from one replica, asked until it comes or the time is up.
   net::Task<std::optional<chat::HistoryReply>> history(paxos::ReplicaId to, chat::HistoryRequest request,
                                                        std::chrono::milliseconds timeout);
+  /// A long poll, said again now and then: the answer may have been lost.
   net::Task<std::optional<chat::HistoryReply>> follow(paxos::ReplicaId to, chat::FollowRequest request,
                                                       std::chrono::milliseconds timeout);
+
+  /// Ends all of the above early, now and from now on, without an answer.
+  void give_up();
+  [[nodiscard]] bool given_up() const { return given_up_; }
 
   [[nodiscard]] const config::ClusterConfig& config() const { return config_; }
   [[nodiscard]] net::Loop& loop() { return loop_; }
@@ -77,6 +82,7 @@ class Connection {
     explicit Asked(net::Loop& l) : event(l) {}
   };
   std::map<std::uint64_t, Asked*> asked_;
+  bool given_up_ = false;
   net::TimerId timer_ = 0;
   std::vector<net::Received> received_;
 };

@@ -135,6 +135,7 @@ void Hub::carry_out(HubSession& session) {
         return;
       }
     }
+    if (!out.sends.empty() && !session.outbox_.session().none()) sent_commands_ = true;
     for (Sending& sending : out.sends) send(std::move(sending));
     std::vector<LedgerEvent> shown;
     for (Delivery& delivery : out.deliveries) {

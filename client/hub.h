@@ -59,6 +59,8 @@ class Hub {
 
   /// Something that could not be survived: the state file failed. Empty: all is well.
   [[nodiscard]] const std::string& failure() const { return failure_; }
+  /// Whether anything that may run left this program.
+  [[nodiscard]] bool sent_commands() const { return sent_commands_; }
   /// Notified at each turn's end in which something was delivered, closed or failed.
   [[nodiscard]] net::Event& progress() { return progress_; }
 
@@ -92,6 +94,7 @@ class Hub {
   std::map<std::pair<paxos::ReplicaId, bool>, Pack> packs_;
   net::Event progress_;
   bool moved_ = false;
+  bool sent_commands_ = false;
   std::string failure_;
   net::TimerId timer_ = 0;
   paxos::Time timer_at_ = paxos::time_never;

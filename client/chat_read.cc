@@ -1,0 +1,312 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "client/chat.h"
+
+/// Reading rooms: history pages, and the long polls of follow.
+namespace client {
+
+using namespace std::chrono_literals;
+
+namespace {
+/// One replica's time for one page before the next is asked; a page read from disk takes a few ms.
+constexpr std::chrono::milliseconds page_patience = 800ms;
+/// After a refusal or a silence everywhere.
+constexpr std::chrono::milliseconds pause = 100ms;
+constexpr std::uint32_t poll_ms = 1000;
+constexpr std::chrono::milliseconds poll_patience = 1500ms;
+/// A replica that is cut off from the others answers polls for ever with nothing: look elsewhere now and
+/// then.
+constexpr paxos::Duration look_every = 2s;
+
+paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
+  return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
+}
+}  // namespace
+
+std::string name_or_login(const std::optional<std::string>& name) {
+  if (name) return *name;
+  const char* login = std::getenv("USER");
+  return login != nullptr && chat::validate_name(login).empty() ? login : "";
+}
+
+tl::expected<std::optional<paxos::ReplicaId>, std::string> replica_of(const config::Flags& flags,
+                                                                      const config::ClusterConfig& config) {
+  const auto text = flags.get("replica");
+  if (!text) return std::optional<paxos::ReplicaId>{};
+  const auto id = config::parse_number(*text);
+  if (!id || *id >= config.replicas.size())
+    return tl::make_unexpected(fmt::format("--replica '{}': {} has the replicas 0 to {}", printable(*text),
+                                           config.file.string(), config.replicas.size() - 1));
+  return std::optional(paxos::ReplicaId{static_cast<std::uint8_t>(*id)});
+}
+
+// --- history ---
+
+HistoryReader::HistoryReader(Connection& connection, Options options)
+    : connection_(connection), options_(std::move(options)), from_(options_.from) {
+  target_ = options_.first.value_or(paxos::ReplicaId{
+      static_cast<std::uint8_t>(connection_.random() % connection_.config().replicas.size())});
+}
+
+net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std::uint32_t limit) {
+  const bool forever = options_.timeout == std::chrono::milliseconds::max();
+  net::Loop& loop = connection_.loop();
+  const paxos::Time until = forever ? paxos::time_never : loop.now() + options_.timeout;
+  const std::size_t replicas = connection_.config().replicas.size();
+  for (;;) {
+    chat::HistoryRequest request{
+        .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit, .local = options_.local};
+    if (!started_) request.last = options_.last;
+    const auto left =
+        forever ? page_patience : std::chrono::duration_cast<std::chrono::milliseconds>(until - loop.now());
+    auto reply = co_await connection_.history(
+        target_, std::move(request), options_.pinned && !forever ? left : std::min(left, page_patience));
+    if (reply && reply->refused.empty()) {
+      trouble_.clear();
+      started_ = true;
+      from_ = reply->page.next;
+      done_ = from_ == 0;
+      co_return std::move(reply->page);
+    }
+    trouble_ = reply ? fmt::format("replica {}: {}", target_.n, reply->refused)
+                     : fmt::format("replica {} does not answer", target_.n);
+    if (connection_.given_up() || loop.now() + pause >= until) co_return tl::make_unexpected(trouble_);
+    if (reply) co_await loop.sleep(pause);
+    if (!options_.pinned) target_ = next_of(target_, replicas);
+  }
+}
+
+namespace {
+
+struct HistoryFlags {
+  HistoryReader::Options read;
+  std::uint64_t limit = 0;
+  bool json = false;
+};
+
+net::Task<int> history(Connection& c, HistoryFlags options) {
+  HistoryReader reader(c, options.read);
+  const std::uint64_t wanted = options.limit != 0       ? options.limit
+                               : options.read.last != 0 ? options.read.last
+                                                        : UINT64_MAX;
+  std::uint64_t printed = 0;
+  const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  do {
+    const auto page = co_await reader.next(static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(wanted - printed, chat::limits::page_messages_max)));
+    if (!page) {
+      complain("paxoschat history",
+               fmt::format(
+                   "{} answered within {} ms: {}. See `paxosctl status`{}",
+                   options.read.pinned ? "the replica asked for has not" : "no replica has",
+                   options.read.timeout.count(), page.error(),
+                   options.read.local ? "" : "; with --local a replica shows what it has, without a quorum"),
+               config::exit_unknown);
+      co_return config::exit_unknown;
+    }
+    for (const chat::Message& message : page->messages) {
+      if (printed == wanted) break;
+      ++printed;
+      if (options.json)
+        print_json(to_json(message));
+      else
+        fmt::print("{}\n", to_line(message, colour));
+    }
+  } while (!reader.done() && printed < wanted);
+  if (printed == 0 && !options.json)
+    complain("paxoschat history",
+             fmt::format("room '{}' has no such messages; a room exists from its first message on",
+                         printable(options.read.room)),
+             0);
+  co_return config::exit_fine;
+}
+
+}  // namespace
+
+int chat_history(const std::vector<std::string>& words) {
+  config::Flags flags("paxoschat history", "PAXOSCHAT", "Messages of a room, oldest first.");
+  config_flag(flags);
+  flags.value("room", "ROOM", "whose messages");
+  flags.value("from", "SEQ", "from this message on (default: 1)");
+  flags.value("last", "N", "only the last N");
+  flags.value("limit", "N", "at most N");
+  flags.flag("local", "what the replica has applied, without asking a quorum: may be old");
+  flags.value("replica", "ID", "this replica answers, or none");
+  flags.value("timeout", "TIME", "give up after it (default: 10s)");
+  flags.flag("json", "one JSON object a line");
+  if (const auto code = flags.parse(words)) return *code;
+  if (!flags.arguments().empty())
+    return flags.wrong_usage("history takes no arguments; the room is given by --room");
+  const auto room = flags.get("room");
+  if (!room) return flags.wrong_usage("--room ROOM is missing");
+  if (flags.get("from") && flags.get("last"))
+    return flags.wrong_usage("--from and --last exclude each other");
+  const auto from = flags.number("from", 1, UINT64_MAX, 1);
+  const auto last = flags.number("last", 1, UINT32_MAX, 0);
+  const auto limit = flags.number("limit", 1, UINT64_MAX, 0);
+  const auto timeout = flags.duration("timeout", 10s);
+  for (const auto* number : {&from, &last, &limit})
+    if (!*number) return flags.wrong_usage(number->error());
+  if (!timeout) return flags.wrong_usage(timeout.error());
+  if (const std::string fault = chat::validate_room(*room); !fault.empty())
+    return complain("paxoschat history", fault, config::exit_refused);
+  return with_cluster(flags, "paxoschat history", [&](Connection& c) -> net::Task<int> {
+    const auto replica = replica_of(flags, c.config());
+    if (!replica) {
+      complain("paxoschat history", replica.error(), config::exit_usage);
+      return []() -> net::Task<int> { co_return config::exit_usage; }();
+    }
+    return history(c, {.read = {.room = *room,
+                                .from = *from,
+                                .last = static_cast<std::uint32_t>(*last),
+                                .local = flags.has("local"),
+                                .first = *replica,
+                                .pinned = replica->has_value(),
+                                .timeout = *timeout},
+                       .limit = *limit,
+                       .json = flags.has("json")});
+  });
+}
+
+// --- follow ---
+
+Follower::Follower(Connection& connection, Options options)
+    : connection_(connection), options_(std::move(options)) {
+  target_ = options_.first.value_or(paxos::ReplicaId{
+      static_cast<std::uint8_t>(connection_.random() % connection_.config().replicas.size())});
+  cursor_ = options_.from.value_or(0);
+  looked_elsewhere_ = connection_.loop().now();
+}
+
+void Follower::trouble(std::string text) {
+  if (text == trouble_) return;
+  trouble_ = std::move(text);
+  if (on_trouble_) on_trouble_(trouble_);
+}
+
+void Follower::move_on() { target_ = next_of(target_, connection_.config().replicas.size()); }
+
+/// "From the next message on" is a read of its own: what was acknowledged before it must not come.
+net::Task<bool> Follower::find_start() {
+  while (!stopped_) {
+    HistoryReader reader(connection_, {.room = options_.room, .last = 1, .first = target_, .timeout = 2s});
+    const auto page = co_await reader.next(1);
+    if (page) {
+      cursor_ = page->head + 1;
+      trouble({});
+      co_return true;
+    }
+    trouble(page.error());
+  }
+  co_return false;
+}
+
+/// Goes to another replica that has more of the room, or as much; the one that answers now may be cut off.
+net::Task<void> Follower::look_elsewhere() {
+  const std::size_t replicas = connection_.config().replicas.size();
+  looked_elsewhere_ = connection_.loop().now();
+  if (replicas == 1) co_return;
+  do {
+    elsewhere_ = static_cast<std::uint8_t>((elsewhere_ + 1u) % replicas);
+  } while (elsewhere_ == target_.n);
+  const auto head = co_await connection_.follow(
+      {elsewhere_}, {.id = 0, .room = options_.room, .from = 0, .wait_ms = 0}, 200ms);
+  if (head && head->refused.empty() && head->page.head >= cursor_) target_ = {elsewhere_};
+}
+
+net::Task<std::vector<chat::Message>> Follower::next() {
+  net::Loop& loop = connection_.loop();
+  if (cursor_ == 0 && !co_await find_start()) co_return std::vector<chat::Message>{};
+  while (!stopped_) {
+    auto reply = co_await connection_.follow(
+        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms}, poll_patience);
+    if (stopped_) break;
+    if (!reply || !reply->refused.empty()) {
+      ++unanswered_;
+      const std::string why = reply ? reply->refused : "no answer";
+      if (unanswered_ >= connection_.config().replicas.size())
+        trouble(fmt::format("replica {}: {}; trying the others", target_.n, why));
+      if (reply) co_await loop.sleep(pause);
+      move_on();
+      continue;
+    }
+    unanswered_ = 0;
+    trouble({});
+    std::vector<chat::Message> fresh;
+    for (chat::Message& message : reply->page.messages) {
+      if (message.seq != cursor_) continue;  // a repeat, or behind a gap that the next poll closes
+      ++cursor_;
+      fresh.push_back(std::move(message));
+    }
+    if (!fresh.empty()) {
+      looked_elsewhere_ = loop.now();
+      co_return fresh;
+    }
+    if (loop.now() - looked_elsewhere_ >= look_every) co_await look_elsewhere();
+  }
+  co_return std::vector<chat::Message>{};
+}
+
+namespace {
+
+net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t count, bool json) {
+  Follower follower(c, std::move(options));
+  follower.on_trouble([](const std::string& why) {
+    if (why.empty())
+      fmt::print(stderr, "paxoschat follow: going on\n");
+    else
+      fmt::print(stderr, "paxoschat follow: waiting: {}\n", why);
+  });
+  const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  for (std::uint64_t printed = 0; count == 0 || printed < count;) {
+    for (const chat::Message& message : co_await follower.next()) {
+      if (count != 0 && printed == count) break;
+      ++printed;
+      if (json)
+        print_json(to_json(message));
+      else
+        fmt::print("{}\n", to_line(message, colour));
+    }
+    std::fflush(stdout);
+  }
+  co_return config::exit_fine;
+}
+
+}  // namespace
+
+int chat_follow(const std::vector<std::string>& words) {
+  config::Flags flags("paxoschat follow", "PAXOSCHAT", "Messages of a room as they come; never gives up.");
+  config_flag(flags);
+  flags.value("room", "ROOM", "whose messages");
+  flags.value("from", "SEQ", "from this message on (default: the next one)");
+  flags.value("count", "N", "end after N messages");
+  flags.value("replica", "ID", "ask this replica first");
+  flags.flag("json", "one JSON object a line");
+  if (const auto code = flags.parse(words)) return *code;
+  if (!flags.arguments().empty())
+    return flags.wrong_usage("follow takes no arguments; the room is given by --room");
+  const auto room = flags.get("room");
+  if (!room) return flags.wrong_usage("--room ROOM is missing");
+  const auto from = flags.number("from", 1, UINT64_MAX, 1);
+  const auto count = flags.number("count", 1, UINT64_MAX, 0);
+  for (const auto* number : {&from, &count})
+    if (!*number) return flags.wrong_usage(number->error());
+  if (const std::string fault = chat::validate_room(*room); !fault.empty())
+    return complain("paxoschat follow", fault, config::exit_refused);
+  return with_cluster(flags, "paxoschat follow", [&](Connection& c) -> net::Task<int> {
+    const auto replica = replica_of(flags, c.config());
+    if (!replica) {
+      complain("paxoschat follow", replica.error(), config::exit_usage);
+      return []() -> net::Task<int> { co_return config::exit_usage; }();
+    }
+    Follower::Options options{.room = *room, .from = {}, .first = *replica};
+    if (flags.get("from")) options.from = *from;
+    return follow(c, std::move(options), *count, flags.has("json"));
+  });
+}
+
+}  // namespace client

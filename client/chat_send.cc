@@ -1,0 +1,272 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+
+#include "client/chat.h"
+#include "client/hub.h"
+#include "client/line_reader.h"
+
+/// paxoschat send: one message, or one a line; a receipt for each, in order.
+namespace client {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Messages taken in before their predecessors' receipts came: input waits behind them.
+constexpr std::size_t queue_max = 1024;
+constexpr paxos::Duration close_patience = 1s;
+
+struct SendFlags {
+  std::string room;
+  std::string name;
+  std::optional<std::string> text;  ///< nothing: lines of standard input
+  std::optional<std::string> state;
+  std::chrono::milliseconds timeout{10'000};
+  bool json = false;
+};
+
+class Sender {
+ public:
+  Sender(Connection& connection, SendFlags flags)
+      : c_(connection), flags_(std::move(flags)), hub_(connection) {}
+
+  net::Task<int> run(std::optional<paxos::ReplicaId> first) {
+    std::unique_ptr<StateFile> state;
+    if (flags_.state) {
+      auto opened = StateFile::open(*flags_.state, c_.config().id);
+      if (!opened) co_return complain("paxoschat send", opened.error(), config::exit_refused);
+      state = std::move(*opened);
+      // Left over from an earlier run: first in line.
+      for (const Ledger::Entry& entry : state->ledger().entries)
+        items_.push_back({.ticket = entry.ticket, .since = c_.loop().now(), .delivery = {}, .refused = {}});
+      left_over_ = !items_.empty();
+    }
+    const paxos::ReplicaId to = first.value_or(
+        paxos::ReplicaId{static_cast<std::uint8_t>(c_.random() % c_.config().replicas.size())});
+    session_ = &hub_.add(to, [this](Delivery&& d) { delivered(std::move(d)); }, std::move(state));
+
+    net::Scope scope(c_.loop());
+    net::Readable input(c_.loop(), STDIN_FILENO);
+    if (flags_.text) {
+      take(*flags_.text, flags_.text->size());
+      input_ended_ = true;
+    } else {
+      scope.spawn(read_input(input));
+    }
+    const bool in_time = co_await deliver_all();
+    input_stop_ = true;
+    input.cancel();
+    room_.notify();
+    co_await scope.join();
+    if (!hub_.failure().empty())
+      co_return hub_.sent_commands() || left_over_
+          ? complain("paxoschat send", hub_.failure() + "; what was sent before is perhaps delivered",
+                     config::exit_unknown)
+          : complain("paxoschat send", "nothing was sent: " + hub_.failure(), config::exit_refused);
+    if (!in_time) co_return gave_up();
+    if (!flags_.state && !session_->outbox().session().none()) co_await close();
+    co_return any_refused_ ? config::exit_refused : config::exit_fine;
+  }
+
+ private:
+  struct Item {
+    std::uint64_t ticket = 0;  ///< 0: refused here
+    std::uint64_t line = 0;    ///< 0: not from this run's lines
+    paxos::Time since{};
+    std::optional<Delivery> delivery;
+    std::string refused;
+  };
+
+  net::Task<void> read_input(net::Readable& input) {
+    LineReader lines(chat::limits::text_bytes_max);
+    char buffer[16 * 1024];
+    bool ended = false;
+    while (!input_stop_) {
+      if (!lines.empty()) {
+        if (items_.size() >= queue_max) {
+          (void)co_await room_.wait();
+          continue;
+        }
+        const LineReader::Line line = lines.take();
+        ++line_;
+        take(line.text, line.bytes);
+        continue;
+      }
+      if (ended) break;
+      if (!co_await input) break;
+      const ssize_t n = ::read(STDIN_FILENO, buffer, sizeof buffer);
+      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (n < 0) {
+        any_refused_ = true;
+        complain("paxoschat send", fmt::format("standard input cannot be read: {}", std::strerror(errno)), 0);
+      }
+      if (n > 0) {
+        lines.feed({buffer, static_cast<std::size_t>(n)});
+      } else {
+        lines.end();
+        ended = true;
+      }
+    }
+    input_ended_ = true;
+    changed_.notify();
+  }
+
+  void take(const std::string& text, std::size_t bytes) {
+    std::string fault = chat::validate_text(text);
+    if (bytes > text.size())
+      fault =
+          fmt::format("the text has {} bytes; at most {} are allowed", bytes, chat::limits::text_bytes_max);
+    Item item{.line = flags_.text ? 0 : line_, .since = c_.loop().now(), .delivery = {}, .refused = {}};
+    if (fault.empty())
+      item.ticket = session_->post({flags_.room, flags_.name, text});
+    else
+      item.refused = std::move(fault);
+    items_.push_back(std::move(item));
+    show();
+  }
+
+  void delivered(Delivery&& delivery) {
+    // In ticket order: the first that waits for one.
+    for (Item& item : items_) {
+      if (item.ticket != delivery.ticket) continue;
+      if (!delivery.refused.empty()) item.refused = delivery.refused;
+      item.delivery = std::move(delivery);
+      break;
+    }
+    show();
+  }
+
+  void show() {
+    while (!items_.empty() && (items_.front().delivery || items_.front().ticket == 0)) {
+      const Item& item = items_.front();
+      if (!item.refused.empty()) {
+        any_refused_ = true;
+        if (flags_.json) {
+          Json json{{"refused", item.refused}};
+          if (item.line != 0) json["line"] = item.line;
+          print_json(json);
+        }
+        complain("paxoschat send",
+                 item.line != 0 ? fmt::format("line {}: not sent: {}", item.line, item.refused)
+                                : "not sent: " + item.refused,
+                 0);
+      } else if (flags_.json) {
+        print_json(to_json(item.delivery->message));
+      } else {
+        const chat::Message& m = item.delivery->message;
+        fmt::print("delivered: message {} of {}, slot {}\n", m.seq, printable(m.room), m.slot.n);
+        std::fflush(stdout);
+      }
+      items_.pop_front();
+    }
+    room_.notify();
+    changed_.notify();
+  }
+
+  /// True when all is delivered or refused, false when the oldest one's time passed.
+  net::Task<bool> deliver_all() {
+    for (;;) {
+      if (!hub_.failure().empty()) co_return true;
+      if (input_ended_ && items_.empty()) co_return true;
+      const paxos::Time until = items_.empty() ? paxos::time_never : items_.front().since + flags_.timeout;
+      if (until <= c_.loop().now()) co_return false;
+      // A failure shows at a turn's end; nothing else wakes us then.
+      (void)co_await changed_.wait_until(std::min(until, c_.loop().now() + 500ms));
+    }
+  }
+
+  int gave_up() {
+    const std::string trouble = session_->outbox().trouble();
+    complain(
+        "paxoschat send",
+        fmt::format(
+            "{} message{} without a receipt after {} ms{}{}; perhaps delivered. See `paxosctl status`{}",
+            items_.size(), items_.size() == 1 ? "" : "s", flags_.timeout.count(), trouble.empty() ? "" : ": ",
+            trouble,
+            flags_.state ? fmt::format("; `paxoschat send --room {} --state {} - </dev/null` delivers what "
+                                       "is left, each exactly once",
+                                       printable(flags_.room), *flags_.state)
+                         : "; with --state FILE, sending again could not double a message"),
+        0);
+    return config::exit_unknown;
+  }
+
+  /// All is acknowledged; the session would otherwise stay until it expires.
+  net::Task<void> close() {
+    session_->close();
+    const paxos::Time until = c_.loop().now() + close_patience;
+    while (!session_->outbox().closed() && c_.loop().now() < until)
+      (void)co_await hub_.progress().wait_until(until);
+  }
+
+  Connection& c_;
+  SendFlags flags_;
+  Hub hub_;
+  HubSession* session_ = nullptr;
+  std::deque<Item> items_;
+  std::uint64_t line_ = 0;
+  bool input_ended_ = false;
+  bool input_stop_ = false;
+  bool any_refused_ = false;
+  bool left_over_ = false;
+  net::Event changed_{c_.loop()};
+  net::Event room_{c_.loop()};
+};
+
+net::Task<int> send(Connection& c, SendFlags flags, std::optional<paxos::ReplicaId> first) {
+  Sender sender(c, std::move(flags));
+  co_return co_await sender.run(first);
+}
+
+}  // namespace
+
+int chat_send(const std::vector<std::string>& words) {
+  config::Flags flags("paxoschat send", "PAXOSCHAT",
+                      "Sends a message, or one a line, and prints the receipts.");
+  config_flag(flags);
+  flags.value("room", "ROOM", "where to");
+  flags.value("name", "NAME", "of the sender (default: the login name)");
+  flags.value("state", "FILE",
+              "keeps the session and what is not delivered yet: exactly once, across crashes");
+  flags.value("timeout", "TIME", "for each message, from reading it (default: 10s)");
+  flags.value("replica", "ID", "ask this replica first");
+  flags.flag("json", "one JSON object a line");
+  flags.arguments_help("[TEXT | -]   - (or nothing): one message a line from standard input");
+  if (const auto code = flags.parse(words)) return *code;
+  if (flags.arguments().size() > 1) return flags.wrong_usage("one TEXT at a time; put quotes around it");
+  const auto room = flags.get("room");
+  if (!room) return flags.wrong_usage("--room ROOM is missing");
+  const auto timeout = flags.duration("timeout", 10s);
+  if (!timeout) return flags.wrong_usage(timeout.error());
+  SendFlags options{.room = *room,
+                    .name = name_or_login(flags.get("name")),
+                    .text = {},
+                    .state = flags.get("state"),
+                    .timeout = *timeout,
+                    .json = flags.has("json")};
+  if (!flags.arguments().empty() && flags.arguments().front() != "-")
+    options.text = flags.arguments().front();
+  const auto refuse = [&](const std::string& why) {
+    if (options.json) print_json({{"refused", why}});
+    return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);
+  };
+  if (std::string fault = chat::validate_room(options.room); !fault.empty()) return refuse(fault);
+  if (std::string fault = chat::validate_name(options.name); !fault.empty()) return refuse(fault);
+  if (options.text)
+    if (std::string fault = chat::validate_text(*options.text); !fault.empty()) return refuse(fault);
+  return with_cluster(flags, "paxoschat send", [&](Connection& c) -> net::Task<int> {
+    const auto replica = replica_of(flags, c.config());
+    if (!replica) {
+      complain("paxoschat send", replica.error(), config::exit_usage);
+      return []() -> net::Task<int> { co_return config::exit_usage; }();
+    }
+    return send(c, std::move(options), *replica);
+  });
+}
+
+}  // namespace client
