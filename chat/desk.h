@@ -22,6 +22,7 @@ struct Standing {
   bool can_propose = false;                ///< a decree would be taken now
   std::optional<paxos::ReplicaId> leader;  ///< whom to redirect to
   bool voting = true;
+  bool diverged = false;  ///< its hash disagrees with a quorum's: it serves nobody
   bool quorum_connected = true;
   std::optional<paxos::Slot> hole;        ///< skipped slot that applying waits for
   std::vector<paxos::ReplicaId> missing;  ///< replicas not heard

@@ -21,8 +21,10 @@ const Standing& Node::standing() {
   const paxos::Status status = replica_.status();
   standing_.leading = status.ready_to_lead;
   standing_.can_propose = replica_.can_propose();
-  standing_.leader = status.leader;
+  // A leader that is still learning older slots would send its clients to itself.
+  standing_.leader = status.leader == options_.self ? std::nullopt : status.leader;
   standing_.voting = status.voting;
+  standing_.diverged = replica_.diverged().has_value();
   standing_.quorum_connected = status.connected.size() + 1 >= options_.quorum();
   standing_.hole = status.hole;
   // A ballot's round is never 0 and never used twice, so it names the leadership.

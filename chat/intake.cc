@@ -1,0 +1,136 @@
+#include "chat/intake.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace chat {
+
+namespace {
+
+constexpr std::size_t queue_commands_max = 65'536;
+constexpr std::size_t queue_bytes_max = 32 * 1024 * 1024;
+/// Proposed and not applied: the window holds fewer bytes than the smallest commands of so many.
+constexpr std::size_t under_way_max = 1'048'576;
+constexpr std::size_t held_max = 65'536;
+constexpr std::size_t held_bytes_max = 16 * 1024 * 1024;
+
+}  // namespace
+
+Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const CommandView& view) {
+  const Ticket ticket = ticket_of(view);
+  if (under_way_.contains(ticket)) return Taken::under_way;
+  if (queue_.size() >= queue_commands_max || queue_bytes_ + bytes.size() > queue_bytes_max ||
+      under_way_.size() >= under_way_max)
+    return Taken::full;
+  if (ticket.session.none()) {
+    push(bytes, ticket, nullptr);
+    return Taken::queued;
+  }
+  const auto session = machine_.session(view.session);
+  const auto at = lines_.try_emplace(view.session).first;
+  Line& line = at->second;
+  if (session) line.last = std::max(line.last, session->last_seq);
+  // A session that is unknown here may have been opened in a slot that is not applied here yet, or be gone.
+  // Only the log says which.
+  if (!session || view.seq <= line.last + 1) {
+    line.last = std::max(line.last, view.seq);
+    push(bytes, ticket, &line);
+    release(view.session, line);
+    return Taken::queued;
+  }
+  if (line.held.contains(view.seq)) return Taken::held_back;
+  if (line.held.size() >= limits::outstanding_max || held_count_ >= held_max ||
+      held_bytes_ + bytes.size() > held_bytes_max) {
+    if (line.held.empty() && line.under_way == 0) lines_.erase(at);
+    return Taken::full;
+  }
+  if (line.held.empty()) line.held_since = now;
+  // A copy: a slice would keep the whole datagram for as long as this waits.
+  line.held.emplace(view.seq, paxos::Bytes::copy_of(bytes.span()));
+  ++held_count_;
+  held_bytes_ += bytes.size();
+  return Taken::held_back;
+}
+
+void Intake::release(const SessionId& session, Line& line) {
+  while (!line.held.empty() && line.held.begin()->first <= line.last + 1) {
+    auto node = line.held.extract(line.held.begin());
+    --held_count_;
+    held_bytes_ -= node.mapped().size();
+    line.last = std::max(line.last, node.key());
+    const Ticket ticket{.session = session, .seq = node.key(), .nonce = {}};
+    if (!under_way_.contains(ticket)) push(std::move(node.mapped()), ticket, &line);
+  }
+}
+
+void Intake::push(paxos::Bytes bytes, const Ticket& ticket, Line* line) {
+  under_way_.insert(ticket);
+  if (line != nullptr) ++line->under_way;
+  queue_bytes_ += bytes.size();
+  queue_.push_back(std::move(bytes));
+}
+
+std::optional<paxos::Decree> Intake::next_batch(std::int64_t time_ms) {
+  if (queue_.empty()) return std::nullopt;
+  std::vector<paxos::Bytes> commands;
+  std::size_t bytes = 0;
+  while (!queue_.empty() && commands.size() < limits::commands_per_decree_max) {
+    const std::size_t size = queue_.front().size();
+    if (!commands.empty() &&
+        decree_bytes(commands.size() + 1, bytes + size) > paxos::limits::decree_bytes_max)
+      break;
+    bytes += size;
+    commands.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  queue_bytes_ -= bytes;
+  return make_decree(time_ms, commands);
+}
+
+void Intake::drop(std::map<std::uint64_t, paxos::Bytes>& held) {
+  held_count_ -= held.size();
+  for (const auto& [seq, bytes] : held) held_bytes_ -= bytes.size();
+  held.clear();
+}
+
+void Intake::on_applied(const Applied& applied) {
+  if (under_way_.empty() && lines_.empty()) return;  // as on every follower
+  for (const Command& command : applied.commands) {
+    const bool ours = under_way_.erase(ticket_of(command)) != 0;
+    if (command.session.none()) continue;
+    const auto at = lines_.find(command.session);
+    if (at == lines_.end()) continue;
+    Line& line = at->second;
+    if (ours && line.under_way > 0) --line.under_way;
+    const auto session = machine_.session(command.session);
+    if (!session) {
+      // What is held can never run; its repeats hear so from the log.
+      drop(line.held);
+    } else {
+      // With nothing under way the log alone counts: what was sent in a good order may have been refused.
+      line.last = line.under_way == 0 ? session->last_seq : std::max(line.last, session->last_seq);
+      release(command.session, line);
+    }
+    if (line.held.empty() && line.under_way == 0) lines_.erase(at);
+  }
+}
+
+void Intake::forget_held(paxos::Time time) {
+  if (held_count_ == 0) return;
+  for (auto at = lines_.begin(); at != lines_.end();) {
+    if (!at->second.held.empty() && at->second.held_since < time) drop(at->second.held);
+    at = at->second.held.empty() && at->second.under_way == 0 ? lines_.erase(at) : std::next(at);
+  }
+}
+
+void Intake::clear() {
+  queue_.clear();
+  queue_bytes_ = 0;
+  under_way_.clear();
+  lines_.clear();
+  held_count_ = 0;
+  held_bytes_ = 0;
+}
+
+}  // namespace chat

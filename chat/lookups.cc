@@ -1,0 +1,250 @@
+#include "chat/lookups.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "paxos/invariant.h"
+
+namespace chat {
+
+namespace {
+
+constexpr std::size_t polls_max = 65'536;
+constexpr std::size_t reads_max = 65'536;
+constexpr std::size_t fetches_max = 4'096;  ///< each holds a page when it is done
+constexpr paxos::Duration read_patience{std::chrono::seconds{5}};
+constexpr std::uint32_t poll_ms_max = 30'000;
+
+std::string why_not_serving(const Standing& standing) {
+  if (standing.diverged) return "this replica disagrees with the others and has stopped serving; ask another";
+  if (!standing.voting) return "this replica does not vote; ask another";
+  return {};
+}
+
+}  // namespace
+
+void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page) {
+  out_.replies.push_back(
+      {to, HistoryReply{.id = id, .refused = {}, .page = std::move(page), .applied = machine_.applied()}});
+}
+
+void Lookups::refuse(const ClientAddress& to, std::uint64_t id, std::string why) {
+  out_.replies.push_back(
+      {to, HistoryReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
+}
+
+void Lookups::answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room) {
+  HistoryPage page;
+  page.head = machine_.room_head(room);
+  answer(to, id, std::move(page));
+}
+
+// --- history ---
+
+void Lookups::on_history(paxos::Time now, const ClientAddress& from, const HistoryRequest& request,
+                         const Standing& standing) {
+  if (std::string fault = validate_room(request.room); !fault.empty())
+    return refuse(from, request.id, std::move(fault));
+  if (standing.diverged) return refuse(from, request.id, why_not_serving(standing));
+  if (request.local) return serve(from, request);
+  if (!standing.voting)
+    return refuse(from, request.id,
+                  "this replica does not vote, so it can't confirm that it is current; ask another, or read "
+                  "what is applied here with --local");
+  if (read_of_.contains({from, request.id})) return;
+  if (reads_.size() >= reads_max)
+    return refuse(from, request.id, "too many reads are waiting here; try again, or another replica");
+  const std::uint64_t number = ++last_read_;
+  reads_.emplace(number, Read{.address = from, .request = request, .index = {}, .since = now});
+  read_of_.emplace(std::pair(from, request.id), number);
+  out_.reads.push_back(number);
+}
+
+void Lookups::erase_read(std::map<std::uint64_t, Read>::iterator at) {
+  read_of_.erase({at->second.address, at->second.request.id});
+  if (at->second.confirmed) by_index_.erase({at->second.index, at->first});
+  reads_.erase(at);
+}
+
+void Lookups::read_index(std::uint64_t id, paxos::Slot index) {
+  const auto at = reads_.find(id);
+  if (at == reads_.end() || at->second.confirmed) return;
+  if (machine_.applied() >= index) {
+    serve(at->second.address, at->second.request);
+    erase_read(at);
+    return;
+  }
+  at->second.confirmed = true;
+  at->second.index = index;
+  by_index_.emplace(index, id);
+}
+
+void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
+  const auto at = reads_.find(id);
+  if (at == reads_.end()) return;
+  std::string why;
+  if (!standing.voting)
+    why = "this replica does not vote";
+  else if (!standing.quorum_connected)
+    why = "no quorum: this replica does not hear enough of the others";
+  else if (at->second.confirmed && standing.hole)
+    why = "skipped slot " + std::to_string(standing.hole->n) + " holds the log up until the leader changes";
+  else if (at->second.confirmed)
+    why = "this replica is behind: it has applied slot " + std::to_string(machine_.applied().n) +
+          " and needs slot " + std::to_string(at->second.index.n);
+  else
+    why = "no leader confirmed the read; an election may be under way";
+  refuse(at->second.address, at->second.request.id,
+         why + "; try again, or read what is applied here with --local");
+  erase_read(at);
+}
+
+void Lookups::serve(const ClientAddress& to, const HistoryRequest& request) {
+  std::uint64_t from = std::max<std::uint64_t>(request.from, 1);
+  if (request.last != 0) {
+    const std::uint64_t head = machine_.room_head(request.room);
+    from = head > request.last ? head - request.last + 1 : 1;
+  }
+  fetch(to, request.id, request.room, from, request.limit);
+}
+
+void Lookups::fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
+                    std::uint32_t limit) {
+  if (from > machine_.room_head(room)) return answer_head(to, id, room);
+  if (fetches_.size() >= fetches_max)
+    return refuse(to, id, "too many pages are being read here; try again, or another replica");
+  const std::uint64_t token = ++last_token_;
+  fetches_.emplace(token, Fetch{to, id});
+  out_.history.push_back({token, room, from, limit});
+}
+
+void Lookups::history_read(std::uint64_t token, tl::expected<HistoryPage, std::string> page) {
+  const auto at = fetches_.find(token);
+  if (at == fetches_.end()) return;
+  if (page)
+    answer(at->second.address, at->second.id, std::move(*page));
+  else
+    refuse(at->second.address, at->second.id,
+           "this replica cannot read its history: " + page.error() + "; ask another");
+  fetches_.erase(at);
+}
+
+// --- follow ---
+
+void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const FollowRequest& request,
+                        const Standing& standing) {
+  if (std::string fault = validate_room(request.room); !fault.empty())
+    return refuse(from, request.id, std::move(fault));
+  if (std::string why = why_not_serving(standing); !why.empty())
+    return refuse(from, request.id, std::move(why));
+  auto room = polls_of_room_.find(request.room);
+  if (room != polls_of_room_.end()) {
+    // The latest of a client wins; it no longer waits for an earlier one.
+    if (const auto known = room->second.find(from); known != room->second.end()) {
+      const auto poll = polls_.find(known->second);
+      PAXOS_ASSERT(poll != polls_.end());
+      erase_poll(poll);
+    }
+  }
+  if (request.from == 0) return answer_head(from, request.id, request.room);
+  if (request.from <= machine_.room_head(request.room))
+    return fetch(from, request.id, request.room, request.from, 0);
+  if (polls_.size() >= polls_max)
+    return refuse(from, request.id, "too many clients follow rooms here; try another replica");
+  const PollNumber number = ++last_poll_;
+  Poll poll{.address = from,
+            .room = request.room,
+            .id = request.id,
+            .from = request.from,
+            .until = now + std::chrono::milliseconds{std::min(request.wait_ms, poll_ms_max)}};
+  poll_ends_.emplace(poll.until, number);
+  polls_of_room_[poll.room].emplace(from, number);
+  polls_.emplace(number, std::move(poll));
+}
+
+void Lookups::erase_poll(std::map<PollNumber, Poll>::iterator at) {
+  poll_ends_.erase({at->second.until, at->first});
+  const auto room = polls_of_room_.find(at->second.room);
+  room->second.erase(at->second.address);
+  if (room->second.empty()) polls_of_room_.erase(room);
+  polls_.erase(at);
+}
+
+/// Straight from the slot's commands: the state store is not asked.
+void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<std::size_t>& posts) {
+  HistoryPage page;
+  page.head = machine_.room_head(poll.room);
+  std::size_t bytes = 0;
+  for (const std::size_t i : posts) {
+    const auto& post = std::get<Post>(applied.commands[i].operation);
+    const Outcome& o = applied.outcomes[i];
+    if (o.room_seq < poll.from) continue;
+    const std::size_t size = post.text.size() + post.name.size() + post.room.size() + 64;
+    if (page.messages.size() == limits::page_messages_max ||
+        (!page.messages.empty() && bytes + size > limits::page_bytes_max)) {
+      page.next = o.room_seq;
+      break;
+    }
+    bytes += size;
+    page.messages.push_back({.room = post.room,
+                             .seq = o.room_seq,
+                             .slot = o.slot,
+                             .index = o.index,
+                             .name = post.name,
+                             .session = o.session,
+                             .client_seq = o.client_seq,
+                             .time_ms = o.time_ms,
+                             .text = post.text});
+  }
+  answer(poll.address, poll.id, std::move(page));
+}
+
+void Lookups::on_applied(const Applied& applied) {
+  if (!polls_.empty()) {
+    std::map<std::string_view, std::vector<std::size_t>> rooms;  // posts that ran now
+    for (std::size_t i = 0; i < applied.commands.size(); ++i) {
+      const auto* post = std::get_if<Post>(&applied.commands[i].operation);
+      if (post != nullptr && applied.outcomes[i].verdict == Verdict::done &&
+          polls_of_room_.contains(post->room))
+        rooms[post->room].push_back(i);
+    }
+    for (const auto& [room, posts] : rooms) {
+      const std::uint64_t head = applied.outcomes[posts.back()].room_seq;
+      std::vector<PollNumber> due;
+      for (const auto& [address, number] : polls_of_room_.find(room)->second)
+        if (polls_.at(number).from <= head) due.push_back(number);
+      for (const PollNumber number : due) {
+        const auto at = polls_.find(number);
+        push(at->second, applied, posts);
+        erase_poll(at);
+      }
+    }
+  }
+  while (!by_index_.empty() && by_index_.begin()->first <= machine_.applied()) {
+    const auto at = reads_.find(by_index_.begin()->second);
+    serve(at->second.address, at->second.request);
+    erase_read(at);
+  }
+}
+
+// --- time ---
+
+void Lookups::tick(paxos::Time now, const Standing& standing) {
+  while (!poll_ends_.empty() && poll_ends_.begin()->first <= now) {
+    const auto at = polls_.find(poll_ends_.begin()->second);
+    answer_head(at->second.address, at->second.id, at->second.room);
+    erase_poll(at);
+  }
+  while (!reads_.empty() && now - reads_.begin()->second.since >= read_patience)
+    read_failed(reads_.begin()->first, standing);
+}
+
+paxos::Time Lookups::deadline() const {
+  paxos::Time at = paxos::time_never;
+  if (!poll_ends_.empty()) at = std::min(at, poll_ends_.begin()->first);
+  if (!reads_.empty()) at = std::min(at, reads_.begin()->second.since + read_patience);
+  return at;
+}
+
+}  // namespace chat

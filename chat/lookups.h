@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "chat/client_messages.h"
+#include "chat/desk.h"
+#include "chat/machine.h"
+
+namespace chat {
+
+/// Who asked for history, and who waits for the next message of a room. Loop thread only; every table is
+/// bounded, and what exceeds a bound is refused with a reason.
+class Lookups {
+ public:
+  /// Answers and wishes go to `out`, which must outlive this.
+  Lookups(const Machine& machine, DeskOutput& out) : machine_(machine), out_(out) {}
+
+  void on_history(paxos::Time now, const ClientAddress& from, const HistoryRequest& request,
+                  const Standing& standing);
+  void on_follow(paxos::Time now, const ClientAddress& from, const FollowRequest& request,
+                 const Standing& standing);
+
+  void read_index(std::uint64_t id, paxos::Slot index);
+  void read_failed(std::uint64_t id, const Standing& standing);
+  void history_read(std::uint64_t token, tl::expected<HistoryPage, std::string> page);
+  void on_applied(const Applied& applied);
+
+  void tick(paxos::Time now, const Standing& standing);
+  [[nodiscard]] paxos::Time deadline() const;
+  [[nodiscard]] std::size_t reads() const { return reads_.size() + fetches_.size(); }
+  [[nodiscard]] std::size_t polls() const { return polls_.size(); }
+
+ private:
+  /// A linearizable read: waits for its index, then for the machine to get there.
+  struct Read {
+    ClientAddress address;
+    HistoryRequest request;
+    bool confirmed = false;
+    paxos::Slot index;
+    paxos::Time since{};
+  };
+  /// A page that the state thread is reading.
+  struct Fetch {
+    ClientAddress address;
+    std::uint64_t id = 0;
+  };
+  struct Poll {
+    ClientAddress address;
+    std::string room;
+    std::uint64_t id = 0;
+    std::uint64_t from = 0;
+    paxos::Time until{};
+  };
+  using PollNumber = std::uint64_t;
+
+  void answer(const ClientAddress& to, std::uint64_t id, HistoryPage page);
+  void refuse(const ClientAddress& to, std::uint64_t id, std::string why);
+  /// Nothing at or above what was asked for: only the head.
+  void answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room);
+  void serve(const ClientAddress& to, const HistoryRequest& request);
+  void fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
+             std::uint32_t limit);
+  void erase_read(std::map<std::uint64_t, Read>::iterator at);
+  void erase_poll(std::map<PollNumber, Poll>::iterator at);
+  void push(const Poll& poll, const Applied& applied, const std::vector<std::size_t>& posts);
+
+  const Machine& machine_;
+  DeskOutput& out_;
+
+  std::map<std::uint64_t, Read> reads_;  ///< by number, which is the order of arrival
+  std::map<std::pair<ClientAddress, std::uint64_t>, std::uint64_t> read_of_;  ///< a repeat is the same read
+  std::set<std::pair<paxos::Slot, std::uint64_t>> by_index_;  ///< confirmed, waiting to be applied
+  std::uint64_t last_read_ = 0;
+
+  std::map<std::uint64_t, Fetch> fetches_;
+  std::uint64_t last_token_ = 0;
+
+  // Polls by number: their order is that of arrival, the same in every run.
+  std::map<PollNumber, Poll> polls_;
+  std::map<std::string, std::map<ClientAddress, PollNumber>, std::less<>> polls_of_room_;
+  std::set<std::pair<paxos::Time, PollNumber>> poll_ends_;
+  PollNumber last_poll_ = 0;
+};
+
+}  // namespace chat
