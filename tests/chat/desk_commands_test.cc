@@ -1,0 +1,428 @@
+// The desk's way with commands (desk.h; DESIGN.md section 4, "Sessions").
+
+#include <gtest/gtest.h>
+
+#include "chat/bounds.h"
+#include "tests/chat/desk_fixture.h"
+
+namespace chat::test {
+namespace {
+
+std::vector<std::uint64_t> seqs(const std::vector<Command>& commands) {
+  std::vector<std::uint64_t> out;
+  for (const Command& c : commands) out.push_back(c.seq);
+  return out;
+}
+using Seqs = std::vector<std::uint64_t>;
+
+TEST(Desk, AnswersACommandWhenItIsApplied) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "hello")});
+  EXPECT_TRUE(office.replies().empty());
+  office.work();
+  const auto receipts = office.receipts(1);
+  ASSERT_EQ(receipts.size(), 1u);
+  EXPECT_EQ(receipts[0].outcome.verdict, Verdict::done);
+  EXPECT_EQ(receipts[0].outcome.room_seq, 1u);
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 0u);
+}
+
+TEST(Desk, AnswersAnOpenByItsNonce) {
+  Office office;
+  office.send(1, {open_command(7)});
+  office.send(2, {open_command(8)});
+  office.work();
+  const auto replies = office.replies_of<Receipts>();
+  ASSERT_EQ(replies.size(), 2u);
+  EXPECT_EQ(replies[0].first, client(1));
+  EXPECT_EQ(replies[0].second.receipts.at(0).nonce, nonce(7));
+  EXPECT_EQ(replies[0].second.receipts.at(0).outcome.session, (SessionId{{1}, 0}));
+  EXPECT_EQ(replies[1].second.receipts.at(0).nonce, nonce(8));
+}
+
+TEST(Desk, PacksTheReceiptsOfOneAddress) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a"), post(s, 2, "b"), post(s, 3, "c")});
+  office.work();
+  const auto replies = office.replies_of<Receipts>();
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].second.receipts.size(), 3u);
+}
+
+TEST(Desk, SendsTheReceiptWhereTheCommandLastCameFrom) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a")});
+  office.send(2, {post(s, 1, "a")});
+  office.work();
+  const auto replies = office.replies_of<Receipts>();
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].first, client(2));
+}
+
+// "a command that is already in flight in this leadership is not proposed twice"
+TEST(Desk, ProposesACommandOnceALeadership) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a"), post(s, 1, "a")});
+  EXPECT_EQ(seqs(office.propose()), Seqs{1});
+  office.send(1, {post(s, 1, "a")});
+  EXPECT_TRUE(office.propose().empty());
+}
+
+// "A repeated command whose session already ran it is still proposed (the log answers)."
+TEST(Desk, LetsTheLogAnswerARepeatOfWhatRan) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a")});
+  office.work();
+  (void)office.receipts(1);
+  office.send(1, {post(s, 1, "a")});
+  office.work();
+  const auto receipts = office.receipts(1);
+  ASSERT_EQ(receipts.size(), 1u);
+  EXPECT_EQ(receipts[0].outcome.verdict, Verdict::repeat);
+  EXPECT_EQ(receipts[0].outcome.room_seq, 1u);
+}
+
+// "Only the log refuses a session: a lagging replica never does."
+TEST(Desk, LetsTheLogRefuseAnUnknownSession) {
+  Office office;
+  office.send(1, {post({{99}, 0}, 1, "a")});
+  EXPECT_TRUE(office.replies().empty());
+  office.work();
+  const auto receipts = office.receipts(1);
+  ASSERT_EQ(receipts.size(), 1u);
+  EXPECT_EQ(receipts[0].outcome.verdict, Verdict::session_unknown);
+}
+
+// "The leader holds early ones back."
+TEST(Desk, HoldsEarlyCommandsBackUntilTheirPredecessorsCame) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 3, "c")});
+  office.send(1, {post(s, 2, "b")});
+  EXPECT_TRUE(office.propose().empty());
+  office.send(1, {post(s, 1, "a")});
+  EXPECT_EQ(seqs(office.propose()), (Seqs{1, 2, 3}));
+}
+
+TEST(Desk, ReleasesHeldCommandsWhenTheirPredecessorIsAppliedFromElsewhere) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 2, "b")});
+  EXPECT_TRUE(office.propose().empty());
+  // It was proposed by an earlier leader.
+  office.decide({post(s, 1, "a")});
+  EXPECT_EQ(seqs(office.propose()), Seqs{2});
+}
+
+TEST(Desk, KeepsASessionInOrderThatIsNotAppliedHereYet) {
+  Office office;
+  const SessionId s{{1}, 0};  // opened in a slot that this replica is about to apply
+  office.send(1, {post(s, 1, "a")});
+  office.decide({open_command(1)});
+  office.send(1, {post(s, 2, "b")});
+  EXPECT_EQ(seqs(office.propose()), (Seqs{1, 2}));
+}
+
+TEST(Desk, GoesOnWithASessionWhoseCommandTheLogRefusedInFlight) {
+  Office office;
+  const SessionId s = office.open(1);
+  // 256 unanswered: the next one changes nothing, although it was proposed in a good order.
+  std::vector<Command> full;
+  for (std::uint64_t n = 1; n <= limits::outstanding_max; ++n) full.push_back(post(s, n, "x"));
+  office.send(1, full);
+  office.work();
+  EXPECT_EQ(office.receipts(1).size(), limits::outstanding_max);
+  const std::uint64_t next = limits::outstanding_max + 1;
+  office.send(1, {post(s, next, "x")});
+  office.work();
+  EXPECT_TRUE(office.receipts(1).empty());
+  office.send(1, {post(s, next, "x", "ops", next)});
+  office.work();
+  ASSERT_EQ(office.receipts(1).size(), 1u);
+  office.send(1, {post(s, next + 2, "x", "ops", next)});
+  EXPECT_TRUE(office.propose().empty());
+  office.send(1, {post(s, next + 1, "x", "ops", next)});
+  EXPECT_EQ(seqs(office.propose()), (Seqs{next + 1, next + 2}));
+}
+
+TEST(Desk, HoldsAtMost256EarlyCommandsOfASession) {
+  Office office;
+  const SessionId s = office.open(1);
+  std::vector<Command> early;
+  for (std::uint64_t n = 2; n < 2 + 2 * limits::outstanding_max; ++n) early.push_back(post(s, n, "x"));
+  office.send(1, early);
+  EXPECT_EQ(office.desk.figures().queued_commands, limits::outstanding_max);
+  EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
+}
+
+TEST(Desk, BoundsTheBytesThatItHoldsBack) {
+  Office office;
+  const std::string text(limits::text_bytes_max, 'x');
+  for (std::uint64_t n = 1; n <= 20; ++n) {
+    const SessionId s = office.open(n);
+    std::vector<Command> early;
+    for (std::uint64_t seq = 2; seq <= limits::outstanding_max; ++seq) early.push_back(post(s, seq, text));
+    office.send(1, early);
+  }
+  EXPECT_LE(office.desk.figures().queued_commands * text.size(), 16u * 1024 * 1024);
+}
+
+TEST(Desk, ForgetsHeldCommandsWhosePredecessorsNeverCome) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 2, "b")});
+  for (int i = 0; i < 8; ++i) office.pass(5000);
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 0u);
+  EXPECT_EQ(office.desk.deadline(), paxos::time_never);
+}
+
+TEST(Desk, DropsHeldCommandsOfASessionThatIsGone) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 3, "c")});
+  office.decide({close_command(s, 1)});
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+}
+
+// "dropped on leadership change (clients repeat)"
+TEST(Desk, ForgetsWhatAnEarlierLeadershipTook) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a"), post(s, 3, "c")});
+  EXPECT_EQ(seqs(office.propose()), Seqs{1});
+  office.standing.leadership = 2;
+  office.send(1, {post(s, 1, "a")});
+  EXPECT_EQ(seqs(office.propose()), Seqs{1});
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+}
+
+// "Commands that fail validate(): CommandRefused at once."
+TEST(Desk, RefusesBadContentAtOnceAndNothingReachesTheLog) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "\xff"), post(s, 2, "fine", "a\nb")});
+  const auto refused = office.replies_of<CommandRefused>();
+  ASSERT_EQ(refused.size(), 2u);
+  EXPECT_EQ(refused[0].second.session, s);
+  EXPECT_EQ(refused[0].second.client_seq, 1u);
+  EXPECT_NE(refused[0].second.reason.find("UTF-8"), std::string::npos);
+  EXPECT_NE(refused[1].second.reason.find("control"), std::string::npos);
+  EXPECT_TRUE(office.propose().empty());
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 0u);
+}
+
+TEST(Desk, SaysThatItCannotReadACommandOfAnotherVersion) {
+  Office office;
+  office.send(1, ClientCommands{.forward = false, .commands = {paxos::Bytes::copy_of("\x09nonsense")}});
+  const auto refused = office.replies_of<CommandRefused>();
+  ASSERT_EQ(refused.size(), 1u);
+  EXPECT_TRUE(refused[0].second.session.none());
+  EXPECT_NE(refused[0].second.reason.find("version 9"), std::string::npos);
+}
+
+// --- batching ---
+
+TEST(Desk, PacksAllThatWaitsIntoOneDecreeInOrderOfArrival) {
+  Office office;
+  const SessionId a = office.open(1), b = office.open(2);
+  office.send(1, {post(a, 1, "1")});
+  office.send(2, {post(b, 1, "2"), post(b, 2, "3")});
+  office.send(1, {post(a, 2, "4")});
+  const auto d = office.desk.next_batch(office.now, 42, office.standing);
+  ASSERT_TRUE(d);
+  const auto batch = decode_batch(*d);
+  EXPECT_EQ(batch->time_ms, 42);
+  std::string texts;
+  for (const Command& c : batch->commands) texts += std::get<Post>(c.operation).text;
+  EXPECT_EQ(texts, "1234");
+  EXPECT_FALSE(office.desk.next_batch(office.now, 42, office.standing));
+}
+
+TEST(Desk, CutsBatchesAtTheLimitsOfADecree) {
+  Office office;
+  const std::string text(limits::text_bytes_max, 'x');
+  const SessionId s = office.open(1);
+  std::vector<Command> commands;
+  for (std::uint64_t n = 1; n <= 60; ++n) commands.push_back(post(s, n, text));
+  office.send(1, commands);
+  std::size_t count = 0;
+  while (const auto d = office.desk.next_batch(office.now, 1, office.standing)) {
+    EXPECT_LE(d->value.size(), paxos::limits::decree_bytes_max);
+    const std::size_t here = decode_batch(*d)->commands.size();
+    EXPECT_TRUE(here >= 14 || count + here == 60) << here;
+    count += here;
+  }
+  EXPECT_EQ(count, 60u);
+}
+
+TEST(Desk, CutsBatchesAtTheNumberOfCommands) {
+  Office office;
+  std::vector<Command> opens;
+  for (std::uint64_t n = 1; n <= limits::commands_per_decree_max + 10; ++n) opens.push_back(open_command(n));
+  office.send(1, opens);
+  const auto first = office.desk.next_batch(office.now, 1, office.standing);
+  EXPECT_EQ(decode_batch(*first)->commands.size(), limits::commands_per_decree_max);
+  EXPECT_EQ(decode_batch(*office.desk.next_batch(office.now, 1, office.standing))->commands.size(), 10u);
+}
+
+TEST(Desk, ProposesNothingWhileNothingWouldBeTaken) {
+  Office office;
+  office.send(1, {open_command(1)});
+  office.standing.can_propose = false;
+  EXPECT_TRUE(office.propose().empty());
+  office.standing.can_propose = true;
+  EXPECT_EQ(office.propose().size(), 1u);
+}
+
+TEST(Desk, BoundsItsQueueAndSaysSo) {
+  Office office;
+  std::vector<Command> opens;
+  for (std::uint64_t n = 1; n <= 70'000; ++n) opens.push_back(open_command(n));
+  office.send(1, opens);
+  EXPECT_EQ(office.desk.figures().queued_commands, 65'536u);
+  EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
+}
+
+// --- where it can't be decided ---
+
+TEST(Desk, RedirectsToTheLeader) {
+  Office office;
+  office.standing = {.leader = paxos::ReplicaId{2}};
+  office.send(1, {open_command(1)});
+  const auto redirects = office.replies_of<Redirect>();
+  ASSERT_EQ(redirects.size(), 1u);
+  EXPECT_EQ(redirects[0].second.leader, paxos::ReplicaId{2});
+  EXPECT_TRUE(office.propose().empty());
+}
+
+// "rate limited per client"
+TEST(Desk, SendsAClientAtMostOneNoticeAHeartbeat) {
+  Office office;
+  office.standing = {.leader = paxos::ReplicaId{2}};
+  for (int i = 0; i < 10; ++i) office.send(1, {open_command(1)});
+  office.send(2, {open_command(2)});
+  EXPECT_EQ(office.replies().size(), 2u);
+  office.pass(49);
+  office.send(1, {open_command(1)});
+  EXPECT_TRUE(office.replies().empty());
+  office.pass(1);
+  office.send(1, {open_command(1)});
+  EXPECT_EQ(office.replies().size(), 1u);
+}
+
+// "with forward=true pass on in DeskOutput.forward and wait for the applied result"
+TEST(Desk, PassesOnWhatItIsAskedToAndAnswersWhenItIsAppliedHere) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.standing = {.leader = paxos::ReplicaId{2}};
+  office.send(1, {post(s, 1, "a")}, true);
+  EXPECT_TRUE(office.replies().empty());
+  ASSERT_EQ(office.forwarded.size(), 1u);
+  EXPECT_EQ(office.forwarded[0].at(0), encode(post(s, 1, "a")));
+  office.decide({post(s, 1, "a")});
+  ASSERT_EQ(office.receipts(1).size(), 1u);
+}
+
+TEST(Desk, PassesOnInPacksThatOneMessageCarries) {
+  Office office;
+  office.standing = {.leader = paxos::ReplicaId{2}};
+  std::vector<Command> opens;
+  for (std::uint64_t n = 0; n < paxos::limits::forward_commands_max + 5; ++n)
+    opens.push_back(open_command(n));
+  office.send(1, opens, true);
+  (void)office.replies();
+  ASSERT_EQ(office.forwarded.size(), 2u);
+  EXPECT_EQ(office.forwarded[0].size(), paxos::limits::forward_commands_max);
+  EXPECT_EQ(office.forwarded[1].size(), 5u);
+}
+
+TEST(Desk, TakesWhatAnotherReplicaPassedOnAndLetsThatOneAnswer) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.desk.on_forwarded(office.now, {encode(post(s, 1, "a")), paxos::Bytes::copy_of("rubbish")},
+                           office.standing);
+  EXPECT_EQ(seqs(office.propose()), Seqs{1});
+  office.decide({post(s, 1, "a")});
+  EXPECT_TRUE(office.replies().empty());
+}
+
+TEST(Desk, TellsWhyNothingHappens) {
+  const auto reason = [](Standing standing) {
+    Office office;
+    office.standing = std::move(standing);
+    office.send(1, {open_command(1)});
+    const auto waiting = office.replies_of<Waiting>();
+    return waiting.empty() ? Waiting{} : waiting[0].second;
+  };
+  EXPECT_EQ(reason({}).reason, WaitReason::no_leader);
+  EXPECT_EQ(reason({.voting = false}).reason, WaitReason::not_voting);
+  const Waiting alone = reason({.quorum_connected = false, .missing = {{1}, {2}}});
+  EXPECT_EQ(alone.reason, WaitReason::no_quorum);
+  EXPECT_EQ(alone.missing, (std::vector<paxos::ReplicaId>{{1}, {2}}));
+  const Waiting hole = reason({.leading = true, .can_propose = true, .hole = paxos::Slot{7}});
+  EXPECT_EQ(hole.reason, WaitReason::hole);
+  EXPECT_EQ(hole.slot, paxos::Slot{7});
+  EXPECT_EQ(reason({.leading = true, .can_propose = true, .quorum_connected = false}).reason,
+            WaitReason::no_quorum);
+}
+
+TEST(Desk, TakesCommandsBehindAHoleToAnswerThemAfterIt) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.standing.hole = paxos::Slot{2};
+  office.send(1, {post(s, 1, "a")});
+  EXPECT_EQ(office.replies_of<Waiting>().size(), 1u);
+  office.standing.hole.reset();
+  office.work();
+  EXPECT_EQ(office.receipts(1).size(), 1u);
+}
+
+// "on_applied: verdicts early produce no receipt"
+TEST(Desk, SendsNoReceiptForAnEarlyOne) {
+  Office office;
+  const SessionId s{{2}, 0};
+  office.send(1, {post(s, 2, "b")});  // its session is not known here yet, so the log must say
+  office.decide({open_command(8)});
+  office.decide({open_command(9)});
+  office.work();
+  EXPECT_TRUE(office.receipts(1).empty());
+  office.send(1, {post(s, 1, "a"), post(s, 2, "b")});
+  office.work();
+  EXPECT_EQ(office.receipts(1).size(), 2u);
+}
+
+// "bounded and forgotten after 30 s"
+TEST(Desk, ForgetsWhoWaitsAfter30Seconds) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a")});
+  const auto proposed = office.propose();
+  office.pass(29'000);
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 1u);
+  office.pass(6'000);
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 0u);
+  office.decide(proposed);
+  EXPECT_TRUE(office.receipts(1).empty());
+}
+
+TEST(Desk, BoundsHowManyReceiptsAreWaitedFor) {
+  Office office;
+  office.standing = {.leader = paxos::ReplicaId{1}};
+  std::uint64_t n = 0;
+  for (int pack = 0; pack < 101; ++pack) {
+    std::vector<Command> opens;
+    for (int i = 0; i < 2000; ++i) opens.push_back(open_command(++n));
+    office.send(1, opens, true);
+    (void)office.desk.take_output();
+  }
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 200'000u);
+}
+
+}  // namespace
+}  // namespace chat::test

@@ -1,0 +1,311 @@
+// History and follow at the desk (desk.h; DESIGN.md section 4, "Reads").
+
+#include <gtest/gtest.h>
+
+#include "tests/chat/desk_fixture.h"
+
+namespace chat::test {
+namespace {
+
+HistoryRequest history(std::uint64_t id, std::uint64_t from = 1, std::uint32_t last = 0) {
+  return {.id = id, .room = "ops", .from = from, .last = last, .limit = 0, .local = false};
+}
+HistoryRequest local(std::uint64_t id) {
+  HistoryRequest request = history(id);
+  request.local = true;
+  return request;
+}
+FollowRequest follow(std::uint64_t id, std::uint64_t from, std::uint32_t wait_ms = 1000) {
+  return {.id = id, .room = "ops", .from = from, .wait_ms = wait_ms};
+}
+
+/// An office whose room `ops` has `count` messages "m1", "m2", …
+struct Archive : Office {
+  SessionId session;
+  std::uint64_t seq = 0;
+  explicit Archive(std::uint64_t count) {
+    session = open(1);
+    for (std::uint64_t i = 0; i < count; ++i) say();
+    (void)desk.take_output();
+  }
+  Applied say(const std::string& room = "ops") {
+    ++seq;
+    return decide({post(session, seq, "m" + std::to_string(seq), room, seq)});
+  }
+  std::vector<HistoryReply> answers() {
+    std::vector<HistoryReply> found;
+    for (auto& [address, reply] : replies_of<HistoryReply>()) found.push_back(std::move(reply));
+    return found;
+  }
+};
+
+// "served when applied ≥ index"
+TEST(DeskHistory, WaitsForItsIndexToBeApplied) {
+  Archive office(2);
+  office.send(1, history(5));
+  EXPECT_TRUE(office.answers().empty());
+  ASSERT_EQ(office.reads.size(), 1u);
+  office.desk.read_index(office.reads[0], office.log.machine.applied() + 2);
+  EXPECT_TRUE(office.answers().empty());
+  office.say();
+  EXPECT_TRUE(office.answers().empty());
+  office.say();
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].id, 5u);
+  EXPECT_EQ(answers[0].refused, "");
+  EXPECT_EQ(answers[0].page.messages.size(), 4u);
+  EXPECT_GE(answers[0].applied, office.log.machine.applied());
+  EXPECT_EQ(office.desk.figures().reads, 0u);
+}
+
+TEST(DeskHistory, IsServedAtOnceWhenItsIndexIsApplied) {
+  Archive office(2);
+  office.send(1, history(5));
+  (void)office.replies();
+  office.desk.read_index(office.reads.at(0), {1});
+  EXPECT_EQ(office.answers().at(0).page.messages.size(), 2u);
+}
+
+// "`last` handled through machine.room_head at that moment"
+TEST(DeskHistory, LastCountsFromTheHeadWhenItIsServed) {
+  Archive office(5);
+  office.send(1, history(5, 1, 2));
+  (void)office.replies();
+  const paxos::Slot index = office.log.machine.applied() + 1;
+  office.desk.read_index(office.reads.at(0), index);
+  office.say();
+  const auto page = office.answers().at(0).page;
+  ASSERT_EQ(page.messages.size(), 2u);
+  EXPECT_EQ(page.messages[0].text, "m5");
+  EXPECT_EQ(page.messages[1].text, "m6");
+}
+
+TEST(DeskHistory, LastOfMoreThanThereAreIsAll) {
+  Archive office(3);
+  HistoryRequest request = local(5);
+  request.last = 1000;
+  office.send(1, request);
+  EXPECT_EQ(office.answers().at(0).page.messages.size(), 3u);
+}
+
+TEST(DeskHistory, LocalAsksNobody) {
+  Archive office(3);
+  office.standing = {.voting = false};
+  office.send(1, local(5));
+  EXPECT_EQ(office.answers().at(0).page.messages.size(), 3u);
+  EXPECT_TRUE(office.reads.empty());
+}
+
+TEST(DeskHistory, OfARoomWithoutMessagesIsEmptyAndReadsNothing) {
+  Archive office(0);
+  office.send(1, local(5));
+  const auto answers = office.answers();
+  EXPECT_EQ(answers.at(0).refused, "");
+  EXPECT_TRUE(answers.at(0).page.messages.empty());
+  EXPECT_EQ(office.wished, 0u);
+}
+
+TEST(DeskHistory, RepeatedWhileItWaitsIsOneRead) {
+  Archive office(1);
+  office.send(1, history(5));
+  office.send(1, history(5));
+  office.send(2, history(5));
+  (void)office.replies();
+  EXPECT_EQ(office.reads.size(), 2u);
+}
+
+TEST(DeskHistory, ThatFailedSaysWhyAndWhatToDo) {
+  const auto why = [](const Standing& standing) {
+    Archive office(1);
+    office.send(1, history(5));
+    (void)office.replies();
+    office.desk.read_failed(office.reads.at(0), standing);
+    const std::string reason = office.answers().at(0).refused;
+    EXPECT_NE(reason.find("--local"), std::string::npos) << reason;
+    return reason;
+  };
+  EXPECT_NE(why({.quorum_connected = false}).find("no quorum"), std::string::npos);
+  EXPECT_NE(why({}).find("election"), std::string::npos);
+  EXPECT_NE(why({.voting = false}).find("does not vote"), std::string::npos);
+}
+
+TEST(DeskHistory, IsGivenUpAfterFiveSecondsNamingWhatItWaitedFor) {
+  Archive office(1);
+  office.send(1, history(5));
+  office.send(1, history(6));
+  (void)office.replies();
+  office.desk.read_index(office.reads.at(1), {100});
+  EXPECT_LE(office.desk.deadline(), office.now + std::chrono::seconds{5});
+  office.pass(4999);
+  EXPECT_TRUE(office.answers().empty());
+  office.pass(1);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_NE(answers[0].refused.find("no leader"), std::string::npos);
+  EXPECT_NE(answers[1].refused.find("slot 100"), std::string::npos);
+  EXPECT_EQ(office.desk.figures().reads, 0u);
+  office.desk.read_index(office.reads.at(0), {1});  // too late: nothing happens
+  EXPECT_TRUE(office.answers().empty());
+}
+
+TEST(DeskHistory, OfABadRoomIsRefused) {
+  Archive office(1);
+  HistoryRequest request = local(5);
+  request.room = "a\nb";
+  office.send(1, request);
+  EXPECT_NE(office.answers().at(0).refused.find("control"), std::string::npos);
+}
+
+TEST(DeskHistory, ThatCannotBeReadSaysSo) {
+  Archive office(1);
+  office.send(1, local(5));
+  const DeskOutput out = office.desk.take_output();
+  office.desk.history_read(office.now, out.history.at(0).token, tl::make_unexpected(std::string("row gone")));
+  EXPECT_NE(office.answers().at(0).refused.find("row gone"), std::string::npos);
+}
+
+TEST(DeskHistory, IsBoundedInPagesUnderWay) {
+  Archive office(1);
+  for (std::uint64_t i = 0; i < 5000; ++i) office.send(1, local(i));
+  const DeskOutput out = office.desk.take_output();
+  EXPECT_EQ(out.history.size(), 4096u);
+  EXPECT_EQ(out.replies.size(), 5000u - 4096u);
+}
+
+// "A replica that disagrees with a quorum at an equal slot stops serving and says so."
+TEST(DeskHistory, IsNotServedByAReplicaThatDisagrees) {
+  Archive office(1);
+  office.standing = {.voting = false, .diverged = true};
+  office.send(1, local(5));
+  office.send(1, follow(6, 1));
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_NE(answers[0].refused.find("disagrees"), std::string::npos);
+  EXPECT_NE(answers[1].refused.find("disagrees"), std::string::npos);
+}
+
+// --- follow ---
+
+TEST(DeskFollow, IsAnsweredAtOnceBelowTheHead) {
+  Archive office(3);
+  office.send(1, follow(7, 2));
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].id, 7u);
+  ASSERT_EQ(answers[0].page.messages.size(), 2u);
+  EXPECT_EQ(answers[0].page.messages[0].text, "m2");
+}
+
+TEST(DeskFollow, FromZeroTellsTheHead) {
+  Archive office(3);
+  office.send(1, follow(7, 0));
+  const auto answers = office.answers();
+  EXPECT_EQ(answers.at(0).page.head, 3u);
+  EXPECT_TRUE(answers.at(0).page.messages.empty());
+}
+
+TEST(DeskFollow, GetsTheNextMessageStraightFromTheLog) {
+  Archive office(3);
+  office.send(1, follow(7, 4));
+  EXPECT_TRUE(office.answers().empty());
+  office.say("elsewhere");
+  EXPECT_TRUE(office.answers().empty());
+  const Applied applied = office.say();
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  ASSERT_EQ(answers[0].page.messages.size(), 1u);
+  EXPECT_EQ(answers[0].page.head, 4u);
+  EXPECT_EQ(office.wished, 0u);
+  // The very same as history has it.
+  const auto page = read_history(office.log.rows, "ops", 4, 1);
+  EXPECT_EQ(page->messages, answers[0].page.messages);
+  EXPECT_EQ(office.desk.figures().polls, 0u);
+}
+
+TEST(DeskFollow, FromAboveTheNextWaitsForItsOwn) {
+  Archive office(0);
+  office.send(1, follow(7, 3));
+  office.say();
+  office.say();
+  EXPECT_TRUE(office.answers().empty());
+  office.say();
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  ASSERT_EQ(answers[0].page.messages.size(), 1u);
+  EXPECT_EQ(answers[0].page.messages[0].seq, 3u);
+}
+
+TEST(DeskFollow, EndsEmptyWithTheHeadWhenNothingCame) {
+  Archive office(2);
+  office.send(1, follow(7, 3, 200));
+  EXPECT_EQ(office.desk.deadline(), office.now + std::chrono::milliseconds{200});
+  office.pass(199);
+  EXPECT_TRUE(office.answers().empty());
+  office.pass(1);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].page.head, 2u);
+  EXPECT_TRUE(answers[0].page.messages.empty());
+  EXPECT_EQ(office.desk.deadline(), paxos::time_never);
+}
+
+TEST(DeskFollow, NeverWaitsLongerThan30Seconds) {
+  Archive office(0);
+  office.send(1, follow(7, 1, UINT32_MAX));
+  EXPECT_EQ(office.desk.deadline(), office.now + std::chrono::seconds{30});
+}
+
+// "Several polls per client and room: latest id wins."
+TEST(DeskFollow, LatestOfAClientAndRoomWins) {
+  Archive office(0);
+  office.send(1, follow(7, 1));
+  office.send(1, follow(8, 1));
+  office.send(2, follow(9, 1));
+  EXPECT_EQ(office.desk.figures().polls, 2u);
+  office.say();
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 2u);
+  EXPECT_EQ(answers[0].id, 8u);
+  EXPECT_EQ(answers[1].id, 9u);
+}
+
+TEST(DeskFollow, PushesABigSlotInPagesWithoutAGap) {
+  Archive office(0);
+  office.send(1, follow(7, 1));
+  std::vector<Command> commands;
+  const std::string text(limits::text_bytes_max, 'x');
+  for (std::uint64_t n = 1; n <= 9; ++n) commands.push_back(post(office.session, n, text));
+  office.decide(commands);
+  std::uint64_t next = 1;
+  std::size_t seen = 0;
+  for (std::uint64_t id = 8; next != 0; ++id) {
+    const auto answers = office.answers();
+    ASSERT_EQ(answers.size(), 1u);
+    for (const Message& m : answers[0].page.messages) EXPECT_EQ(m.seq, ++seen);
+    next = answers[0].page.next;
+    if (next != 0) office.send(1, follow(id, next));
+  }
+  EXPECT_EQ(seen, 9u);
+}
+
+TEST(DeskFollow, IsRefusedByAReplicaThatDoesNotVote) {
+  Archive office(0);
+  office.standing = {.voting = false};
+  office.send(1, follow(7, 1));
+  EXPECT_NE(office.answers().at(0).refused.find("does not vote"), std::string::npos);
+}
+
+TEST(DeskFollow, IsBoundedAndSaysSo) {
+  Archive office(0);
+  for (std::uint64_t i = 0; i < 65'537; ++i) {
+    FollowRequest request = follow(i, 1);
+    request.room = "room-" + std::to_string(i);
+    office.send(1, request);
+  }
+  EXPECT_EQ(office.desk.figures().polls, 65'536u);
+  EXPECT_NE(office.answers().at(0).refused.find("another replica"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace chat::test
