@@ -123,7 +123,6 @@ void Hub::end_turn() {
 
 void Hub::carry_out(HubSession& session) {
   const paxos::Time now = connection_.loop().now();
-  const bool was_closed = session.outbox_.closed();
   for (;;) {
     OutboxOutput out = session.outbox_.take_output(now);
     route(session);
@@ -152,7 +151,7 @@ void Hub::carry_out(HubSession& session) {
     }
     if (out.deliveries.empty()) break;
   }
-  if (session.outbox_.closed() != was_closed) moved_ = true;
+  if (session.outbox_.closed() && !std::exchange(session.closed_, true)) moved_ = true;
 }
 
 void Hub::send(Sending sending) {

@@ -102,6 +102,7 @@ std::string Outbox::trouble() const {
 
 void Outbox::heard(paxos::Time now, paxos::ReplicaId from) {
   heard_[from.n] = now;
+  if (from == target_) asked_ = paxos::time_never;
   silent_[from.n] = paxos::Time::min();
 }
 
@@ -318,9 +319,10 @@ void Outbox::on_waiting(paxos::Time now, paxos::ReplicaId from, const chat::Wait
 }
 
 void Outbox::move_to(paxos::Time now, paxos::ReplicaId replica, bool forward) {
-  const bool hasty = now - moved_ < redirect_pause && figures_.moves > 0;
+  const bool hasty = now - moved_ <= redirect_pause && figures_.moves > 0;
   if (replica != target_) ++figures_.moves;
   target_ = replica;
+  asked_ = paxos::time_never;
   forward_ = forward;
   forward_until_ = now + forward_kept;
   moved_ = now;
@@ -336,6 +338,7 @@ void Outbox::rotate(paxos::Time now) {
   const auto next = static_cast<std::uint8_t>((target_.n + 1u) % options_.replicas);
   ++figures_.moves;
   target_ = {next};
+  asked_ = paxos::time_never;
   forward_ = false;
   moved_ = now;
   unhelpful_ = 0;
@@ -391,6 +394,7 @@ void Outbox::flush_pack() {
 }
 
 void Outbox::send_entry(paxos::Time now, Entry& entry) {
+  if (asked_ == paxos::time_never) asked_ = now;
   if (entry.repeat.attempts == 0)
     entry.sent = now;
   else
@@ -400,6 +404,7 @@ void Outbox::send_entry(paxos::Time now, Entry& entry) {
 }
 
 void Outbox::send_single(paxos::Time now) {
+  if (asked_ == paxos::time_never) asked_ = now;
   if (single_.attempts == 0)
     single_sent_ = now;
   else
@@ -480,8 +485,8 @@ void Outbox::on_due(paxos::Time now) {
   const paxos::Duration patience =
       std::min<paxos::Duration>(3 * rtt_.timeout() * (1 << std::min(laps(), 5u)),
                                 std::max<paxos::Duration>(3 * repeat_max, 3 * rtt_.timeout()));
-  const paxos::Time quiet_since = std::max({heard_[target_.n], moved_, oldest});
-  if (now - quiet_since >= patience) {
+  // Silence counts from the first question that it left open: who has told us to wait was not asked since.
+  if (asked_ != paxos::time_never && now - asked_ >= patience) {
     silent_[target_.n] = now;
     waiting_.reset();
     rotate(now);

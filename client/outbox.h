@@ -184,6 +184,7 @@ class Outbox {
   paxos::ReplicaId target_;
   bool forward_ = false;
   paxos::Time forward_until_{};
+  paxos::Time asked_ = paxos::time_never;  ///< the target has left a question from then open
   std::vector<paxos::Time> heard_;   ///< by replica: latest reply
   std::vector<paxos::Time> silent_;  ///< by replica: when it was given up as silent; Time::min(): it answers
   unsigned unhelpful_ = 0;           ///< replies of the target that say it cannot help
