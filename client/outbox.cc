@@ -245,7 +245,10 @@ void Outbox::session_gone(paxos::Time) {
 
 void Outbox::new_session() {
   if (options_.journal) {
-    // Their fate would be forgotten with their seq.
+    // Their fate would be forgotten with their seq, and they would be sent again: those that wait for their
+    // turn, and those that are handed out in this very turn, whose own Answered comes after what we store
+    // here.
+    for (const Delivery& delivery : out_.deliveries) out_.events.emplace_back(Answered{delivery.ticket});
     for (const Entry& entry : entries_)
       if (entry.fate == Fate::known) out_.events.emplace_back(Answered{entry.ticket});
     out_.events.emplace_back(Abandoned{});
