@@ -4,16 +4,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 
 #include "config/cluster_config.h"
+#include "paxos/invariant.h"
 
 namespace config {
 
 namespace {
 
 std::string random_hex(std::size_t bytes) {
+  PAXOS_ASSERT(sodium_init() >= 0);
   std::string raw(bytes, '\0');
   randombytes_buf(raw.data(), raw.size());
   std::string out(bytes * 2 + 1, '\0');
@@ -30,22 +34,45 @@ std::string uuid() {
                      hex.substr(16, 4), hex.substr(20));
 }
 
-/// Whole or not at all: written beside, synced, then renamed.
-std::string write_file(const std::filesystem::path& file, const std::string& text, mode_t mode) {
-  const auto beside = file.string() + ".new";
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-  if (fd < 0) return fmt::format("{}: {}", beside, std::strerror(errno));
-  ::fchmod(fd, mode);
-  const bool written =
-      ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && ::fsync(fd) == 0;
-  const int error = errno;
+/// A text as YAML has it inside a flow mapping: as it is where it is plain, else in quotes.
+std::string scalar(const std::string& text) {
+  const bool plain = !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == '/' || c == '_' || c == '.' || c == '-';
+  });
+  if (plain && text.front() != '-' && std::isdigit(static_cast<unsigned char>(text.front())) == 0)
+    return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c);
+  return out + "'";
+}
+
+std::string failed(const std::filesystem::path& file, int why) {
+  return fmt::format("{}: can't be written: {}{}", file.string(), std::strerror(why),
+                     why == ENOENT ? "; make its folder first" : "");
+}
+
+/// Written and synced under a name of its own; `put_in_place` gives it the real one.
+std::string write_beside(const std::filesystem::path& beside, const std::string& text, mode_t mode) {
+  ::unlink(beside.c_str());  // what an interrupted run left
+  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+  if (fd < 0) return failed(beside, errno);
+  const bool written = ::fchmod(fd, mode) == 0 &&
+                       ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                       ::fsync(fd) == 0;
+  const int why = errno;
   ::close(fd);
-  if (!written || ::rename(beside.c_str(), file.c_str()) != 0) {
-    const int why = written ? errno : error;
-    ::unlink(beside.c_str());
-    return fmt::format("{}: {}", file.string(), std::strerror(why));
-  }
-  return {};
+  if (written) return {};
+  ::unlink(beside.c_str());
+  return failed(beside, why);
+}
+
+/// rename() overwrites; link() refuses where somebody was faster. Either way it is whole or not there.
+std::string put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file, bool force) {
+  if (force) return ::rename(beside.c_str(), file.c_str()) == 0 ? std::string() : failed(file, errno);
+  const bool linked = ::link(beside.c_str(), file.c_str()) == 0;
+  const int why = errno;
+  ::unlink(beside.c_str());
+  return linked ? std::string() : failed(file, why);
 }
 
 }  // namespace
@@ -55,6 +82,15 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
   if (replicas > paxos::limits::replicas_max)
     return tl::make_unexpected(fmt::format("-f {}: that is {} replicas; at most {} are possible (-f 4)", o.f,
                                            replicas, paxos::limits::replicas_max));
+  for (const std::string& host : o.hosts)
+    if (host.empty() || host.find_first_of(" \t\n\"'\\/@,") != std::string::npos)
+      return tl::make_unexpected(
+          fmt::format("--host '{}' is no host name or address; give one --host for each machine", host));
+  for (const auto& [flag, text] :
+       {std::pair("--data-root", &o.data_root), std::pair("--cluster", &o.cluster)})
+    if (std::any_of(text->begin(), text->end(), [](unsigned char c) { return std::iscntrl(c) != 0; }))
+      return tl::make_unexpected(
+          fmt::format("{} has a control character; allowed is one line of text", flag));
   if (!(o.loss >= 0 && o.loss <= 1)) return tl::make_unexpected(std::string("--loss is a share from 0 to 1"));
   if (o.production && o.loss > 0)
     return tl::make_unexpected(std::string("--production and --loss exclude each other"));
@@ -75,7 +111,7 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
       "# Made by `paxosctl config generate`. Every machine needs this file and the key file.\n"
       "cluster: {}\nid: {}\nkey_file: {}                # relative to this file; keep it secret\n"
       "replicas:\n",
-      o.cluster, uuid(), key_file.filename().string());
+      scalar(o.cluster), uuid(), scalar(key_file.filename().string()));
   for (std::size_t id = 0; id < replicas; ++id) {
     std::string host = "127.0.0.1";
     std::size_t port = o.base_port + id;
@@ -84,8 +120,8 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
       port = o.base_port + id / o.hosts.size();
       if (host.find(':') != std::string::npos && host.front() != '[') host = "[" + host + "]";
     }
-    yaml +=
-        fmt::format("  - {{id: {}, address: \"{}:{}\", data_dir: {}/{}}}\n", id, host, port, o.data_root, id);
+    yaml += fmt::format("  - {{id: {}, address: \"{}:{}\", data_dir: {}}}\n", id, host, port,
+                        scalar(fmt::format("{}/{}", o.data_root, id)));
   }
   yaml += "heartbeat_ms: 50\nelection_timeout_ms: 250\n";
   if (!o.production)
@@ -93,10 +129,26 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
         "fault_injection: true           # kill, skip, loss, ... are refused without it\n"
         "loss: {}                       # share of datagrams each process drops on receipt\n",
         o.loss == 0 ? "0.0" : fmt::format("{}", o.loss));
-  if (std::string why = write_file(key_file, random_hex(32) + "\n", 0600); !why.empty())
+
+  const std::filesystem::path new_config = o.output.string() + ".new";
+  const std::filesystem::path new_key = key_file.string() + ".new";
+  const auto give_up = [&](std::string why) {
+    ::unlink(new_config.c_str());
+    ::unlink(new_key.c_str());
     return tl::make_unexpected(std::move(why));
-  if (std::string why = write_file(o.output, yaml, 0644); !why.empty())
-    return tl::make_unexpected(std::move(why));
+  };
+  if (std::string why = write_beside(new_key, random_hex(32) + "\n", 0600); !why.empty())
+    return give_up(std::move(why));
+  if (std::string why = write_beside(new_config, yaml, 0644); !why.empty()) return give_up(std::move(why));
+  // What can't be read back isn't worth having: two hosts that are the same one, a strange data root.
+  if (const auto config = load(new_config); !config)
+    return give_up("the config would be refused: " + config.error());
+  if (std::string why = put_in_place(new_key, key_file, o.force); !why.empty())
+    return give_up(std::move(why));
+  if (std::string why = put_in_place(new_config, o.output, o.force); !why.empty()) {
+    if (!o.force) ::unlink(key_file.c_str());  // ours, made a moment ago
+    return give_up(std::move(why));
+  }
   return {};
 }
 

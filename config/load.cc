@@ -1,6 +1,8 @@
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sodium.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -8,8 +10,6 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <set>
 
@@ -19,12 +19,36 @@ namespace config {
 
 namespace {
 
-constexpr std::uintmax_t file_bytes_max = 1 << 20;
+constexpr std::size_t file_bytes_max = 1 << 20;
+constexpr std::size_t key_digits = 64;
 constexpr std::string_view generate_hint = "make one with `paxosctl config generate -f 1`";
 
 struct Refused {
   std::string message;
 };
+
+/// The bytes of a file (or a pipe), or why not. Never more than `bytes_max + 1`: whoever names /dev/zero gets
+/// a refusal, not an empty memory.
+tl::expected<std::string, int> read_bounded(const std::filesystem::path& file, std::size_t bytes_max) {
+  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
+  if (fd < 0) return tl::make_unexpected(errno);
+  std::string out(bytes_max + 1, '\0');
+  std::size_t size = 0;
+  while (size < out.size()) {
+    const ssize_t got = ::read(fd, out.data() + size, out.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      const int why = errno;
+      ::close(fd);
+      return tl::make_unexpected(why);
+    }
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  ::close(fd);
+  out.resize(size);
+  return out;
+}
 
 /// Reads one file's nodes; every complaint names file, line and key.
 class Reader {
@@ -49,6 +73,8 @@ class Reader {
         refuse(entry.first.Mark(), key, fmt::format("is not known here; allowed are: {}", names));
       }
       if (!out.emplace(key, entry.second).second) refuse(entry.first.Mark(), key, "stands here twice");
+      // Here, because a missing value's own mark is that of whatever follows it.
+      if (entry.second.IsNull()) refuse(entry.first.Mark(), key, "has no value");
     }
     return out;
   }
@@ -61,6 +87,9 @@ class Reader {
       refuse(at->second.Mark(), key, "is a text, not empty");
     if (at->second.Scalar().size() > bytes_max)
       refuse(at->second.Mark(), key, fmt::format("is longer than {} bytes", bytes_max));
+    for (const char c : at->second.Scalar())
+      if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+        refuse(at->second.Mark(), key, "has a control character; allowed is one line of text");
     return at->second.Scalar();
   }
 
@@ -91,7 +120,7 @@ bool is_uuid(std::string_view text) {
 /// "host:port" or "[v6]:port"; the error says what is wrong.
 std::string split_address(const std::string& address, std::string& host, std::uint16_t& port) {
   const std::size_t colon = address.rfind(':');
-  if (colon == std::string::npos || colon == 0)
+  if (colon == std::string::npos || colon == 0 || address.find_first_of(" /@") != std::string::npos)
     return "write host:port, as in 10.0.0.1:7400 or [fd00::1]:7400";
   host = address.substr(0, colon);
   if (host.front() == '[' && host.back() == ']')
@@ -111,7 +140,9 @@ std::string split_address(const std::string& address, std::string& host, std::ui
 ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, const Reader& r) {
   ClusterConfig out;
   out.file = file;
-  const auto base = std::filesystem::absolute(file).parent_path();
+  std::error_code lost;
+  const auto base = std::filesystem::absolute(file, lost).parent_path();
+  if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
   const auto nodes = r.mapping(root, "the config",
                                {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
                                 "election_timeout_ms", "fault_injection", "loss"});
@@ -132,8 +163,9 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
         replicas->second.Mark(), "replicas",
         fmt::format("has {} replicas; use an odd number: an even one survives no more crashes than one less",
                     replicas->second.size()));
-  std::map<std::string, int> addresses;
-  std::map<std::filesystem::path, int> directories;
+  std::map<std::pair<std::string, std::uint16_t>, std::int64_t> addresses;
+  // Machines of their own may well use the same folder; two replicas of one machine may not.
+  std::map<std::pair<std::string, std::filesystem::path>, std::int64_t> directories;
   std::set<std::int64_t> ids;
   const auto count = static_cast<std::int64_t>(replicas->second.size());
   for (const YAML::Node& node : replicas->second) {
@@ -147,14 +179,15 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     replica.address = r.text(one, node, "address", 256);
     if (const std::string fault = split_address(replica.address, replica.host, replica.port); !fault.empty())
       r.refuse(one.at("address").Mark(), "address", fault);
-    if (const auto [at, fresh] = addresses.emplace(replica.address, id); !fresh)
+    if (const auto [at, fresh] = addresses.emplace(std::pair(replica.host, replica.port), id); !fresh)
       r.refuse(one.at("address").Mark(), "address",
-               fmt::format("{} is replica {}'s already", replica.address, at->second));
+               fmt::format("{} is replica {}'s already; each needs its own", replica.address, at->second));
     replica.data_dir = (base / r.text(one, node, "data_dir")).lexically_normal();
-    if (const auto [at, fresh] = directories.emplace(replica.data_dir, id);
-        !fresh && replica.host == "127.0.0.1")
+    if (!replica.data_dir.has_filename()) replica.data_dir = replica.data_dir.parent_path();  // "data/0/"
+    if (const auto [at, fresh] = directories.emplace(std::pair(replica.host, replica.data_dir), id); !fresh)
       r.refuse(one.at("data_dir").Mark(), "data_dir",
-               fmt::format("{} is replica {}'s already", replica.data_dir.string(), at->second));
+               fmt::format("{} is replica {}'s already; each replica of a machine needs its own",
+                           replica.data_dir.string(), at->second));
     out.replicas.push_back(std::move(replica));
   }
   std::sort(out.replicas.begin(), out.replicas.end(),
@@ -166,7 +199,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     out.election_timeout = std::chrono::milliseconds{r.number(at->second, "election_timeout_ms", 15, 60'000)};
   if (out.election_timeout < 3 * out.heartbeat) {
     const auto at = nodes.find("election_timeout_ms");
-    r.refuse(at == nodes.end() ? root.Mark() : at->second.Mark(), "election_timeout_ms",
+    const auto beat = nodes.find("heartbeat_ms");
+    r.refuse((at == nodes.end() ? beat : at)->second.Mark(), "election_timeout_ms",
              fmt::format("{} is less than three heartbeats of {} ms: one lost datagram would cost the leader",
                          out.election_timeout.count(), out.heartbeat.count()));
   }
@@ -193,18 +227,21 @@ tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file)
   const auto fail = [&](std::string_view why) {
     return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
   };
-  std::error_code error;
-  if (std::filesystem::is_directory(file, error)) return fail("is a folder, not a config file");
-  if (const auto size = std::filesystem::file_size(file, error); !error && size > file_bytes_max)
-    return fail("is larger than 1 MiB: that is no cluster config");
-  std::ifstream in(file, std::ios::binary);
-  if (!in)
-    return fail(errno == ENOENT ? fmt::format("there is no such file; {}", generate_hint)
-                                : fmt::format("can't be read: {}", std::strerror(errno)));
-  const std::string text((std::istreambuf_iterator<char>(in)), {});
+  const auto bytes = read_bounded(file, file_bytes_max);
+  if (!bytes) {
+    if (bytes.error() == ENOENT) return fail(fmt::format("there is no such file; {}", generate_hint));
+    if (bytes.error() == EISDIR) return fail("is a folder, not a config file");
+    return fail(fmt::format("can't be read: {}", std::strerror(bytes.error())));
+  }
+  if (bytes->size() > file_bytes_max) return fail("is larger than 1 MiB: that is no cluster config");
+  if (bytes->find_first_not_of(" \t\r\n") == std::string::npos)
+    return fail(fmt::format("is empty; {}", generate_hint));
   const Reader reader(file.string());
   try {
-    return read(file, YAML::Load(text), reader);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(*bytes);
+    if (documents.size() > 1) reader.refuse(documents[1].Mark(), "", "a second document; a config is one");
+    if (documents.empty()) return fail(fmt::format("holds nothing but comments; {}", generate_hint));
+    return read(file, documents.front(), reader);
   } catch (const Refused& refused) {
     return tl::make_unexpected(refused.message);
   } catch (const YAML::Exception& bad) {
@@ -219,23 +256,25 @@ tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file
   };
   struct stat info{};
   if (::stat(file.c_str(), &info) != 0)
-    return fail(errno == ENOENT ? "the key file is missing; copy it from where the config was generated "
-                                  "(every machine needs the same one)"
-                                : std::strerror(errno));
-  if (!S_ISREG(info.st_mode)) return fail("is no regular file");
+    return fail(errno == ENOENT
+                    ? "the key file is missing; copy it from where `paxosctl config generate` made it "
+                      "(every machine needs the same one)"
+                    : fmt::format("can't be read: {}", std::strerror(errno)));
+  if (!S_ISREG(info.st_mode)) return fail("is no regular file; a key file holds 64 hexadecimal digits");
   if ((info.st_mode & 077) != 0)
     return fail(fmt::format(
         "may be read by others (mode {:04o}); whoever has the key can join the cluster: chmod 600 {}",
         info.st_mode & 07777, file.string()));
-  std::ifstream in(file);
-  if (!in) return fail(fmt::format("can't be read: {}", std::strerror(errno)));
-  std::string hex;
-  std::getline(in, hex);
+  auto hex = read_bounded(file, key_digits + 1);
+  if (!hex)
+    return fail(fmt::format("can't be read: {}; the key file belongs to the user that runs this program",
+                            std::strerror(hex.error())));
+  if (hex->size() == key_digits + 1 && hex->back() == '\n') hex->pop_back();
   ClusterKey key{};
   std::size_t size = 0;
   const char* end = nullptr;
-  if (hex.size() != 64 ||
-      sodium_hex2bin(key.data(), key.size(), hex.data(), hex.size(), nullptr, &size, &end) != 0 ||
+  if (hex->size() != key_digits ||
+      sodium_hex2bin(key.data(), key.size(), hex->data(), hex->size(), nullptr, &size, &end) != 0 ||
       size != key.size())
     return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
   return key;

@@ -1,0 +1,158 @@
+#include <gtest/gtest.h>
+
+#include <regex>
+
+#include "config/cluster_config.h"
+#include "tests/config/folder.h"
+
+namespace {
+
+config::GenerateOptions into(const Folder& folder, unsigned f = 1) {
+  config::GenerateOptions o;
+  o.f = f;
+  o.output = folder.path() / "cluster.yaml";
+  return o;
+}
+
+TEST(ConfigGenerate, WhatItWritesLoadsForEveryF) {
+  for (unsigned f = 0; f <= 4; ++f) {
+    const Folder folder;
+    const auto done = config::generate(into(folder, f));
+    ASSERT_TRUE(done) << done.error();
+    const auto config = config::load(folder.path() / "cluster.yaml");
+    ASSERT_TRUE(config) << config.error();
+    EXPECT_EQ(config->replicas.size(), 2 * f + 1);
+    EXPECT_EQ(config->quorum(), f + 1);
+    EXPECT_TRUE(config->fault_injection);
+    EXPECT_EQ(config->replicas.back().port, 7400 + 2 * f);
+    EXPECT_TRUE(config::load_key(config->key_file));
+    EXPECT_EQ(folder.files(), 2u) << "nothing is left beside the config and the key";
+  }
+}
+
+TEST(ConfigGenerate, HasTheShapeThatScriptsMayRelyOn) {
+  const Folder folder;
+  ASSERT_TRUE(config::generate(into(folder)));
+  const std::string text = folder.read("cluster.yaml");
+  EXPECT_TRUE(std::regex_search(
+      text,
+      std::regex("cluster: demo\nid: [0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\n"
+                 "key_file: cluster\\.key +#[^\n]*\nreplicas:\n"
+                 "  - \\{id: 0, address: \"127\\.0\\.0\\.1:7400\", data_dir: data/0\\}\n")))
+      << text;
+}
+
+TEST(ConfigGenerate, TheKeyIsSecretAndEachOneAnother) {
+  const Folder one, other;
+  ASSERT_TRUE(config::generate(into(one)));
+  ASSERT_TRUE(config::generate(into(other)));
+  EXPECT_EQ(std::filesystem::status(one.path() / "cluster.key").permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  EXPECT_NE(one.read("cluster.key"), other.read("cluster.key"));
+  EXPECT_NE(config::load(one.path() / "cluster.yaml")->id, config::load(other.path() / "cluster.yaml")->id);
+}
+
+TEST(ConfigGenerate, RefusesToOverwriteEitherFileAndLeavesBothAlone) {
+  for (const char* there : {"cluster.yaml", "cluster.key"}) {
+    const Folder folder;
+    folder.write(there, "precious");
+    const auto done = config::generate(into(folder));
+    ASSERT_FALSE(done);
+    EXPECT_NE(done.error().find(there), std::string::npos) << done.error();
+    EXPECT_NE(done.error().find("--force"), std::string::npos) << done.error();
+    EXPECT_EQ(folder.read(there), "precious");
+    EXPECT_EQ(folder.files(), 1u);
+  }
+}
+
+TEST(ConfigGenerate, ForceOverwritesBoth) {
+  const Folder folder;
+  ASSERT_TRUE(config::generate(into(folder)));
+  const std::string key = folder.read("cluster.key");
+  auto o = into(folder, 2);
+  o.force = true;
+  const auto done = config::generate(o);
+  ASSERT_TRUE(done) << done.error();
+  EXPECT_NE(folder.read("cluster.key"), key);
+  EXPECT_EQ(config::load(o.output)->replicas.size(), 5u);
+}
+
+TEST(ConfigGenerate, ProductionLeavesFaultInjectionOff) {
+  const Folder folder;
+  auto o = into(folder);
+  o.production = true;
+  ASSERT_TRUE(config::generate(o));
+  EXPECT_FALSE(config::load(o.output)->fault_injection);
+  EXPECT_EQ(folder.read("cluster.yaml").find("fault_injection"), std::string::npos);
+}
+
+TEST(ConfigGenerate, LossStandsInTheConfig) {
+  const Folder folder;
+  auto o = into(folder);
+  o.loss = 0.05;
+  ASSERT_TRUE(config::generate(o));
+  EXPECT_EQ(config::load(o.output)->loss, 0.05);
+}
+
+TEST(ConfigGenerate, OneReplicaAHostAndRoundRobinWhereThereAreFewer) {
+  const Folder folder;
+  auto o = into(folder);
+  o.hosts = {"10.0.0.1", "fd00::2"};
+  ASSERT_TRUE(config::generate(o));
+  const auto config = config::load(o.output);
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->replicas[0].address, "10.0.0.1:7400");
+  EXPECT_EQ(config->replicas[1].address, "[fd00::2]:7400");
+  EXPECT_EQ(config->replicas[2].address, "10.0.0.1:7401");
+}
+
+TEST(ConfigGenerate, QuotesWhatYamlWouldReadOtherwise) {
+  for (const char* root : {"my data", "it's, {here}", "#1", "123", "/srv/paxos: d", "- x"}) {
+    const Folder folder;
+    auto o = into(folder);
+    o.data_root = root;
+    const auto done = config::generate(o);
+    ASSERT_TRUE(done) << root << ": " << done.error();
+    EXPECT_EQ(config::load(o.output)->replicas[1].data_dir, folder.path() / root / "1");
+  }
+}
+
+TEST(ConfigGenerate, RefusesWhatMakesNoClusterAndWritesNothing) {
+  struct Bad {
+    const char* says;
+    void (*change)(config::GenerateOptions&);
+  };
+  for (const Bad& bad : std::initializer_list<Bad>{
+           {"at most 9", [](auto& o) { o.f = 5; }},
+           {"at most 9", [](auto& o) { o.f = 4'000'000'000; }},
+           {"0 to 1", [](auto& o) { o.loss = 1.5; }},
+           {"0 to 1", [](auto& o) { o.loss = -0.1; }},
+           {"exclude each other", [](auto& o) { o.production = true, o.loss = 0.1; }},
+           {"65534 to 65536", [](auto& o) { o.base_port = 65534; }},
+           {"--base-port 0", [](auto& o) { o.base_port = 0; }},
+           {"--host ''", [](auto& o) { o.hosts = {""}; }},
+           {"--host 'a b'", [](auto& o) { o.hosts = {"a b"}; }},
+           {"already", [](auto& o) { o.hosts = {"a", "a", "b"}; }},
+           {"control character", [](auto& o) { o.data_root = "a\nb"; }},
+           {"*.key", [](auto& o) { o.output.replace_extension(".key"); }},
+       }) {
+    const Folder folder;
+    auto o = into(folder);
+    bad.change(o);
+    const auto done = config::generate(o);
+    ASSERT_FALSE(done) << bad.says;
+    EXPECT_NE(done.error().find(bad.says), std::string::npos) << done.error();
+    EXPECT_EQ(folder.files(), 0u) << done.error();
+  }
+}
+
+TEST(ConfigGenerate, NamesTheFolderThatIsMissing) {
+  const Folder folder;
+  auto o = into(folder);
+  o.output = folder.path() / "none" / "cluster.yaml";
+  const auto done = config::generate(o);
+  ASSERT_FALSE(done);
+  EXPECT_NE(done.error().find("make its folder first"), std::string::npos) << done.error();
+}
+
+}  // namespace

@@ -1,0 +1,320 @@
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "config/cluster_config.h"
+#include "tests/config/folder.h"
+
+namespace {
+
+// Line numbers matter to the tests below: cluster is line 1, the replicas are lines 5 to 7.
+constexpr const char* good =
+    "cluster: demo\n"
+    "id: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\n"
+    "key_file: cluster.key\n"
+    "replicas:\n"
+    "  - {id: 0, address: \"127.0.0.1:7400\", data_dir: data/0}\n"
+    "  - {id: 1, address: \"127.0.0.1:7401\", data_dir: data/1}\n"
+    "  - {id: 2, address: \"127.0.0.1:7402\", data_dir: data/2}\n"
+    "heartbeat_ms: 50\n"
+    "election_timeout_ms: 250\n"
+    "fault_injection: true\n"
+    "loss: 0.0\n";
+
+std::string with(const std::string& from, const std::string& to) {
+  std::string text = good;
+  const std::size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(ConfigLoad, ReadsWhatIsWritten) {
+  const Folder folder;
+  const auto config = config::load(folder.write("cluster.yaml", good));
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->cluster, "demo");
+  EXPECT_EQ(config->id, "6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901");
+  EXPECT_EQ(config->key_file, folder.path() / "cluster.key");
+  ASSERT_EQ(config->replicas.size(), 3u);
+  EXPECT_EQ(config->replicas[2].id, paxos::ReplicaId{2});
+  EXPECT_EQ(config->replicas[2].address, "127.0.0.1:7402");
+  EXPECT_EQ(config->replicas[2].host, "127.0.0.1");
+  EXPECT_EQ(config->replicas[2].port, 7402);
+  EXPECT_EQ(config->replicas[2].data_dir, folder.path() / "data/2");
+  EXPECT_EQ(config->heartbeat.count(), 50);
+  EXPECT_EQ(config->election_timeout.count(), 250);
+  EXPECT_TRUE(config->fault_injection);
+  EXPECT_EQ(config->loss, 0.0);
+  EXPECT_EQ(config->quorum(), 2u);
+}
+
+TEST(ConfigLoad, FaultInjectionIsOffUnlessItStandsThere) {
+  const Folder folder;
+  const auto config =
+      config::load(folder.write("cluster.yaml", with("fault_injection: true\nloss: 0.0\n", "")));
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_FALSE(config->fault_injection);
+  EXPECT_EQ(config->loss, 0.0);
+}
+
+TEST(ConfigLoad, ReplicasAreSortedByIdWhateverTheirOrderInTheFile) {
+  const Folder folder;
+  std::string text = with("{id: 0,", "{id: 9,");
+  text.replace(text.find("{id: 2,"), 7, "{id: 0,");
+  text.replace(text.find("{id: 9,"), 7, "{id: 2,");
+  const auto config = config::load(folder.write("cluster.yaml", text));
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->replicas[0].port, 7402);
+  EXPECT_EQ(config->replicas[2].port, 7400);
+}
+
+TEST(ConfigLoad, MachinesOfTheirOwnMayUseTheSameFolder) {
+  const Folder folder;
+  std::string text = with("127.0.0.1:7401\", data_dir: data/1", "10.0.0.2:7400\", data_dir: data/0");
+  const auto config = config::load(folder.write("cluster.yaml", text));
+  EXPECT_TRUE(config) << config.error();
+}
+
+TEST(ConfigLoad, UnderstandsIpv6InBrackets) {
+  const Folder folder;
+  const auto config = config::load(folder.write("cluster.yaml", with("127.0.0.1:7401", "[fd00::1]:7400")));
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->replicas[1].host, "fd00::1");
+  EXPECT_EQ(config->replicas[1].port, 7400);
+}
+
+struct Malformed {
+  const char* name;
+  std::string text;
+  int line;          ///< that the message names; 0: the file as a whole
+  const char* key;   ///< that the message names; "": none
+  const char* says;  ///< part of what is wrong or allowed
+};
+
+void PrintTo(const Malformed& m, std::ostream* out) { *out << m.name; }
+
+class MalformedConfig : public testing::TestWithParam<Malformed> {};
+
+TEST_P(MalformedConfig, IsRefusedWithFileLineKeyAndWhatIsAllowed) {
+  const Malformed& m = GetParam();
+  const Folder folder;
+  const auto file = folder.write("cluster.yaml", m.text);
+  const auto config = config::load(file);
+  ASSERT_FALSE(config);
+  const std::string where = file.string() + ":" + (m.line > 0 ? std::to_string(m.line) + ": " : " ");
+  EXPECT_EQ(config.error().rfind(where, 0), 0u) << config.error() << "\nnot at " << where;
+  if (*m.key != '\0') {
+    EXPECT_NE(config.error().find(std::string("key '") + m.key + "'"), std::string::npos) << config.error();
+  }
+  EXPECT_NE(config.error().find(m.says), std::string::npos) << config.error();
+  EXPECT_EQ(config.error().find('\n'), std::string::npos) << "one sentence, one line";
+}
+
+std::vector<Malformed> malformed() {
+  std::string ten = "cluster: demo\nid: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\nkey_file: k\nreplicas:\n";
+  for (int i = 0; i < 11; ++i)
+    ten += "  - {id: " + std::to_string(i) + ", address: \"h" + std::to_string(i) + ":1\", data_dir: d}\n";
+  std::string deep = "cluster: ";
+  deep.append(5000, '[');
+  return {
+      {"UnknownKey", with("loss: 0.0", "lost: 0.0"), 11, "lost", "allowed are: "},
+      {"UnknownReplicaKey", with("data_dir: data/1", "datadir: data/1"), 6, "datadir", "allowed are: "},
+      {"DuplicateKey", with("loss: 0.0", "cluster: other"), 11, "cluster", "twice"},
+      {"DuplicateReplicaKey", with("{id: 1,", "{id: 1, id: 1,"), 6, "id", "twice"},
+      {"DuplicateId", with("{id: 1,", "{id: 0,"), 6, "id", "replica 0 stands here twice"},
+      {"DuplicateAddress", with(":7401", ":7400"), 6, "address", "replica 0's already"},
+      {"DuplicateAddressOtherwiseWritten", with(":7401", ":07400"), 6, "address", "replica 0's already"},
+      {"DuplicateDataDir", with("data/1", "data/0"), 6, "data_dir", "replica 0's already"},
+      {"DuplicateDataDirOtherwiseWritten", with("data/1", "./data//0/"), 6, "data_dir", "already"},
+      {"IdGap", with("{id: 2,", "{id: 3,"), 7, "id", "from 0 to 2"},
+      {"NegativeId", with("{id: 2,", "{id: -1,"), 7, "id", "from 0 to 2"},
+      {"IdNoNumber", with("{id: 2,", "{id: two,"), 7, "id", "from 0 to 2"},
+      {"IdWithAFraction", with("{id: 2,", "{id: 2.0,"), 7, "id", "from 0 to 2"},
+      {"IdTooLargeForAnyNumber", with("{id: 2,", "{id: 99999999999999999999,"), 7, "id", "from 0 to 2"},
+      {"IdMissing", with("{id: 2, ", "{"), 7, "id", "missing"},
+      {"AddressMissing", with("address: \"127.0.0.1:7402\", ", ""), 7, "address", "missing"},
+      {"DataDirMissing", with(", data_dir: data/2", ""), 7, "data_dir", "missing"},
+      {"DataDirEmpty", with("data/2", "''"), 7, "data_dir", "not empty"},
+      {"DataDirAList", with("data/2", "[data/2]"), 7, "data_dir", "text"},
+      {"PortMissing", with("127.0.0.1:7402", "127.0.0.1"), 7, "address", "host:port"},
+      {"PortZero", with(":7402", ":0"), 7, "address", "1 to 65535"},
+      {"PortTooLarge", with(":7402", ":65536"), 7, "address", "1 to 65535"},
+      {"PortNoNumber", with(":7402", ":http"), 7, "address", "1 to 65535"},
+      {"HostMissing", with("127.0.0.1:7402", ":7402"), 7, "address", "host:port"},
+      {"HostAUrl", with("127.0.0.1:7402", "udp://127.0.0.1:7402"), 7, "address", "host:port"},
+      {"HostEmptyBrackets", with("127.0.0.1:7402", "[]:7402"), 7, "address", "host"},
+      {"Ipv6WithoutBrackets", with("127.0.0.1:7402", "fd00::1:7402"), 7, "address", "brackets"},
+      {"EvenNumberOfReplicas", with("  - {id: 2, address: \"127.0.0.1:7402\", data_dir: data/2}\n", ""), 5,
+       "replicas", "odd number"},
+      {"TooManyReplicas", ten, 5, "replicas", "1 to 9"},
+      {"NoReplicas", "cluster: demo\nid: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\nkey_file: k\nreplicas: []\n",
+       4, "replicas", "1 to 9"},
+      {"ReplicasMissing", "cluster: demo\nid: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\nkey_file: k\n", 1,
+       "replicas", "missing"},
+      {"ReplicasAText", "cluster: demo\nid: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\nkey_file: k\nreplicas: 3\n",
+       4, "replicas", "list"},
+      {"ReplicaAText", with("{id: 2, address: \"127.0.0.1:7402\", data_dir: data/2}", "two"), 7, "",
+       "mapping"},
+      {"ClusterMissing", with("cluster: demo\n", ""), 1, "cluster", "missing"},
+      {"ClusterEmpty", with("cluster: demo", "cluster:"), 1, "cluster", "no value"},
+      {"ClusterTooLong", with("demo", std::string(65, 'x')), 1, "cluster", "64 bytes"},
+      {"ClusterControlCharacter", with("demo", "\"de\\emo\""), 1, "cluster", "control character"},
+      {"IdOfTheClusterMissing", with("id: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\n", ""), 1, "id", "missing"},
+      {"IdOfTheClusterNoUuid", with("6f1c0b52-", "6f1c0b5-"), 2, "id", "uuid"},
+      {"IdOfTheClusterNotHex", with("6f1c0b52-", "6f1c0bxx-"), 2, "id", "uuid"},
+      {"KeyFileMissing", with("key_file: cluster.key\n", ""), 1, "key_file", "missing"},
+      {"HeartbeatTooShort", with("heartbeat_ms: 50", "heartbeat_ms: 4"), 8, "heartbeat_ms", "5 to 10000"},
+      {"HeartbeatTooLong", with("heartbeat_ms: 50", "heartbeat_ms: 10001"), 8, "heartbeat_ms", "5 to 10000"},
+      {"HeartbeatWithAUnit", with("heartbeat_ms: 50", "heartbeat_ms: 50ms"), 8, "heartbeat_ms", "5 to 10000"},
+      {"HeartbeatEmpty", with("heartbeat_ms: 50", "heartbeat_ms: ~"), 8, "heartbeat_ms", "no value"},
+      {"ElectionTimeoutBelowThreeHeartbeats", with("election_timeout_ms: 250", "election_timeout_ms: 149"), 9,
+       "election_timeout_ms", "three heartbeats"},
+      {"ElectionTimeoutByDefaultBelowThreeHeartbeats",
+       with("heartbeat_ms: 50\nelection_timeout_ms: 250", "heartbeat_ms: 100"), 8, "election_timeout_ms",
+       "three heartbeats"},
+      {"ElectionTimeoutTooLong", with("election_timeout_ms: 250", "election_timeout_ms: 60001"), 9,
+       "election_timeout_ms", "60000"},
+      {"FaultInjectionYes", with("fault_injection: true", "fault_injection: yes"), 10, "fault_injection",
+       "true or false"},
+      {"LossNegative", with("loss: 0.0", "loss: -0.1"), 11, "loss", "0 to 1"},
+      {"LossAboveOne", with("loss: 0.0", "loss: 1.01"), 11, "loss", "0 to 1"},
+      {"LossNotANumber", with("loss: 0.0", "loss: nan"), 11, "loss", "0 to 1"},
+      {"LossInPercent", with("loss: 0.0", "loss: 10%"), 11, "loss", "0 to 1"},
+      {"LossWithoutFaultInjection", with("fault_injection: true\nloss: 0.0", "loss: 0.1"), 10, "loss",
+       "fault_injection: true"},
+      {"ATab", with("heartbeat_ms: 50", "\theartbeat_ms: 50"), 8, "", "not YAML"},
+      {"AnOpenBracket", with("data_dir: data/2}", "data_dir: data/2"), 8, "", "not YAML"},
+      {"AnOpenQuote", with("\"127.0.0.1:7402\"", "\"127.0.0.1:7402"), 12, "", "not YAML"},
+      {"SecondDocument", good + std::string("---\ncluster: other\n"), 13, "", "second document"},
+      {"AList", "- cluster\n- demo\n", 1, "", "mapping"},
+      {"AWord", "demo\n", 1, "", "mapping"},
+      {"AListAsKey", "? [a, b]\n: c\n", 1, "(not a word)", "allowed are"},
+      {"TooDeep", deep, 1, "", "not YAML"},
+      {"Empty", "", 0, "", "paxosctl config generate"},
+      {"OnlyBlanks", " \n\n", 0, "", "paxosctl config generate"},
+      {"OnlyComments", "# nothing\n", 0, "", "paxosctl config generate"},
+      {"Binary", std::string("\0\1\2\3\377\376", 6), 1, "", "mapping"},
+      {"Huge", "# " + std::string(2 << 20, 'x'), 0, "", "1 MiB"},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, MalformedConfig, testing::ValuesIn(malformed()),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+TEST(ConfigLoad, SaysHowToMakeAConfigThatIsMissing) {
+  const Folder folder;
+  const auto config = config::load(folder.path() / "none.yaml");
+  ASSERT_FALSE(config);
+  EXPECT_NE(config.error().find("none.yaml: there is no such file"), std::string::npos) << config.error();
+  EXPECT_NE(config.error().find("paxosctl config generate"), std::string::npos) << config.error();
+}
+
+TEST(ConfigLoad, RefusesAFolder) {
+  const Folder folder;
+  const auto config = config::load(folder.path());
+  ASSERT_FALSE(config);
+  EXPECT_NE(config.error().find("is a folder"), std::string::npos) << config.error();
+}
+
+TEST(ConfigLoad, RefusesAnEndlessFile) {
+  const auto config = config::load("/dev/zero");
+  ASSERT_FALSE(config);
+  EXPECT_NE(config.error().find("1 MiB"), std::string::npos) << config.error();
+}
+
+/// Whatever a slip of the hand makes of a config: it loads, or there is one sentence; and what loads keeps
+/// the rules.
+TEST(ConfigLoad, SurvivesAnyDamage) {
+  const Folder folder;
+  std::mt19937 random(20260101);
+  const std::string alphabet = "\n\t :{}[]-,\"'#&*!|>%@`0123456789abcxyz.";
+  for (int round = 0; round < 1000; ++round) {
+    std::string text = good;
+    for (unsigned edits = 1 + random() % 4; edits > 0; --edits) {
+      const std::size_t at = random() % text.size();
+      switch (random() % 4) {
+        case 0:
+          text[at] = static_cast<char>(random());
+          break;
+        case 1:
+          text[at] = alphabet[random() % alphabet.size()];
+          break;
+        case 2:
+          text.erase(at, 1 + random() % 20);
+          break;
+        default:
+          text.insert(at, text.substr(random() % text.size(), random() % 40));
+          break;
+      }
+      if (text.empty()) text = "x";
+    }
+    const auto config = config::load(folder.write("cluster.yaml", text));
+    if (!config) {
+      EXPECT_EQ(config.error().rfind((folder.path() / "cluster.yaml").string() + ":", 0), 0u)
+          << config.error();
+      continue;
+    }
+    EXPECT_EQ(config->replicas.size() % 2, 1u) << text;
+    for (std::size_t i = 0; i < config->replicas.size(); ++i)
+      EXPECT_EQ(config->replicas[i].id, paxos::ReplicaId{static_cast<std::uint8_t>(i)}) << text;
+    EXPECT_GE(config->election_timeout, 3 * config->heartbeat) << text;
+    EXPECT_TRUE(config->loss >= 0 && config->loss <= 1) << text;
+    EXPECT_TRUE(config->fault_injection || config->loss == 0) << text;
+  }
+}
+
+TEST(ConfigFind, TheFlagWinsOverTheEnvironment) {
+  ::setenv("PAXOSD_TEST_CONFIG", "from-environment.yaml", 1);
+  EXPECT_EQ(config::find(std::string("flag.yaml"), "PAXOSD_TEST_CONFIG"), std::filesystem::path("flag.yaml"));
+  EXPECT_EQ(config::find({}, "PAXOSD_TEST_CONFIG"), std::filesystem::path("from-environment.yaml"));
+  ::unsetenv("PAXOSD_TEST_CONFIG");
+}
+
+std::string hex_digits() {
+  std::string out;
+  for (int i = 0; i < 32; ++i) out += "0123456789abcdef"[i % 16], out += "fedcba9876543210"[i % 16];
+  return out;
+}
+
+TEST(ConfigKey, ReadsSixtyFourHexadecimalDigits) {
+  const Folder folder;
+  const auto key = config::load_key(folder.write("cluster.key", hex_digits() + "\n"));
+  ASSERT_TRUE(key) << key.error();
+  EXPECT_EQ((*key)[0], 0x0f);
+  EXPECT_EQ((*key)[31], 0xf0);
+}
+
+TEST(ConfigKey, RefusesAnythingElseWithTheNextStep) {
+  const Folder folder;
+  std::string no_hex = hex_digits();
+  no_hex[10] = 'g';
+  for (const std::string& text :
+       {std::string(), std::string("\n"), hex_digits().substr(1) + "\n", hex_digits() + "00\n",
+        hex_digits() + "\n\n", hex_digits() + "\r\n", hex_digits() + " \n", no_hex + "\n",
+        std::string(64, '\0'), std::string(1 << 20, 'a')}) {
+    const auto key = config::load_key(folder.write("cluster.key", text));
+    ASSERT_FALSE(key) << text.size();
+    EXPECT_NE(key.error().find("cluster.key: is no cluster key: 64 hexadecimal digits"), std::string::npos)
+        << key.error();
+    EXPECT_NE(key.error().find("copy it again"), std::string::npos) << key.error();
+  }
+}
+
+TEST(ConfigKey, RefusesOneThatOthersMayRead) {
+  const Folder folder;
+  for (const mode_t mode : {0640, 0604, 0644, 0620, 0666}) {
+    const auto key = config::load_key(folder.write("cluster.key", hex_digits() + "\n", mode));
+    ASSERT_FALSE(key) << mode;
+    EXPECT_NE(key.error().find("chmod 600"), std::string::npos) << key.error();
+  }
+}
+
+TEST(ConfigKey, SaysWhereAMissingOneComesFrom) {
+  const Folder folder;
+  const auto key = config::load_key(folder.path() / "cluster.key");
+  ASSERT_FALSE(key);
+  EXPECT_NE(key.error().find("paxosctl config generate"), std::string::npos) << key.error();
+  EXPECT_FALSE(config::load_key(folder.path()));
+}
+
+}  // namespace
