@@ -141,6 +141,12 @@ TEST(Desk, GoesOnWithASessionWhoseCommandTheLogRefusedInFlight) {
   office.send(1, {post(s, next, "x")});
   office.work();
   EXPECT_TRUE(office.receipts(1).empty());
+  // Its successors wait for it all the same, those that came meanwhile and those that come now.
+  office.send(1, {post(s, next, "x"), post(s, next + 2, "x")});
+  office.work();
+  office.send(1, {post(s, next + 1, "x")});
+  EXPECT_TRUE(office.propose().empty());
+  office.standing.leadership = 2;
   office.send(1, {post(s, next, "x", "ops", next)});
   office.work();
   ASSERT_EQ(office.receipts(1).size(), 1u);

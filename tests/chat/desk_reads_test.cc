@@ -236,6 +236,17 @@ TEST(DeskFollow, FromAboveTheNextWaitsForItsOwn) {
   EXPECT_EQ(answers[0].page.messages[0].seq, 3u);
 }
 
+TEST(DeskFollow, GetsOfASlotOnlyWhatItAskedFor) {
+  Archive office(0);
+  office.send(1, follow(7, 2));
+  office.decide(
+      {post(office.session, 1, "one"), post(office.session, 2, "two"), post(office.session, 3, "three")});
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  ASSERT_EQ(answers[0].page.messages.size(), 2u);
+  EXPECT_EQ(answers[0].page.messages[0].text, "two");
+}
+
 TEST(DeskFollow, EndsEmptyWithTheHeadWhenNothingCame) {
   Archive office(2);
   office.send(1, follow(7, 3, 200));

@@ -41,7 +41,7 @@ class RandomTraffic {
 
  private:
   Command command() {
-    if (sessions_.empty() || chance(6)) return open_command(below(30));
+    if (sessions_.empty() || chance(6)) return open_command(below(2000));
     const SessionId session = sessions_[below(sessions_.size())];
     std::uint64_t& seq = seqs_[session];
     if (chance(25)) return close_command(session, seq + 1);
