@@ -247,7 +247,9 @@ void Cluster::check_leaving(std::size_t id, const PeerMessage& message, bool syn
     if (!synced || n.disk.promised < ballot)
       violation(std::string("I9: ") + what + " of replica " + std::to_string(id) + " left before its sync");
   };
-  if (const auto* prepare = std::get_if<Prepare>(&message)) on_disk(prepare->ballot, "a Prepare");
+  // A further page is asked for at once: the first Prepare of the ballot left after the sync.
+  if (const auto* prepare = std::get_if<Prepare>(&message); prepare && n.disk.promised < prepare->ballot)
+    violation("I9: a Prepare of replica " + std::to_string(id) + " left before its sync");
   if (const auto* promise = std::get_if<Promise>(&message)) {
     on_disk(promise->ballot, "a Promise");
     for (const PromiseEntry& entry : promise->entries)

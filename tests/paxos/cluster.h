@@ -217,6 +217,16 @@ inline Cluster::Which any() {
   return [](const Letter&) { return true; };
 }
 
+/// Takes the messages of a type on their way from one replica to another out of the bag.
+template <class M>
+[[nodiscard]] std::vector<M> take(Cluster& cluster, std::size_t from, std::size_t to) {
+  std::vector<M> out;
+  for (const Letter& letter : cluster.take_if(is_link<M>(from, to)))
+    out.push_back(std::get<M>(letter.message));
+  return out;
+}
+
+[[nodiscard]] inline Decree noop() { return {}; }
 [[nodiscard]] inline Decree command(std::string_view text) {
   return {DecreeKind::commands, Bytes::copy_of(text)};
 }
