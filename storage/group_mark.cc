@@ -8,13 +8,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "paxos/coding.h"
 
 namespace storage {
 
 namespace {
-constexpr std::size_t cell_bytes = 16;  // group, checksum
+constexpr std::size_t cell_bytes = 24;  // boot, group, checksum
 constexpr off_t cell_stride = 512;      // a sector each: a torn write touches one
 }  // namespace
 
@@ -29,26 +30,31 @@ tl::expected<void, std::string> GroupMark::open(const std::filesystem::path& fil
     char bytes[cell_bytes];
     if (::pread(fd_, bytes, sizeof bytes, cell * cell_stride) != static_cast<ssize_t>(sizeof bytes)) continue;
     paxos::ByteReader r(std::string_view(bytes, sizeof bytes));
+    const auto boot = r.fixed<std::uint64_t>();
     const auto group = r.fixed<std::uint64_t>();
-    if (r.fixed<std::uint64_t>() != XXH3_64bits(bytes, 8)) continue;
-    if (group >= last_) {
-      last_ = group;
+    if (r.fixed<std::uint64_t>() != XXH3_64bits(bytes, 16)) continue;
+    // Neither ever falls, so the later cell is the one that is higher in either.
+    if (std::pair(boot, group) >= std::pair(boot_, group_)) {
+      boot_ = boot;
+      group_ = group;
       cell_ = 1 - cell;
     }
   }
   return {};
 }
 
-bool GroupMark::write(std::uint64_t group) {
+bool GroupMark::write(std::uint64_t boot, std::uint64_t group) {
   std::string bytes;
   paxos::ByteWriter w(bytes);
+  w.fixed(boot);
   w.fixed(group);
-  const std::uint64_t sum = XXH3_64bits(bytes.data(), 8);
+  const std::uint64_t sum = XXH3_64bits(bytes.data(), bytes.size());
   w.fixed(sum);
   if (::pwrite(fd_, bytes.data(), bytes.size(), cell_ * cell_stride) != static_cast<ssize_t>(bytes.size()))
     return false;
   cell_ = 1 - cell_;
-  last_ = group;
+  boot_ = boot;
+  group_ = group;
   return true;
 }
 

@@ -13,6 +13,7 @@
 
 #include "paxos/invariant.h"
 #include "storage/log_format.h"
+#include "storage/wal_files.h"
 
 namespace storage {
 
@@ -25,9 +26,9 @@ std::int64_t steady_ns() {
 }
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 
-rocksdb::Options log_options(const OpenOptions& o) {
+rocksdb::Options log_options(rocksdb::Env* env) {
   rocksdb::Options options;
-  if (o.env != nullptr) options.env = static_cast<rocksdb::Env*>(o.env);
+  options.env = env;
   options.create_if_missing = true;
   // Up to the first record that does not read; GroupMark tells torn from damaged. The default, on purpose:
   // the mode that allows recycled files can step over damage in the middle.
@@ -62,17 +63,15 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
   std::unique_ptr<LogStore> store(new LogStore);
   const auto directory = options.directory / "log";
   store->where_ = directory.string();
-  const bool fresh = !std::filesystem::exists(directory / "CURRENT");
-  if (fresh && std::filesystem::exists(options.directory / "log-mark"))
+  store->env_ = with_prepared_wal(static_cast<rocksdb::Env*>(options.env));
+  std::error_code error;
+  if (!std::filesystem::exists(directory / "CURRENT", error) &&
+      std::filesystem::exists(options.directory / "log-mark", error))
     return tl::make_unexpected(
         fmt::format("{}: the log is gone, but its mark is there: the directory is damaged. {}",
                     options.directory.string(), damage_hint));
-  std::error_code error;
-  std::filesystem::create_directories(directory, error);
-  if (error)
-    return tl::make_unexpected(fmt::format("{}: can't be made: {}", directory.string(), error.message()));
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(log_options(options), directory.string(), &db);
+  const rocksdb::Status status = rocksdb::DB::Open(log_options(store->env_.get()), directory.string(), &db);
   if (!status.ok())
     return tl::make_unexpected(fmt::format("{}: the log does not open: {}{}{}", directory.string(),
                                            status.ToString(), status.IsCorruption() ? ". " : "",
@@ -80,7 +79,7 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
   store->db_.reset(db);
   if (auto done = store->mark_.open(options.directory / "log-mark"); !done)
     return tl::make_unexpected(done.error());
-  if (auto done = store->recover(options, fresh, recovered); !done)
+  if (auto done = store->recover(options, recovered); !done)
     return tl::make_unexpected(fmt::format("{}: {}", directory.string(), done.error()));
   return store;
 }
@@ -89,14 +88,15 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
   std::string stored;
   const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), slice(key), &stored);
   if (status.IsNotFound()) return std::optional<std::string>{};
-  if (!status.ok()) return tl::make_unexpected(fmt::format("'{}' does not read: {}", key, status.ToString()));
+  if (!status.ok())
+    return tl::make_unexpected(
+        fmt::format("'{}' does not read: {}. {}", key, status.ToString(), damage_hint));
   const auto value = open_value(key, stored);
   if (!value) return tl::make_unexpected(fmt::format("the record '{}' is damaged. {}", key, damage_hint));
   return std::optional<std::string>(std::string(*value));
 }
 
-tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, bool fresh,
-                                                  paxos::Recovered& out) {
+tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, paxos::Recovered& out) {
   const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
   rocksdb::WriteBatch batch;
   const auto put = [&](std::string_view key, std::string value) {
@@ -106,9 +106,10 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, bo
   if (!format) return fail(format.error());
   if (!*format) {
     // Nothing was ever synced here. (A log that lost its first group has a mark, or slots.)
-    if (mark_.last() != 0)
+    if (mark_.boot() != 0)
       return fail(
-          fmt::format("groups up to {} were synced, but the log is empty. {}", mark_.last(), damage_hint));
+          fmt::format("boot {} and groups up to {} were synced, but the log is empty: it is damaged. {}",
+                      mark_.boot(), mark_.group(), damage_hint));
     put(log_key::format, encode_number(format_version));
     put(log_key::cluster, options.cluster_id);
     put(log_key::replica, encode_number(options.replica.n));
@@ -117,7 +118,6 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, bo
     put(log_key::boot, encode_number(1));
     out.incarnation = options.fresh_incarnation;
     out.boot = 1;
-    (void)fresh;
   } else {
     if (decode_number(**format) != format_version)
       return fail(
@@ -164,10 +164,14 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, bo
     }
     if (out.incarnation.none() || out.boot == 0)
       return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
-    if (out.last_group < mark_.last())
+    if (out.last_group < mark_.group())
       return fail(
           fmt::format("groups up to {} were synced, but the log ends at group {}: its tail is damaged. {}",
-                      mark_.last(), out.last_group, damage_hint));
+                      mark_.group(), out.last_group, damage_hint));
+    // A boot that is used twice would take the peers' answers to the first one for its own.
+    if (out.boot <= mark_.boot())
+      return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
+                              mark_.boot(), out.boot - 1, damage_hint));
     put(log_key::boot, encode_number(out.boot));
   }
   promised_ = out.promised;
@@ -180,6 +184,9 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, bo
   rocksdb::WriteOptions sync;
   sync.sync = true;
   if (const auto status = db_->Write(sync, &batch); !status.ok()) return fail("write: " + status.ToString());
+  boot_ = out.boot;
+  if (!mark_.write(boot_, appended_))
+    return fail(fmt::format("the mark can't be written: {}", std::strerror(errno)));
   return {};
 }
 
@@ -269,7 +276,7 @@ std::string LogStore::write(const std::vector<Group>& groups) {
   const rocksdb::Status status = db_->Write(sync, &batch);
   if (!status.ok()) return "a synced write failed: " + status.ToString();
   promised_ = promised;
-  if (!mark_.write(groups.back().number))
+  if (!mark_.write(boot_, groups.back().number))
     return fmt::format("the mark can't be written: {}", std::strerror(errno));
   return {};
 }

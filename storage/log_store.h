@@ -46,14 +46,16 @@ class LogStore {
     std::vector<paxos::Record> records;
   };
   LogStore() = default;
-  tl::expected<void, std::string> recover(const OpenOptions& options, bool fresh, paxos::Recovered& out);
+  tl::expected<void, std::string> recover(const OpenOptions& options, paxos::Recovered& out);
   [[nodiscard]] tl::expected<std::optional<std::string>, std::string> get(std::string_view key) const;
   void work();
   std::string write(const std::vector<Group>& groups);
 
   std::string where_;
+  std::unique_ptr<rocksdb::Env> env_;  ///< outlives the database
   std::unique_ptr<rocksdb::DB> db_;
   GroupMark mark_;
+  std::uint64_t boot_ = 0;
   Completions completions_;
   paxos::Ballot promised_;  ///< as stored; log thread only once started
 

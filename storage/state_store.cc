@@ -35,6 +35,9 @@ rocksdb::Options state_options(const OpenOptions& o) {
   return options;
 }
 
+constexpr std::string_view move_away =
+    "If it is damaged, stop the replica and move this folder away: the log next to it redoes the state";
+
 /// Rows at one point of time.
 class Snapshot final : public chat::RowReader {
  public:
@@ -51,6 +54,7 @@ class Snapshot final : public chat::RowReader {
     const std::unique_ptr<rocksdb::Iterator> at(db_.NewIterator(options_));
     for (at->Seek(slice(from)); at->Valid() && at->key().ToStringView() < to; at->Next())
       if (!visit(at->key().ToStringView(), at->value().ToStringView())) return;
+    check(at->status());
   }
   void scan_back(std::string_view from, std::string_view to,
                  const std::function<bool(std::string_view, std::string_view)>& visit) const override {
@@ -59,14 +63,22 @@ class Snapshot final : public chat::RowReader {
     if (at->Valid() && at->key().ToStringView() == to) at->Prev();
     for (; at->Valid() && at->key().ToStringView() >= from; at->Prev())
       if (!visit(at->key().ToStringView(), at->value().ToStringView())) return;
+    check(at->status());
   }
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const override {
     std::string value;
-    if (!db_.Get(options_, slice(key), &value).ok()) return std::nullopt;
+    const rocksdb::Status status = db_.Get(options_, slice(key), &value);
+    if (status.IsNotFound()) return std::nullopt;
+    check(status);
     return value;
   }
 
  private:
+  /// An iterator that meets damage just ends: without this, half of a room would look like all of it.
+  static void check(const rocksdb::Status& status) {
+    if (!status.ok()) throw StateDamage("it does not read: " + status.ToString());
+  }
+
   rocksdb::DB& db_;
   const rocksdb::Snapshot* snapshot_;
   rocksdb::ReadOptions options_;
@@ -84,9 +96,7 @@ tl::expected<std::unique_ptr<StateStore>, std::string> StateStore::open(const Op
   const rocksdb::Status status = rocksdb::DB::Open(state_options(options), store->where_, &db);
   if (!status.ok())
     return tl::make_unexpected(
-        fmt::format("{}: the state does not open: {}. If it is damaged, move this folder away: "
-                    "the log next to it redoes the state",
-                    store->where_, status.ToString()));
+        fmt::format("{}: the state does not open: {}. {}", store->where_, status.ToString(), move_away));
   store->db_.reset(db);
   return store;
 }
@@ -139,15 +149,25 @@ void StateStore::work() {
     }
     for (std::size_t at = 0; at < items.size();) {
       if (auto* job = std::get_if<ReadJob>(&items[at])) {
-        const Snapshot snapshot(*db_);
-        (*job)({.rows = snapshot, .log = [this](paxos::Slot from, paxos::Slot to, std::size_t bytes_max) {
-                  return log_.read(from, to, bytes_max);
-                }});
+        if (!run(*job)) return;
         ++at;
       } else if (!write_all(items, at)) {
         return;
       }
     }
+  }
+}
+
+bool StateStore::run(const ReadJob& job) {
+  try {
+    const Snapshot snapshot(*db_);
+    job({.rows = snapshot, .log = [this](paxos::Slot from, paxos::Slot to, std::size_t bytes_max) {
+           return log_.read(from, to, bytes_max);
+         }});
+    return true;
+  } catch (const StateDamage& damage) {
+    completions_.failed(fmt::format("{}: {}. {}", where_, damage.what(), move_away));
+    return false;
   }
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <tl/expected.hpp>
@@ -18,6 +19,12 @@
 
 namespace storage {
 
+/// A row or block that does not read: thrown by a reader inside a job, so that the job never answers from
+/// half of the rows; caught in the same thread, where it ends the replica.
+struct StateDamage : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
 /// The state machine's rows: one RocksDB without a write-ahead log (the slot log redoes it), one thread.
 /// One column family, so that rows, applied slot and hash reach the disk together.
 class StateStore {
@@ -28,7 +35,7 @@ class StateStore {
   void start(const Completions& completions);
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
   void read(std::function<void(const Storage::Reader&)> job);
-  /// Calls `use` with a reader, here and now. Before start() only.
+  /// Calls `use` with a reader, here and now. Before start() only. Throws StateDamage.
   void with_reader(const std::function<void(const chat::RowReader&)>& use) const;
 
  private:
@@ -39,6 +46,7 @@ class StateStore {
   };
   explicit StateStore(const LogStore& log) : log_(log) {}
   void work();
+  bool run(const ReadJob& job);
   bool write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at);
 
   const LogStore& log_;

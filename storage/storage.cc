@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -44,6 +45,17 @@ class DirectoryLock {
   int fd_ = -1;
 };
 
+/// So that the names in it survive a power cut.
+std::string sync_folder(const std::filesystem::path& folder) {
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // The folder above may be one that this user can pass but not read; then its owner made ours.
+  if (fd < 0 && errno == EACCES) return {};
+  const bool synced = fd >= 0 && ::fsync(fd) == 0;
+  const int why = errno;
+  if (fd >= 0) ::close(fd);
+  return synced ? std::string() : fmt::format("{}: can't be synced: {}", folder.string(), std::strerror(why));
+}
+
 }  // namespace
 
 class Storage::Impl {
@@ -63,12 +75,20 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
   auto impl = std::make_unique<Impl>();
   if (std::string why = impl->lock.take(options.directory); !why.empty()) return fail(std::move(why));
-  if (!std::filesystem::exists(options.directory / "log" / "CURRENT") &&
-      std::filesystem::exists(options.directory / "state" / "CURRENT"))
+  const bool has_log = std::filesystem::exists(options.directory / "log" / "CURRENT", error);
+  if (error)
+    return fail(fmt::format("{}/log: can't be read: {}", options.directory.string(), error.message()));
+  if (!has_log && std::filesystem::exists(options.directory / "state" / "CURRENT", error))
     return fail(fmt::format(
         "{}: state/ is there, but log/ is gone: the directory is damaged. Restore log/, or replace "
         "this replica",
         options.directory.string()));
+  // The stores sync their own folders; the way to them is ours, or a power cut takes the whole directory.
+  for (const char* part : {"log", "state"})
+    std::filesystem::create_directories(options.directory / part, error);
+  if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
+  for (const auto& folder : {options.directory, std::filesystem::absolute(options.directory).parent_path()})
+    if (std::string why = sync_folder(folder); !why.empty()) return fail(std::move(why));
   paxos::Recovered recovered;
   auto log = LogStore::open(options, recovered);
   if (!log) return fail(log.error());
@@ -78,7 +98,11 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   impl->state = std::move(*state);
 
   tl::expected<chat::Machine, std::string> machine = tl::make_unexpected(std::string());
-  impl->state->with_reader([&](const chat::RowReader& rows) { machine = chat::Machine::load(rows); });
+  try {
+    impl->state->with_reader([&](const chat::RowReader& rows) { machine = chat::Machine::load(rows); });
+  } catch (const StateDamage& damage) {
+    machine = tl::make_unexpected(std::string(damage.what()));
+  }
   if (!machine)
     return fail(fmt::format("{}/state: {}. Move this folder away: the log next to it redoes the state",
                             options.directory.string(), machine.error()));
@@ -116,6 +140,11 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
 }
 
 void Storage::start(Completions completions) {
+  // A full disk fails both stores; the first sentence is the one to tell.
+  completions.failed = [told = std::make_shared<std::atomic<bool>>(false),
+                        tell = std::move(completions.failed)](std::string why) {
+    if (!told->exchange(true)) tell(std::move(why));
+  };
   impl_->log->start(completions);
   impl_->state->start(completions);
 }
