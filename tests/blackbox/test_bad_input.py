@@ -1,14 +1,36 @@
 """Bad input: each names the cause and the next step, has the exit code of CLI.md, and loses nothing."""
+import ctypes
 import os
 import pathlib
 import random
 import re
 import socket
+import struct
 import subprocess
 import tempfile
 import unittest
 
 from harness import BIN, Cluster, ClusterTest, die_with_parent, run, wait_for
+
+
+IO_URING_SETUP = 425  # the same number on every architecture
+
+
+def forbid_io_uring():
+    """In the child, before it becomes the program: a seccomp filter that answers io_uring_setup with EPERM, as container
+    runtimes do."""
+    die_with_parent()
+    code = b"".join(struct.pack("HBBI", *instruction) for instruction in (
+        (0x20, 0, 0, 0),                # load the system call's number
+        (0x15, 0, 1, IO_URING_SETUP),   # is it this one?
+        (0x06, 0, 0, 0x00050000 | 1),   # then EPERM
+        (0x06, 0, 0, 0x7FFF0000)))      # else go on
+    instructions = ctypes.create_string_buffer(code, len(code))
+    program = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(instructions))
+    libc = ctypes.CDLL(None, use_errno=True)
+    zero = ctypes.c_ulong(0)
+    if libc.prctl(38, ctypes.c_ulong(1), zero, zero, zero) or libc.prctl(22, ctypes.c_ulong(2), program, zero, zero):
+        os._exit(99)
 
 
 class WrongUsage(unittest.TestCase):
@@ -127,6 +149,19 @@ class BadStart(ClusterTest):
         code, _, err = run("paxoschat", "send", "--config", wrong / "cluster.yaml", "--room", "ops", "--timeout", "2s", "hi")
         self.assertEqual(code, 3)
         self.assertEqual(cluster.history("ops"), [])
+
+    def test_io_uring_forbidden_is_said_with_what_to_do(self):
+        cluster = self.cluster(f=0, start=False)
+        for program, arguments in (("paxosd", ["--id", "0"]), ("paxosctl", ["status"]),
+                                   ("paxoschat", ["history", "--room", "ops"])):
+            verb = arguments if program == "paxosd" else arguments[1:]
+            words = [str(BIN / program)] + ([] if program == "paxosd" else arguments[:1]) + ["--config", str(cluster.config)] + verb
+            done = subprocess.run(words, capture_output=True, timeout=20, preexec_fn=forbid_io_uring)
+            said = done.stderr.decode()
+            self.assertEqual(done.returncode, 1, said)
+            self.assertIn("io_uring", said)
+            self.assertRegex(said, "seccomp|sysctl|container", "the likely cause")
+        self.assertFalse((cluster.folder / "data" / "0" / "log").exists(), "nothing was touched")
 
     def test_disk_full_ends_the_replica_with_the_cause(self):
         # A file system of 24 MiB; where it can't be mounted, the storage tests' failing file system stands for it.
