@@ -300,6 +300,10 @@ int chat_interactive(const std::vector<std::string>& words) {
   flags.value("name", "NAME", "what others see (default: the login name)");
   flags.arguments_help("\n       paxoschat send|history|follow --room ROOM [flags]   (each has --help)");
   if (const auto code = flags.parse(words)) return *code;
+  for (const std::string& word : flags.arguments())
+    if (word == "send" || word == "history" || word == "follow")
+      return flags.wrong_usage(
+          fmt::format("the verb comes first: paxoschat {0} ...; see `paxoschat {0} --help`", word));
   if (!flags.arguments().empty())
     return flags.wrong_usage(fmt::format("'{}' is neither a flag nor one of send, history, follow",
                                          printable(flags.arguments().front())));

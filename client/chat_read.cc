@@ -72,8 +72,11 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
       done_ = from_ == 0;
       co_return std::move(reply->page);
     }
-    trouble_ = reply ? fmt::format("replica {}: {}", target_.n, reply->refused)
-                     : fmt::format("replica {} does not answer", target_.n);
+    // What a living replica says tells more than a dead one's silence.
+    if (reply)
+      trouble_ = fmt::format("replica {}: {}", target_.n, reply->refused);
+    else if (trouble_.empty())
+      trouble_ = fmt::format("replica {} does not answer", target_.n);
     if (connection_.given_up() || loop.now() + pause >= until) co_return tl::make_unexpected(trouble_);
     if (reply) co_await loop.sleep(pause);
     if (!options_.pinned) target_ = next_of(target_, replicas);
@@ -101,9 +104,9 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
     if (!page) {
       complain("paxoschat history",
                fmt::format(
-                   "{} answered within {} ms: {}. See `paxosctl status`{}",
+                   "{} answered within {:g} s: {}. See `paxosctl status`{}",
                    options.read.pinned ? "the replica asked for has not" : "no replica has",
-                   options.read.timeout.count(), page.error(),
+                   static_cast<double>(options.read.timeout.count()) / 1000, page.error(),
                    options.read.local ? "" : "; with --local a replica shows what it has, without a quorum"),
                config::exit_unknown);
       co_return config::exit_unknown;

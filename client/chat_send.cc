@@ -182,18 +182,21 @@ class Sender {
 
   int gave_up() {
     const std::string trouble = session_->outbox().trouble();
-    complain(
+    // Without a session nothing that could run has left.
+    const bool certain = !hub_.sent_commands() && !left_over_;
+    const std::string next =
+        flags_.state ? fmt::format(
+                           "; `paxoschat send --room {} --state {} - </dev/null` delivers what is left, each "
+                           "exactly once",
+                           printable(flags_.room), *flags_.state)
+                     : "; with --state FILE, sending again can not double a message";
+    return complain(
         "paxoschat send",
-        fmt::format(
-            "{} message{} without a receipt after {} ms{}{}; perhaps delivered. See `paxosctl status`{}",
-            items_.size(), items_.size() == 1 ? "" : "s", flags_.timeout.count(), trouble.empty() ? "" : ": ",
-            trouble,
-            flags_.state ? fmt::format("; `paxoschat send --room {} --state {} - </dev/null` delivers what "
-                                       "is left, each exactly once",
-                                       printable(flags_.room), *flags_.state)
-                         : "; with --state FILE, sending again could not double a message"),
-        0);
-    return config::exit_unknown;
+        fmt::format("{} message{} without a receipt after {:g} s{}{}: {}. See `paxosctl status`{}",
+                    items_.size(), items_.size() == 1 ? "" : "s",
+                    static_cast<double>(flags_.timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
+                    certain ? "not sent" : "perhaps delivered", next),
+        config::exit_unknown);
   }
 
   /// All is acknowledged; the session would otherwise stay until it expires.

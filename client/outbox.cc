@@ -491,7 +491,6 @@ void Outbox::on_due(paxos::Time now) {
   // Silence counts from the first question that it left open: who has told us to wait was not asked since.
   if (asked_ != paxos::time_never && now - asked_ >= patience) {
     silent_[target_.n] = now;
-    waiting_.reset();
     rotate(now);
     return;
   }
