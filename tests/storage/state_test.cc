@@ -1,0 +1,265 @@
+#include <gmock/gmock.h>
+
+#include <future>
+
+#include "chat/rows.h"
+#include "tests/storage/support.h"
+
+namespace storage::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+/// A replica without its protocol: every slot is chosen at once, logged, applied, and its rows written.
+class Life {
+ public:
+  explicit Life(const OpenOptions& o) : s(opened(o)), machine(std::move(s.machine)) {
+    s.storage->start(said.completions());
+    group_ = s.recovered.last_group;
+    // What the state had not kept is applied again from the log.
+    for (const paxos::LogEntry& entry : s.recovered.entries) apply(entry.slot, entry.decree);
+  }
+  chat::Outcome run(const chat::Command& command) {
+    const paxos::Slot slot = machine.applied() + 1;
+    const paxos::Decree decree = chat::make_decree(1'795'000'000'000, std::vector{chat::encode(command)});
+    s.storage->append(++group_,
+                      {paxos::ChosenRecord{slot, {1, {1}}, decree}, paxos::ChosenPrefixRecord{slot}});
+    EXPECT_TRUE(said.wait_synced(group_));
+    return apply(slot, decree).at(0);
+  }
+  chat::SessionId open_session() {
+    return run({.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{}}).session;
+  }
+  std::uint64_t post(const chat::SessionId& session, std::uint64_t seq, const std::string& text) {
+    return run({.session = session,
+                .seq = seq,
+                .answered_below = 0,
+                .operation = chat::Post{"ops", "ann", text}})
+        .room_seq;
+  }
+  template <class Result>
+  Result read(const std::function<Result(const Storage::Reader&)>& job) {
+    auto promise = std::make_shared<std::promise<Result>>();
+    auto result = promise->get_future();
+    s.storage->read([promise, job](const Storage::Reader& reader) { promise->set_value(job(reader)); });
+    if (result.wait_for(std::chrono::seconds{30}) != std::future_status::ready)
+      throw std::runtime_error("no answer from the state thread");
+    return result.get();
+  }
+  std::vector<std::string> history() {
+    return read<std::vector<std::string>>([](const Storage::Reader& reader) {
+      std::vector<std::string> texts;
+      for (std::uint64_t from = 1; from != 0;) {
+        auto page = chat::read_history(reader.rows, "ops", from, 100);
+        if (!page) return std::vector<std::string>{page.error()};
+        for (const chat::Message& m : page->messages) texts.push_back(m.text);
+        from = page->next;
+      }
+      return texts;
+    });
+  }
+
+  Said said;
+  Storage::Opened s;
+  chat::Machine machine;
+
+ private:
+  std::vector<chat::Outcome> apply(paxos::Slot slot, const paxos::Decree& decree) {
+    chat::Applied applied = machine.apply(slot, decree);
+    s.storage->write_state(slot, std::move(applied.rows));
+    return applied.outcomes;
+  }
+  std::uint64_t group_ = 0;
+};
+
+std::vector<std::string> texts(int n) {
+  std::vector<std::string> out;
+  for (int i = 1; i <= n; ++i) out.push_back("text " + std::to_string(i));
+  return out;
+}
+
+TEST(State, AReadSeesEveryWriteQueuedBeforeIt) {
+  const TempDir dir;
+  Life life(options(dir.path()));
+  const auto session = life.open_session();
+  for (int n = 1; n <= 30; ++n) {
+    life.post(session, static_cast<std::uint64_t>(n), "text " + std::to_string(n));
+    EXPECT_EQ(life.history(), texts(n));
+  }
+}
+
+TEST(State, RowsAndAppliedSlotComeBackTogether) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  paxos::Slot applied;
+  paxos::Hash hash;
+  chat::SessionId session;
+  {
+    Life life(o);
+    session = life.open_session();
+    for (int n = 1; n <= 20; ++n)
+      life.post(session, static_cast<std::uint64_t>(n), "text " + std::to_string(n));
+    applied = life.machine.applied();
+    hash = life.machine.hash();
+  }
+  Life life(o);
+  EXPECT_EQ(life.s.recovered.applied, applied) << "a clean end writes the state";
+  EXPECT_EQ(life.s.recovered.hash, hash);
+  EXPECT_THAT(life.s.recovered.entries, IsEmpty());
+  EXPECT_EQ(life.history(), texts(20));
+  EXPECT_EQ(life.post(session, 21, "text 21"), 21u) << "sessions and room heads are there again";
+  EXPECT_EQ(life.history(), texts(21));
+}
+
+TEST(State, AStateThatIsGoneIsRedoneFromTheLog) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  paxos::Hash hash;
+  {
+    Life life(o);
+    const auto session = life.open_session();
+    for (int n = 1; n <= 20; ++n)
+      life.post(session, static_cast<std::uint64_t>(n), "text " + std::to_string(n));
+    hash = life.machine.hash();
+  }
+  std::filesystem::remove_all(o.directory / "state");
+  Life life(o);
+  EXPECT_TRUE(life.s.recovered.applied.none());
+  EXPECT_EQ(life.s.recovered.entries.size(), 21u);
+  EXPECT_EQ(life.s.recovered.chosen_prefix, paxos::Slot{21});
+  EXPECT_EQ(life.machine.hash(), hash);
+  EXPECT_EQ(life.history(), texts(20));
+}
+
+TEST(State, AnOlderStateIsBroughtForwardByTheLog) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  const auto old = dir.path() / "old-state";
+  chat::SessionId session;
+  {
+    Life life(o);
+    session = life.open_session();
+    for (int n = 1; n <= 5; ++n)
+      life.post(session, static_cast<std::uint64_t>(n), "text " + std::to_string(n));
+  }
+  std::filesystem::copy(o.directory / "state", old, std::filesystem::copy_options::recursive);
+  paxos::Hash hash;
+  {
+    Life life(o);
+    for (int n = 6; n <= 9; ++n)
+      life.post(session, static_cast<std::uint64_t>(n), "text " + std::to_string(n));
+    hash = life.machine.hash();
+  }
+  std::filesystem::remove_all(o.directory / "state");
+  std::filesystem::rename(old, o.directory / "state");
+  Life life(o);
+  EXPECT_EQ(life.s.recovered.applied, paxos::Slot{6});
+  EXPECT_EQ(life.machine.hash(), hash);
+  EXPECT_EQ(life.history(), texts(9));
+}
+
+TEST(State, ALogThatLacksWhatIsAppliedIsRefused) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  const auto other = dir.path() / "other";
+  {
+    Life life(o);
+    life.open_session();
+  }
+  std::filesystem::copy(o.directory, other, std::filesystem::copy_options::recursive);
+  {
+    Life life(o);
+    for (int n = 0; n < 5; ++n) life.open_session();
+  }
+  // An older copy of the log and its mark beside a newer state.
+  for (const char* part : {"log", "log-mark"}) {
+    std::filesystem::remove_all(o.directory / part);
+    std::filesystem::rename(other / part, o.directory / part);
+  }
+  EXPECT_THAT(refusal(o), AllOf(HasSubstr("has applied slot 6, which the log does not have"),
+                                HasSubstr("replace this replica")));
+}
+
+TEST(State, LogReadsArePagedByBytesAndBounds) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  Said said;
+  auto s = opened(o);
+  s.storage->start(said.completions());
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    s.storage->append(n, {paxos::VoteRecord{{n}, {1, {1}}, text(std::string(1000, 'x'))}});
+  ASSERT_TRUE(said.wait_synced(10));
+  std::promise<std::vector<std::size_t>> sizes;
+  s.storage->read([&](const Storage::Reader& reader) {
+    std::vector<std::size_t> out;
+    out.push_back(reader.log({1}, {10}, SIZE_MAX)->size());
+    out.push_back(reader.log({4}, {6}, SIZE_MAX)->size());
+    out.push_back(reader.log({1}, {10}, 2500)->size());
+    out.push_back(reader.log({1}, {10}, 1)->size());
+    out.push_back(reader.log({11}, {99}, SIZE_MAX)->size());
+    out.push_back(reader.log({6}, {4}, SIZE_MAX)->size());
+    sizes.set_value(out);
+  });
+  EXPECT_EQ(sizes.get_future().get(), (std::vector<std::size_t>{10, 3, 3, 1, 0, 0}));
+}
+
+TEST(State, ADamagedBlockIsNamedNeverSkipped) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  {
+    Life life(o);
+    const auto session = life.open_session();
+    for (int n = 1; n <= 200; ++n)
+      life.post(session, static_cast<std::uint64_t>(n), "text " + std::to_string(n));
+  }
+  int named = 0;
+  for (const auto& table : std::filesystem::directory_iterator(o.directory / "state")) {
+    if (table.path().extension() != ".sst") continue;
+    for (std::uintmax_t at = 5; at < table.file_size(); at += 1 + table.file_size() / 19) {
+      SCOPED_TRACE(table.path().filename().string() + " flipped at " + std::to_string(at));
+      const TempDir elsewhere;
+      const auto copy = options(elsewhere.path());
+      std::filesystem::copy(o.directory, copy.directory, std::filesystem::copy_options::recursive);
+      const auto file = copy.directory / "state" / table.path().filename();
+      std::string bytes = read_file(file);
+      bytes[at] = static_cast<char>(bytes[at] ^ 0x20);
+      write_file(file, bytes);
+      if (const auto s = Storage::open(copy); !s) {
+        ++named;
+        EXPECT_THAT(s.error().message,
+                    AllOf(HasSubstr((copy.directory / "state").string()), HasSubstr("ove this folder away")));
+        std::filesystem::remove_all(copy.directory / "state");
+        Life again(copy);
+        EXPECT_EQ(again.history(), texts(200)) << "the advice works";
+        continue;
+      }
+      // Open reads what the machine needs. History is read later: all of it, or the replica ends.
+      Life life(copy);
+      auto answer = std::make_shared<std::promise<std::size_t>>();
+      auto size = answer->get_future();
+      life.s.storage->read([answer](const Storage::Reader& reader) {
+        std::size_t rows = 0;
+        reader.rows.scan(chat::rows::family_begin(chat::rows::family_message),
+                         chat::rows::family_end(chat::rows::family_message),
+                         [&](std::string_view, std::string_view) { return ++rows != 0; });
+        answer->set_value(rows);
+      });
+      while (size.wait_for(std::chrono::milliseconds{1}) != std::future_status::ready &&
+             life.said.failures().empty()) {
+      }
+      if (life.said.failures().empty()) {
+        EXPECT_EQ(size.get(), 200u);
+      } else {
+        ++named;
+        EXPECT_THAT(life.said.failures().front(),
+                    AllOf(HasSubstr((copy.directory / "state").string()), HasSubstr("ove this folder away")));
+      }
+    }
+  }
+  EXPECT_GT(named, 10);
+}
+
+}  // namespace
+}  // namespace storage::test
