@@ -1,0 +1,298 @@
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+
+#include "tests/paxos/cluster.h"
+
+/// The learner: what is chosen, what may be applied, and the pull of what is missing. Source: Lamport, Paxos
+/// Made Simple (2001), section 2.3; DESIGN.md sections 4 and 5.
+namespace paxos_test {
+namespace {
+
+using namespace std::chrono_literals;
+
+LearnReply chosen(std::uint64_t first, std::uint64_t last, const std::string& text,
+                  std::uint64_t prefix = 0) {
+  LearnReply reply{.decrees = {}, .first_slot = Slot{1}, .chosen_prefix = Slot{std::max(prefix, last)}};
+  for (std::uint64_t slot = first; slot <= last; ++slot)
+    reply.decrees.push_back({Slot{slot}, ballot(1, 2), command(text + std::to_string(slot))});
+  return reply;
+}
+
+TEST(Learner, ACommitTakesAVoteAtExactlyItsBallot) {
+  Cluster c({});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{1}});
+  EXPECT_EQ(c.text(0, 1), "a");
+}
+
+// A vote at another ballot may be for another decree: 0 voted for 1's, 2 got its own chosen.
+TEST(Learner, ACommitNeverTakesAVoteAtAnotherBallot) {
+  Cluster c({});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("old")});
+  c.step(0, 2, Commit{ballot(2, 2), Slot{1}});
+  EXPECT_EQ(c.applied(0), 0u);
+  c.advance(10ms);
+  c.tick(0);
+  EXPECT_EQ(take<LearnRequest>(c, 0, 2).size(), 1u) << "it pulls instead";
+  c.step(0, 2, LearnReply{{{Slot{1}, ballot(2, 2), command("new")}}, Slot{1}, Slot{1}});
+  EXPECT_EQ(c.text(0, 1), "new");
+}
+
+TEST(Learner, ACommitOfAnOlderBallotNeverTakesAVoteOfANewerOne) {
+  Cluster c({});
+  c.step(0, 2, Accept{ballot(2, 2), Slot{1}, {}, command("new")});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{1}});
+  EXPECT_EQ(c.applied(0), 0u);
+}
+
+TEST(Learner, ACommitMayOvertakeItsAccept) {
+  Cluster c({});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{2}});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{2}, {}, command("b")});
+  EXPECT_EQ(c.applied(0), 0u);
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
+  EXPECT_EQ(c.applied(0), 2u);
+}
+
+TEST(Learner, OnlyTheBallotsOwnerCommitsWithIt) {
+  Cluster c({});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
+  c.step(0, 2, Commit{ballot(1, 1), Slot{1}});
+  EXPECT_EQ(c.applied(0), 0u);
+}
+
+// A stopped proposer still names its ballot in heartbeats, while it learns what others got chosen.
+TEST(Learner, TheHeartbeatOfAStoppedLeaderIsNoCommit) {
+  Cluster c({.replicas = 5});
+  c.elect(0);
+  const Ballot b = c.status(0).ballot;
+  c.propose(0, "mine");
+  c.deliver_if(is_to<Accept>(1));
+  c.bag().clear();
+  c.step(0, 4, Nack{b, ballot(b.round + 1, 2)});  // stops, follows nobody else yet
+  c.step(0, 3, LearnReply{{{Slot{1}, ballot(b.round + 1, 2), command("theirs")}}, Slot{1}, Slot{1}});
+  EXPECT_EQ(c.status(0).leader_ballot, b);
+  c.advance(c.setup().heartbeat);
+  c.tick(1);
+  c.deliver_if(is_link<HeartbeatRequest>(1, 0));
+  c.deliver_if(is_link<HeartbeatReply>(0, 1));
+  EXPECT_EQ(c.status(1).chosen, Slot{}) << "1 took its vote at the old ballot for the chosen decree";
+}
+
+TEST(Learner, LearnedSlotsAreAppliedOnlyOnceSynced) {
+  Cluster c({.auto_sync = false});
+  c.step(0, 1, chosen(1, 2, "x"));
+  EXPECT_EQ(c.status(0).chosen, Slot{2});
+  EXPECT_EQ(c.applied(0), 0u);
+  c.sync(0);
+  EXPECT_EQ(c.applied(0), 2u);
+}
+
+TEST(Learner, NothingAboveAHoleIsApplied) {
+  Cluster c({});
+  c.step(0, 1, chosen(2, 3, "x"));
+  EXPECT_EQ(c.applied(0), 0u);
+  EXPECT_EQ(c.status(0).chosen_max, Slot{3});
+  c.step(0, 1, chosen(1, 1, "x"));
+  EXPECT_EQ(c.applied(0), 3u);
+}
+
+TEST(Learner, ARepeatedReplyChangesNothing) {
+  Cluster c({});
+  c.step(0, 1, chosen(1, 2, "x"));
+  const auto groups = c.node(0).groups_written;
+  c.step(0, 1, chosen(1, 2, "x"));
+  c.step(0, 2, chosen(1, 2, "x"));
+  EXPECT_EQ(c.node(0).groups_written, groups);
+  EXPECT_EQ(c.applied(0), 2u);
+}
+
+TEST(Learner, AVoteForTheChosenDecreeNeedsNoSecondRecord) {
+  Cluster c({});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("x1")});
+  const auto groups = c.node(0).groups_written;
+  c.step(0, 2, chosen(1, 1, "x"));
+  EXPECT_EQ(c.applied(0), 1u);
+  EXPECT_EQ(c.node(0).groups_written, groups);
+}
+
+// --- pulling ---
+
+TEST(Learner, AsksTheNextPeerWhenOneIsSilent) {
+  Cluster c({.replicas = 3});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{3}});
+  c.step(0, 2, LearnReply{{}, Slot{1}, Slot{3}});
+  std::vector<std::size_t> asked;
+  c.on_post = [&](const Letter& l) {
+    if (std::holds_alternative<LearnRequest>(l.message)) asked.push_back(l.to.n);
+    return std::holds_alternative<LearnRequest>(l.message);
+  };
+  for (int i = 0; i < 100 && asked.size() < 4; ++i) {
+    c.advance(20ms);
+    c.tick(0);
+  }
+  ASSERT_EQ(asked.size(), 4u);
+  for (std::size_t i = 1; i < asked.size(); ++i) EXPECT_NE(asked[i], asked[i - 1]);
+}
+
+// The next page comes from whoever sent the last one, and never waits for a dead peer.
+TEST(Learner, StaysWithThePeerThatAnswers) {
+  Cluster c({});
+  c.step(0, 2, LearnReply{{}, Slot{1}, Slot{100}});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{100}});
+  c.advance(10ms);
+  c.tick(0);
+  ASSERT_EQ(take<LearnRequest>(c, 0, 1).size(), 1u);
+  for (std::uint64_t slot = 1; slot < 100; slot += 10) {
+    c.step(0, 1, chosen(slot, slot + 9, "x", 100));
+    EXPECT_EQ(c.count_if(is_link<LearnRequest>(0, 2)), 0u) << "asked the silent one after slot " << slot + 9;
+    if (slot + 9 < 100) {
+      const auto requests = take<LearnRequest>(c, 0, 1);
+      ASSERT_EQ(requests.size(), 1u) << "no pause between pages";
+      EXPECT_EQ(requests[0].from, Slot{slot + 10});
+    }
+  }
+  EXPECT_EQ(c.applied(0), 100u);
+}
+
+TEST(Learner, APeerThatHasNothingIsPassedOver) {
+  Cluster c({});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{3}});
+  c.step(0, 2, LearnReply{{}, Slot{1}, Slot{3}});
+  c.advance(10ms);
+  c.tick(0);
+  const std::size_t first = c.count_if(is_link<LearnRequest>(0, 1)) == 1 ? 1 : 2;
+  c.bag().clear();
+  c.step(0, first, LearnReply{{}, Slot{1}, Slot{}});  // it restarted, and forgot what it knew
+  c.advance(30ms);
+  c.tick(0);
+  EXPECT_EQ(take<LearnRequest>(c, 0, 3 - first).size(), 1u);
+}
+
+TEST(Learner, ServesPagesOfBoundedSize) {
+  Cluster c({});
+  c.elect(0);
+  const std::string big(100 * 1024, 'x');
+  for (int i = 0; i < 5; ++i) {
+    c.propose(0, big);
+    c.settle();
+  }
+  c.step(0, 1, LearnRequest{Slot{1}, Slot{UINT64_MAX}});
+  const auto replies = take<LearnReply>(c, 0, 1);
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].decrees.size(), 2u);
+  EXPECT_EQ(replies[0].chosen_prefix, Slot{5});
+}
+
+TEST(Learner, ServesOnlyWhatItKnowsToBeChosen) {
+  Cluster c({});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
+  c.step(0, 2, LearnRequest{Slot{1}, Slot{9}});
+  const auto replies = take<LearnReply>(c, 0, 2);
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_TRUE(replies[0].decrees.empty());
+}
+
+TEST(Learner, AReplicaThatWasAwayCatchesUpFromAnyPeer) {
+  Cluster c({});
+  c.elect(0);
+  c.isolate(2);
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_TRUE(c.try_propose(0, "m" + std::to_string(i)));
+    c.settle();
+  }
+  c.heal();
+  c.cut_both(0, 2);  // the leader it can't reach
+  EXPECT_TRUE(c.run_until([&] { return c.applied(2) == 2000; }, 2s)) << c.applied(2);
+  EXPECT_EQ(c.node(2).hashes.back(), c.node(0).hashes.back());
+}
+
+TEST(Learner, ColdSlotsComeFromThePeersLog) {
+  Cluster c({});
+  c.elect(0);
+  c.isolate(2);
+  for (int i = 0; i < 50; ++i) {
+    c.propose(0, "m" + std::to_string(i));
+    c.settle();
+  }
+  c.advance(5ms);
+  c.tick(0);
+  c.settle();
+  for (std::size_t id : {0u, 1u}) {
+    c.node(id).state_durable = c.applied(id);
+    c.restart(id);  // holds nothing of it in memory now
+  }
+  c.heal();
+  EXPECT_TRUE(c.run_until([&] { return c.applied(2) >= 50; }, 3s)) << c.applied(2);
+  EXPECT_EQ(c.text(2, 50), "m49");
+}
+
+TEST(Learner, AFollowerThatKeepsUpPullsNothing) {
+  Cluster c({});
+  c.elect(0);
+  c.run_for(100ms);
+  std::size_t pulls = 0;
+  c.on_post = [&](const Letter& l) {
+    pulls += std::holds_alternative<LearnRequest>(l.message) ? 1 : 0;
+    return false;
+  };
+  for (int i = 0; i < 300; ++i) {
+    (void)c.try_propose(0, "m");
+    c.run_for(1ms);
+  }
+  EXPECT_GT(c.applied(1), 200u);
+  EXPECT_EQ(pulls, 0u);
+}
+
+TEST(Learner, TheLastSlotIsLearnedWithoutFurtherTraffic) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "a");
+  c.run_for(20ms);
+  EXPECT_EQ(c.applied(1), 1u);
+  EXPECT_EQ(c.applied(2), 1u);
+}
+
+TEST(Learner, ALostCommitIsMadeUpForByHeartbeats) {
+  Cluster c({});
+  c.elect(0);
+  c.on_post = [](const Letter& l) { return std::holds_alternative<Commit>(l.message); };
+  c.propose(0, "a");
+  c.run_for(2 * c.setup().heartbeat + 10ms);
+  EXPECT_EQ(c.applied(1), 1u);
+  EXPECT_EQ(c.applied(2), 1u);
+}
+
+TEST(Learner, ARestartedReplicaResumesFromItsDiskAndCatchesUp) {
+  Cluster c({});
+  c.elect(0);
+  for (int i = 0; i < 20; ++i) {
+    c.propose(0, "m" + std::to_string(i));
+    c.run_for(5ms);
+  }
+  c.node(1).state_durable = 7;
+  c.restart(1);
+  EXPECT_GT(c.applied(1), 7u) << "what its disk knows to be chosen is applied again at once";
+  c.propose(0, "after");
+  EXPECT_TRUE(c.run_until([&] { return c.applied(1) == 21; }, 1s));
+  EXPECT_EQ(c.node(1).hashes.back(), c.node(0).hashes.back());
+}
+
+TEST(Learner, RestartingAllAtOnceLosesNothingThatWasChosen) {
+  Cluster c({.replicas = 5});
+  c.elect(0);
+  for (int i = 0; i < 10; ++i) {
+    c.propose(0, "m" + std::to_string(i));
+    c.settle();
+  }
+  for (std::size_t id = 0; id < 5; ++id) c.crash(id);
+  for (std::size_t id = 0; id < 5; ++id) c.restart(id);
+  ASSERT_TRUE(c.run_until([&] { return c.leader().has_value(); }, 4 * c.setup().election_timeout));
+  ASSERT_TRUE(c.run_until([&] { return c.applied(*c.leader()) >= 10; }, 1s));
+  EXPECT_EQ(c.text(*c.leader(), 10), "m9");
+}
+
+}  // namespace
+}  // namespace paxos_test
