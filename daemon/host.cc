@@ -70,22 +70,27 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
     if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
 }
 
-Host::~Host() = default;
+// The storage threads call back into this object until they are joined.
+Host::~Host() { storage_.reset(); }
 
 net::Task<int> Host::run() {
   mailbox_.on_receive([](Posted& work) { work(); });
-  storage_->start(
-      {.synced = [this](std::uint64_t group) { mailbox_.push([this, group] { on_synced(group); }); },
-       .state_durable = [](paxos::Slot) {},
-       .failed =
-           [this](std::string error) {
-             // Nothing that depends on a failed write may leave: not even one more turn.
-             daemon_log::error(
-                 "storage failed: {}. This replica stops now, so that it promises nothing "
-                 "it can't keep. Check the disk of {}, then start it again",
-                 error, options_.config.replicas[options_.self.n].data_dir.string());
-             std::_Exit(1);
-           }});
+  storage_->start({.synced =
+                       [this](std::uint64_t group) {
+                         // From here at once: waking the loop first would cost the leader a wake-up more.
+                         send_after_sync(group);
+                         mailbox_.push([this, group] { on_synced(group); });
+                       },
+                   .state_durable = [](paxos::Slot) {},
+                   .failed =
+                       [this](std::string error) {
+                         // Nothing that depends on a failed write may leave: not even one more turn.
+                         daemon_log::error(
+                             "storage failed: {}. This replica stops now, so that it promises nothing "
+                             "it can't keep. Check the disk of {}, then start it again",
+                             error, options_.config.replicas[options_.self.n].data_dir.string());
+                         std::_Exit(1);
+                       }});
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
   scope.spawn(receive_datagrams());
@@ -146,10 +151,35 @@ void Host::on_body(net::Received received) {
 void Host::on_synced(std::uint64_t group) {
   synced_group_ = std::max(synced_group_, group);
   node_.synced(loop_.now(), group);
-  while (!pending_sync_.empty() && pending_sync_.front().group <= synced_group_) {
-    for (const paxos::Envelope& envelope : pending_sync_.front().envelopes) send_peer(envelope);
-    pending_sync_.pop_front();
+  // What was held for this group after the log thread had looked.
+  send_after_sync(group);
+}
+
+void Host::send_after_sync(std::uint64_t group) {
+  std::vector<net::Outgoing> packets;
+  {
+    const std::lock_guard lock(after_sync_mutex_);
+    for (; !after_sync_.empty() && after_sync_.front().group <= group; after_sync_.pop_front())
+      std::move(after_sync_.front().packets.begin(), after_sync_.front().packets.end(),
+                std::back_inserter(packets));
   }
+  for (const net::Outgoing& packet : packets) socket_.send_now(packet.to, packet.data, packet.segment);
+}
+
+/// Promises and votes are sealed now, by the loop, which owns the keys; they leave from the log thread as
+/// soon as they are true after a restart, too.
+void Host::hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes) {
+  collect_packets();
+  const std::size_t before = outgoing_.size();
+  for (const paxos::Envelope& envelope : envelopes) send_peer(envelope);
+  collect_packets();
+  AfterSync held{.group = group, .packets = {}};
+  std::move(outgoing_.begin() + static_cast<std::ptrdiff_t>(before), outgoing_.end(),
+            std::back_inserter(held.packets));
+  outgoing_.resize(before);
+  if (held.packets.empty()) return;
+  const std::lock_guard lock(after_sync_mutex_);
+  after_sync_.push_back(std::move(held));
 }
 
 void Host::end_turn() {
@@ -177,13 +207,12 @@ void Host::end_turn() {
 void Host::carry_out(chat::NodeOutput out) {
   // The log first: its sync is the longest leg, and the network runs beside it.
   for (chat::GroupWrite& group : out.groups) {
-    if (!group.records.empty()) storage_->append(group.group, std::move(group.records));
-    if (group.send_after_sync.empty()) continue;
     if (group.group <= synced_group_) {
       for (const paxos::Envelope& envelope : group.send_after_sync) send_peer(envelope);
-    } else {
-      pending_sync_.push_back({group.group, std::move(group.send_after_sync)});
+    } else if (!group.send_after_sync.empty()) {
+      hold_until_synced(group.group, group.send_after_sync);
     }
+    if (!group.records.empty()) storage_->append(group.group, std::move(group.records));
   }
   for (const paxos::Envelope& envelope : out.send_now) send_peer(envelope);
   if (!faults_.isolated(loop_.now()))
@@ -203,10 +232,15 @@ void Host::send_peer(const paxos::Envelope& envelope) {
     transport_.broadcast(loop_.now(), peers_, net::Body{envelope.message});
 }
 
-void Host::send_packets() {
+void Host::collect_packets() {
   transport_.flush(loop_.now());
-  for (net::Outgoing& packet : transport_.take_outgoing())
-    socket_.send(packet.to, std::move(packet.data), packet.segment);
+  for (net::Outgoing& packet : transport_.take_outgoing()) outgoing_.push_back(std::move(packet));
+}
+
+void Host::send_packets() {
+  collect_packets();
+  for (net::Outgoing& packet : outgoing_) socket_.send(packet.to, std::move(packet.data), packet.segment);
+  outgoing_.clear();
 }
 
 void Host::wake_at(paxos::Time at) {

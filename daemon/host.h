@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -54,8 +55,12 @@ class Host {
   void end_turn();
   void carry_out(chat::NodeOutput out);
   void send_peer(const paxos::Envelope& envelope);
+  void collect_packets();  ///< seals what was said so far into outgoing_
   void send_packets();
   void on_synced(std::uint64_t group);
+  /// Log thread, and loop thread: sends what waited for `group`.
+  void send_after_sync(std::uint64_t group);
+  void hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes);
   void read_history(chat::HistoryWish wish);
   void read_log(paxos::LogReadWish wish);
   void wake_at(paxos::Time at);
@@ -71,9 +76,10 @@ class Host {
   [[nodiscard]] std::string status_json() const;
   [[nodiscard]] std::optional<std::string> faults_refused() const;
 
-  struct PendingSync {
+  /// Sealed datagrams that may leave once the group is on disk.
+  struct AfterSync {
     std::uint64_t group = 0;
-    std::vector<paxos::Envelope> envelopes;
+    std::vector<net::Outgoing> packets;
   };
   struct PendingSkip {
     net::Address to;
@@ -92,12 +98,14 @@ class Host {
   chat::Node node_;
   net::Mailbox<Posted> mailbox_;
   Faults faults_;
-  std::vector<net::Address> peers_;       ///< all others, for broadcasts
-  std::deque<PendingSync> pending_sync_;  ///< ascending by group
+  std::vector<net::Address> peers_;  ///< all others, for broadcasts
+  std::mutex after_sync_mutex_;
+  std::deque<AfterSync> after_sync_;  ///< ascending by group; guarded by after_sync_mutex_
   std::uint64_t synced_group_ = 0;
   std::vector<PendingSkip> pending_skips_;
   std::map<std::uint64_t, std::optional<chat::OperatorReply>> answered_;  ///< by request id; empty: under way
   std::deque<std::uint64_t> answered_order_;
+  std::vector<net::Outgoing> outgoing_;  ///< of this turn, for the socket
   std::vector<net::Received> received_;  ///< scratch
   paxos::Time started_{};
   std::optional<paxos::Time> pause_until_;

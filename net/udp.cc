@@ -22,6 +22,28 @@ constexpr std::size_t buffer_bytes =
 constexpr std::size_t segments_max = 64;
 constexpr int buffer_group = 1;
 
+using Control = char[CMSG_SPACE(sizeof(std::uint16_t))];
+
+/// Everything that sendmsg needs, pointing into the other arguments.
+void fill(msghdr& header, sockaddr_storage& name, iovec& iov, Control& control, const Address& to,
+          const paxos::Bytes& data, std::size_t segment) {
+  iov = {const_cast<std::byte*>(data.data()), data.size()};
+  header = {};
+  header.msg_name = &name;
+  header.msg_namelen = to.to_sockaddr(name);
+  header.msg_iov = &iov;
+  header.msg_iovlen = 1;
+  if (segment == 0 || segment >= data.size()) return;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* c = CMSG_FIRSTHDR(&header);
+  c->cmsg_level = SOL_UDP;
+  c->cmsg_type = UDP_SEGMENT;
+  c->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
+  const auto value = static_cast<std::uint16_t>(segment);
+  std::memcpy(CMSG_DATA(c), &value, sizeof value);
+}
+
 }  // namespace
 
 struct UdpSocket::Impl {
@@ -38,7 +60,7 @@ struct UdpSocket::Impl {
     sockaddr_storage name{};
     iovec iov{};
     msghdr header{};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(std::uint16_t))]{};
+    alignas(cmsghdr) Control control{};
   };
 
   Impl(Loop& l, Options o) : loop(l), options(o), receive(*this) {}
@@ -273,26 +295,25 @@ void UdpSocket::send(const Address& to, paxos::Bytes data, std::size_t segment) 
   i.free_sends.pop_back();
   ++i.sends_in_flight;
   s.data = std::move(data);
-  s.iov = {const_cast<std::byte*>(s.data.data()), s.data.size()};
-  s.header = {};
-  s.header.msg_name = &s.name;
-  s.header.msg_namelen = to.to_sockaddr(s.name);
-  s.header.msg_iov = &s.iov;
-  s.header.msg_iovlen = 1;
-  if (segment != 0 && segment < s.data.size()) {
-    s.header.msg_control = s.control;
-    s.header.msg_controllen = sizeof s.control;
-    cmsghdr* c = CMSG_FIRSTHDR(&s.header);
-    c->cmsg_level = SOL_UDP;
-    c->cmsg_type = UDP_SEGMENT;
-    c->cmsg_len = CMSG_LEN(sizeof(std::uint16_t));
-    const auto value = static_cast<std::uint16_t>(segment);
-    std::memcpy(CMSG_DATA(c), &value, sizeof value);
-  }
+  fill(s.header, s.name, s.iov, s.control, to, s.data, segment);
   i.figures.sent += segment == 0 ? 1 : (s.data.size() + segment - 1) / segment;
   io_uring_sqe* sqe = i.loop.prepare(s);
   io_uring_prep_sendmsg(sqe, i.fd, &s.header, MSG_DONTWAIT);
   io_uring_sqe_set_data(sqe, static_cast<Operation*>(&s));
+}
+
+void UdpSocket::send_now(const Address& to, const paxos::Bytes& data, std::size_t segment) const {
+  const std::size_t bundle = segment == 0 ? data.size() : segment * segments_max;
+  for (std::size_t at = 0; at < data.size(); at += bundle) {
+    const paxos::Bytes part = data.slice(at, std::min(bundle, data.size() - at));
+    msghdr header{};
+    sockaddr_storage name{};
+    iovec iov{};
+    alignas(cmsghdr) Control control{};
+    fill(header, name, iov, control, to, part, segment);
+    // What does not leave is lost, as datagrams are: it will be asked for again.
+    [[maybe_unused]] const auto sent = ::sendmsg(impl_->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+  }
 }
 
 bool UdpSocket::idle() const { return impl_->sends_in_flight == 0; }

@@ -57,6 +57,8 @@ class UdpSocket {
   /// datagrams of that size. What a network may do to a datagram is no error: refused, unreachable, no
   /// buffers count as loss.
   void send(const Address& to, paxos::Bytes data, std::size_t segment = 0);
+  /// The same with a plain system call, at once. Any thread, while the socket lives.
+  void send_now(const Address& to, const paxos::Bytes& data, std::size_t segment = 0) const;
   /// Nothing is in the kernel's hands any more.
   [[nodiscard]] bool idle() const;
   /// Ends receiving; waits for the kernel's last completion. A receive() under way gives an empty span.
