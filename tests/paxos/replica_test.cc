@@ -1,0 +1,234 @@
+#include "paxos/replica.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <string>
+
+#include "tests/paxos/cluster.h"
+
+/// A replica as a whole: skip, divergence, redirects, strangers. Source: DESIGN.md section 4.
+namespace paxos_test {
+namespace {
+
+using namespace std::chrono_literals;
+
+// --- skip ---
+
+TEST(Skip, LeavesTheSlotsEmptyWithANoOpAbove) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "one");
+  c.settle();
+  const SkipResult result = c.skip(0, {2, 4});
+  EXPECT_EQ(result.refused, "");
+  EXPECT_EQ(result.slots, (std::vector<Slot>{Slot{2}, Slot{4}}));
+  EXPECT_EQ(result.next_free, Slot{6});
+  c.settle();
+  EXPECT_EQ(c.status(0).chosen, Slot{1});
+  EXPECT_EQ(c.status(0).chosen_max, Slot{5}) << "each skipped slot has a chosen one above it";
+  EXPECT_EQ(c.status(0).hole, Slot{2});
+}
+
+TEST(Skip, NothingAboveTheHoleIsAppliedAndNewCommandsGoOn) {
+  Cluster c({});
+  c.elect(0);
+  ASSERT_EQ(c.skip(0, {1}).refused, "");
+  c.propose(0, "waits");
+  c.settle();
+  EXPECT_EQ(c.status(0).chosen_max, Slot{3});
+  EXPECT_EQ(c.applied_anywhere(), Slot{});
+}
+
+TEST(Skip, RefusesASlotAlreadyProposedAndNamesTheNextFreeOne) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "one");
+  const SkipResult result = c.skip(0, {1, 5});
+  EXPECT_NE(result.refused, "");
+  EXPECT_EQ(result.next_free, Slot{2});
+  EXPECT_TRUE(result.slots.empty());
+}
+
+TEST(Skip, RefusesSlotsBeyondTheWindow) {
+  Cluster c({});
+  c.elect(0);
+  EXPECT_NE(c.skip(0, {limits::window_slots}).refused, "");
+  EXPECT_NE(c.skip(0, {UINT64_MAX}).refused, "") << "the slot above it would be 0";
+  EXPECT_NE(c.skip(0, {0}).refused, "");
+  EXPECT_NE(c.skip(0, {}).refused, "");
+  EXPECT_NE(c[0].skip_next(c.now(), SIZE_MAX).refused, "");
+  EXPECT_EQ(c.skip(0, {limits::window_slots - 1}).refused, "");
+}
+
+TEST(Skip, OnlyTheLeaderSkips) {
+  Cluster c({});
+  c.elect(0);
+  EXPECT_NE(c.skip(1, {1}).refused, "");
+}
+
+// The hole belongs to the ballot: any later one fills it with a no-op.
+TEST(Skip, ALaterLeaderFillsTheHoleWithANoOp) {
+  Cluster c({});
+  c.elect(0);
+  ASSERT_EQ(c.skip(0, {1}).refused, "");
+  c.propose(0, "above");
+  c.settle();
+  c.crash(0);
+  c.elect(1);
+  EXPECT_EQ(c.text(1, 1), "(no-op)");
+  EXPECT_EQ(c.text(1, 3), "above");
+  c.restart(0);
+  EXPECT_TRUE(c.run_until([&] { return c.applied(0) == 3; }, 2s));
+}
+
+TEST(Skip, TheSameReplicaFillsItAfterARestart) {
+  Cluster c({});
+  c.elect(0);
+  ASSERT_EQ(c.skip(0, {1}).refused, "");
+  c.settle();
+  c.restart(0);
+  c.elect(0);
+  EXPECT_EQ(c.text(0, 1), "(no-op)");
+  EXPECT_FALSE(c.status(0).hole.has_value());
+}
+
+TEST(Skip, ReadsGoOnOverAHole) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "one");
+  c.settle();
+  ASSERT_EQ(c.skip(0, {2}).refused, "");
+  c.settle();
+  c.read(0, 7);
+  c.settle();
+  ASSERT_EQ(c.node(0).reads.size(), 1u);
+  EXPECT_EQ(c.node(0).reads[0].index, Slot{1}) << "nothing above the hole was acknowledged";
+}
+
+// --- the whole ---
+
+TEST(Replica, CommandsReachAllReplicasInOneOrder) {
+  for (std::size_t replicas : {1u, 2u, 3u, 4u, 5u, 7u, 9u}) {
+    Cluster c({.replicas = replicas});
+    c.elect(0);
+    for (int i = 0; i < 30; ++i) {
+      c.propose(0, "m" + std::to_string(i));
+      c.run_for(3ms);
+    }
+    c.run_for(100ms);
+    for (std::size_t id = 0; id < replicas; ++id) {
+      ASSERT_EQ(c.applied(id), 30u) << replicas;
+      EXPECT_EQ(c.text(id, 30), "m29");
+    }
+  }
+}
+
+TEST(Replica, AMinorityMayDieAtAnyMomentAndNothingChosenIsLost) {
+  for (std::uint64_t moment = 1; moment < 60; ++moment) {
+    Cluster c({.replicas = 3, .seed = moment, .auto_sync = false, .disk_delay = 300us});
+    ASSERT_TRUE(c.run_until([&] { return c.leader().has_value(); }, 1s));
+    const std::size_t first = *c.leader();
+    c.run_for(100ms);
+    c.propose(first, "a");
+    c.run_for(moment * 50us);
+    const bool known = c.applied(first) > 0;
+    c.crash(first);
+    ASSERT_TRUE(c.run_until([&] { return c.leader().has_value(); }, 1s));
+    const std::size_t second = *c.leader();
+    ASSERT_TRUE(c.run_until([&] { return c.try_propose(second, "b"); }, 1s));
+    ASSERT_TRUE(c.run_until([&] { return c.applied(second) > 0 && c.status(second).inflight == 0; }, 1s));
+    if (known) EXPECT_EQ(c.text(second, 1), "a") << "moment " << moment;
+    c.restart(first);
+    ASSERT_TRUE(c.run_until([&] { return c.applied(first) == c.applied(second); }, 1s));
+    EXPECT_EQ(c.node(first).hashes.back(), c.node(second).hashes.back());
+  }
+}
+
+TEST(Replica, FollowersKnowWhomToRedirectTo) {
+  Cluster c({});
+  c.elect(1);
+  for (std::size_t id = 0; id < 3; ++id) EXPECT_EQ(c[id].leader(), ReplicaId{1}) << id;
+  EXPECT_TRUE(c.forward(0, "hello"));
+  c.settle();
+  ASSERT_EQ(c.node(1).forwarded.size(), 1u);
+  EXPECT_EQ(c.node(1).forwarded[0].view(), "hello");
+  EXPECT_FALSE(c.forward(1, "hello")) << "it is the leader itself";
+}
+
+TEST(Replica, ForwardedCommandsAreDroppedWhereNobodyLeads) {
+  Cluster c({});
+  c.step(0, 1, Forward{{Bytes::copy_of("hello")}});
+  EXPECT_TRUE(c.node(0).forwarded.empty());
+}
+
+// DESIGN 4, hash chain: a replica that disagrees with a quorum at an equal slot stops serving and says so.
+TEST(Replica, OneThatComputesOtherHashesThanAQuorumStops) {
+  Cluster c({});
+  c.elect(0);
+  c.node(2).corrupt = true;
+  c.propose(0, "a");
+  c.run_for(500ms);
+  ASSERT_TRUE(c[2].diverged().has_value());
+  EXPECT_FALSE(c.status(2).voting);
+  EXPECT_NE(c.status(2).reason.find("slot 1"), std::string::npos) << c.status(2).reason;
+  EXPECT_FALSE(c[0].diverged().has_value()) << "one that disagrees is no quorum";
+  EXPECT_FALSE(c[1].diverged().has_value());
+}
+
+TEST(Replica, ALeaderThatDivergesStopsLeading) {
+  Cluster c({});
+  c.elect(0);
+  c.node(0).corrupt = true;
+  c.propose(0, "a");
+  c.run_for(2s);
+  EXPECT_TRUE(c[0].diverged().has_value());
+  EXPECT_FALSE(c[0].is_leader());
+  ASSERT_TRUE(c.leader().has_value());
+  EXPECT_TRUE(c.try_propose(*c.leader(), "b"));
+}
+
+TEST(Replica, MessagesOfUnknownReplicasAndOfItselfAreIgnored) {
+  Cluster c({});
+  const Incarnation self = c.node(0).disk.incarnation;
+  c[0].step(c.now(), ReplicaId{7}, self, Prepare{ballot(9, 7), Slot{1}});
+  c[0].step(c.now(), ReplicaId{254}, self, Prepare{ballot(9, 254), Slot{1}});
+  c[0].step(c.now(), ReplicaId{0}, self, Prepare{ballot(9, 0), Slot{1}});
+  c.tick(0);
+  EXPECT_EQ(c.status(0).ballot, Ballot{});
+}
+
+// What every simulation rests on: no clock, no randomness and no order of its own.
+TEST(Replica, TheSameSeedGivesTheSameRun) {
+  const auto run = [](std::uint64_t seed) {
+    Cluster c({.replicas = 5, .seed = seed, .loss_percent = 10, .duplicate_percent = 5});
+    std::uint64_t letters = 0;
+    std::uint64_t times = 0;
+    c.on_deliver = [&](const Letter& l) {
+      ++letters;
+      times = times * 31 + static_cast<std::uint64_t>(l.due.time_since_epoch().count()) + l.message.index();
+    };
+    for (int i = 0; i < 50; ++i) {
+      c.run_for(20ms);
+      if (c.leader()) (void)c.try_propose(*c.leader(), "a");
+    }
+    return std::pair(letters, times);
+  };
+  EXPECT_EQ(run(5), run(5));
+  EXPECT_NE(run(5), run(6));
+}
+
+TEST(Replica, AnIdleReplicaSleepsUntilItsDeadline) {
+  Cluster c({});
+  c.elect(0);
+  c.run_for(1s);
+  std::size_t letters = 0;
+  c.on_deliver = [&](const Letter&) { ++letters; };
+  c.run_for(1s);
+  // A request and a reply a heartbeat and a link, and nothing else.
+  EXPECT_LE(letters, 2u * 6 * 21);
+  EXPECT_GE(letters, 2u * 6 * 19);
+}
+
+}  // namespace
+}  // namespace paxos_test
