@@ -4,11 +4,16 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <chrono>
 #include <utility>
 
 namespace storage {
 
 namespace {
+
+/// Applied slots are written together: after this long, at this many, or when someone reads.
+constexpr std::chrono::milliseconds gather{2};
+constexpr std::size_t batch_slots = 64;
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 
@@ -125,6 +130,7 @@ void StateStore::write(paxos::Slot slot, std::vector<chat::Row> rows) {
   {
     const std::lock_guard lock(mutex_);
     queue_.emplace_back(Write{slot, std::move(rows)});
+    if (queue_.size() > 1 && queue_.size() != batch_slots) return;  // it is awake, and gathers
   }
   wake_.notify_one();
 }
@@ -133,6 +139,7 @@ void StateStore::read(ReadJob job) {
   {
     const std::lock_guard lock(mutex_);
     queue_.emplace_back(std::move(job));
+    reads_ = true;
   }
   wake_.notify_one();
 }
@@ -144,8 +151,11 @@ void StateStore::work() {
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      // Nobody waits for rows but readers. Gathering a few slots leaves the processor to those who vote.
+      wake_.wait_for(lock, gather, [this] { return stopping_ || reads_ || queue_.size() >= batch_slots; });
       if (queue_.empty()) return;
       items.swap(queue_);
+      reads_ = false;
     }
     for (std::size_t at = 0; at < items.size();) {
       if (auto* job = std::get_if<ReadJob>(&items[at])) {

@@ -57,6 +57,7 @@ class StateStore {
   std::condition_variable wake_;
   std::deque<std::variant<Write, ReadJob>> queue_;  ///< guarded by mutex_
   bool stopping_ = false;                           ///< guarded by mutex_
+  bool reads_ = false;                              ///< a reader waits; guarded by mutex_
   std::thread thread_;
 };
 
