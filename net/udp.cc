@@ -22,6 +22,12 @@ constexpr std::size_t buffer_bytes =
 constexpr std::size_t segments_max = 64;
 constexpr int buffer_group = 1;
 
+/// What one call may hand over to be cut: the whole is a UDP packet first, however small its segments.
+constexpr std::size_t packet_bytes_max = 65'507;
+std::size_t bundle_bytes(std::size_t segment) {
+  return segment * std::clamp<std::size_t>(packet_bytes_max / segment, 1, segments_max);
+}
+
 using Control = char[CMSG_SPACE(sizeof(std::uint16_t))];
 
 /// Everything that sendmsg needs, pointing into the other arguments.
@@ -277,9 +283,10 @@ std::span<const Datagram> UdpSocket::take() {
 
 void UdpSocket::send(const Address& to, paxos::Bytes data, std::size_t segment) {
   if (data.empty() || to.empty()) return;
-  if (segment != 0 && data.size() > segment * segments_max) {
-    for (std::size_t at = 0; at < data.size(); at += segment * segments_max)
-      send(to, data.slice(at, std::min(segment * segments_max, data.size() - at)), segment);
+  if (segment != 0 && data.size() > bundle_bytes(segment)) {
+    const std::size_t bundle = bundle_bytes(segment);
+    for (std::size_t at = 0; at < data.size(); at += bundle)
+      send(to, data.slice(at, std::min(bundle, data.size() - at)), segment);
     return;
   }
   Impl& i = *impl_;
@@ -303,7 +310,7 @@ void UdpSocket::send(const Address& to, paxos::Bytes data, std::size_t segment) 
 }
 
 void UdpSocket::send_now(const Address& to, const paxos::Bytes& data, std::size_t segment) const {
-  const std::size_t bundle = segment == 0 ? data.size() : segment * segments_max;
+  const std::size_t bundle = segment == 0 ? data.size() : bundle_bytes(segment);
   for (std::size_t at = 0; at < data.size(); at += bundle) {
     const paxos::Bytes part = data.slice(at, std::min(bundle, data.size() - at));
     msghdr header{};
