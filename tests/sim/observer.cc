@@ -1,0 +1,308 @@
+#include "tests/sim/observer.h"
+
+#include <algorithm>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace sim {
+
+namespace {
+
+std::string name(std::uint8_t replica) { return "replica " + std::to_string(replica); }
+std::string text(paxos::Slot slot) { return "slot " + std::to_string(slot.n); }
+
+[[noreturn]] void broken(const char* invariant, const std::string& what) {
+  throw Violation(std::string(invariant) + ": " + what);
+}
+
+constexpr std::string_view marker = "\x01#";
+constexpr std::size_t mark_digits = 16;
+
+std::uint64_t digest_of(const std::vector<chat::Row>& rows) {
+  std::uint64_t hash = rows.size();
+  for (const chat::Row& row : rows) {
+    hash = XXH3_64bits_withSeed(row.key.data(), row.key.size(), hash);
+    if (row.value)
+      hash = XXH3_64bits_withSeed(row.value->data(), row.value->size(), hash + 1);
+    else
+      hash += 2;
+  }
+  return hash;
+}
+
+}  // namespace
+
+Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms)
+    : replicas_(replicas),
+      applied_(replicas),
+      chosen_checked_(replicas),
+      promised_sent_(replicas),
+      messages_(clients),
+      room_log_(rooms),
+      next_of_(clients, std::vector<std::uint32_t>(rooms)),
+      room_floor_(rooms) {}
+
+Observer::SlotFacts& Observer::facts(paxos::Slot slot) {
+  if (slot.none() || slot.n > slots_.size() + 1'000'000) broken("I10", text(slot) + " is out of any range");
+  if (slots_.size() < slot.n) slots_.resize(slot.n);
+  return slots_[slot.n - 1];
+}
+
+// --- disks ---
+
+void Observer::vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballot ballot,
+                            const paxos::Decree& decree) {
+  SlotFacts& f = facts(slot);
+  auto vote = std::find_if(f.votes.begin(), f.votes.end(), [&](const Vote& v) { return v.ballot == ballot; });
+  if (vote == f.votes.end()) {
+    f.votes.push_back({ballot, 0, decree});
+    vote = std::prev(f.votes.end());
+  } else if (vote->decree != decree) {
+    broken("I1", "two decrees in " + text(slot) + " at ballot " + to_string(ballot) + "; the second on " +
+                     name(replica));
+  }
+  vote->replicas |= 1U << replica;
+  if (static_cast<std::size_t>(__builtin_popcount(vote->replicas)) < replicas_ / 2 + 1) return;
+  chosen_ballot_max_ = std::max(chosen_ballot_max_, ballot);
+  if (!f.chosen) {
+    f.chosen = decree;
+    ++chosen_count_;
+  } else if (*f.chosen != decree) {
+    broken("I1",
+           text(slot) + " was chosen twice, differently, the second time at ballot " + to_string(ballot));
+  }
+}
+
+void Observer::claim(std::uint8_t replica, const char* how, paxos::Slot slot,
+                     const paxos::Decree& decree) const {
+  if (slot.none() || slot.n > slots_.size() || !slots_[slot.n - 1].chosen)
+    broken("I1", name(replica) + " " + how + " " + text(slot) + ", for which no quorum has durably voted");
+  if (*slots_[slot.n - 1].chosen != decree)
+    broken("I1", name(replica) + " " + how + " " + text(slot) + " with another decree than the chosen one");
+}
+
+void Observer::group_durable(std::uint8_t replica, const chat::GroupWrite& group, const Disk& before) {
+  paxos::Ballot promised = before.promised;
+  for (const paxos::Record& record : group.records) {
+    if (const auto* promise = std::get_if<paxos::PromiseRecord>(&record)) {
+      if (promise->ballot <= promised)
+        broken("I6",
+               name(replica) + " promises " + to_string(promise->ballot) + " after " + to_string(promised));
+      promised = promise->ballot;
+    } else if (const auto* vote = std::get_if<paxos::VoteRecord>(&record)) {
+      if (vote->ballot < promised)
+        broken("I6", name(replica) + " votes in " + text(vote->slot) + " at " + to_string(vote->ballot) +
+                         " after its promise of " + to_string(promised));
+      promised = vote->ballot;
+      const Disk::Entry* entry = before.find(vote->slot);
+      if (entry != nullptr && !entry->learned && entry->ballot == vote->ballot &&
+          entry->decree != vote->decree)
+        broken("I6", name(replica) + " changes its vote in " + text(vote->slot));
+      vote_durable(replica, vote->slot, vote->ballot, vote->decree);
+    } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
+      claim(replica, "stored as chosen", chosen->slot, chosen->decree);
+    }
+  }
+}
+
+void Observer::directory_wiped(std::uint8_t replica) {
+  applied_[replica] = {};
+  promised_sent_[replica] = {};
+  chosen_checked_[replica] = 0;
+}
+
+void Observer::directory_restored(std::uint8_t replica, const Disk& disk) {
+  promised_sent_[replica] = disk.promised;
+}
+
+void Observer::started(std::uint8_t replica, const Disk& disk, const chat::Node& node) {
+  const paxos::Status status = node.status();
+  if (status.ballot < promised_sent_[replica] || status.ballot != disk.promised)
+    broken("I6", name(replica) + " starts with promise " + to_string(status.ballot) + ", told others " +
+                     to_string(promised_sent_[replica]) + ", its disk says " + to_string(disk.promised));
+  applied_[replica] = node.machine().applied();
+}
+
+// --- what replicas say and do ---
+
+void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped) {
+  if (wiped && !std::holds_alternative<paxos::Birth>(envelope.message))
+    broken("I2", name(replica) + " has an emptied directory and yet takes part");
+  if (const auto* accepted = std::get_if<paxos::Accepted>(&envelope.message)) {
+    for (const paxos::SlotRange& range : accepted->slots)
+      for (paxos::Slot slot = range.first; slot <= range.last; ++slot) {
+        const auto& votes = facts(slot).votes;
+        if (std::none_of(votes.begin(), votes.end(), [&](const Vote& v) {
+              return v.ballot == accepted->ballot && (v.replicas >> replica & 1) != 0;
+            }))
+          broken("I9", name(replica) + " sends Accepted for " + text(slot) + " at " +
+                           to_string(accepted->ballot) + ", but its disk has no such vote");
+      }
+    promised_sent_[replica] = std::max(promised_sent_[replica], accepted->ballot);
+  } else if (const auto* promise = std::get_if<paxos::Promise>(&envelope.message)) {
+    if (disk.promised < promise->ballot)
+      broken("I9", name(replica) + " sends a Promise of " + to_string(promise->ballot) +
+                       ", but its disk holds " + to_string(disk.promised));
+    promised_sent_[replica] = std::max(promised_sent_[replica], promise->ballot);
+    for (const paxos::PromiseEntry& entry : promise->entries)
+      if (entry.chosen) claim(replica, "promises as chosen", entry.slot, entry.decree);
+  } else if (const auto* prepare = std::get_if<paxos::Prepare>(&envelope.message)) {
+    if (disk.promised < prepare->ballot)
+      broken("I9", name(replica) + " sends a Prepare of " + to_string(prepare->ballot) +
+                       ", but its disk holds " + to_string(disk.promised));
+  } else if (const auto* learn = std::get_if<paxos::LearnReply>(&envelope.message)) {
+    for (const paxos::ChosenDecree& decree : learn->decrees)
+      claim(replica, "teaches", decree.slot, decree.decree);
+    if (!learn->chosen_prefix.none() &&
+        (learn->chosen_prefix.n > slots_.size() || !slots_[learn->chosen_prefix.n - 1].chosen))
+      broken("I1", name(replica) + " says that " + text(learn->chosen_prefix) + " is chosen");
+  } else if (const auto* commit = std::get_if<paxos::Commit>(&envelope.message)) {
+    if (commit->chosen_prefix.n > slots_.size() ||
+        (!commit->chosen_prefix.none() && !slots_[commit->chosen_prefix.n - 1].chosen))
+      broken("I1", name(replica) + " commits " + text(commit->chosen_prefix) +
+                       ", for which no quorum has durably voted");
+  } else if (const auto* accept = std::get_if<paxos::Accept>(&envelope.message)) {
+    // One decree a (slot, ballot), whoever hears it.
+    SlotFacts& f = facts(accept->slot);
+    const auto vote = std::find_if(f.votes.begin(), f.votes.end(),
+                                   [&](const Vote& v) { return v.ballot == accept->ballot; });
+    if (vote == f.votes.end())
+      f.votes.push_back({accept->ballot, 0, accept->decree});
+    else if (vote->decree != accept->decree)
+      broken("I1", name(replica) + " proposes a second decree in " + text(accept->slot) + " at " +
+                       to_string(accept->ballot));
+  }
+}
+
+void Observer::applied(std::uint8_t replica, chat::StateWrite write, const Disk& disk) {
+  if (write.slot != applied_[replica] + 1)
+    broken("I5", name(replica) + " applies " + text(write.slot) + " after " + text(applied_[replica]));
+  applied_[replica] = write.slot;
+  const Disk::Entry* entry = disk.find(write.slot);
+  if (entry == nullptr)
+    broken("I9", name(replica) + " applies " + text(write.slot) + ", which is not on its disk");
+  claim(replica, "applies", write.slot, entry->decree);
+  const std::uint64_t digest = digest_of(write.rows);
+  if (write.slot.n <= digests_.size()) {
+    if (digests_[write.slot.n - 1] != digest)
+      broken("I7", name(replica) + " has other rows, or another hash, at " + text(write.slot) +
+                       " than the first to apply it");
+    return;
+  }
+  if (write.slot.n != digests_.size() + 1)
+    broken("I5", text(write.slot) + " is applied before its predecessor");
+  digests_.push_back(digest);
+  messages_applied(write.slot, write.rows);
+  rows_.append(std::move(write.rows));
+}
+
+/// Reads the marks out of the message rows, without the machine's help.
+void Observer::messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows) {
+  for (const chat::Row& row : rows) {
+    if (row.key.empty() || row.key[0] != 'm' || !row.value) continue;
+    const std::size_t room_size = static_cast<unsigned char>(row.key.at(1));
+    const std::string room_text = row.key.substr(2, room_size);
+    std::uint32_t room = 0;
+    while (room < room_log_.size() && room_name(room) != room_text) ++room;
+    if (room == room_log_.size()) broken("I3", "a message stands in the unknown room " + room_text);
+    for (std::size_t at = row.value->find(marker); at != std::string::npos;
+         at = row.value->find(marker, at + marker.size())) {
+      const std::uint64_t id = std::stoull(row.value->substr(at + marker.size(), mark_digits), nullptr, 16);
+      const auto client = static_cast<std::uint32_t>(id >> 32);
+      const auto n = static_cast<std::uint32_t>(id);
+      if (client >= messages_.size() || n >= messages_[client].size())
+        broken("I3", "a message that nobody posted stands in " + text(slot));
+      Posted& message = messages_[client][n];
+      const std::string who = "message " + std::to_string(n) + " of client " + std::to_string(client);
+      if (!message.slot.none())
+        broken("I3", who + " ran in " + text(message.slot) + " and again in " + text(slot));
+      if (message.room != room) broken("I3", who + " stands in another room");
+      if (slot <= message.after)
+        broken("I4", who + " was posted after something in " + text(message.after) +
+                         " was acknowledged, but stands in " + text(slot));
+      if (n < next_of_[client][room]) broken("I3", who + " ran after a later one of its room");
+      next_of_[client][room] = n + 1;
+      message.slot = slot;
+      room_log_[room].push_back(id);
+      message.seq = room_log_[room].size();
+    }
+  }
+}
+
+void Observer::after_turn(std::uint8_t replica, const chat::Node& node) {
+  const chat::Desk::Figures figures = node.desk_figures();
+  if (figures.waiting_receipts > 100'000 || figures.queued_commands > 65'536 || figures.reads > 65'536)
+    broken("I10", name(replica) + "'s front desk grows without bound");
+  if (const auto why = node.diverged()) broken("I7", name(replica) + ": " + *why);
+}
+
+// --- clients ---
+
+std::string Observer::mark(std::uint32_t client, std::uint32_t n) const {
+  static constexpr char digits[] = "0123456789abcdef";
+  const std::uint64_t id = std::uint64_t{client} << 32 | n;
+  std::string out(marker);
+  for (int shift = 60; shift >= 0; shift -= 4) out.push_back(digits[id >> shift & 15]);
+  return out;
+}
+
+void Observer::posted(std::uint32_t client, std::uint32_t room) {
+  messages_[client].push_back({.room = room, .after = acknowledged_slot_});
+  ++posted_count_;
+}
+
+void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
+                         const chat::Message& message) {
+  const std::string who = "message " + std::to_string(ticket - 1) + " of client " + std::to_string(client);
+  Posted& known = messages_.at(client).at(ticket - 1);
+  if (!refused.empty()) broken("I2", who + " was refused: " + refused);
+  if (known.slot.none()) broken("I2", who + " was acknowledged, but no replica has applied it");
+  if (known.slot != message.slot || known.seq != message.seq)
+    broken("I2", who + " was acknowledged at " + text(message.slot) + ", number " +
+                     std::to_string(message.seq) + ", but stands at " + text(known.slot) + ", number " +
+                     std::to_string(known.seq));
+  if (!known.acknowledged) ++acknowledged_;
+  known.acknowledged = true;
+  acknowledged_slot_ = std::max(acknowledged_slot_, known.slot);
+  room_floor_[known.room] = std::max(room_floor_[known.room], known.seq);
+}
+
+void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool linearizable,
+                           const chat::HistoryPage& page) {
+  if (linearizable && page.head < floor)
+    broken("I4", "a read of room " + std::to_string(room) + " shows " + std::to_string(page.head) +
+                     " messages, but " + std::to_string(floor) + " were acknowledged before it started");
+  std::uint64_t last = 0;
+  for (const chat::Message& message : page.messages) {
+    if (last != 0 && message.seq != last + 1) broken("I4", "a page of history has a gap");
+    last = message.seq;
+    if (message.seq == 0 || message.seq > room_log_[room].size())
+      broken("I4", "history shows a message that is not in the log");
+    const std::uint64_t id = room_log_[room][message.seq - 1];
+    if (message.text.find(mark(static_cast<std::uint32_t>(id >> 32), static_cast<std::uint32_t>(id))) ==
+        std::string::npos)
+      broken("I4", "history shows another message than the log at number " + std::to_string(message.seq));
+  }
+  if (page.next == 0 && !page.messages.empty() && last != page.head)
+    broken("I4", "a page of history says that it ends at the room's head, but does not");
+  if (linearizable) room_floor_[room] = std::max(room_floor_[room], page.head);
+}
+
+// --- the end ---
+
+void Observer::all_equal(const std::vector<paxos::Slot>& applied) const {
+  for (std::size_t i = 0; i < applied.size(); ++i)
+    if (applied[i].n != digests_.size())
+      broken("I8", "replica " + std::to_string(i) + " stands at " + text(applied[i]) + " of " +
+                       std::to_string(digests_.size()));
+  for (std::size_t client = 0; client < messages_.size(); ++client)
+    for (std::size_t n = 0; n < messages_[client].size(); ++n) {
+      const Posted& message = messages_[client][n];
+      if (!message.acknowledged || message.slot.none())
+        broken("I8", "message " + std::to_string(n) + " of client " + std::to_string(client) +
+                         " was never acknowledged");
+    }
+}
+
+}  // namespace sim

@@ -1,0 +1,104 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "chat/node.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/queue.h"
+#include "tests/sim/versioned_rows.h"
+
+namespace sim {
+
+/// A broken invariant (DESIGN.md section 9): which, and what was seen.
+struct Violation : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A client's message as the observer knows it: from its posting to its place.
+struct Posted {
+  std::uint32_t room = 0;
+  paxos::Slot after;      ///< highest slot that was acknowledged to anyone when it was posted
+  paxos::Slot slot;       ///< where it was applied; none: not yet
+  std::uint64_t seq = 0;  ///< in its room
+  bool acknowledged = false;
+};
+
+/// Sees everything from outside, shares no code with the protocol, and throws Violation. What is chosen it
+/// finds out by itself: a quorum of modelled disks that hold votes of one ballot.
+class Observer {
+ public:
+  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms);
+
+  // Disks and replicas.
+  void group_durable(std::uint8_t replica, const chat::GroupWrite& group, const Disk& disk_before);
+  void directory_wiped(std::uint8_t replica);
+  void directory_restored(std::uint8_t replica, const Disk& disk);
+  void started(std::uint8_t replica, const Disk& disk, const chat::Node& node);
+  void leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped);
+  void applied(std::uint8_t replica, chat::StateWrite write, const Disk& disk);
+  void after_turn(std::uint8_t replica, const chat::Node& node);
+
+  // Clients. A message's text carries its mark.
+  [[nodiscard]] std::string mark(std::uint32_t client, std::uint32_t n) const;
+  void posted(std::uint32_t client, std::uint32_t room);
+  void delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
+                 const chat::Message& message);
+  struct ReadFloor {
+    std::uint64_t head = 0;
+  };
+  [[nodiscard]] std::uint64_t read_floor(std::uint32_t room) const { return room_floor_[room]; }
+  void read_served(std::uint32_t room, std::uint64_t floor, bool linearizable, const chat::HistoryPage& page);
+
+  [[nodiscard]] static std::string room_name(std::uint32_t room) { return "room" + std::to_string(room); }
+
+  // At the end.
+  void all_equal(const std::vector<paxos::Slot>& applied) const;
+  [[nodiscard]] paxos::Slot applied_max() const { return {digests_.size()}; }
+  [[nodiscard]] std::uint64_t chosen_count() const { return chosen_count_; }
+  [[nodiscard]] paxos::Ballot chosen_ballot_max() const { return chosen_ballot_max_; }
+  [[nodiscard]] std::size_t acknowledged() const { return acknowledged_; }
+  [[nodiscard]] std::size_t posted() const { return posted_count_; }
+  VersionedRows& rows() { return rows_; }
+
+ private:
+  struct Vote {
+    paxos::Ballot ballot;
+    std::uint32_t replicas = 0;  ///< whose disk has held it
+    paxos::Decree decree;
+  };
+  struct SlotFacts {
+    std::vector<Vote> votes;
+    std::optional<paxos::Decree> chosen;
+  };
+  SlotFacts& facts(paxos::Slot slot);
+  void vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballot ballot,
+                    const paxos::Decree& decree);
+  void claim(std::uint8_t replica, const char* how, paxos::Slot slot, const paxos::Decree& decree) const;
+  void messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
+
+  std::size_t replicas_;
+  std::vector<SlotFacts> slots_;  ///< [i] is slot i + 1
+  std::uint64_t chosen_count_ = 0;
+  paxos::Ballot chosen_ballot_max_;
+  std::vector<std::uint64_t> digests_;         ///< of every applied slot's rows
+  std::vector<paxos::Slot> applied_;           ///< by replica, this boot
+  std::vector<std::uint64_t> chosen_checked_;  ///< by replica: prefix records were compared up to here
+  std::vector<paxos::Ballot> promised_sent_;   ///< by replica: highest ballot it told anyone it promised
+  VersionedRows rows_;
+
+  std::vector<std::vector<Posted>> messages_;         ///< [client][n]
+  std::vector<std::vector<std::uint64_t>> room_log_;  ///< [room][seq - 1]: client << 32 | n
+  std::vector<std::vector<std::uint32_t>> next_of_;   ///< [client][room]: its messages go up in a room
+  std::vector<std::uint64_t> room_floor_;             ///< by room: what a read must show from now on
+  paxos::Slot acknowledged_slot_;
+  std::size_t acknowledged_ = 0;
+  std::size_t posted_count_ = 0;
+};
+
+}  // namespace sim

@@ -1,0 +1,69 @@
+#include "tests/sim/run.h"
+
+#include <algorithm>
+
+#include "tests/sim/world.h"
+
+namespace sim {
+
+namespace {
+
+void phases(World& world, Result& result) {
+  const Scenario& s = world.scenario();
+  const auto fail = [](const std::string& what) { throw Violation("I8: " + what); };
+  world.begin();
+  world.run(s.safety_length);
+
+  // A cluster that is not born needs every replica once: nothing to demand of a core yet.
+  for (std::uint8_t i = 0; i < s.replicas; ++i) {
+    if (world.born(i)) continue;
+    world.heal_all();
+    world.run(world.now() + 3 * second);
+    break;
+  }
+
+  world.heal_core();
+  // Four election timeouts (I8) for a leader that works, and what the slowest clock, the links, the disks
+  // and the probe itself add.
+  const Nanos bound = s.lossy_liveness ? 60 * s.election_timeout : 4 * s.election_timeout;
+  const Nanos healed = world.now();
+  world.start_probe();
+  if (!world.run_until(healed + bound, [&] { return world.probe_answered(); }))
+    fail("no command was answered within " + std::to_string(bound / millisecond) +
+         " ms after a core was healed");
+  result.recovery = world.now() - healed;
+  world.run(world.now() + 5 * second);
+  world.stop_posting();
+  if (!world.run_until(world.now() + 60 * second, [&] { return world.pending() == 0; }))
+    fail(std::to_string(world.pending()) + " messages have no answer, 60 s after a core was healed");
+
+  world.heal_all();
+  if (!world.run_until(world.now() + 60 * second, [&] { return world.settled(); }))
+    fail("the replicas have not applied the same, 60 s after everything was healed");
+  world.run(world.now() + second);
+  world.observer().all_equal(world.applied());
+}
+
+}  // namespace
+
+Result run_seed(std::uint64_t seed, std::deque<std::string>* timeline) {
+  Result result;
+  const Scenario scenario = draw_scenario(seed);
+  World world(scenario, timeline);
+  try {
+    phases(world, result);
+  } catch (const Violation& violation) {
+    result.violation = violation.what();
+    result.standing = world.standing();
+    world.say("VIOLATION " + result.violation);
+  }
+  result.trace_hash = world.trace_hash();
+  result.length = world.now();
+  result.events = world.events();
+  result.slots = world.observer().applied_max().n;
+  result.posted = world.observer().posted();
+  result.leaders = world.leader_changes();
+  return result;
+}
+
+}  // namespace sim

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+
+#include "tests/sim/scenario.h"
+
+namespace sim {
+
+struct Result {
+  std::string violation;  ///< empty: none
+  std::uint64_t trace_hash = 0;
+  Nanos length = 0;  ///< virtual
+  std::uint64_t events = 0;
+  std::uint64_t slots = 0;
+  std::size_t posted = 0;
+  std::uint64_t leaders = 0;  ///< changes
+  Nanos recovery = 0;         ///< from the healing of a core to an answered command
+  std::string standing;       ///< of every replica, when something was violated
+};
+
+/// One whole run: faults for at least a minute, then a core heals and must make progress, then everything
+/// heals and must agree. `timeline`: gets a line for everything of interest, or nullptr.
+[[nodiscard]] Result run_seed(std::uint64_t seed, std::deque<std::string>* timeline);
+
+}  // namespace sim

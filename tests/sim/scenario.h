@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "tests/sim/queue.h"
+#include "tests/sim/random.h"
+
+namespace sim {
+
+enum class Fault : std::uint8_t {
+  crash,
+  crash_at_effect,  ///< in the middle of what a turn wants done
+  crash_all,
+  fail_sync,  ///< the replica must die; what the failed write left is anybody's guess
+  slow_disk,
+  hang_disk,
+  pause,
+  cut_one_way,
+  partition,
+  flap,
+  loss_burst,
+  replay,
+  wall_clock,
+  client_crash,
+  skip,
+  hand_over,
+  campaign,
+  wipe,
+};
+inline constexpr unsigned fault_kinds = 18;
+[[nodiscard]] const char* to_string(Fault fault);
+
+/// What a seed decides before the run: swarm testing (Groce and others, ISSTA 2012) turns a random subset of
+/// faults on, at random strengths, because faults that are always on hide one another.
+struct Scenario {
+  std::uint64_t seed = 0;
+  std::size_t replicas = 5;
+  std::size_t clients = 4;
+  std::size_t rooms = 2;
+  Nanos heartbeat = 50 * millisecond;
+  Nanos election_timeout = 250 * millisecond;
+  std::uint32_t clock_drift_ppm = 0;  ///< of each replica's monotonic clock, at most, either way
+
+  Nanos delay_min = 100'000;
+  Nanos delay_max = 2 * millisecond;
+  std::uint32_t loss_ppm = 0;
+  std::uint32_t duplicate_ppm = 0;
+  std::uint32_t late_ppm = 0;  ///< delayed by up to late_max: overtaken by many
+  Nanos late_max = 0;
+  Nanos turn_delay = 0;  ///< inputs gather this long, at most, before a turn
+
+  Nanos sync_min = 200'000;
+  Nanos sync_max = 2 * millisecond;
+  Nanos flush_max = 2 * second;  ///< rows of the state become durable after this, at most
+
+  std::vector<Fault> faults;  ///< those that happen in this run
+  Nanos fault_every = second;
+  Nanos fault_length_max = 3 * second;
+  Nanos faults_from = 2 * second;
+  Nanos wall_jump_ms_max = 0;
+
+  Nanos safety_length = 60 * second;
+  std::uint32_t posts_per_second = 50;
+  std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
+  std::size_t text_bytes_max = 64;
+  bool lossy_liveness = false;  ///< the healed core still loses packets
+};
+
+[[nodiscard]] Scenario draw_scenario(std::uint64_t seed);
+[[nodiscard]] std::string describe(const Scenario& s);
+
+}  // namespace sim

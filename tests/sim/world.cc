@@ -1,0 +1,502 @@
+#include "tests/sim/world.h"
+
+#include <algorithm>
+
+#include "paxos/invariant.h"
+
+namespace sim {
+
+namespace {
+
+constexpr std::size_t backlog_max = 2000;
+constexpr std::size_t old_packets_max = 128;
+constexpr std::size_t timeline_lines_max = 200'000;
+
+}  // namespace
+
+World::World(const Scenario& scenario, std::deque<std::string>* timeline)
+    : scenario_(scenario),
+      random_(scenario.seed ^ 0x5eedULL),
+      timeline_(timeline),
+      observer_(scenario.replicas, scenario.clients, scenario.rooms),
+      hosts_(scenario.replicas),
+      clients_(scenario.clients),
+      loss_ppm_(scenario.loss_ppm) {}
+
+World::~World() = default;
+
+void World::say(std::string line) {
+  if (timeline_ == nullptr) return;
+  char stamp[32];
+  std::snprintf(stamp, sizeof stamp, "%9.3f ms  ", static_cast<double>(now_) / 1e6);
+  timeline_->push_back(stamp + std::move(line));
+  if (timeline_->size() > timeline_lines_max) timeline_->pop_front();
+}
+
+void World::begin() {
+  for (std::size_t i = 0; i < hosts_.size(); ++i) {
+    Host& host = hosts_[i];
+    host.id = static_cast<std::uint8_t>(i);
+    for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random_.next());
+    host.disk.incarnation.bytes[0] |= 1;
+    if (scenario_.clock_drift_ppm != 0)
+      host.clock_ppm =
+          random_.between(-static_cast<std::int64_t>(scenario_.clock_drift_ppm), scenario_.clock_drift_ppm);
+    queue_.push(random_.between(0, 20 * millisecond),
+                {.kind = EventKind::restart, .to = host.id, .a = host.life});
+  }
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    clients_[i].id = static_cast<std::uint32_t>(i);
+    clients_[i].random = random_.fork();
+    start_client(clients_[i]);
+    queue_.push(random_.between(0, second), {.kind = EventKind::client_post, .a = i});
+    queue_.push(random_.between(0, 3 * second), {.kind = EventKind::client_read, .a = i});
+  }
+  if (!scenario_.faults.empty()) queue_.push(scenario_.faults_from, {.kind = EventKind::fault});
+}
+
+// --- time ---
+
+paxos::Time World::local(const Host& host) const {
+  const Nanos passed = now_ - host.clock_at;
+  return paxos::Time{paxos::Duration{host.clock_base + passed + passed / 1'000'000 * host.clock_ppm}};
+}
+
+/// The first moment at which local() is at or past `at`.
+Nanos World::global(const Host& host, paxos::Time at) const {
+  if (at == paxos::time_never) return never;
+  const Nanos wanted = at.time_since_epoch().count() - host.clock_base;
+  if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
+  Nanos passed = wanted - wanted / 1'000'000 * host.clock_ppm;
+  // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
+  passed += 2000;
+  return std::max(now_ + 1000, host.clock_at + passed);
+}
+
+void World::run(Nanos end) {
+  while (queue_.next_at() <= end) step();
+  now_ = end;
+}
+
+void World::step() {
+  now_ = queue_.next_at();
+  Event event = queue_.pop();
+  ++events_;
+  // The trace: what happened, to whom, when, in which order.
+  trace_ = (trace_ ^ static_cast<std::uint64_t>(now_)) * 0x9e3779b97f4a7c15ULL;
+  trace_ ^= trace_ >> 29 ^ static_cast<std::uint64_t>(event.kind) << 56 ^
+            static_cast<std::uint64_t>(event.to) << 48 ^ event.a ^ event.b << 20;
+  switch (event.kind) {
+    case EventKind::peer_arrival:
+    case EventKind::client_arrival:
+    case EventKind::node_tick:
+    case EventKind::node_turn:
+    case EventKind::sync_done:
+    case EventKind::state_flush:
+    case EventKind::history_done:
+    case EventKind::log_read_done: {
+      Host& host = hosts_[event.to];
+      if (host.paused != 0) {
+        // A stopped process: what is for it waits in the kernel, as far as there is room.
+        if (host.backlog.size() < backlog_max || event.kind != EventKind::peer_arrival)
+          host.backlog.push_back(std::move(event));
+        return;
+      }
+      on_host(host, std::move(event));
+      return;
+    }
+    case EventKind::reply_arrival:
+    case EventKind::client_tick:
+    case EventKind::client_post:
+    case EventKind::client_read:
+    case EventKind::client_resume:
+      client_event(std::move(event));
+      return;
+    case EventKind::restart: {
+      Host& host = hosts_[event.to];
+      if (host.life == event.a && !host.gone) start(host);
+      return;
+    }
+    case EventKind::resume:
+      return;
+    case EventKind::fault:
+      next_fault();
+      return;
+    case EventKind::fault_end:
+      end_fault(event);
+      return;
+  }
+}
+
+// --- a replica's life ---
+
+void World::start(Host& host) {
+  if (host.node) return;
+  if (host.hung != 0) {
+    // A start syncs boot + 1 first.
+    restart_later(host, 50 * millisecond);
+    return;
+  }
+  ++host.life;
+  ++host.disk.boot;
+  host.clock_base = random_.between(0, 1'000'000) * second;
+  host.clock_at = now_;
+  host.newest_boot = {};
+  host.tick_at = never;
+  host.turn_due = false;
+  host.syncing = 0;
+  host.sync_held = false;
+  host.fail_sync = false;
+  host.effects_left = -1;
+  host.flushing = false;
+  host.disk.state_written = host.disk.state_durable;
+  const VersionedRows::View rows(observer_.rows(), host.disk.state_durable);
+  auto machine = host.disk.state_durable.none() ? tl::expected<chat::Machine, std::string>(chat::Machine{})
+                                                : chat::Machine::load(rows);
+  if (!machine)
+    throw Violation("I5: replica " + std::to_string(host.id) + " cannot load its state: " + machine.error());
+  const paxos::Options options{.self = {host.id},
+                               .replicas = scenario_.replicas,
+                               .heartbeat = paxos::Duration{scenario_.heartbeat},
+                               .election_timeout = paxos::Duration{scenario_.election_timeout},
+                               .seed = random_.next()};
+  const paxos::Slot applied = machine->applied();
+  const paxos::Hash hash = machine->hash();
+  host.node = std::make_unique<chat::Node>(options, host.disk.recovered(applied, hash), std::move(*machine),
+                                           local(host));
+  observer_.started(host.id, host.disk, *host.node);
+  if (saying())
+    say("replica " + std::to_string(host.id) + " starts: boot " + std::to_string(host.disk.boot) +
+        ", promise " + to_string(host.disk.promised) + ", state at slot " + std::to_string(applied.n) +
+        ", log to slot " + std::to_string(host.disk.log.size()));
+  turn(host);
+}
+
+void World::crash(Host& host, const char* why) {
+  if (!host.node) return;
+  host.node.reset();
+  ++host.life;
+  host.backlog.clear();
+  // Of what was not synced, a prefix survives. It counts from now on: a start syncs what it finds.
+  std::size_t survive = static_cast<std::size_t>(random_.below(host.disk.pending.size() + 1));
+  if (random_.chance(300'000)) survive = 0;
+  if (saying())
+    say("replica " + std::to_string(host.id) + " dies (" + why + "); of " +
+        std::to_string(host.disk.pending.size()) + " unsynced groups " + std::to_string(survive) +
+        " survive");
+  for (std::size_t i = 0; i < survive; ++i) {
+    const chat::GroupWrite& group = host.disk.pending[i];
+    if (group.records.empty()) continue;
+    observer_.group_durable(host.id, group, host.disk);
+    host.disk.apply(group);
+  }
+  host.disk.pending.clear();
+  host.syncing = 0;
+  host.sync_held = false;
+  watch_leader(host);
+}
+
+void World::restart_later(Host& host, Nanos wait) {
+  if (host.gone) return;
+  queue_.push(now_ + wait, {.kind = EventKind::restart, .to = host.id, .a = host.life});
+}
+
+/// To be asked before each effect: false when the replica died before it.
+bool World::effect(Host& host) {
+  if (host.effects_left < 0) return true;
+  if (host.effects_left-- > 0) return true;
+  crash(host, "between two effects");
+  restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
+  return false;
+}
+
+void World::on_host(Host& host, Event event) {
+  if (!host.node) return;
+  const paxos::Time at = local(host);
+  switch (event.kind) {
+    case EventKind::peer_arrival: {
+      auto& newest = host.newest_boot[event.from];
+      if (event.a < newest) return;  // the transport drops what an earlier boot said
+      newest = event.a;
+      host.node->peer_message(at, {event.from}, event.incarnation,
+                              *static_cast<const paxos::PeerMessage*>(event.payload.get()));
+      break;
+    }
+    case EventKind::client_arrival: {
+      chat::ClientAddress address;
+      for (unsigned i = 0; i < 8; ++i) {
+        address.bytes[i] = static_cast<std::uint8_t>(event.a >> (8 * i));
+        address.bytes[8 + i] = static_cast<std::uint8_t>(event.b >> (8 * i));
+      }
+      host.node->client_message(at, address, *static_cast<const chat::ClientMessage*>(event.payload.get()));
+      break;
+    }
+    case EventKind::node_tick:
+      if (event.a != host.life || host.tick_at > now_) return;
+      host.tick_at = never;
+      if (host.node->deadline() <= at) host.node->tick(at);
+      break;
+    case EventKind::node_turn:
+      if (event.a != host.life) return;
+      turn(host);
+      return;
+    case EventKind::sync_done:
+      if (event.a != host.life) return;
+      sync_done(host, event.b);
+      return;
+    case EventKind::state_flush:
+      if (event.a != host.life) return;
+      host.flushing = false;
+      host.disk.state_durable = host.disk.state_written;
+      return;
+    case EventKind::history_done: {
+      if (event.a != host.life) return;
+      const auto* wish = static_cast<const chat::HistoryWish*>(event.payload.get());
+      const VersionedRows::View rows(observer_.rows(), host.disk.state_written);
+      host.node->history_read(at, wish->token, chat::read_history(rows, wish->room, wish->from, wish->limit));
+      break;
+    }
+    case EventKind::log_read_done: {
+      if (event.a != host.life) return;
+      const auto* wish = static_cast<const paxos::LogReadWish*>(event.payload.get());
+      std::vector<paxos::ChosenDecree> decrees;
+      for (paxos::Slot slot = wish->from; slot <= wish->last && decrees.size() < 200; ++slot) {
+        const Disk::Entry* entry = host.disk.find(slot);
+        if (entry == nullptr) break;
+        decrees.push_back({slot, entry->ballot, entry->decree});
+      }
+      host.node->log_read(at, *wish, std::move(decrees));
+      break;
+    }
+    default:
+      return;
+  }
+  node_input_done(host);
+}
+
+void World::node_input_done(Host& host) {
+  if (scenario_.turn_delay == 0) {
+    turn(host);
+  } else if (!host.turn_due) {
+    host.turn_due = true;
+    queue_.push(now_ + random_.between(0, scenario_.turn_delay),
+                {.kind = EventKind::node_turn, .to = host.id, .a = host.life});
+  }
+}
+
+void World::turn(Host& host) {
+  host.turn_due = false;
+  const paxos::Time at = local(host);
+  host.node->set_sync_age(at, paxos::Duration{host.syncing != 0 ? now_ - host.sync_started : 0});
+  if (host.node->deadline() <= at) host.node->tick(at);
+  chat::NodeOutput out = host.node->turn(at, wall_ms(host));
+  host.node->check_invariants();
+  observer_.after_turn(host.id, *host.node);
+  const std::uint64_t life = host.life;
+  carry_out(host, std::move(out));
+  if (host.life != life) return;
+  watch_leader(host);
+  schedule_tick(host);
+}
+
+void World::schedule_tick(Host& host) {
+  const Nanos at = global(host, host.node->deadline());
+  if (at >= host.tick_at) return;
+  host.tick_at = at;
+  queue_.push(at, {.kind = EventKind::node_tick, .to = host.id, .a = host.life});
+}
+
+void World::watch_leader(Host& host) {
+  const bool leads = host.node && host.node->is_leader();
+  if (leads && last_leader_ != host.id) {
+    last_leader_ = host.id;
+    ++leader_changes_;
+  } else if (!leads && last_leader_ == host.id) {
+    last_leader_.reset();
+  }
+}
+
+/// Groups, sends, rows and answers may be carried out in any order between them.
+void World::carry_out(Host& host, chat::NodeOutput out) {
+  const std::uint64_t life = host.life;
+  if (saying())
+    for (const std::string& line : out.events) say("replica " + std::to_string(host.id) + ": " + line);
+  unsigned order[] = {0, 1, 2, 3};
+  for (unsigned i = 3; i > 0; --i) std::swap(order[i], order[random_.below(i + 1)]);
+  for (const unsigned part : order) {
+    if (part == 0) {
+      for (chat::GroupWrite& group : out.groups) {
+        if (!effect(host)) return;
+        host.disk.pending.push_back(std::move(group));
+      }
+      start_sync(host);
+    } else if (part == 1) {
+      for (const paxos::Envelope& envelope : out.send_now) {
+        if (!effect(host)) return;
+        send(host, envelope);
+      }
+    } else if (part == 2) {
+      for (chat::StateWrite& write : out.state) {
+        if (!effect(host)) return;
+        host.disk.state_written = write.slot;
+        observer_.applied(host.id, std::move(write), host.disk);
+        if (!host.flushing) {
+          host.flushing = true;
+          queue_.push(now_ + random_.between(millisecond, scenario_.flush_max),
+                      {.kind = EventKind::state_flush, .to = host.id, .a = host.life});
+        }
+      }
+    } else {
+      for (const chat::Reply& answer : out.replies) {
+        if (!effect(host)) return;
+        reply(host, answer);
+      }
+    }
+    if (host.life != life) return;
+  }
+  for (chat::HistoryWish& wish : out.history)
+    queue_.push(now_ + random_.between(10'000, millisecond),
+                {.kind = EventKind::history_done,
+                 .to = host.id,
+                 .a = host.life,
+                 .payload = std::make_shared<const chat::HistoryWish>(std::move(wish))});
+  for (const paxos::LogReadWish& wish : out.log_reads)
+    queue_.push(now_ + random_.between(10'000, 2 * millisecond),
+                {.kind = EventKind::log_read_done,
+                 .to = host.id,
+                 .a = host.life,
+                 .payload = std::make_shared<const paxos::LogReadWish>(wish)});
+}
+
+// --- the log's disk ---
+
+void World::start_sync(Host& host) {
+  if (host.syncing != 0 || host.disk.pending.empty()) return;
+  // As the log thread does: everything that waits, at once.
+  host.syncing = host.disk.pending.size();
+  host.sync_started = now_;
+  Nanos length = random_.between(scenario_.sync_min, scenario_.sync_max);
+  if (host.slow != 0) length *= 50;
+  queue_.push(now_ + length, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = ++host.sync});
+}
+
+void World::sync_done(Host& host, std::uint64_t sync) {
+  if (sync != host.sync || host.syncing == 0) return;
+  if (host.fail_sync) {
+    crash(host, "a sync failed");
+    restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
+    return;
+  }
+  if (host.hung != 0) {
+    host.sync_held = true;
+    return;
+  }
+  host.sync_held = false;
+  const std::uint64_t life = host.life;
+  std::vector<chat::GroupWrite> groups;
+  for (; host.syncing != 0; --host.syncing) {
+    groups.push_back(std::move(host.disk.pending.front()));
+    host.disk.pending.pop_front();
+    if (groups.back().records.empty()) continue;
+    observer_.group_durable(host.id, groups.back(), host.disk);
+    host.disk.apply(groups.back());
+  }
+  for (const chat::GroupWrite& group : groups)
+    for (const paxos::Envelope& envelope : group.send_after_sync) {
+      if (!effect(host)) return;
+      send(host, envelope);
+    }
+  start_sync(host);
+  host.node->synced(local(host), groups.back().group);
+  if (host.life == life) node_input_done(host);
+}
+
+// --- the network ---
+
+Nanos World::delay() {
+  Nanos length = random_.between(scenario_.delay_min, scenario_.delay_max);
+  if (scenario_.late_ppm != 0 && faults_on_ && random_.chance(scenario_.late_ppm))
+    length += random_.between(0, scenario_.late_max);
+  return length;
+}
+
+bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
+
+void World::send(Host& host, const paxos::Envelope& envelope) {
+  observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
+  const Event packet{.kind = EventKind::peer_arrival,
+                     .from = host.id,
+                     .a = host.disk.boot,
+                     .b = envelope.message.index(),
+                     .incarnation = host.disk.incarnation,
+                     .payload = std::make_shared<const paxos::PeerMessage>(envelope.message)};
+  if (envelope.to) {
+    carry(host.id, envelope.to->n, packet);
+    return;
+  }
+  for (std::uint8_t to = 0; to < scenario_.replicas; ++to)
+    if (to != host.id) carry(host.id, to, packet);
+}
+
+void World::carry(std::uint8_t from, std::uint8_t to, const Event& packet) {
+  Event copy = packet;
+  copy.to = to;
+  if (faults_on_ && random_.below(16) == 0) {
+    if (old_packets_.size() < old_packets_max)
+      old_packets_.push_back(copy);
+    else
+      old_packets_[random_.below(old_packets_max)] = copy;
+  }
+  if (cuts_[from][to] != 0 || lost()) return;
+  if (scenario_.duplicate_ppm != 0 && faults_on_ && random_.chance(scenario_.duplicate_ppm))
+    queue_.push(now_ + delay(), copy);
+  queue_.push(now_ + delay(), std::move(copy));
+}
+
+// --- what others look at ---
+
+bool World::born(std::uint8_t replica) const {
+  const auto& birth = hosts_[replica].disk.birth;
+  return birth && birth->born;
+}
+
+std::optional<std::uint8_t> World::leader() const { return last_leader_; }
+
+std::vector<paxos::Slot> World::applied() const {
+  std::vector<paxos::Slot> out;
+  for (const Host& host : hosts_) out.push_back(host.node ? host.node->machine().applied() : paxos::Slot{});
+  return out;
+}
+
+bool World::settled() const {
+  for (const Host& host : hosts_)
+    if (!host.node || host.node->machine().applied().n != observer_.applied_max().n) return false;
+  return true;
+}
+
+std::string World::standing() const {
+  std::string out;
+  for (const Host& host : hosts_) {
+    out += "replica " + std::to_string(host.id) + ": ";
+    if (!host.node) {
+      out += host.gone ? "down for good\n" : "down\n";
+      continue;
+    }
+    const paxos::Status s = host.node->status();
+    out += std::string(paxos::to_string(s.role)) + ", promise " + to_string(s.ballot) + ", follows " +
+           to_string(s.leader_ballot) + (s.leader ? "" : " (no leader)") + ", applied " +
+           std::to_string(s.applied.n) + ", chosen " + std::to_string(s.chosen.n) + ", chosen max " +
+           std::to_string(s.chosen_max.n) + ", accepted " + std::to_string(s.accepted.n) + ", in flight " +
+           std::to_string(s.inflight) + (s.hole ? ", hole at " + std::to_string(s.hole->n) : "") +
+           (host.shelf ? ", emptied" : "") + (host.paused ? ", paused" : "") +
+           (host.hung ? ", disk hangs" : "") + ", hears";
+    for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);
+    out += ", cut to";
+    for (std::uint8_t to = 0; to < scenario_.replicas; ++to)
+      if (cuts_[host.id][to] != 0) out += " " + std::to_string(to);
+    out += s.reason.empty() ? "\n" : "; " + s.reason + "\n";
+  }
+  return out;
+}
+
+}  // namespace sim

@@ -1,0 +1,194 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chat/node.h"
+#include "client/outbox.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/observer.h"
+#include "tests/sim/queue.h"
+#include "tests/sim/random.h"
+#include "tests/sim/scenario.h"
+
+namespace sim {
+
+inline constexpr std::size_t replicas_max = 9;
+
+/// A cluster, its clients, network and disks in virtual time. Everything follows from the scenario's seed.
+/// The replicas are chat::Node and the clients client::Outbox, as in the programs.
+class World {
+ public:
+  World(const Scenario& scenario, std::deque<std::string>* timeline);
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  /// Starts all replicas and clients.
+  void begin();
+  /// Runs until `end`, or until `until()` says so after an event. Throws Violation.
+  void run(Nanos end);
+  template <class F>
+  bool run_until(Nanos end, F&& until) {
+    while (queue_.next_at() <= end) {
+      step();
+      if (until()) return true;
+    }
+    now_ = end;
+    return until();
+  }
+  void step();
+
+  // What the phases and the topology tests steer by.
+  [[nodiscard]] Nanos now() const { return now_; }
+  [[nodiscard]] std::uint64_t trace_hash() const { return trace_; }
+  [[nodiscard]] std::uint64_t events() const { return events_; }
+  [[nodiscard]] Observer& observer() { return observer_; }
+  [[nodiscard]] const Scenario& scenario() const { return scenario_; }
+  [[nodiscard]] const chat::Node* node(std::uint8_t replica) const { return hosts_[replica].node.get(); }
+  [[nodiscard]] bool born(std::uint8_t replica) const;
+  [[nodiscard]] std::optional<std::uint8_t> leader() const;
+  [[nodiscard]] std::size_t pending() const;  ///< of all clients: messages without a known fate
+  [[nodiscard]] bool settled() const;         ///< every replica runs and has applied the same
+  [[nodiscard]] std::vector<paxos::Slot> applied() const;
+  [[nodiscard]] Random& random() { return random_; }
+  void say(std::string line);
+  [[nodiscard]] bool saying() const { return timeline_ != nullptr; }
+  /// How far a client's command came: sends an open to every replica until one answers.
+  void start_probe();
+  [[nodiscard]] bool probe_answered() const { return !probing_; }
+  [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
+  [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
+
+  // Faults (world_faults.cc).
+  void inject(Fault fault);
+  void stop_faults();
+  void stop_posting() { posting_ = false; }
+  /// Ends every fault: what is down starts, links and disks are well. With a core, only within it: links
+  /// between others and everything else that was broken stay as they are, for good.
+  void heal_all();
+  void heal_core();
+  /// Exactly these links work (both ways); no loss, no delay beyond the scenario's least.
+  void set_links(const std::array<std::uint32_t, replicas_max>& neighbours);
+
+ private:
+  struct Host {
+    std::uint8_t id = 0;
+    Disk disk;
+    std::optional<Disk> shelf;  ///< the original directory, while an emptied one is in its place
+    std::unique_ptr<chat::Node> node;
+    std::uint64_t life = 0;  ///< raised at every start and end: events of an earlier life are void
+    unsigned paused = 0;
+    std::deque<Event> backlog;
+    Nanos clock_base = 0;  ///< its monotonic clock at `clock_at`
+    Nanos clock_at = 0;
+    std::int64_t clock_ppm = 0;
+    std::int64_t wall_offset_ms = 0;
+    Nanos tick_at = never;
+    bool turn_due = false;
+    std::size_t syncing = 0;  ///< groups in the sync that is under way
+    std::uint64_t sync = 0;
+    Nanos sync_started = 0;
+    bool sync_held = false;  ///< done, but the disk hangs
+    unsigned hung = 0;
+    unsigned slow = 0;
+    bool fail_sync = false;
+    bool gone = false;               ///< stays down for good (liveness phase)
+    std::int64_t effects_left = -1;  ///< dies when it reaches 0
+    bool flushing = false;
+    std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, heard in this life
+  };
+  struct Read {
+    std::uint32_t room = 0;
+    std::uint64_t floor = 0;
+    bool linearizable = false;
+  };
+  struct Client {
+    std::uint32_t id = 0;
+    std::unique_ptr<client::Outbox> outbox;  ///< none: it died
+    client::Ledger ledger;                   ///< what its state file holds
+    std::uint64_t life = 0;
+    Random random{0};
+    Nanos tick_at = never;
+    std::uint32_t next_message = 0;
+    std::map<std::uint64_t, Read> reads;
+    bool leaves_next = false;  ///< dies after storing, before sending
+  };
+
+  // Replicas (world.cc).
+  void start(Host& host);
+  void crash(Host& host, const char* why);
+  void restart_later(Host& host, Nanos wait);
+  bool effect(Host& host);
+  void node_input_done(Host& host);
+  void turn(Host& host);
+  void carry_out(Host& host, chat::NodeOutput out);
+  void start_sync(Host& host);
+  void sync_done(Host& host, std::uint64_t sync);
+  void schedule_tick(Host& host);
+  void send(Host& host, const paxos::Envelope& envelope);
+  void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
+  void reply(Host& host, const chat::Reply& reply);
+  void on_host(Host& host, Event event);
+  void watch_leader(Host& host);
+  [[nodiscard]] paxos::Time local(const Host& host) const;
+  [[nodiscard]] Nanos global(const Host& host, paxos::Time at) const;
+  [[nodiscard]] std::int64_t wall_ms(const Host& host) const {
+    return 1'750'000'000'000 + now_ / millisecond + host.wall_offset_ms;
+  }
+
+  // Clients (world_clients.cc).
+  void start_client(Client& client);
+  void client_turn(Client& client);
+  void client_event(Event event);
+  void post(Client& client);
+  void begin_read(Client& client);
+  void to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
+                  std::shared_ptr<const chat::ClientMessage> message);
+  void on_reply(const Event& event);
+  void probe();
+
+  // Faults.
+  void next_fault();
+  void end_fault(const Event& event);
+  void until_later(std::uint64_t what, std::uint8_t a, std::uint64_t mask, Nanos length);
+  void cut(std::uint8_t from, std::uint8_t to, int by);
+  [[nodiscard]] bool lost();
+  [[nodiscard]] Nanos delay();
+  [[nodiscard]] std::uint8_t any_replica() {
+    return static_cast<std::uint8_t>(random_.below(scenario_.replicas));
+  }
+  void unwipe(Host& host);
+
+  Scenario scenario_;
+  Random random_;
+  std::deque<std::string>* timeline_;
+  Observer observer_;
+  Queue queue_;
+  Nanos now_ = 0;
+  std::uint64_t trace_ = 0;
+  std::uint64_t events_ = 0;
+  std::vector<Host> hosts_;
+  std::vector<Client> clients_;
+
+  std::array<std::array<int, replicas_max>, replicas_max> cuts_{};
+  std::uint32_t loss_ppm_;
+  std::uint32_t burst_ppm_ = 0;
+  bool faults_on_ = true;
+  bool posting_ = true;
+  std::uint64_t era_ = 0;  ///< ends of faults of an earlier era are void
+  std::vector<Event> old_packets_;
+
+  bool probing_ = false;
+  std::uint64_t probe_nonce_ = 0;
+  std::optional<std::uint8_t> last_leader_;
+  std::uint64_t leader_changes_ = 0;
+};
+
+}  // namespace sim

@@ -1,0 +1,200 @@
+#include <algorithm>
+
+#include "tests/sim/world.h"
+
+/// The clients: client::Outbox over the modelled network, and readers of history.
+namespace sim {
+
+namespace {
+constexpr std::size_t pending_max = 64;
+constexpr std::uint64_t probe_client = 1'000'000;
+
+paxos::Time at_time(Nanos now) { return paxos::Time{paxos::Duration{now}}; }
+}  // namespace
+
+void World::start_client(Client& client) {
+  ++client.life;
+  client.tick_at = never;
+  client.leaves_next = false;
+  client.outbox = std::make_unique<client::Outbox>(
+      client::Outbox::Options{.replicas = scenario_.replicas,
+                              .first = {static_cast<std::uint8_t>(client.random.below(scenario_.replicas))},
+                              .random = [&client] { return client.random.next(); },
+                              .journal = true},
+      at_time(now_), client.ledger);
+  client_turn(client);
+}
+
+void World::client_turn(Client& client) {
+  if (!client.outbox) return;
+  client::OutboxOutput out = client.outbox->take_output(at_time(now_));
+  for (const client::LedgerEvent& event : out.events)
+    if (!client.ledger.apply(event))
+      throw Violation("I2: the journal of client " + std::to_string(client.id) + " does not fold");
+  if (client.leaves_next) {
+    client.outbox.reset();
+    ++client.life;
+    queue_.push(now_ + random_.between(0, scenario_.fault_length_max),
+                {.kind = EventKind::client_resume, .a = client.id, .b = client.life});
+    return;
+  }
+  for (client::Sending& sending : out.sends)
+    to_replica(client.id, client.life, sending.to.n,
+               std::make_shared<const chat::ClientMessage>(std::move(sending.message)));
+  for (const client::Delivery& delivery : out.deliveries) {
+    observer_.delivered(client.id, delivery.ticket, delivery.refused, delivery.message);
+    if (!client.ledger.apply(client::Answered{delivery.ticket}))
+      throw Violation("I2: client " + std::to_string(client.id) +
+                      " delivers a message that it never took in");
+  }
+  const paxos::Time deadline = client.outbox->deadline();
+  if (deadline == paxos::time_never) return;
+  const Nanos at = std::max(now_ + 1000, deadline.time_since_epoch().count());
+  if (at >= client.tick_at) return;
+  client.tick_at = at;
+  queue_.push(at, {.kind = EventKind::client_tick, .a = client.id, .b = client.life});
+}
+
+void World::client_event(Event event) {
+  if (event.kind == EventKind::reply_arrival) {
+    on_reply(event);
+    return;
+  }
+  if (event.a == probe_client) {
+    probe();
+    return;
+  }
+  Client& client = clients_[event.a];
+  switch (event.kind) {
+    case EventKind::client_tick:
+      if (event.b != client.life || client.tick_at > now_ || !client.outbox) return;
+      client.tick_at = never;
+      client.outbox->tick(at_time(now_));
+      client_turn(client);
+      return;
+    case EventKind::client_post:
+      if (posting_) post(client);
+      queue_.push(now_ + random_.between(0, 2 * second * static_cast<Nanos>(clients_.size()) /
+                                                scenario_.posts_per_second),
+                  {.kind = EventKind::client_post, .a = client.id});
+      return;
+    case EventKind::client_read:
+      if (posting_) begin_read(client);
+      queue_.push(now_ + random_.between(0, 4 * second), {.kind = EventKind::client_read, .a = client.id});
+      return;
+    case EventKind::client_resume:
+      if (event.b == client.life && !client.outbox) start_client(client);
+      return;
+    default:
+      return;
+  }
+}
+
+void World::post(Client& client) {
+  if (!client.outbox || client.outbox->pending() >= pending_max) return;
+  const auto room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms));
+  observer_.posted(client.id, room);
+  std::string text = observer_.mark(client.id, client.next_message++);
+  text.append(client.random.below(scenario_.text_bytes_max), 'x');
+  client.outbox->post(at_time(now_), {Observer::room_name(room), "c" + std::to_string(client.id), text});
+  client_turn(client);
+}
+
+void World::begin_read(Client& client) {
+  if (!client.outbox) return;
+  if (client.reads.size() > 32) client.reads.erase(client.reads.begin());
+  const auto room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms));
+  const bool linearizable = client.random.below(3) != 0;
+  const std::uint64_t id = client.random.next();
+  client.reads[id] = {.room = room, .floor = observer_.read_floor(room), .linearizable = linearizable};
+  chat::HistoryRequest request{
+      .id = id, .room = Observer::room_name(room), .from = 1, .last = 20, .limit = 0, .local = !linearizable};
+  const auto to = static_cast<std::uint8_t>(client.random.below(scenario_.replicas));
+  to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
+}
+
+void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
+                       std::shared_ptr<const chat::ClientMessage> message) {
+  Event event{
+      .kind = EventKind::client_arrival, .to = to, .a = client, .b = life, .payload = std::move(message)};
+  if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
+    Event twin = event;
+    twin.to = any_replica();
+    queue_.push(now_ + delay(), std::move(twin));
+  }
+  if (!lost()) queue_.push(now_ + delay(), std::move(event));
+}
+
+void World::reply(Host& host, const chat::Reply& reply) {
+  std::uint64_t client = 0;
+  std::uint64_t life = 0;
+  for (unsigned i = 8; i-- > 0;) {
+    client = client << 8 | reply.to.bytes[i];
+    life = life << 8 | reply.to.bytes[8 + i];
+  }
+  if (lost()) return;
+  queue_.push(now_ + delay(), {.kind = EventKind::reply_arrival,
+                               .to = 0,
+                               .from = host.id,
+                               .a = client,
+                               .b = life,
+                               .payload = std::make_shared<const chat::ClientReply>(reply.message)});
+}
+
+void World::on_reply(const Event& event) {
+  const auto& message = *static_cast<const chat::ClientReply*>(event.payload.get());
+  if (event.a == probe_client) {
+    if (const auto* receipts = std::get_if<chat::Receipts>(&message))
+      for (const chat::Receipt& receipt : receipts->receipts)
+        if (probing_ && receipt.nonce[0] == static_cast<std::uint8_t>(probe_nonce_) &&
+            receipt.nonce[1] == static_cast<std::uint8_t>(probe_nonce_ >> 8))
+          probing_ = false;
+    return;
+  }
+  Client& client = clients_[event.a];
+  if (!client.outbox || client.life != event.b) return;
+  if (const auto* history = std::get_if<chat::HistoryReply>(&message)) {
+    const auto read = client.reads.find(history->id);
+    if (read != client.reads.end()) {
+      if (history->refused.empty())
+        observer_.read_served(read->second.room, read->second.floor, read->second.linearizable,
+                              history->page);
+      client.reads.erase(read);
+      return;
+    }
+  }
+  client.outbox->on_reply(at_time(now_), {event.from}, message);
+  client_turn(client);
+}
+
+// --- the probe ---
+
+void World::start_probe() {
+  probing_ = true;
+  ++probe_nonce_;
+  probe();
+}
+
+void World::probe() {
+  if (!probing_) return;
+  chat::Command command;
+  chat::Open open;
+  open.nonce[0] = static_cast<std::uint8_t>(probe_nonce_);
+  open.nonce[1] = static_cast<std::uint8_t>(probe_nonce_ >> 8);
+  open.nonce[15] = 0x77;
+  command.operation = open;
+  auto message = std::make_shared<const chat::ClientMessage>(
+      chat::ClientCommands{.forward = false, .commands = {chat::encode(command)}});
+  for (std::uint8_t to = 0; to < scenario_.replicas; ++to)
+    to_replica(static_cast<std::uint32_t>(probe_client), 0, to, message);
+  queue_.push(now_ + 10 * millisecond, {.kind = EventKind::client_tick, .a = probe_client});
+}
+
+std::size_t World::pending() const {
+  std::size_t out = 0;
+  for (const Client& client : clients_)
+    out += client.outbox ? client.outbox->pending() : client.ledger.entries.size() + 1;
+  return out;
+}
+
+}  // namespace sim

@@ -1,0 +1,344 @@
+#include <algorithm>
+
+#include "tests/sim/world.h"
+
+/// What goes wrong, and how it ends. Every fault that lasts ends by an event of the same era; stop_faults()
+/// and the healing begin a new era, in which earlier ends mean nothing.
+namespace sim {
+
+namespace {
+
+enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy };
+
+using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
+struct Flapping {
+  std::uint8_t a = 0;
+  std::uint8_t b = 0;
+  bool down = false;
+  unsigned left = 0;
+  Nanos every = 0;
+};
+
+}  // namespace
+
+void World::until_later(std::uint64_t what, std::uint8_t a, std::uint64_t, Nanos length) {
+  queue_.push(now_ + length,
+              {.kind = EventKind::fault_end, .to = a, .from = static_cast<std::uint8_t>(what), .b = era_});
+}
+
+void World::cut(std::uint8_t from, std::uint8_t to, int by) { cuts_[from][to] += by; }
+
+void World::next_fault() {
+  if (!faults_on_) return;
+  inject(scenario_.faults[random_.below(scenario_.faults.size())]);
+  queue_.push(now_ + random_.between(0, 2 * scenario_.fault_every), {.kind = EventKind::fault});
+}
+
+void World::inject(Fault fault) {
+  Host& host = hosts_[any_replica()];
+  const std::string who = "replica " + std::to_string(host.id);
+  const Nanos length = random_.between(millisecond, scenario_.fault_length_max);
+  if (saying()) say(std::string("fault: ") + to_string(fault) + " (" + who + ")");
+  const auto cut_for = [&](Links links) {
+    for (auto [from, to] : links) cut(from, to, 1);
+    queue_.push(now_ + length, {.kind = EventKind::fault_end,
+                                .from = uncut,
+                                .b = era_,
+                                .payload = std::make_shared<const Links>(std::move(links))});
+  };
+  switch (fault) {
+    case Fault::crash:
+      crash(host, "killed");
+      restart_later(host, length);
+      return;
+    case Fault::crash_at_effect:
+      host.effects_left = random_.between(0, 30);
+      return;
+    case Fault::crash_all:
+      for (Host& each : hosts_) {
+        crash(each, "power cut");
+        restart_later(each, random_.between(millisecond, scenario_.fault_length_max));
+      }
+      return;
+    case Fault::fail_sync:
+      host.fail_sync = true;
+      return;
+    case Fault::slow_disk:
+      ++host.slow;
+      until_later(unslow, host.id, 0, length);
+      return;
+    case Fault::hang_disk:
+      ++host.hung;
+      until_later(unhang, host.id, 0, length);
+      return;
+    case Fault::pause:
+      ++host.paused;
+      until_later(unpause, host.id, 0, length);
+      return;
+    case Fault::cut_one_way:
+      cut_for({{host.id, any_replica()}});
+      return;
+    case Fault::partition: {
+      Links links;
+      const std::uint64_t shape = random_.below(4);
+      const std::uint64_t side = random_.next();
+      const std::uint8_t bridge = any_replica();
+      for (std::uint8_t a = 0; a < scenario_.replicas; ++a)
+        for (std::uint8_t b = 0; b < scenario_.replicas; ++b) {
+          if (a == b) continue;
+          bool gone = false;
+          if (shape == 0) gone = (a == host.id) != (b == host.id);    // one alone
+          if (shape == 1) gone = (side >> a & 1) != (side >> b & 1);  // two sides
+          if (shape == 2) gone = a != bridge && b != bridge;          // only one hears all
+          if (shape == 3) gone = (a > b ? a - b : b - a) != 1;        // a chain
+          if (gone) links.emplace_back(a, b);
+        }
+      cut_for(std::move(links));
+      return;
+    }
+    case Fault::flap: {
+      auto flapping =
+          std::make_shared<Flapping>(Flapping{.a = host.id,
+                                              .b = any_replica(),
+                                              .down = false,
+                                              .left = static_cast<unsigned>(random_.between(2, 30)),
+                                              .every = random_.between(5, 300) * millisecond});
+      queue_.push(now_, {.kind = EventKind::fault_end, .from = flap, .b = era_, .payload = flapping});
+      return;
+    }
+    case Fault::loss_burst:
+      burst_ppm_ = static_cast<std::uint32_t>(random_.between(100'000, 1'000'000));
+      until_later(unburst, 0, 0, length / 4);
+      return;
+    case Fault::replay:
+      for (unsigned i = 0; i < 20 && !old_packets_.empty(); ++i) {
+        Event old = old_packets_[random_.below(old_packets_.size())];
+        queue_.push(now_ + random_.between(0, length), std::move(old));
+      }
+      return;
+    case Fault::wall_clock:
+      host.wall_offset_ms = random_.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);
+      return;
+    case Fault::client_crash: {
+      Client& client = clients_[random_.below(clients_.size())];
+      if (!client.outbox) return;
+      if (random_.below(2) == 0) {
+        client.leaves_next = true;
+        return;
+      }
+      client.outbox.reset();
+      ++client.life;
+      queue_.push(now_ + length, {.kind = EventKind::client_resume, .a = client.id, .b = client.life});
+      return;
+    }
+    case Fault::skip:
+      for (Host& each : hosts_) {
+        if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
+        const std::size_t count = 1 + random_.below(4);
+        if (random_.below(2) == 0) {
+          static_cast<void>(each.node->skip_next(local(each), count));
+        } else {
+          std::vector<paxos::Slot> slots;
+          const paxos::Slot base = each.node->status().accepted;
+          for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random_.below(12)));
+          static_cast<void>(each.node->skip(local(each), std::move(slots)));
+        }
+        turn(each);
+        until_later(remedy, each.id, 0, length / 2);
+        return;
+      }
+      return;
+    case Fault::hand_over:
+      for (Host& each : hosts_)
+        if (each.node && each.paused == 0 && each.node->hand_over(local(each))) turn(each);
+      return;
+    case Fault::campaign:
+      if (!host.node || host.paused != 0) return;
+      host.node->campaign(local(host));
+      turn(host);
+      return;
+    case Fault::wipe: {
+      // The original is kept aside: without it a minority can vanish for good, which only operators mend.
+      const auto wiped = std::count_if(hosts_.begin(), hosts_.end(), [](const Host& h) { return h.shelf; });
+      if (host.shelf || !born(host.id) || static_cast<std::size_t>(wiped + 1) > (scenario_.replicas - 1) / 2)
+        return;
+      crash(host, "its directory is emptied");
+      host.shelf = std::move(host.disk);
+      host.disk = Disk{};
+      host.disk.boot = 0;
+      for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random_.next());
+      host.disk.incarnation.bytes[0] |= 1;
+      observer_.directory_wiped(host.id);
+      restart_later(host, length / 4);
+      until_later(restore, host.id, 0, 4 * length);
+      return;
+    }
+  }
+}
+
+void World::unwipe(Host& host) {
+  if (!host.shelf) return;
+  crash(host, "its directory is put back");
+  host.disk = std::move(*host.shelf);
+  host.shelf.reset();
+  observer_.directory_restored(host.id, host.disk);
+  restart_later(host, millisecond);
+}
+
+void World::end_fault(const Event& event) {
+  if (event.b != era_) return;
+  Host& host = hosts_[event.to];
+  switch (event.from) {
+    case unpause:
+      if (host.paused == 0 || --host.paused != 0) return;
+      for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
+        queue_.push(now_, std::move(backlog.front()));
+      return;
+    case unslow:
+      if (host.slow != 0) --host.slow;
+      return;
+    case unhang:
+      if (host.hung == 0 || --host.hung != 0) return;
+      if (host.sync_held)
+        queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+      return;
+    case uncut:
+      for (auto [from, to] : *static_cast<const Links*>(event.payload.get())) cut(from, to, -1);
+      return;
+    case flap: {
+      auto flapping = *static_cast<const Flapping*>(event.payload.get());
+      const int by = flapping.down ? -1 : 1;
+      cut(flapping.a, flapping.b, by);
+      cut(flapping.b, flapping.a, by);
+      flapping.down = !flapping.down;
+      if (flapping.left > 0) --flapping.left;
+      if (flapping.left == 0 && !flapping.down) return;
+      Event next = event;
+      next.payload = std::make_shared<const Flapping>(flapping);
+      queue_.push(now_ + random_.between(0, flapping.every), std::move(next));
+      return;
+    }
+    case unburst:
+      burst_ppm_ = 0;
+      return;
+    case restore:
+      unwipe(host);
+      return;
+    case remedy:
+      // What the operator does about the slots that were left empty: another leader.
+      if (!host.node || host.paused != 0 || !host.node->status().hole) return;
+      if (random_.below(2) == 0) {
+        crash(host, "killed to fill the skipped slots");
+        restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
+        return;
+      }
+      if (host.node->hand_over(local(host))) turn(host);
+      until_later(remedy, host.id, 0, random_.between(10, 500) * millisecond);
+      return;
+    default:
+      return;
+  }
+}
+
+// --- the end of faults ---
+
+void World::stop_faults() {
+  faults_on_ = false;
+  ++era_;
+  burst_ppm_ = 0;
+  for (Host& host : hosts_) {
+    host.effects_left = -1;
+    host.fail_sync = false;
+  }
+}
+
+void World::set_links(const std::array<std::uint32_t, replicas_max>& neighbours) {
+  for (std::uint8_t a = 0; a < scenario_.replicas; ++a)
+    for (std::uint8_t b = 0; b < scenario_.replicas; ++b)
+      cuts_[a][b] = a == b || (neighbours[a] >> b & 1) != 0 ? 0 : 1;
+}
+
+void World::heal_core() {
+  stop_faults();
+  // A centre and enough others for a quorum, of those that can still vote.
+  std::vector<std::uint8_t> able;
+  for (Host& host : hosts_)
+    if (!host.shelf) able.push_back(host.id);
+  for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
+  const std::size_t quorum = scenario_.replicas / 2 + 1;
+  const std::size_t core = quorum + random_.below(able.size() - quorum + 1);
+  std::uint32_t members = 0;
+  for (std::size_t i = 0; i < core; ++i) members |= 1U << able[i];
+  const std::uint8_t centre = able[0];
+
+  std::array<std::uint32_t, replicas_max> links{};
+  const auto join = [&](std::uint8_t a, std::uint8_t b) {
+    links[a] |= 1U << b;
+    links[b] |= 1U << a;
+  };
+  for (std::uint8_t a = 0; a < scenario_.replicas; ++a)
+    for (std::uint8_t b = 0; b < a; ++b)
+      if ((a == centre && (members >> b & 1) != 0) || (b == centre && (members >> a & 1) != 0) ||
+          random_.below(2) == 0)
+        join(a, b);
+  set_links(links);
+  loss_ppm_ = scenario_.lossy_liveness ? std::min(scenario_.loss_ppm, 200'000U) : 0;
+  std::string text;
+  for (Host& host : hosts_) {
+    const bool inside = (members >> host.id & 1) != 0;
+    if (inside) text += " " + std::to_string(host.id);
+    if (!inside && random_.below(2) == 0 && host.node && born(host.id)) {
+      crash(host, "for good");
+      host.gone = true;
+      continue;
+    }
+    if (!inside && random_.below(2) == 0) {
+      host.gone = !host.node;
+      continue;  // stays as it is: paused, slow, hung, emptied
+    }
+    if (!inside && host.shelf) continue;
+    const unsigned paused = std::exchange(host.paused, 0U);
+    if (paused != 0)
+      for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
+        queue_.push(now_, std::move(backlog.front()));
+    host.slow = 0;
+    if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
+      queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+    if (!host.node) restart_later(host, 0);
+  }
+  for (Client& client : clients_)
+    if (!client.outbox) {
+      ++client.life;
+      queue_.push(now_, {.kind = EventKind::client_resume, .a = client.id, .b = client.life});
+    }
+  if (saying()) say("healed: replica " + std::to_string(centre) + " in the middle of" + text);
+  // Skipped slots wait for another leader: the operator's part.
+  for (Host& host : hosts_)
+    if (host.node && host.paused == 0 && host.node->status().hole) until_later(remedy, host.id, 0, 0);
+}
+
+void World::heal_all() {
+  stop_faults();
+  std::array<std::uint32_t, replicas_max> links{};
+  links.fill(~0U);
+  set_links(links);
+  loss_ppm_ = 0;
+  for (Host& host : hosts_) {
+    host.gone = false;
+    if (std::exchange(host.paused, 0U) != 0)
+      for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
+        queue_.push(now_, std::move(backlog.front()));
+    host.slow = 0;
+    if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
+      queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+    if (host.shelf)
+      unwipe(host);
+    else if (!host.node)
+      restart_later(host, 0);
+  }
+  for (Host& host : hosts_)
+    if (host.node && host.node->status().hole) until_later(remedy, host.id, 0, 0);
+  if (saying()) say("everything is healed");
+}
+
+}  // namespace sim
