@@ -135,6 +135,7 @@ class Outbox {
   [[nodiscard]] chat::Command command_of(const Entry& entry) const;
   [[nodiscard]] std::uint64_t answered_below() const;
   void answer(paxos::Time now, Entry& entry, const chat::Outcome& outcome);
+  [[nodiscard]] static std::size_t weight(const chat::Message& message);
   void settle(Entry& entry);
   void found(Entry& entry, const chat::Message& message);
   void opened(paxos::Time now, const chat::Outcome& outcome);
@@ -185,7 +186,7 @@ class Outbox {
   bool forward_ = false;
   paxos::Time forward_until_{};
   paxos::Time asked_ = paxos::time_never;  ///< the target has left a question from then open
-  std::vector<paxos::Time> heard_;   ///< by replica: latest reply
+  std::vector<paxos::Time> heard_;         ///< by replica: latest reply
   std::vector<paxos::Time> silent_;  ///< by replica: when it was given up as silent; Time::min(): it answers
   unsigned unhelpful_ = 0;           ///< replies of the target that say it cannot help
   unsigned laps_ = 0;                ///< rotations since the last answer
