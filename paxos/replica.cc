@@ -131,8 +131,8 @@ struct Replica::Parts {
     return election.leader().replica;
   }
 
-  void take_over() {
-    env.event("takes over: no leader that a quorum can work with");
+  void take_over(const std::string& why) {
+    env.event("takes over: " + why);
     proposer.prepare(election.own_ballot());
   }
 
@@ -141,6 +141,9 @@ struct Replica::Parts {
     if (proposer.active() && (acceptor.promised() > proposer.ballot()))
       proposer.stop("promised ballot " + to_string(acceptor.promised()));
     if (proposer.active() && !voting()) proposer.stop("this replica does not vote");
+    // A peer leads with a higher ballot, or is happy with one: without a write of ours no Nack would tell.
+    if (proposer.active() && election.leader() > proposer.ballot())
+      proposer.stop("follows ballot " + to_string(election.leader()));
     election.follow(acceptor.promised());
     proposer.advance();
     learner.hand_out();
@@ -173,7 +176,7 @@ struct Replica::Parts {
             if (m.ballot.replica == from && m.ballot == election.leader() && !proposer.active() &&
                 election.quorum_connected()) {
               election.campaign(around());
-              take_over();
+              take_over("replica " + std::to_string(from.n) + " hands over");
             }
           } else if constexpr (std::is_same_v<M, Prepare>) {
             acceptor.on_prepare(from, m);
@@ -234,7 +237,7 @@ void Replica::tick(Time now) {
   p.env.now = now;
   p.birth.tick();
   if (p.voting()) {
-    if (p.election.tick(p.around())) p.take_over();
+    if (p.election.tick(p.around())) p.take_over("no leader that a quorum can work with");
     if (p.proposer.active() && !p.election.quorum_connected())
       p.proposer.stop("lost the connection to a quorum");
     p.proposer.tick();
@@ -304,7 +307,7 @@ void Replica::campaign(Time now) {
   p.env.now = now;
   if (!p.voting()) return;
   p.election.campaign(p.around());
-  p.take_over();
+  p.take_over("told to");
   p.settle();
 }
 
