@@ -69,7 +69,10 @@ int run_one(std::uint64_t seed, bool trace) {
   }
   if (trace)
     for (const std::string& line : timeline) std::printf("%s\n", line.c_str());
-  std::printf("%s\n", sim::describe(sim::draw_scenario(seed)).c_str());
+  std::printf("%s\nevents by kind:", sim::describe(sim::draw_scenario(seed)).c_str());
+  for (const std::uint64_t count : result.events_by_kind)
+    if (count != 0) std::printf(" %llu", static_cast<unsigned long long>(count));
+  std::printf("\n");
   std::printf(
       "seed %llu: trace %016llx, %llu events, %llu slots, %zu messages, %llu leader changes, "
       "recovery %.0f ms, %.0f x real time\n",

@@ -226,6 +226,9 @@ void Observer::messages_applied(paxos::Slot slot, const std::vector<chat::Row>& 
       message.slot = slot;
       room_log_[room].push_back(id);
       message.seq = room_log_[room].size();
+      if (!message.told_slot.none() && (message.told_slot != slot || message.told_seq != message.seq))
+        broken("I2",
+               who + " was acknowledged at " + text(message.told_slot) + ", but stands at " + text(slot));
     }
   }
 }
@@ -257,15 +260,23 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
   const std::string who = "message " + std::to_string(ticket - 1) + " of client " + std::to_string(client);
   Posted& known = messages_.at(client).at(ticket - 1);
   if (!refused.empty()) broken("I2", who + " was refused: " + refused);
-  if (known.slot.none()) broken("I2", who + " was acknowledged, but no replica has applied it");
-  if (known.slot != message.slot || known.seq != message.seq)
+  if (known.slot.none()) {
+    // Who applied it may have died before its rows were seen; then the chosen decree must hold it.
+    const auto n = message.slot.n;
+    if (n == 0 || n > slots_.size() || !slots_[n - 1].chosen ||
+        slots_[n - 1].chosen->value.view().find(mark(client, static_cast<std::uint32_t>(ticket - 1))) ==
+            std::string_view::npos)
+      broken("I2", who + " was acknowledged at " + text(message.slot) + ", whose chosen decree lacks it");
+    known.told_slot = message.slot;
+    known.told_seq = message.seq;
+  } else if (known.slot != message.slot || known.seq != message.seq)
     broken("I2", who + " was acknowledged at " + text(message.slot) + ", number " +
                      std::to_string(message.seq) + ", but stands at " + text(known.slot) + ", number " +
                      std::to_string(known.seq));
   if (!known.acknowledged) ++acknowledged_;
   known.acknowledged = true;
-  acknowledged_slot_ = std::max(acknowledged_slot_, known.slot);
-  room_floor_[known.room] = std::max(room_floor_[known.room], known.seq);
+  acknowledged_slot_ = std::max(acknowledged_slot_, message.slot);
+  room_floor_[known.room] = std::max(room_floor_[known.room], message.seq);
 }
 
 void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool linearizable,

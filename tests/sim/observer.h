@@ -27,6 +27,8 @@ struct Posted {
   paxos::Slot slot;       ///< where it was applied; none: not yet
   std::uint64_t seq = 0;  ///< in its room
   bool acknowledged = false;
+  paxos::Slot told_slot;  ///< acknowledged there before any live replica had applied it
+  std::uint64_t told_seq = 0;
 };
 
 /// Sees everything from outside, shares no code with the protocol, and throws Violation. What is chosen it

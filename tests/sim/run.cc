@@ -60,6 +60,7 @@ Result run_seed(std::uint64_t seed, std::deque<std::string>* timeline) {
   result.trace_hash = world.trace_hash();
   result.length = world.now();
   result.events = world.events();
+  result.events_by_kind = world.events_by_kind();
   result.slots = world.observer().applied_max().n;
   result.posted = world.observer().posted();
   result.leaders = world.leader_changes();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -13,6 +14,7 @@ struct Result {
   std::uint64_t trace_hash = 0;
   Nanos length = 0;  ///< virtual
   std::uint64_t events = 0;
+  std::array<std::uint64_t, 32> events_by_kind{};
   std::uint64_t slots = 0;
   std::size_t posted = 0;
   std::uint64_t leaders = 0;  ///< changes

@@ -67,9 +67,9 @@ Nanos World::global(const Host& host, paxos::Time at) const {
   if (at == paxos::time_never) return never;
   const Nanos wanted = at.time_since_epoch().count() - host.clock_base;
   if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
-  Nanos passed = wanted - wanted / 1'000'000 * host.clock_ppm;
   // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
-  passed += 2000;
+  const Nanos passed =
+      static_cast<Nanos>(static_cast<__int128>(wanted) * 1'000'000 / (1'000'000 + host.clock_ppm)) + 50'000;
   return std::max(now_ + 1000, host.clock_at + passed);
 }
 
@@ -82,6 +82,7 @@ void World::step() {
   now_ = queue_.next_at();
   Event event = queue_.pop();
   ++events_;
+  ++events_by_kind_[static_cast<std::size_t>(event.kind)];
   // The trace: what happened, to whom, when, in which order.
   trace_ = (trace_ ^ static_cast<std::uint64_t>(now_)) * 0x9e3779b97f4a7c15ULL;
   trace_ ^= trace_ >> 29 ^ static_cast<std::uint64_t>(event.kind) << 56 ^

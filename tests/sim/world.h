@@ -49,6 +49,7 @@ class World {
   [[nodiscard]] Nanos now() const { return now_; }
   [[nodiscard]] std::uint64_t trace_hash() const { return trace_; }
   [[nodiscard]] std::uint64_t events() const { return events_; }
+  [[nodiscard]] const std::array<std::uint64_t, 32>& events_by_kind() const { return events_by_kind_; }
   [[nodiscard]] Observer& observer() { return observer_; }
   [[nodiscard]] const Scenario& scenario() const { return scenario_; }
   [[nodiscard]] const chat::Node* node(std::uint8_t replica) const { return hosts_[replica].node.get(); }
@@ -174,6 +175,7 @@ class World {
   Nanos now_ = 0;
   std::uint64_t trace_ = 0;
   std::uint64_t events_ = 0;
+  std::array<std::uint64_t, 32> events_by_kind_{};
   std::vector<Host> hosts_;
   std::vector<Client> clients_;
 
