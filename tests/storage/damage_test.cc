@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 struct Template {
   TempDir dir;
   OpenOptions from = options(dir.path());
-  std::vector<std::uintmax_t> wal_sizes;  ///< after group n
+  std::vector<std::uintmax_t> wal_sizes;  ///< bytes in use after group n
   std::vector<std::string> marks;         ///< after group n
 
   explicit Template(std::uint64_t groups, unsigned starts = 1) {
@@ -28,7 +28,8 @@ struct Template {
     s.storage->start(said.completions());
     const auto wal = newest_wal(from.directory / "log");
     const auto note = [&] {
-      wal_sizes.push_back(std::filesystem::file_size(wal));
+      // Zeros go ahead of what is written.
+      wal_sizes.push_back(read_file(wal).find_last_not_of('\0') + 1);
       marks.push_back(read_file(from.directory / "log-mark"));
     };
     note();

@@ -91,6 +91,7 @@ bool one_round(Fault fault, std::uint64_t nth, bool once) {
   again->storage->append(next, vote_group(next));
   EXPECT_TRUE(said.wait_synced(next));
   EXPECT_THAT(said.failures(), IsEmpty());
+  again->storage.reset();  // before `said` goes
   return came;
 }
 
