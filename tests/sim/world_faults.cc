@@ -132,6 +132,8 @@ void World::inject(Fault fault) {
       return;
     }
     case Fault::skip:
+      // What is skipped at the very end would only show when nobody is there any more to mend it.
+      if (now_ + 3 * second > scenario_.safety_length) return;
       for (Host& each : hosts_) {
         if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
         const std::size_t count = 1 + random_.below(4);
@@ -227,13 +229,15 @@ void World::end_fault(const Event& event) {
     case remedy:
       // What the operator does about the slots that were left empty: another leader.
       if (!host.node || host.paused != 0 || !host.node->status().hole) return;
-      if (random_.below(2) == 0) {
+      if (faults_on_ && random_.below(2) == 0) {
         crash(host, "killed to fill the skipped slots");
         restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
         return;
       }
-      if (host.node->hand_over(local(host))) turn(host);
-      until_later(remedy, host.id, 0, random_.between(10, 500) * millisecond);
+      // Where nobody can take over, another ballot of its own fills them too.
+      if (!host.node->hand_over(local(host)) && !faults_on_) host.node->campaign(local(host));
+      turn(host);
+      until_later(remedy, host.id, 0, random_.between(10, faults_on_ ? 500 : 50) * millisecond);
       return;
     default:
       return;
