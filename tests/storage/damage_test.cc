@@ -21,7 +21,7 @@ struct Template {
   std::vector<std::uintmax_t> wal_sizes;  ///< bytes in use after group n
   std::vector<std::string> marks;         ///< after group n
 
-  explicit Template(std::uint64_t groups, unsigned starts = 1) {
+  explicit Template(std::uint64_t groups, unsigned starts = 1, std::size_t padding = 0) {
     for (unsigned start = 1; start < starts; ++start) opened(from);
     Said said;
     auto s = opened(from);
@@ -34,7 +34,10 @@ struct Template {
     };
     note();
     for (std::uint64_t n = 1; n <= groups; ++n) {
-      s.storage->append(n, vote_group(n));
+      auto group = vote_group(n);
+      if (padding > 0)
+        group.push_back(paxos::VoteRecord{{n + 1000}, {3, {1}}, text(std::string(padding, 'p'))});
+      s.storage->append(n, std::move(group));
       if (!said.wait_synced(n)) throw std::runtime_error("not synced");
       note();
     }
@@ -85,6 +88,22 @@ TEST(Damage, ABitFlippedInTheAcknowledgedPartIsRefused) {
     SCOPED_TRACE("flipped at " + std::to_string(at) + " of " + std::to_string(size));
     const Copy copy(whole);
     flip(copy.wal(), at, static_cast<unsigned>(at % 8));
+    expect_damage_named(copy.at);
+  }
+}
+
+TEST(Damage, AHoleOfZerosInTheAcknowledgedPartIsRefused) {
+  // Long enough for several of RocksDB's 32 KiB blocks: its reader takes zeros for the end of one, and goes
+  // on.
+  const Template whole(60, 1, 3000);
+  const std::uintmax_t size = whole.wal_sizes.back();
+  ASSERT_GT(size, 3u * 32768);
+  for (const std::uint64_t group : {1u, 20u, 35u, 59u}) {
+    SCOPED_TRACE("group " + std::to_string(group));
+    const Copy copy(whole);
+    std::string bytes = read_file(copy.wal());
+    for (std::uintmax_t at = whole.wal_sizes[group - 1]; at < whole.wal_sizes[group]; ++at) bytes.at(at) = 0;
+    write_file(copy.wal(), bytes);
     expect_damage_named(copy.at);
   }
 }
