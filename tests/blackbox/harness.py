@@ -107,6 +107,14 @@ class Cluster:
     def ctl(self, verb, *arguments, **options):
         return run("paxosctl", verb, "--config", self.config, *arguments, **options)
 
+    def ctl_done(self, verb, *arguments):
+        """For commands that may be repeated: exit 3 means perhaps done (a machine under load answers late), so again."""
+        def done():
+            code, out, err = self.ctl(verb, *arguments)
+            assert code in (0, 3), f"paxosctl {verb}: {code} {err}"
+            return code == 0
+        wait_for(f"paxosctl {verb} is acknowledged", done)
+
     def chat(self, verb, *arguments, **options):
         return run("paxoschat", verb, "--config", self.config, *arguments, **options)
 
