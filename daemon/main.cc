@@ -74,7 +74,7 @@ int run(int argc, char** argv) {
 
   net::Loop loop;
   // The socket first: a second paxosd of this replica must not even touch the directory.
-  auto socket = net::UdpSocket::open(loop, addresses[*id]);
+  auto socket = net::UdpSocket::open(loop, addresses[*id], {.busy_patience = std::chrono::seconds{3}});
   if (!socket) return refuse(socket.error());
 
   const config::ReplicaConfig& self = config->replicas[*id];

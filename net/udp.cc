@@ -7,8 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
+#include <thread>
 
 namespace net {
 
@@ -212,7 +214,13 @@ tl::expected<UdpSocket, std::string> UdpSocket::open(Loop& loop, const Address& 
   setsockopt(impl->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
   sockaddr_storage name{};
   const socklen_t size = local.to_sockaddr(name);
-  if (::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size) != 0) {
+  const auto until = std::chrono::steady_clock::now() + options.busy_patience;
+  int bound = ::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size);
+  while (bound != 0 && errno == EADDRINUSE && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds{10});
+    bound = ::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size);
+  }
+  if (bound != 0) {
     const int error = errno;
     if (error == EADDRINUSE)
       return fail("the port is in use; is this replica (or another program) running there already?");

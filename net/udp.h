@@ -28,6 +28,9 @@ class UdpSocket {
     unsigned buffers = 64;                ///< of 64 KiB each: one GRO bundle fits
     std::size_t socket_bytes = 8u << 20;  ///< kernel buffers, each way, as far as the system lets us
     std::size_t sends_max = 4096;         ///< in flight; beyond, datagrams are dropped and counted
+    /// So long a port in use is tried again (blocking: at start only). The ring of a process that was killed
+    /// lets go of its socket only a moment after the process is gone.
+    std::chrono::milliseconds busy_patience{0};
   };
 
   /// Errors are a sentence for the operator: what address, why, what to do.
