@@ -188,7 +188,7 @@ class ClusterTest(unittest.TestCase):
         result = getattr(outcome, "result", None)
         bad = [] if result is None else [t for t, _ in result.failures + result.errors if t is self]
         if bad:
-            print(cluster.logs(), flush=True)
+            print("".join(f"# {row}\n" for row in cluster.logs().splitlines()), end="", flush=True)
         cluster.close()
 
     def assert_exactly_once(self, cluster, room, receipts):
