@@ -80,7 +80,7 @@ void World::client_event(Event event) {
       return;
     case EventKind::client_read:
       if (posting_) begin_read(client);
-      queue_.push(now_ + random_.between(0, 4 * second), {.kind = EventKind::client_read, .a = client.id});
+      queue_.push(now_ + random_.between(0, second), {.kind = EventKind::client_read, .a = client.id});
       return;
     case EventKind::client_resume:
       if (event.b == client.life && !client.outbox) start_client(client);
@@ -108,7 +108,7 @@ void World::begin_read(Client& client) {
   const std::uint64_t id = client.random.next();
   client.reads[id] = {.room = room, .floor = observer_.read_floor(room), .linearizable = linearizable};
   chat::HistoryRequest request{
-      .id = id, .room = Observer::room_name(room), .from = 1, .last = 20, .limit = 0, .local = !linearizable};
+      .id = id, .room = Observer::room_name(room), .from = 1, .last = 5, .limit = 0, .local = !linearizable};
   const auto to = static_cast<std::uint8_t>(client.random.below(scenario_.replicas));
   to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
 }
