@@ -100,7 +100,17 @@ void Learner::pull() {
   // page closes them all, where a pull for each would take a round trip a hole.
   asked_ = sources[index];
   env_.send(*asked_, LearnRequest{first, target_});
-  arm(pull_timeout * (1U << std::min(silent_, 3U)));
+  // Not for longer than an election can wait for it, however long the silence was.
+  arm(std::min(pull_timeout * (1U << std::min(silent_, 3U)),
+               std::max<Duration>(pull_timeout, env_.options.election_timeout / 2)));
+}
+
+void Learner::pull_from(ReplicaId from) {
+  if (!behind()) return;
+  silent_ = 0;
+  asked_.reset();
+  source_ = from;
+  pull();
 }
 
 void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {

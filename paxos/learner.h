@@ -30,6 +30,9 @@ class Learner {
   /// A peer says that it knows every slot up to `prefix` to be chosen.
   void peer_prefix(ReplicaId from, Slot prefix);
 
+  /// Pulls at once, from a peer that has just said how much it knows, whoever was asked before and is silent.
+  void pull_from(ReplicaId from);
+
   void on_learn_request(ReplicaId from, const LearnRequest& m);
   void on_learn_reply(ReplicaId from, const LearnReply& m);
   /// Answer to a LogReadWish.

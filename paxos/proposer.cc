@@ -97,8 +97,11 @@ void Proposer::promised_by_quorum() {
     if (entry != nullptr) adopt({slot, entry->ballot, entry->chosen, entry->decree});
   }
   learn_to_ = log_.chosen_prefix();
+  ReplicaId knows_most = env_.options.self;
   env_.each_peer([&](ReplicaId id) {
-    if (pages_[id.n].complete) learn_to_ = std::max(learn_to_, pages_[id.n].chosen_prefix);
+    if (!pages_[id.n].complete || pages_[id.n].chosen_prefix <= learn_to_) return;
+    learn_to_ = pages_[id.n].chosen_prefix;
+    knows_most = id;
   });
   if (!adopted_.empty()) adopted_max_ = std::max(adopted_max_, adopted_.rbegin()->first);
   // Slots that its acceptors know as chosen count as adopted, for reads too.
@@ -106,6 +109,8 @@ void Proposer::promised_by_quorum() {
   phase_ = Phase::learning;
   learning_since_ = env_.now;
   learning_prefix_ = log_.chosen_prefix();
+  // Of it, at once: what the learner asked before may be waiting for an answer from behind a cut.
+  if (knows_most != env_.options.self) learner_.pull_from(knows_most);
   advance();
 }
 
