@@ -121,6 +121,7 @@ void Loop::collect(bool wait) {
   if (wait) {
     __kernel_timespec* limit = nullptr;
     if (!timer_order_.empty()) {
+      refresh_now();  // the turn took its time: that is not waited for again
       const auto left = std::max(timer_order_.begin()->first - now_, paxos::Duration{0});
       timeout.tv_sec = left / std::chrono::seconds{1};
       timeout.tv_nsec = (left % std::chrono::seconds{1}).count();
@@ -172,21 +173,18 @@ void Loop::run_ready() {
 }
 
 void Loop::turn() {
-  if (ready_.empty() && deferred_.empty()) {
-    collect(true);
-    refresh_now();
-    while (!timer_order_.empty() && timer_order_.begin()->first <= now_) {
-      const TimerId id = timer_order_.begin()->second;
-      auto node = timers_.extract(id);
-      timer_order_.erase(timer_order_.begin());
-      node.mapped().callback();
-    }
+  // What the last turn's end woke is ready now: look what came, without waiting, run it, and end this turn
+  // too. Run right after the hook instead, its work would lie until the next completion or timer.
+  collect(ready_.empty() && deferred_.empty());
+  refresh_now();
+  while (!timer_order_.empty() && timer_order_.begin()->first <= now_) {
+    const TimerId id = timer_order_.begin()->second;
+    auto node = timers_.extract(id);
+    timer_order_.erase(timer_order_.begin());
+    node.mapped().callback();
   }
   run_ready();
-  if (turn_end_) {
-    turn_end_();
-    run_ready();
-  }
+  if (turn_end_) turn_end_();
 }
 
 void Readable::start(std::coroutine_handle<> handle) {

@@ -64,12 +64,15 @@ class Loop {
   /// Harmless for one that has fired.
   void cancel_timer(TimerId id);
 
-  /// Runs after the ready coroutines of each turn.
+  /// Runs after the ready coroutines of each turn. What it wakes runs in another turn at once, which ends
+  /// with the hook too: no coroutine's work is left lying while the loop sleeps.
   void on_turn_end(std::function<void()> hook) { turn_end_ = std::move(hook); }
   /// Resumes `handle` in this turn.
   void schedule(std::coroutine_handle<> handle) { ready_.push_back(handle); }
   /// Calls `work` in this turn, before the coroutines, unless its owner takes it back first.
-  void defer(const void* owner, std::function<void()> work) { deferred_.emplace_back(owner, std::move(work)); }
+  void defer(const void* owner, std::function<void()> work) {
+    deferred_.emplace_back(owner, std::move(work));
+  }
   /// What `owner` deferred is not called any more. For destructors.
   void undefer(const void* owner) {
     std::erase_if(deferred_, [&](const auto& work) { return work.first == owner; });
@@ -84,6 +87,11 @@ class Loop {
   /// Cancels it and waits until the kernel has let go of it (other completions are queued meanwhile).
   void cancel_and_wait(Operation& operation);
   [[nodiscard]] io_uring& ring() { return ring_; }
+  /// A number for a ring of provided buffers; each is given once.
+  [[nodiscard]] unsigned short next_buffer_group() {
+    PAXOS_ASSERT(buffer_group_ < 0xffff);
+    return ++buffer_group_;
+  }
   void assert_thread() const { PAXOS_ASSERT(std::this_thread::get_id() == thread_); }
 
   /// Awaitable: some time later.
@@ -117,6 +125,7 @@ class Loop {
   };
   std::unordered_map<TimerId, Timer> timers_;
   TimerId next_timer_ = 1;
+  unsigned short buffer_group_ = 0;
   std::vector<std::coroutine_handle<>> ready_;
   std::deque<std::pair<const void*, std::function<void()>>> deferred_;
   std::function<void()> turn_end_;

@@ -22,7 +22,6 @@ constexpr std::size_t payload_bytes = 65536;
 constexpr std::size_t buffer_bytes =
     sizeof(io_uring_recvmsg_out) + name_bytes + control_bytes + payload_bytes;
 constexpr std::size_t segments_max = 64;
-constexpr int buffer_group = 1;
 
 /// What one call may hand over to be cut: the whole is a UDP packet first, however small its segments.
 constexpr std::size_t packet_bytes_max = 65'507;
@@ -71,7 +70,7 @@ struct UdpSocket::Impl {
     alignas(cmsghdr) Control control{};
   };
 
-  Impl(Loop& l, Options o) : loop(l), options(o), receive(*this) {}
+  Impl(Loop& l, Options o) : loop(l), options(o), buffer_group(l.next_buffer_group()), receive(*this) {}
   ~Impl() {
     stop();
     loop.undefer(this);
@@ -115,10 +114,12 @@ struct UdpSocket::Impl {
       loop.defer(this, [this] {
         woken = false;
         // With no buffer free, receiving would end at once again: the reader gives them back first.
-        if (rearm && (incoming_buffers.size() < options.buffers || incoming.empty())) {
+        if (rearm) {
           if (incoming.empty()) recycle(incoming_buffers);
-          rearm = false;
-          arm();
+          if (incoming_buffers.size() + current_buffers.size() < options.buffers) {
+            rearm = false;
+            arm();
+          }
         }
         if (!incoming.empty() && waiting) std::exchange(waiting, {}).resume();
       });
@@ -177,6 +178,7 @@ struct UdpSocket::Impl {
 
   Loop& loop;
   Options options;
+  const unsigned short buffer_group;
   int fd = -1;
   std::byte* memory = nullptr;
   io_uring_buf_ring* ring = nullptr;
@@ -238,7 +240,7 @@ tl::expected<UdpSocket, std::string> UdpSocket::open(Loop& loop, const Address& 
   io_uring_buf_reg registration{};
   registration.ring_addr = reinterpret_cast<std::uint64_t>(ring);
   registration.ring_entries = options.buffers;
-  registration.bgid = buffer_group;
+  registration.bgid = impl->buffer_group;
   if (const int error = io_uring_register_buf_ring(&loop.ring(), &registration, 0); error != 0) {
     munmap(ring, impl->ring_bytes());
     return fail(error == -ENOMEM

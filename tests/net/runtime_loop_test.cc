@@ -120,6 +120,37 @@ TEST(Loop, TheTurnsEndComesAfterItsCoroutines) {
   loop.on_turn_end({});
 }
 
+TEST(Loop, WhatTheTurnsEndWakesIsFollowedByATurnsEndAtOnce) {
+  Loop loop;
+  Event woken(loop);
+  Event done(loop);
+  bool rang = false;
+  bool worked = false;
+  loop.on_turn_end([&] {
+    if (!std::exchange(rang, true)) woken.notify();
+    if (worked) done.notify();  // as a daemon sends here what its coroutines made
+  });
+  const auto all = [](Loop& l, Event& w, Event& d, bool& flag) -> Task<bool> {
+    (void)co_await w.wait();
+    flag = true;  // nothing else will wake the loop
+    co_return co_await d.wait_until(l.now() + 5s);
+  };
+  EXPECT_TRUE(loop.run(all(loop, woken, done, worked))) << "it slept on work that was ready";
+  loop.on_turn_end({});
+}
+
+TEST(Loop, ATurnsEndThatAlwaysWakesSomebodyStarvesNoTimer) {
+  Loop loop;
+  Event again(loop);
+  bool stop = false;
+  loop.on_turn_end([&] { again.notify(); });
+  loop.add_timer(loop.now() + 2ms, [&] { stop = true; });
+  loop.run([](Event& e, bool& flag) -> Task<> {
+    while (!flag) (void)co_await e.wait();
+  }(again, stop));
+  loop.on_turn_end({});
+}
+
 TEST(Loop, WhatAnOwnerTakesBackIsNotCalled) {
   Loop loop;
   int called = 0;
@@ -207,6 +238,19 @@ TEST(Readable, TheEndOfAPipeIsReadable) {
   Readable readable(loop, pipe.ends[0]);
   loop.add_timer(loop.now() + 1ms, [&] { pipe.close_writer(); });
   EXPECT_TRUE(loop.run(wait_readable(readable)));
+}
+
+TEST(Readable, AFileIsAlwaysReadable) {
+  Loop loop;
+  const int fd = ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  {
+    Readable readable(loop, fd);
+    EXPECT_TRUE(loop.run(wait_readable(readable)));
+    ::lseek(fd, 0, SEEK_END);
+    EXPECT_TRUE(loop.run(wait_readable(readable))) << "at its end too";
+  }
+  ::close(fd);
 }
 
 TEST(Readable, CancelEndsTheWaitThatIsUnderWay) {

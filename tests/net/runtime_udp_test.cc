@@ -139,6 +139,31 @@ TEST(Udp, OnlyEmptyDatagramsHoldNoBuffers) {
   EXPECT_EQ(loop.run(collect(socket, 1)), std::vector<std::string>{"after"});
 }
 
+TEST(Udp, AReaderThatHoldsAllBuffersDoesNotKeepTheLoopSpinning) {
+  Loop loop;
+  UdpSocket socket = listen(loop, {.buffers = 4});
+  const Peer peer;
+  for (int n = 0; n < 20; ++n) peer.send(socket.local_address(), std::to_string(n));
+  loop.run([](Loop& l, UdpSocket& s) -> Task<> {
+    std::size_t got = 0;
+    while (got < 20) {
+      got += (co_await s.receive()).size();
+      co_await l.sleep(5ms);  // the batch is still in use
+    }
+  }(loop, socket));
+  EXPECT_LT(socket.figures().out_of_buffers, 50u);
+}
+
+TEST(Udp, TwoSocketsShareALoop) {
+  Loop loop;
+  UdpSocket one = listen(loop);
+  UdpSocket two = listen(loop);
+  one.send(two.local_address(), paxos::Bytes::copy_of(std::string_view("to two")));
+  EXPECT_EQ(loop.run(collect(two, 1)), std::vector<std::string>{"to two"});
+  two.send(one.local_address(), paxos::Bytes::copy_of(std::string_view("to one")));
+  EXPECT_EQ(loop.run(collect(one, 1)), std::vector<std::string>{"to one"});
+}
+
 TEST(Udp, ABundleIsCutAgainIntoItsDatagrams) {
   Loop loop;
   UdpSocket socket = listen(loop);
