@@ -47,6 +47,8 @@ class Node {
                     const paxos::PeerMessage& message);
   void client_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message);
   void synced(paxos::Time now, std::uint64_t group);
+  /// See paxos::Replica. To be asked after turn().
+  [[nodiscard]] bool waits_for_sync() const { return replica_.waits_for_sync(); }
   void set_sync_age(paxos::Time now, paxos::Duration age);
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);

@@ -65,6 +65,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
       synced_group_(opened.recovered.last_group),
+      log_synced_(opened.recovered.last_group),
       started_(loop.now()) {
   for (std::size_t id = 0; id < options_.replicas.size(); ++id)
     if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
@@ -79,7 +80,9 @@ net::Task<int> Host::run() {
                        [this](std::uint64_t group) {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
                          send_after_sync(group);
-                         mailbox_.push([this, group] { on_synced(group); });
+                         log_synced_ = group;
+                         // A follower has said all by its vote: it hears of the sync when something else wakes it.
+                         if (waits_for_sync_) mailbox_.push([] {});
                        },
                    .state_durable = [](paxos::Slot) {},
                    .failed =
@@ -148,11 +151,11 @@ void Host::on_body(net::Received received) {
   // A replica is nobody's client: replies that reach it are strays.
 }
 
-void Host::on_synced(std::uint64_t group) {
-  synced_group_ = std::max(synced_group_, group);
+void Host::notice_synced() {
+  const std::uint64_t group = log_synced_;
+  if (group <= synced_group_) return;
+  synced_group_ = group;
   node_.synced(loop_.now(), group);
-  // What was held for this group after the log thread had looked.
-  send_after_sync(group);
 }
 
 void Host::send_after_sync(std::uint64_t group) {
@@ -193,6 +196,7 @@ void Host::end_turn() {
     loop_.refresh_now();
     now = loop_.now();
   }
+  notice_synced();
   const std::int64_t sync_started = storage_->oldest_sync_started_ns();
   const auto age = sync_started == 0 ? std::int64_t{0} : now.time_since_epoch().count() - sync_started;
   node_.set_sync_age(now, paxos::Duration{std::max<std::int64_t>(age, 0)});
@@ -201,11 +205,19 @@ void Host::end_turn() {
   carry_out(node_.turn(now, wall_ms()));
   finish_skips();
   send_packets();
+  // In this order, as the log thread does it in the other: one of the two sees what the other wrote.
+  waits_for_sync_ = node_.waits_for_sync();
+  if (waits_for_sync_ && log_synced_ > synced_group_) mailbox_.push([] {});
   wake_at(std::min(node_.deadline(), transport_.deadline()));
 }
 
 void Host::carry_out(chat::NodeOutput out) {
-  // The log first: its sync is the longest leg, and the network runs beside it.
+  // What goes to the others first: their syncs begin later than ours by the way there, and wait for it.
+  for (const paxos::Envelope& envelope : out.send_now) send_peer(envelope);
+  if (!out.groups.empty() && !out.send_now.empty()) {
+    send_packets();
+    loop_.submit();
+  }
   for (chat::GroupWrite& group : out.groups) {
     if (group.group <= synced_group_) {
       for (const paxos::Envelope& envelope : group.send_after_sync) send_peer(envelope);
@@ -214,7 +226,8 @@ void Host::carry_out(chat::NodeOutput out) {
     }
     if (!group.records.empty()) storage_->append(group.group, std::move(group.records));
   }
-  for (const paxos::Envelope& envelope : out.send_now) send_peer(envelope);
+  // What was held after the log thread had looked.
+  if (!out.groups.empty()) send_after_sync(log_synced_);
   if (!faults_.isolated(loop_.now()))
     for (chat::Reply& reply : out.replies)
       transport_.send(loop_.now(), socket_address(reply.to), net::Body{std::move(reply.message)});

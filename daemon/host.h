@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -57,7 +58,8 @@ class Host {
   void send_peer(const paxos::Envelope& envelope);
   void collect_packets();  ///< seals what was said so far into outgoing_
   void send_packets();
-  void on_synced(std::uint64_t group);
+  /// Tells the node how far the log thread has come.
+  void notice_synced();
   /// Log thread, and loop thread: sends what waited for `group`.
   void send_after_sync(std::uint64_t group);
   void hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes);
@@ -101,7 +103,9 @@ class Host {
   std::vector<net::Address> peers_;  ///< all others, for broadcasts
   std::mutex after_sync_mutex_;
   std::deque<AfterSync> after_sync_;  ///< ascending by group; guarded by after_sync_mutex_
-  std::uint64_t synced_group_ = 0;
+  std::uint64_t synced_group_ = 0;              ///< as the node knows
+  std::atomic<std::uint64_t> log_synced_{0};    ///< as the log thread knows
+  std::atomic<bool> waits_for_sync_{true};      ///< the loop wants to be woken for it
   std::vector<PendingSkip> pending_skips_;
   std::map<std::uint64_t, std::optional<chat::OperatorReply>> answered_;  ///< by request id; empty: under way
   std::deque<std::uint64_t> answered_order_;

@@ -92,6 +92,8 @@ class Loop {
     PAXOS_ASSERT(buffer_group_ < 0xffff);
     return ++buffer_group_;
   }
+  /// Hands what is prepared to the kernel now, not at the turn's end.
+  void submit() { io_uring_submit(&ring_); }
   void assert_thread() const { PAXOS_ASSERT(std::this_thread::get_id() == thread_); }
 
   /// Awaitable: some time later.

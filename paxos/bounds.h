@@ -26,6 +26,8 @@ inline constexpr std::size_t accepted_ranges_max = 256;
 /// Learned decrees kept in memory behind the applied slot, for peers that are just behind.
 inline constexpr std::size_t hot_bytes_max = 16 * 1024 * 1024;
 inline constexpr std::uint64_t hot_slots_max = 4096;
+/// The chosen prefix is written to the log when it has grown by this much; a restart learns the rest from the others.
+inline constexpr std::uint64_t prefix_record_stride = 16;
 /// Hashes of recently applied slots kept to compare with peers' heartbeats.
 inline constexpr std::size_t recent_hashes_max = 8192;
 /// Linearizable reads waiting for their index at one replica.

@@ -40,6 +40,8 @@ class Learner {
 
   /// Moves what is chosen, contiguous and synced here to Ready::to_apply.
   void hand_out();
+  /// What is chosen here next is not synced yet.
+  [[nodiscard]] bool waits_for_sync() const { return handed_out_ < log_.chosen_prefix(); }
   void tick();
   [[nodiscard]] Time deadline() const { return pull_at_; }
   [[nodiscard]] bool behind() const { return log_.chosen_prefix() < target_; }

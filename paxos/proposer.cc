@@ -276,6 +276,16 @@ void Proposer::on_synced() {
   if (counted) settle();
 }
 
+bool Proposer::waits_for_sync() const {
+  if (phase_ != Phase::leading) return active();
+  // The lowest one decides: nothing above it can be applied before it.
+  for (const OwnVote& own : own_votes_) {
+    const Flight* f = flight(own.slot);
+    if (f != nullptr && !f->chosen) return f->votes.size() + 1 >= env_.options.quorum();
+  }
+  return false;
+}
+
 void Proposer::advance() {
   if (phase_ == Phase::learning) {
     if (log_.chosen_prefix() > learning_prefix_) {

@@ -47,6 +47,9 @@ class Proposer {
   void on_nack(ReplicaId from, const Nack& m);
   /// Groups up to env.synced_group are on disk: our own promise and votes count.
   void on_synced();
+  /// Our own promise or vote is what the next step lacks. A vote that others must join first is counted when theirs
+  /// come.
+  [[nodiscard]] bool waits_for_sync() const;
 
   [[nodiscard]] bool can_propose() const;
   Slot propose(Decree decree);
@@ -97,6 +100,7 @@ class Proposer {
   [[nodiscard]] Duration timeout() const;
   [[nodiscard]] bool window_open(Slot slot) const;
   Flight* flight(Slot slot);
+  [[nodiscard]] const Flight* flight(Slot slot) const { return const_cast<Proposer*>(this)->flight(slot); }
 
   Env& env_;
   SlotLog& log_;

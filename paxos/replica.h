@@ -92,6 +92,9 @@ class Replica {
 
   /// Group `group` and all before it are on disk.
   void synced(Time now, std::uint64_t group);
+  /// True when something here waits for synced(): a vote or promise of its own, or chosen slots to apply. False:
+  /// the next input is early enough to be told, and nobody has to be woken for it.
+  [[nodiscard]] bool waits_for_sync() const;
   /// How long the oldest unfinished sync has been under way; zero when there is none.
   void set_sync_age(Time now, Duration age);
   /// The state machine applied the slot (given by to_apply) with this hash chain value.

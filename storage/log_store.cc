@@ -13,7 +13,6 @@
 
 #include "paxos/invariant.h"
 #include "storage/log_format.h"
-#include "storage/wal_files.h"
 
 namespace storage {
 
@@ -63,7 +62,7 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
   std::unique_ptr<LogStore> store(new LogStore);
   const auto directory = options.directory / "log";
   store->where_ = directory.string();
-  store->env_ = with_prepared_wal(static_cast<rocksdb::Env*>(options.env));
+  store->env_ = with_prepared_wal(static_cast<rocksdb::Env*>(options.env), store->wal_);
   std::error_code error;
   if (!std::filesystem::exists(directory / "CURRENT", error) &&
       std::filesystem::exists(options.directory / "log-mark", error))
@@ -226,23 +225,25 @@ void LogStore::work() {
       if (queue_.empty()) return;
       groups.swap(queue_);
     }
-    const std::int64_t began = steady_ns();
     if (const std::string error = write(groups); !error.empty()) {
       // Final: nothing is retried, nothing later is acknowledged.
       completions_.failed(where_ + ": " + error);
       return;
     }
-    const auto took = static_cast<std::uint64_t>(steady_ns() - began);
-    ++syncs_;
-    groups_ += groups.size();
-    sync_ns_total_ += took;
-    if (took > sync_ns_max_) sync_ns_max_ = took;
-    {
-      const std::lock_guard lock(mutex_);
-      sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
-    }
-    completions_.synced(groups.back().number);
   }
+}
+
+void LogStore::announce(const std::vector<Group>& groups, std::int64_t began) {
+  const auto took = static_cast<std::uint64_t>(steady_ns() - began);
+  ++syncs_;
+  groups_ += groups.size();
+  sync_ns_total_ += took;
+  if (took > sync_ns_max_) sync_ns_max_ = took;
+  {
+    const std::lock_guard lock(mutex_);
+    sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
+  }
+  completions_.synced(groups.back().number);
 }
 
 std::string LogStore::write(const std::vector<Group>& groups) {
@@ -273,8 +274,13 @@ std::string LogStore::write(const std::vector<Group>& groups) {
   bytes_ += batch.GetDataSize();
   rocksdb::WriteOptions sync;
   sync.sync = true;
+  const std::int64_t began = steady_ns();
+  // As soon as the record is on disk: what RocksDB does after that only serves readers.
+  wal_.arm([&] { announce(groups, began); });
   const rocksdb::Status status = db_->Write(sync, &batch);
+  const bool told = wal_.disarm();
   if (!status.ok()) return "a synced write failed: " + status.ToString();
+  if (!told) announce(groups, began);
   promised_ = promised;
   if (!mark_.write(boot_, groups.back().number))
     return fmt::format("the mark can't be written: {}", std::strerror(errno));

@@ -16,6 +16,7 @@
 #include "paxos/records.h"
 #include "storage/group_mark.h"
 #include "storage/stores.h"
+#include "storage/wal_files.h"
 
 namespace storage {
 
@@ -50,8 +51,10 @@ class LogStore {
   [[nodiscard]] tl::expected<std::optional<std::string>, std::string> get(std::string_view key) const;
   void work();
   std::string write(const std::vector<Group>& groups);
+  void announce(const std::vector<Group>& groups, std::int64_t began);
 
   std::string where_;
+  WalWatch wal_;                       ///< outlives the environment
   std::unique_ptr<rocksdb::Env> env_;  ///< outlives the database
   std::unique_ptr<rocksdb::DB> db_;
   GroupMark mark_;

@@ -18,8 +18,8 @@ constexpr std::uint64_t chunk_bytes = 256 * 1024;
 
 class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  PreparedFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, int fd, std::string path)
-      : FSWritableFileOwnerWrapper(std::move(file)), fd_(fd), path_(std::move(path)) {}
+  PreparedFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, int fd, std::string path, WalWatch& watch)
+      : FSWritableFileOwnerWrapper(std::move(file)), watch_(watch), fd_(fd), path_(std::move(path)) {}
   ~PreparedFile() override {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -28,6 +28,7 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                            rocksdb::IODebugContext* debug) override {
     prepare(data.size());
+    watch_.appended(this);
     const rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Append(data, options, debug);
     if (status.ok()) end_ += data.size();
     return status;
@@ -35,8 +36,19 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
                            const rocksdb::DataVerificationInfo& info, rocksdb::IODebugContext* debug) override {
     prepare(data.size());
+    watch_.appended(this);
     const rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Append(data, options, info, debug);
     if (status.ok()) end_ += data.size();
+    return status;
+  }
+  rocksdb::IOStatus Sync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
+    rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Sync(options, debug);
+    if (status.ok()) watch_.synced(this, !std::exchange(synced_before_, true));
+    return status;
+  }
+  rocksdb::IOStatus Fsync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
+    rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Fsync(options, debug);
+    if (status.ok()) watch_.synced(this, !std::exchange(synced_before_, true));
     return status;
   }
   rocksdb::IOStatus Close(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
@@ -57,15 +69,18 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
       prepared_ = from + zeros.size();
   }
 
+  WalWatch& watch_;
   int fd_;
   std::string path_;
+  bool synced_before_ = false;
   std::uint64_t end_ = 0;
   std::uint64_t prepared_ = 0;
 };
 
 class PreparedFileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  explicit PreparedFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base) : FileSystemWrapper(base) {}
+  PreparedFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, WalWatch& watch)
+      : FileSystemWrapper(base), watch_(watch) {}
   static const char* kClassName() { return "PreparedFileSystem"; }
   [[nodiscard]] const char* Name() const override { return kClassName(); }
 
@@ -75,16 +90,53 @@ class PreparedFileSystem final : public rocksdb::FileSystemWrapper {
     const rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(path, options, result, debug);
     if (!status.ok() || !path.ends_with(".log")) return status;
     const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    result->reset(new PreparedFile(std::move(*result), fd, path));
+    result->reset(new PreparedFile(std::move(*result), fd, path, watch_));
     return status;
   }
+
+ private:
+  WalWatch& watch_;
 };
 
 }  // namespace
 
-std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base) {
+void WalWatch::arm(std::function<void()> told) {
+  const std::lock_guard lock(mutex_);
+  appended_ = false;
+  named_ = true;
+  called_ = false;
+  thread_ = std::this_thread::get_id();
+  told_ = std::move(told);
+}
+
+bool WalWatch::disarm() {
+  const std::lock_guard lock(mutex_);
+  told_ = {};
+  return called_;
+}
+
+void WalWatch::appended(const void* file) {
+  const std::lock_guard lock(mutex_);
+  unsynced_.insert(file);
+  if (std::this_thread::get_id() == thread_) appended_ = true;
+}
+
+void WalWatch::synced(const void* file, bool first) {
+  std::function<void()> told;
+  {
+    const std::lock_guard lock(mutex_);
+    unsynced_.erase(file);
+    if (first) named_ = false;
+    if (!named_ || !appended_ || !unsynced_.empty() || std::this_thread::get_id() != thread_) return;
+    told = std::exchange(told_, {});
+    if (told) called_ = true;
+  }
+  if (told) told();
+}
+
+std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base, WalWatch& watch) {
   if (base == nullptr) base = rocksdb::Env::Default();
-  return rocksdb::NewCompositeEnv(std::make_shared<PreparedFileSystem>(base->GetFileSystem()));
+  return rocksdb::NewCompositeEnv(std::make_shared<PreparedFileSystem>(base->GetFileSystem(), watch));
 }
 
 }  // namespace storage

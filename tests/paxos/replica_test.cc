@@ -188,6 +188,55 @@ TEST(Replica, ALeaderThatDivergesStopsLeading) {
   EXPECT_TRUE(c.try_propose(*c.leader(), "b"));
 }
 
+// Who is woken for a sync for nothing pays a wake-up a command; who is not woken when it counts stands still.
+TEST(Replica, WaitsForASyncOnlyWhenItIsWhatTheNextStepLacks) {
+  Cluster c({.replicas = 3, .auto_sync = false});
+  c.campaign(0);
+  EXPECT_TRUE(c[0].waits_for_sync()) << "its Prepare";
+  for (const std::size_t id : {0, 1, 2}) c.sync(id);
+  while (!c.bag().empty()) {
+    c.settle();
+    for (const std::size_t id : {0, 1, 2}) c.sync(id);
+  }
+  ASSERT_TRUE(c[0].is_leader());
+  c.propose(0, "one");
+  EXPECT_FALSE(c[0].waits_for_sync()) << "its own vote alone chooses nothing";
+  c.settle();
+  EXPECT_FALSE(c[1].waits_for_sync()) << "an acceptor has nothing more to say than its vote";
+  c.sync(1);
+  c.settle();
+  EXPECT_TRUE(c[0].waits_for_sync()) << "a vote of another came: its own is the one that lacks";
+  c.sync(0);
+  EXPECT_FALSE(c[0].waits_for_sync());
+  EXPECT_EQ(c.applied(0), 1u);
+  c.propose(0, "two");
+  c.settle();
+  c.sync(1);
+  c.sync(2);
+  c.settle();
+  EXPECT_EQ(c.status(0).chosen, Slot{2}) << "by the two others";
+  EXPECT_TRUE(c[0].waits_for_sync()) << "chosen, and not to be applied before it is on the disk here";
+}
+
+TEST(Replica, AloneItWaitsForEverySync) {
+  Cluster c({.replicas = 1, .auto_sync = false});
+  c.campaign(0);
+  c.sync(0);
+  ASSERT_TRUE(c[0].is_leader());
+  c.propose(0, "one");
+  EXPECT_TRUE(c[0].waits_for_sync());
+}
+
+TEST(Replica, TheChosenPrefixIsRecordedNowAndThen) {
+  Cluster c({});
+  c.elect(0);
+  for (std::uint64_t n = 1; n <= 3 * limits::prefix_record_stride; ++n) {
+    c.propose(0, "x");
+    c.settle();
+  }
+  EXPECT_GE(c.node(1).disk.chosen_prefix, Slot{2 * limits::prefix_record_stride});
+}
+
 TEST(Replica, MessagesOfUnknownReplicasAndOfItselfAreIgnored) {
   Cluster c({});
   const Incarnation self = c.node(0).disk.incarnation;

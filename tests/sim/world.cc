@@ -146,6 +146,7 @@ void World::start(Host& host) {
   host.tick_at = never;
   host.turn_due = false;
   host.syncing = 0;
+  host.synced = 0;
   host.sync_held = false;
   host.fail_sync = false;
   host.effects_left = -1;
@@ -288,6 +289,7 @@ void World::node_input_done(Host& host) {
 void World::turn(Host& host) {
   host.turn_due = false;
   const paxos::Time at = local(host);
+  if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
   host.node->set_sync_age(at, paxos::Duration{host.syncing != 0 ? now_ - host.sync_started : 0});
   if (host.node->deadline() <= at) host.node->tick(at);
   chat::NodeOutput out = host.node->turn(at, wall_ms(host));
@@ -408,8 +410,8 @@ void World::sync_done(Host& host, std::uint64_t sync) {
       send(host, envelope);
     }
   start_sync(host);
-  host.node->synced(local(host), groups.back().group);
-  if (host.life == life) node_input_done(host);
+  host.synced = groups.back().group;
+  if (host.life == life && host.node->waits_for_sync()) node_input_done(host);
 }
 
 // --- the network ---

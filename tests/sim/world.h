@@ -96,7 +96,8 @@ class World {
     std::size_t syncing = 0;  ///< groups in the sync that is under way
     std::uint64_t sync = 0;
     Nanos sync_started = 0;
-    bool sync_held = false;  ///< done, but the disk hangs
+    std::uint64_t synced = 0;  ///< last group on the disk that the node has not heard of (World::sync_done)
+    bool sync_held = false;    ///< done, but the disk hangs
     unsigned hung = 0;
     unsigned slow = 0;
     bool fail_sync = false;
