@@ -18,23 +18,21 @@ Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine ma
 const Standing& Node::standing() {
   if (!standing_stale_) return standing_;
   standing_stale_ = false;
-  const paxos::Status status = replica_.status();
-  standing_.leading = status.ready_to_lead;
+  const paxos::Outlook outlook = replica_.outlook();
+  standing_.leading = outlook.leading;
   standing_.can_propose = replica_.can_propose();
   // A leader that is still learning older slots would send its clients to itself.
-  standing_.leader = status.leader == options_.self ? std::nullopt : status.leader;
-  standing_.voting = status.voting;
-  standing_.diverged = replica_.diverged().has_value();
-  standing_.quorum_connected = status.connected.size() + 1 >= options_.quorum();
-  standing_.hole = status.hole;
+  standing_.leader = outlook.leader == options_.self ? std::nullopt : outlook.leader;
+  standing_.voting = outlook.voting;
+  standing_.diverged = outlook.diverged;
+  standing_.quorum_connected = outlook.connected.size() + 1 >= options_.quorum();
+  standing_.hole = outlook.hole;
   // A ballot's round is never 0 and never used twice, so it names the leadership.
-  standing_.leadership = status.ready_to_lead ? status.ballot.round : 0;
+  standing_.leadership = outlook.leading ? outlook.round : 0;
   standing_.missing.clear();
   for (std::uint8_t id = 0; id < options_.replicas; ++id) {
     const paxos::ReplicaId replica{id};
-    if (replica == options_.self) continue;
-    if (std::find(status.connected.begin(), status.connected.end(), replica) == status.connected.end())
-      standing_.missing.push_back(replica);
+    if (replica != options_.self && !outlook.connected.contains(replica)) standing_.missing.push_back(replica);
   }
   return standing_;
 }

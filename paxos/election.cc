@@ -23,10 +23,10 @@ bool Election::working(ReplicaId id) const {
          std::chrono::milliseconds{peers_[id.n].last.sync_age_ms} < env_.options.election_timeout;
 }
 
-std::vector<ReplicaId> Election::connected() const {
-  std::vector<ReplicaId> out;
+ReplicaSet Election::connected() const {
+  ReplicaSet out;
   env_.each_peer([&](ReplicaId id) {
-    if (connected(id)) out.push_back(id);
+    if (connected(id)) out.insert(id);
   });
   return out;
 }

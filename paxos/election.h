@@ -60,7 +60,7 @@ class Election {
   [[nodiscard]] Ballot leader() const { return leader_; }
   [[nodiscard]] bool content() const { return content_; }
   [[nodiscard]] bool connected(ReplicaId id) const;
-  [[nodiscard]] std::vector<ReplicaId> connected() const;
+  [[nodiscard]] ReplicaSet connected() const;
   [[nodiscard]] bool quorum_connected() const { return quorum_connected_; }
   /// Lost its quorum for good: a leader stops proposing.
   [[nodiscard]] bool healthy_disk(const Surroundings& around) const;

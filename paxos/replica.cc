@@ -393,11 +393,24 @@ Status Replica::status() const {
   s.hole = p.proposer.hole();
   s.inflight = p.proposer.inflight();
   s.ready_to_lead = is_leader();
-  s.connected = p.election.connected();
+  p.env.each_peer([&, connected = p.election.connected()](ReplicaId id) {
+    if (connected.contains(id)) s.connected.push_back(id);
+  });
   s.missing_at_birth = p.birth.missing();
   s.leader_changes = p.election.leader_changes();
   s.retransmissions = p.proposer.retransmissions();
   return s;
+}
+
+Outlook Replica::outlook() const {
+  const Parts& p = *parts_;
+  return {.leading = is_leader(),
+          .voting = p.voting(),
+          .diverged = p.diverged.has_value(),
+          .round = p.acceptor.promised().round,
+          .leader = p.leader(),
+          .hole = p.proposer.hole(),
+          .connected = p.election.connected()};
 }
 
 bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }

@@ -49,6 +49,17 @@ struct Status {
   std::uint64_t retransmissions = 0;
 };
 
+/// What a front desk asks about at every turn; cheap, unlike Status.
+struct Outlook {
+  bool leading = false;  ///< phase 1 done: may propose
+  bool voting = false;
+  bool diverged = false;
+  std::uint64_t round = 0;          ///< of the promised ballot
+  std::optional<ReplicaId> leader;  ///< whom it takes for the leader
+  std::optional<Slot> hole;         ///< a skipped slot that applying waits for
+  ReplicaSet connected;             ///< without itself
+};
+
 /// Result of a skip: `slots` holds the named slots when `refused` is empty.
 struct SkipResult {
   std::string refused;  ///< why; empty when it was taken
@@ -106,6 +117,7 @@ class Replica {
   /// role may hold back what it packs (one Accepted for many votes, one round for many reads).
   [[nodiscard]] Ready take_ready();
   [[nodiscard]] Status status() const;
+  [[nodiscard]] Outlook outlook() const;
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/sim/queue.h"
 #include "tests/sim/run.h"
 
 /// paxos-sim: whole clusters in virtual time, one seed a run. See docs/RELIABILITY.md.
@@ -70,8 +71,10 @@ int run_one(std::uint64_t seed, bool trace) {
   if (trace)
     for (const std::string& line : timeline) std::printf("%s\n", line.c_str());
   std::printf("%s\nevents by kind:", sim::describe(sim::draw_scenario(seed)).c_str());
-  for (const std::uint64_t count : result.events_by_kind)
-    if (count != 0) std::printf(" %llu", static_cast<unsigned long long>(count));
+  for (std::size_t kind = 0; kind < result.events_by_kind.size(); ++kind)
+    if (result.events_by_kind[kind] != 0)
+      std::printf(" %s %llu", sim::to_string(static_cast<sim::EventKind>(kind)),
+                  static_cast<unsigned long long>(result.events_by_kind[kind]));
   std::printf("\n");
   std::printf(
       "seed %llu: trace %016llx, %llu events, %llu slots, %zu messages, %llu leader changes, "

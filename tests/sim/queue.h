@@ -36,6 +36,14 @@ enum class EventKind : std::uint8_t {
   fault_end,
 };
 
+[[nodiscard]] inline const char* to_string(EventKind kind) {
+  static constexpr const char* names[] = {
+      "-",         "peer_arrival", "client_arrival", "reply_arrival", "node_tick",   "node_turn",
+      "sync_done", "state_flush",  "history_done",   "log_read_done", "client_tick", "client_post",
+      "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end"};
+  return names[static_cast<std::size_t>(kind)];
+}
+
 /// One thing that will happen. What the numbers mean depends on the kind; `payload` is a message or a wish.
 struct Event {
   EventKind kind{};
