@@ -275,10 +275,15 @@ std::string LogStore::write(const std::vector<Group>& groups) {
   rocksdb::WriteOptions sync;
   sync.sync = true;
   const std::int64_t began = steady_ns();
-  // As soon as the record is on disk: what RocksDB does after that only serves readers.
-  wal_.arm([&] { announce(groups, began); });
+  // As soon as the record is on disk: what RocksDB does after that only serves readers, and they wait for it.
+  std::unique_lock readable(readable_mutex_, std::defer_lock);
+  wal_.arm([&] {
+    readable.lock();
+    announce(groups, began);
+  });
   const rocksdb::Status status = db_->Write(sync, &batch);
   const bool told = wal_.disarm();
+  if (told) readable.unlock();
   if (!status.ok()) return "a synced write failed: " + status.ToString();
   if (!told) announce(groups, began);
   promised_ = promised;
@@ -291,6 +296,7 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
                                                                        std::size_t bytes_max) const {
   std::vector<paxos::LogEntry> out;
   if (first > last) return out;
+  { const std::lock_guard everything_announced_is_readable(readable_mutex_); }
   rocksdb::ReadOptions options;
   options.verify_checksums = true;
   options.fill_cache = false;

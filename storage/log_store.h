@@ -31,8 +31,8 @@ class LogStore {
   void start(const Completions& completions);
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 
-  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of decrees. Errors name the
-  /// slot.
+  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of decrees; all of them that were
+  /// announced as synced before the call. Errors name the slot.
   [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(paxos::Slot first,
                                                                              paxos::Slot last,
                                                                              std::size_t bytes_max) const;
@@ -69,6 +69,7 @@ class LogStore {
   std::uint64_t appended_ = 0;
   std::atomic<std::int64_t> sync_started_ns_{0};
   std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_total_{0}, sync_ns_max_{0};
+  mutable std::mutex readable_mutex_;  ///< held while what was announced is not in RocksDB's table yet
   std::thread thread_;
 };
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 
+from tracked import tracked
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 COMPILER = (["ccache"] if shutil.which("ccache") else []) + ["clang++-19"]
 FLAGS = ["-std=c++20", "-Wno-pragma-once-outside-header", "-I.", '-DPAXOSD_VERSION="0"', "-x", "c++", "-c"]
 
-headers = subprocess.run(["git", "ls-files", "*.h"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+headers = tracked(".h")
 
 
 def complaint(header, folder):

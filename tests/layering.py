@@ -2,8 +2,9 @@
 """Which room may include which (docs/ARCHITECTURE.md), read from the #include lines. Prints TAP."""
 import pathlib
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PURE = {"paxos", "chat"}
@@ -48,17 +49,16 @@ for room, allowed in MAY.items():
                     bad.append(where)
     claim(not bad, f"{room}/ includes only what it may", bad)
 
-tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
 bad = []
 home = re.compile(r"/(root|home/[a-z]+|work)/(main|shared|\.library)\b")
-for name in filter(None, tracked):
+for name in tracked():
     path = ROOT / name
     if path.is_file() and path.suffix not in {".png"}:
         if home.search(path.read_text(errors="replace")):
             bad.append(name)
 claim(not bad, "no file names a path of one machine", bad)
 
-long_files = [f"{n}: {c} lines" for n in filter(None, tracked) if n.endswith((".h", ".cc"))
+long_files = [f"{n}: {c} lines" for n in tracked() if n.endswith((".h", ".cc"))
               for c in [len((ROOT / n).read_text().splitlines())] if (ROOT / n).is_file() and c > 900]
 claim(not long_files, "no source file swallows its room", long_files)
 
