@@ -205,6 +205,22 @@ TEST(State, LogReadsArePagedByBytesAndBounds) {
   EXPECT_EQ(sizes.get_future().get(), (std::vector<std::size_t>{10, 3, 3, 1, 0, 0}));
 }
 
+// A group is announced as soon as its log record is on disk, before RocksDB has it in its table.
+TEST(State, AReadSeesWhatWasAnnounced) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  Said said;
+  auto s = opened(o);
+  s.storage->start(said.completions());
+  for (std::uint64_t n = 1; n <= 300; ++n) {
+    s.storage->append(n, {paxos::VoteRecord{{n}, {1, {1}}, text("x")}});
+    ASSERT_TRUE(said.wait_synced(n));
+    std::promise<std::size_t> found;
+    s.storage->read([&](const Storage::Reader& reader) { found.set_value(reader.log({n}, {n}, SIZE_MAX)->size()); });
+    ASSERT_EQ(found.get_future().get(), 1u) << "slot " << n;
+  }
+}
+
 TEST(State, ADamagedBlockIsNamedNeverSkipped) {
   const TempDir dir;
   const auto o = options(dir.path());
