@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""Branch sides of paxos/ and chat/ that no test took, from llvm-cov's counters: coverage.py PROFILE OBJECT [-object OBJECT ...]
+
+tests/coverage-explained.txt names those that need none: `file: source text: why`, matched by the text of the line, so that
+lines may move. Exit 1 when a side is neither taken nor explained, or when an explanation matches nothing any more."""
+import collections
+import json
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOMS = ("paxos/", "chat/")
+
+
+def counters(arguments):
+    """(file, line, column) -> [times true, times false], summed over objects and template instances."""
+    out = subprocess.run(["llvm-cov-19", "export", "-format=text", "-skip-expansions", "-instr-profile", *arguments],
+                         check=True, capture_output=True, text=True).stdout
+    sides = collections.defaultdict(lambda: [0, 0])
+    regions = {}
+    for unit in json.loads(out)["data"][0]["functions"]:
+        for branch in unit.get("branches", []):
+            line, column, _, _, true, false, file_id, _, kind = branch[:9]
+            name = unit["filenames"][file_id]
+            try:
+                name = str(pathlib.Path(name).resolve().relative_to(ROOT))
+            except ValueError:
+                continue
+            if name.startswith(ROOMS):
+                sides[name, line, column][0] += true
+                sides[name, line, column][1] += false
+    return sides
+
+
+def explanations():
+    found = []
+    for row in (ROOT / "tests/coverage-explained.txt").read_text().splitlines():
+        if row.strip() and not row.startswith("#"):
+            name, text, why = (part.strip() for part in row.split(" | "))
+            found.append({"file": name, "text": text, "why": why, "used": False})
+    return found
+
+
+def main():
+    sides = counters(sys.argv[1:])
+    explained = explanations()
+    sources = {}
+    table = collections.defaultdict(lambda: [0, 0, 0])  # sides, taken, explained
+    missing = []
+    for (name, line, column), counts in sorted(sides.items()):
+        lines = sources.setdefault(name, (ROOT / name).read_text().splitlines())
+        text = lines[line - 1]
+        if "PAXOS_ASSERT" in text:  # the side that aborts is there to be never taken
+            continue
+        for side, count in zip(("true", "false"), counts):
+            row = table[name]
+            row[0] += 1
+            if count:
+                row[1] += 1
+                continue
+            for reason in explained:
+                if reason["file"] == name and reason["text"] in text:
+                    reason["used"] = True
+                    row[2] += 1
+                    break
+            else:
+                missing.append(f"{name}:{line}:{column}: never {side}: {text.strip()}")
+    print(f"{'file':<28} {'sides':>6} {'taken':>6} {'explained':>9} {'missing':>8}")
+    for name, (total, taken, because) in sorted(table.items()):
+        print(f"{name:<28} {total:>6} {taken:>6} {because:>9} {total - taken - because:>8}")
+    total, taken, because = (sum(row[i] for row in table.values()) for i in range(3))
+    print(f"{'all':<28} {total:>6} {taken:>6} {because:>9} {total - taken - because:>8}   {100 * taken / total:.1f} % taken")
+    for row in missing:
+        print(row)
+    stale = [f"{e['file']} | {e['text']}" for e in explained if not e["used"]]
+    for row in stale:
+        print(f"tests/coverage-explained.txt: matches nothing: {row}")
+    return 1 if missing or stale else 0
+
+
+sys.exit(main())
