@@ -121,6 +121,21 @@ TEST(Election, AHappyPeersLeaderIsFollowed) {
   EXPECT_EQ(c.status(1).leader_ballot, ballot(50, 0));
 }
 
+// Without a write of its own no Nack would ever tell it.
+TEST(Election, ALeaderStopsWhenAPeerIsHappyWithAHigherBallot) {
+  Cluster c({.replicas = 5});
+  c.elect(0);
+  c.advance(c.setup().heartbeat);
+  c.tick(0);
+  const auto requests = take<HeartbeatRequest>(c, 0, 2);
+  ASSERT_EQ(requests.size(), 1u);
+  ASSERT_TRUE(c[0].is_leader());
+  c.step(0, 2,
+         HeartbeatReply{
+             .nonce = requests[0].nonce, .ballot = ballot(3, 2), .leader = ballot(50, 3), .happy = true});
+  EXPECT_FALSE(c[0].is_leader());
+}
+
 // --- the partitions of the Omni-Paxos paper ---
 
 TEST(Election, QuorumLossTheLeaderKeepsOneLinkAndTheHubTakesOver) {

@@ -182,6 +182,23 @@ TEST(Proposer, LearnsUpToTheHighestPrefixOfItsQuorumFirst) {
   EXPECT_EQ(proposals(c), (std::map<std::uint64_t, Decree>{{3, command("c")}}));
 }
 
+// A question to a silent peer may be under way, and its backoff long: the acceptor that just spoke is asked at once.
+TEST(Proposer, WhatItsAcceptorsKnowIsPulledAtOnceFromTheOneThatKnowsMost) {
+  Cluster c({.replicas = 5});
+  c.step(0, 3, Commit{ballot(1, 3), Slot{9}});
+  for (int silent = 0; silent < 6; ++silent) {
+    c.advance(c[0].deadline() - c.now());
+    c.tick(0);
+  }
+  candidate(c, 2);
+  c.step(0, 1, promise(ballot(2, 0), Slot{5}));
+  c.step(0, 2, promise(ballot(2, 0), Slot{7}));
+  ASSERT_EQ(c.status(0).role, Role::candidate);
+  const auto asked = take<LearnRequest>(c, 0, 2);
+  ASSERT_EQ(asked.size(), 1u) << "the one that knows most";
+  EXPECT_EQ(asked[0].from, Slot{1});
+}
+
 TEST(Proposer, ALearningStallBeginsPhaseOneAgain) {
   Cluster c({});
   c.elect(0);

@@ -168,6 +168,15 @@ TEST(Refuses, ADirectoryThatIsAFile) {
   EXPECT_THAT(refusal(o), AllOf(HasSubstr(o.directory.string()), HasSubstr("can't be made")));
 }
 
+TEST(Refuses, AMarkThatCanNotBeWritten) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  opened(o);
+  std::filesystem::remove(o.directory / "log-mark");
+  std::filesystem::create_symlink("/dev/full", o.directory / "log-mark");
+  EXPECT_THAT(refusal(o), AllOf(HasSubstr(o.directory.string()), HasSubstr("mark"), HasSubstr("No space left")));
+}
+
 TEST(Refuses, ADirectoryThatItMayNotWrite) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
   const TempDir dir;
