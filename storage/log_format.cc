@@ -52,6 +52,22 @@ std::optional<std::uint64_t> decode_number(std::string_view value) {
   return n;
 }
 
+std::string encode_group(const GroupValue& group) {
+  std::string out;
+  ByteWriter w(out);
+  w.fixed(group.last);
+  w.fixed(group.before);
+  return out;
+}
+std::optional<GroupValue> decode_group(std::string_view value) {
+  ByteReader r(value);
+  GroupValue group;
+  group.last = r.fixed<std::uint64_t>();
+  group.before = r.fixed<std::uint64_t>();
+  if (!r.done() || group.before >= group.last) return std::nullopt;
+  return group;
+}
+
 std::string encode_ballot(paxos::Ballot ballot) {
   std::string out;
   ByteWriter w(out);

@@ -11,7 +11,7 @@
 /// itself.
 namespace storage {
 
-inline constexpr std::uint32_t format_version = 1;
+inline constexpr std::uint32_t format_version = 2;
 
 namespace log_key {
 inline constexpr std::string_view format = "m/format";
@@ -22,7 +22,7 @@ inline constexpr std::string_view boot = "m/boot";
 inline constexpr std::string_view birth = "m/birth";
 inline constexpr std::string_view promised = "m/promised";
 inline constexpr std::string_view chosen_prefix = "m/chosen_prefix";
-inline constexpr std::string_view group = "m/group";  ///< number of the last group in this write
+inline constexpr std::string_view group = "m/group";  ///< of this write: see GroupValue
 inline constexpr char slot_family = 's';
 [[nodiscard]] std::string slot(paxos::Slot slot);
 [[nodiscard]] std::optional<paxos::Slot> parse_slot(std::string_view key);
@@ -35,6 +35,13 @@ inline constexpr char slot_family = 's';
 
 [[nodiscard]] std::string encode_number(std::uint64_t n);
 [[nodiscard]] std::optional<std::uint64_t> decode_number(std::string_view value);
+/// What one write holds: groups `before` + 1 to `last`.
+struct GroupValue {
+  std::uint64_t last = 0;
+  std::uint64_t before = 0;
+};
+[[nodiscard]] std::string encode_group(const GroupValue& group);
+[[nodiscard]] std::optional<GroupValue> decode_group(std::string_view value);
 [[nodiscard]] std::string encode_ballot(paxos::Ballot ballot);
 [[nodiscard]] std::optional<paxos::Ballot> decode_ballot(std::string_view value);
 [[nodiscard]] std::string encode_birth(const paxos::BirthRecord& birth);

@@ -70,7 +70,15 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
         fmt::format("{}: the log is gone, but its mark is there: the directory is damaged. {}",
                     options.directory.string(), damage_hint));
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(log_options(store->env_.get()), directory.string(), &db);
+  store->chain_ = std::make_unique<WalChain>(directory);
+  rocksdb::Options db_options = log_options(store->env_.get());
+  db_options.wal_filter = store->chain_.get();
+  const rocksdb::Status status = rocksdb::DB::Open(db_options, directory.string(), &db);
+  if (!store->chain_->fault().empty()) {
+    delete db;
+    return tl::make_unexpected(
+        fmt::format("{}: the log is damaged: {}. {}", directory.string(), store->chain_->fault(), damage_hint));
+  }
   if (!status.ok())
     return tl::make_unexpected(fmt::format("{}: the log does not open: {}{}{}", directory.string(),
                                            status.ToString(), status.IsCorruption() ? ". " : "",
@@ -152,12 +160,15 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
         const auto ballot = decode_ballot(value);
         ok = ballot.has_value();
         if (ok) out.promised = *ballot;
+      } else if (key == log_key::group) {
+        const auto group = decode_group(value);
+        ok = group.has_value();
+        if (ok) out.last_group = group->last;
       } else {
         const auto number = decode_number(value);
         ok = number.has_value();
         if (ok && key == log_key::boot) out.boot = *number + 1;
         if (ok && key == log_key::chosen_prefix) out.chosen_prefix = {*number};
-        if (ok && key == log_key::group) out.last_group = *number;
       }
       if (!ok) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
     }
@@ -270,7 +281,7 @@ std::string LogStore::write(const std::vector<Group>& groups) {
   }
   // A vote implies its promise; kept in one row, so that no restart has to scan the log for the highest.
   if (promised > promised_) put(log_key::promised, encode_ballot(promised));
-  put(log_key::group, encode_number(groups.back().number));
+  put(log_key::group, encode_group({.last = groups.back().number, .before = groups.front().number - 1}));
   bytes_ += batch.GetDataSize();
   rocksdb::WriteOptions sync;
   sync.sync = true;

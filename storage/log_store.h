@@ -16,6 +16,7 @@
 #include "paxos/records.h"
 #include "storage/group_mark.h"
 #include "storage/stores.h"
+#include "storage/wal_chain.h"
 #include "storage/wal_files.h"
 
 namespace storage {
@@ -56,6 +57,7 @@ class LogStore {
   std::string where_;
   WalWatch wal_;                       ///< outlives the environment
   std::unique_ptr<rocksdb::Env> env_;  ///< outlives the database
+  std::unique_ptr<WalChain> chain_;    ///< too
   std::unique_ptr<rocksdb::DB> db_;
   GroupMark mark_;
   std::uint64_t boot_ = 0;

@@ -46,7 +46,7 @@ class WalWatch {
 /// preallocated files of its memory-mapped writer. One batch at most is unsynced at a time (the log thread waits for each
 /// sync), and a batch that reached the disk in part fails its checksum as a whole, so a hole of zeros before a
 /// readable record can't come from a crash. Damage can make one: the record that it cuts fails at the next block, and the
-/// log ends there, before its mark; only a hole of whole blocks would be stepped over (docs/DECISIONS.md, open points).
+/// log ends there, before its mark; a hole of whole blocks breaks the chain of groups (storage/wal_chain.h).
 [[nodiscard]] std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base, WalWatch& watch);
 
 }  // namespace storage

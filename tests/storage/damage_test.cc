@@ -108,6 +108,54 @@ TEST(Damage, AHoleOfZerosInTheAcknowledgedPartIsRefused) {
   }
 }
 
+/// A log whose records fill RocksDB's 32 KiB blocks exactly, so that a block can go without cutting a record.
+struct Aligned {
+  static constexpr std::size_t record = 4096, block = 32768;
+  TempDir dir;
+  OpenOptions from = options(dir.path());
+
+  /// The end of the log in use after each group; the first group is padded with `first`, the others with `rest`.
+  std::vector<std::uintmax_t> write(std::uint64_t groups, std::size_t first, std::size_t rest) {
+    std::filesystem::remove_all(from.directory);
+    Said said;
+    auto s = opened(from);
+    s.storage->start(said.completions());
+    const auto wal = newest_wal(from.directory / "log");
+    std::vector<std::uintmax_t> ends;
+    for (std::uint64_t n = 1; n <= groups; ++n) {
+      s.storage->append(n, {paxos::VoteRecord{{n}, {1, {1}}, text(std::string(n == 1 ? first : rest, 'p'))}});
+      if (!said.wait_synced(n)) throw std::runtime_error("not synced");
+      ends.push_back(read_file(wal).find_last_not_of('\0') + 1);
+    }
+    return ends;
+  }
+  explicit Aligned(std::uint64_t groups) {
+    std::size_t first = 1000, rest = 3000;
+    const auto trial = write(3, first, rest);
+    rest += record - (trial[2] - trial[1]);
+    first += record - trial[0] % record;
+    const auto ends = write(groups, first, rest);
+    for (const std::uintmax_t end : ends)
+      if (end % record != 0) throw std::runtime_error("a record ends at " + std::to_string(end));
+  }
+};
+
+// Its reader takes a block of zeros for one that was never used, and goes on behind it.
+TEST(Damage, AWholeBlockOfZerosInTheAcknowledgedPartIsRefused) {
+  const Aligned whole(40);
+  for (const std::size_t block : {0u, 1u, 3u}) {
+    SCOPED_TRACE("block " + std::to_string(block));
+    const TempDir dir;
+    const OpenOptions at = options(dir.path());
+    std::filesystem::copy(whole.from.directory, at.directory, std::filesystem::copy_options::recursive);
+    const auto wal = newest_wal(at.directory / "log");
+    std::string bytes = read_file(wal);
+    std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(block * Aligned::block), Aligned::block, '\0');
+    write_file(wal, bytes);
+    expect_damage_named(at);
+  }
+}
+
 TEST(Damage, ATailThatWasNeverAcknowledgedMayBeTornAnywhere) {
   constexpr std::uint64_t acknowledged = 8;
   const Template whole(12);
@@ -125,6 +173,20 @@ TEST(Damage, ATailThatWasNeverAcknowledgedMayBeTornAnywhere) {
     ASSERT_EQ(s.recovered.entries.size(), intact);
     EXPECT_EQ(s.recovered.entries.back().decree, text("decree " + std::to_string(intact)));
   }
+}
+
+// A power cut may leave any blocks of the batch that was being written: no complete record follows, so it is torn.
+TEST(Damage, AnUnacknowledgedBatchMayMissBlocksInItsMiddle) {
+  const Template whole(3, 1, 120'000);
+  const std::uintmax_t from = whole.wal_sizes[2];
+  const Copy copy(whole);
+  std::string bytes = read_file(copy.wal());
+  const std::uintmax_t block = (from / 32768 + 2) * 32768;
+  ASSERT_LT(block + 32768, whole.wal_sizes[3]);
+  std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(block), 32768, '\0');
+  write_file(copy.wal(), bytes);
+  write_file(copy.mark(), whole.marks[2]);
+  EXPECT_EQ(opened(copy.at).recovered.last_group, 2u);
 }
 
 TEST(Damage, ABootThatWasSyncedIsNeverUsedTwice) {
