@@ -37,7 +37,7 @@ struct StateAccess {
     const std::uint64_t synced = visit_env(a, env);
     visit_log(a, log, synced);
     visit_acceptor(a, acceptor);
-    visit_learner(a, learner);
+    visit_learner(a, learner, log.chosen_prefix());
     visit_proposer(a, proposer, synced);
     visit_election(a, election);
     visit_reads(reads);
@@ -136,6 +136,14 @@ struct StateAccess {
     if constexpr (A::loading) number = relative;
   }
 
+  /// Word of a prefix that is known here already is as good as none.
+  template <class A>
+  static void news(A& a, Slot& prefix, Slot known) {
+    Slot value = prefix > known ? prefix : Slot{};
+    explore::field(a, value);
+    if constexpr (A::loading) prefix = value;
+  }
+
   template <class A>
   static std::uint64_t visit_env(A& a, Env& env) {
     auto& [options, now, ready, random, last_group, synced_group] = env;
@@ -183,19 +191,19 @@ struct StateAccess {
   }
 
   template <class A>
-  static void visit_learner(A& a, Learner& learner) {
+  static void visit_learner(A& a, Learner& learner, Slot known) {
     auto& [env, log, peers, handed_out, target, commit_ballot, commit_prefix, commit_scanned, pull_at,
            prefix_when_armed, asked, source, silent] = learner;
     for (Learner::Peer& peer : peers) {
       auto& [prefix, reading] = peer;
-      explore::field(a, prefix);
+      news(a, prefix, known);
       explore::field(a, reading);
     }
     explore::field(a, handed_out);
-    explore::field(a, target);
+    news(a, target, known);
     explore::field(a, commit_ballot);
-    explore::field(a, commit_prefix);
-    explore::field(a, commit_scanned);
+    news(a, commit_prefix, known);
+    if constexpr (A::loading) commit_scanned = {};  // saves work only: what it passes over, voted() looks at
     explore::field(a, asked);
     explore::field(a, source);
     if constexpr (A::loading) pull_at = time_never;  // set_timers() arms it where something is to be pulled

@@ -17,6 +17,7 @@ struct Config {
   bool pulls = true;           ///< the learner's pull timer
   bool repeats = false;        ///< repeated Accepts, which carry a newer chosen prefix
   bool stops = false;          ///< proposers that give up by themselves
+  bool reduce = true;          ///< see search.h; the same violations, fewer states
 
   [[nodiscard]] std::size_t quorum() const { return replicas / 2U + 1; }
 };

@@ -21,7 +21,7 @@ const Config presets[] = {
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--pulls 0|1] [--repeats 0|1] [--stops 0|1]\n"
+    "                     [--crashes C] [--skips K] [--pulls 0|1] [--repeats 0|1] [--stops 0|1] [--reduce 0|1]\n"
     "                     [--states-max N] [--memory-max GIB] [--walks N] [--progress]\n"
     "\n"
     "Explores every interleaving of a small cluster that runs the real core: messages may be lost, repeated and\n"
@@ -37,6 +37,7 @@ constexpr const char* usage =
     "  --pulls 0|1       the learner's pull timer (1)\n"
     "  --repeats 0|1     repeated Accepts, with a newer chosen prefix (0)\n"
     "  --stops 0|1       proposers that stop by themselves (0)\n"
+    "  --reduce 0|1      send answers at once, forget what nobody will listen to (1)\n"
     "  --states-max N    stop after N distinct states (default 100,000,000,000)\n"
     "  --memory-max GIB  stop before the tables take more (default 8)\n"
     "  --walks N         random runs that check the canonical form first (default 2000)\n"
@@ -73,7 +74,8 @@ std::string describe(const Config& c) {
   return (c.name.empty() ? "" : c.name + ": ") + many(c.replicas, "replica") + ", " + many(c.proposers, "proposer") +
          ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") + ", " +
          (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " + many(c.skips, "skip") +
-         (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "");
+         (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
+         (c.reduce ? ", reduced" : ", not reduced");
 }
 
 int run(const Config& config, std::uint64_t states_max, std::uint64_t memory_max, std::uint64_t walks, bool progress) {
@@ -97,6 +99,8 @@ int run(const Config& config, std::uint64_t states_max, std::uint64_t memory_max
               static_cast<unsigned long long>(walked.walks), static_cast<unsigned long long>(walked.steps));
   std::printf("distinct states: %llu, steps %llu, widest level %zu\n", static_cast<unsigned long long>(result.states),
               static_cast<unsigned long long>(result.edges), result.widest);
+  std::printf("reduction: %llu deliveries of forgotten letters tried\n",
+              static_cast<unsigned long long>(result.forgotten_checked));
   std::printf("depth: %zu\n", result.depth);
   std::printf("local states: %zu, letters %zu, transitions computed: %zu\n", model.locals(), model.letters(),
               model.transitions());
@@ -177,6 +181,8 @@ int main(int argc, char** argv) {
       yes_or_no(config.repeats);
     } else if (flag == "--stops") {
       yes_or_no(config.stops);
+    } else if (flag == "--reduce") {
+      yes_or_no(config.reduce);
     } else if (flag == "--states-max") {
       large(states_max, 1, 100'000'000'000);
     } else if (flag == "--memory-max") {

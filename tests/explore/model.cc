@@ -64,7 +64,10 @@ LocalId Model::intern(Host& host, std::uint8_t replica) {
                        .replica = replica,
                        .options = host.options(),
                        .saved = std::move(saved),
-                       .deaf = {}});
+                       .known = {},
+                       .deaf = {},
+                       .answered = {},
+                       .outlived = {}});
     bytes_ += (locals_.back().options.others.size() + locals_.back().options.crashes.size()) * sizeof(Event);
   }
   return at->second;
@@ -78,7 +81,12 @@ LetterId Model::intern(Letter letter) {
       throw std::length_error("more than 65,534 different letters: a smaller configuration, please");
     addressees_.push_back(letter.to.n);
     const Claims claims = claims_of(letter.message, facts_);
-    letters_.push_back({std::move(letter), print, claims});
+    const bool to_proposer = std::holds_alternative<Promise>(letter.message) ||
+                             std::holds_alternative<Accepted>(letter.message) ||
+                             std::holds_alternative<Nack>(letter.message);
+    const bool news =
+        std::holds_alternative<Commit>(letter.message) || std::holds_alternative<LearnReply>(letter.message);
+    letters_.push_back({std::move(letter), print, claims, to_proposer, news});
   }
   return at->second;
 }
@@ -110,15 +118,89 @@ Model::Outcome Model::compute(LocalId local, const Event& event) {
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   const Outcome out{.next = intern(host, replica), .letters = intern(std::move(ids)), .more = host.random_was_used()};
   insert({.key = key(local, event), .next = out.next, .letters = out.letters | (out.more ? more_bit : 0)});
-  if (event.kind == EventKind::deliver && out.next == local && out.letters == 0 && !out.more) {
-    auto& deaf = locals_[local].deaf;
-    if (deaf.size() <= event.a / 64U) {
-      bytes_ += (event.a / 64U + 1 - deaf.size()) * 8;
-      deaf.resize(event.a / 64U + 1);
-    }
-    deaf[event.a / 64U] |= std::uint64_t{1} << (event.a % 64U);
+  if (event.kind == EventKind::deliver && event.choice == 0) {
+    set(locals_[local].known, event.a);
+    if (out.next == local && !out.more) set(out.letters == 0 ? locals_[local].deaf : locals_[local].answered, event.a);
   }
   return out;
+}
+
+Model::Effect Model::effect(LocalId id, LetterId letter) {
+  if (!has(locals_[id].known, letter))
+    static_cast<void>(compute(id, {.kind = EventKind::deliver, .replica = addressees_[letter], .a = letter}));
+  if (has(locals_[id].deaf, letter)) return Effect::none;
+  return has(locals_[id].answered, letter) ? Effect::answer : Effect::change;
+}
+
+std::uint32_t Model::chatter(LocalId id) {
+  if (locals_[id].chatter == unknown_list) {
+    std::vector<LetterId> out;
+    const std::vector<Event> events = locals_[id].options.others;
+    for (const Event& event : events) {
+      const Outcome outcome = this->outcome(id, event);
+      if (outcome.next != id || outcome.more) continue;
+      const std::vector<LetterId>& said = lists_[outcome.letters];
+      out.insert(out.end(), said.begin(), said.end());
+    }
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    const std::uint32_t number = intern(std::move(out));
+    locals_[id].chatter = number;
+  }
+  return locals_[id].chatter;
+}
+
+std::uint64_t Model::verify_outlived() {
+  // Where a letter was forgotten, it is forgotten in every later state too. What a proposer is told, also
+  // after a restart; all else was forgotten only when no crash could come any more.
+  Bits to_proposers;
+  for (std::size_t i = 0; i < letters_.size(); ++i)
+    if (letters_[i].to_proposer) set(to_proposers, static_cast<LetterId>(i));
+  for (bool more = true; more;) {
+    more = false;
+    for (const Entry& entry : memo_) {
+      if (entry.key == empty) continue;
+      const auto from = static_cast<LocalId>(entry.key >> 32U);
+      if (entry.next == from) continue;
+      const bool crash = Event::unpack(static_cast<std::uint32_t>(entry.key)).kind == EventKind::crash;
+      const Bits& source = locals_[from].outlived;
+      Bits& target = locals_[entry.next].outlived;
+      if (target.size() < source.size()) target.resize(source.size());
+      for (std::size_t i = 0; i < source.size(); ++i) {
+        const std::uint64_t mask = !crash ? ~std::uint64_t{0} : i < to_proposers.size() ? to_proposers[i] : 0;
+        if ((source[i] & mask & ~target[i]) == 0) continue;
+        target[i] |= source[i] & mask;
+        more = true;
+      }
+    }
+  }
+  std::uint64_t tried = 0;
+  for (const Local& local : locals_) {
+    // All of them one after the other: the state stays what it is, or one of them did something.
+    Host host(config_, local.replica, local.saved);
+    const std::uint64_t before = tried;
+    for (std::size_t i = 0; i < letters_.size(); ++i) {
+      const auto letter = static_cast<LetterId>(i);
+      if (!has(local.outlived, letter)) continue;
+      ++tried;
+      const Event event{.kind = EventKind::deliver, .replica = local.replica, .a = letter};
+      if (!host.run(event, &letters_[i].letter).empty())
+        throw Violation("reduction: a letter that was forgotten is answered later: " + describe(event));
+    }
+    if (tried != before && host.save() != local.saved) {
+      for (std::size_t i = 0; i < letters_.size(); ++i) {
+        const Event event{.kind = EventKind::deliver, .replica = local.replica, .a = static_cast<std::uint16_t>(i)};
+        if (!has(local.outlived, event.a)) continue;
+        Host alone(config_, local.replica, local.saved);
+        static_cast<void>(alone.run(event, &letters_[i].letter));
+        if (alone.save() != local.saved)
+          throw Violation("reduction: a letter that was forgotten changes its addressee later: " + describe(event) +
+                          "; before: " + Host(config_, local.replica, local.saved).describe() +
+                          "; after: " + alone.describe());
+      }
+    }
+  }
+  return tried;
 }
 
 void Model::insert(Entry entry) {

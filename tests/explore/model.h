@@ -36,6 +36,7 @@ class Model {
  public:
   explicit Model(const Config& config);
 
+  static constexpr std::uint32_t unknown_list = ~std::uint32_t{0};
   struct Local {
     Print print;
     VoteSet votes = 0;
@@ -43,12 +44,24 @@ class Model {
     std::uint8_t replica = 0;
     Host::Options options;
     std::string saved;
-    std::vector<std::uint64_t> deaf;  ///< bits: letters whose delivery changes nothing and says nothing
+    // Bits, by letter. See Effect.
+    std::vector<std::uint64_t> known, deaf, answered;
+    std::vector<std::uint64_t> outlived;  ///< the search forgot them here: verify_outlived()
+    std::uint32_t chatter = unknown_list;
+  };
+  /// What a delivery does here.
+  enum class Effect : std::uint8_t {
+    none,    ///< it changes nothing and says nothing
+    answer,  ///< it changes nothing, but something is said
+    change,
   };
   struct Known {
     Letter letter;
     Print print;
     Claims claims;
+    // Guesses of what need not be kept where nobody listens to it; verify_outlived() proves them.
+    bool to_proposer = false;  ///< Promise, Accepted, Nack: nothing to a proposer that has gone on, or restarted
+    bool news = false;         ///< Commit, LearnReply: nothing to who knows it, unless it restarts
   };
   struct Outcome {
     LocalId next = 0;
@@ -65,10 +78,16 @@ class Model {
   [[nodiscard]] const Known& letter(LetterId id) const { return letters_[id]; }
   [[nodiscard]] std::uint8_t addressee(LetterId id) const { return addressees_[id]; }
   [[nodiscard]] const std::vector<LetterId>& list(std::uint32_t number) const { return lists_[number]; }
-  [[nodiscard]] bool deaf(LocalId id, LetterId letter) const {
-    const auto& bits = locals_[id].deaf;
-    return letter / 64U < bits.size() && (bits[letter / 64U] >> (letter % 64U) & 1) != 0;
-  }
+  [[nodiscard]] bool deaf(LocalId id, LetterId letter) const { return has(locals_[id].deaf, letter); }
+  [[nodiscard]] Effect effect(LocalId id, LetterId letter);
+  /// Letters that this replica can send at any time without changing (timers that repeat something).
+  [[nodiscard]] std::uint32_t chatter(LocalId id);
+
+  void outlived(LocalId id, LetterId letter) { set(locals_[id].outlived, letter); }
+  /// Proves by the real code that forgetting was right: from where a letter was forgotten on, along every known step,
+  /// its delivery changes nothing and says nothing. Throws Violation. Returns the deliveries tried.
+  std::uint64_t verify_outlived();
+
   LetterId intern(Letter letter);
   [[nodiscard]] std::string describe(const Event& event) const;
 
@@ -80,7 +99,18 @@ class Model {
   [[nodiscard]] std::size_t bytes() const { return bytes_ + memo_.size() * sizeof(Entry); }
 
  private:
+  using Bits = std::vector<std::uint64_t>;
   static constexpr std::uint64_t empty = ~std::uint64_t{0};
+  static bool has(const Bits& bits, LetterId letter) {
+    return letter / 64U < bits.size() && (bits[letter / 64U] >> (letter % 64U) & 1) != 0;
+  }
+  void set(Bits& bits, LetterId letter) {
+    if (bits.size() <= letter / 64U) {
+      bytes_ += (letter / 64U + 1 - bits.size()) * 8;
+      bits.resize(letter / 64U + 1);
+    }
+    bits[letter / 64U] |= std::uint64_t{1} << (letter % 64U);
+  }
   struct Entry {
     std::uint64_t key = empty;
     LocalId next = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <set>
 #include <utility>
 
 namespace explore {
@@ -78,6 +79,14 @@ Result Search::run() {
     next_count_ = 1;
   }
   const auto finish = [&] {
+    if (result.violation.empty()) {
+      try {
+        result.forgotten_checked = model_.verify_outlived();
+      } catch (const Violation& violation) {
+        result.violation = violation.what();
+        result.fixpoint = false;
+      }
+    }
     result.states = visited_.size();
     result.edges = edges_;
     result.bytes = bytes();
@@ -193,22 +202,24 @@ void Search::look_up(const Try& attempt, const Head& h) {
                         .index = attempt.index,
                         .event = event,
                         .next = outcome.next,
-                        .first_letter = static_cast<std::uint32_t>(fresh_letters_.size()),
-                        .letters = 0,
+                        .first_letter = static_cast<std::uint32_t>(letters_scratch_.size()),
                         .budgets = h.budgets,
                         .print = h.print};
-    for (const LetterId letter : model_.list(outcome.letters)) {
-      if (letter >= stamp_.size()) stamp_.resize(letter + std::size_t{1024});
-      if (stamp_[letter] == stamp_now_) continue;
-      fresh_letters_.push_back(letter);
-      ++candidate.letters;
-      candidate.print = candidate.print + model_.letter(letter).print;
-    }
     Budgets& budgets = candidate.budgets;
     if (event.kind == EventKind::campaign) ++budgets.campaigns;
     if (event.kind == EventKind::crash) ++budgets.crashes;
     if (event.kind == EventKind::skip) ++budgets.skips;
     const bool spent = event.kind == EventKind::campaign || event.kind == EventKind::crash || event.kind == EventKind::skip;
+    if (model_.config().reduce) {
+      reduce(attempt, outcome, event.kind == EventKind::crash, candidate);
+    } else {
+      for (const LetterId letter : model_.list(outcome.letters)) {
+        if (in_bag(letter)) continue;
+        letters_scratch_.push_back(letter);
+        ++candidate.letters;
+        candidate.print = candidate.print + model_.letter(letter).print;
+      }
+    }
     if (outcome.next != attempt.local || candidate.letters != 0 || spent) {
       if (spent) candidate.print = candidate.print - budgets_print(h.budgets) + budgets_print(budgets);
       candidate.print = candidate.print - model_.local(attempt.local).print + model_.local(outcome.next).print;
@@ -220,17 +231,89 @@ void Search::look_up(const Try& attempt, const Head& h) {
   }
 }
 
+/// What the candidate's network becomes.
+void Search::reduce(const Try& attempt, const Model::Outcome& outcome, bool crashed, Candidate& c) {
+  const Config& config = model_.config();
+  const std::size_t replicas = config.replicas;
+  LocalId ids[paxos::limits::replicas_max];
+  std::copy_n(locals(attempt.state), replicas, ids);
+  ids[c.event.replica] = outcome.next;
+  const bool last_crash = c.budgets.crashes == config.crashes;
+  if (++seen_now_ == 0) {
+    std::fill(seen_.begin(), seen_.end(), 0);
+    seen_now_ = 1;
+  }
+  added_.clear();
+  forgotten_.clear();
+  removed_.clear();
+  const auto add = [&](std::uint32_t list) {
+    for (const LetterId letter : model_.list(list)) {
+      if (letter >= seen_.size()) seen_.resize(letter + std::size_t{1024});
+      if (in_bag(letter) || seen_[letter] == seen_now_) continue;
+      seen_[letter] = seen_now_;
+      added_.push_back(letter);
+    }
+  };
+  /// True when nobody will listen to it any more.
+  const auto look_at = [&](LetterId letter) {
+    const std::uint8_t to = model_.addressee(letter);
+    switch (model_.effect(ids[to], letter)) {
+      case Model::Effect::none:
+        if (!model_.letter(letter).to_proposer && !(last_crash && model_.letter(letter).news)) return false;
+        model_.outlived(ids[to], letter);
+        return true;
+      case Model::Effect::answer:
+        add(model_.outcome(ids[to], {.kind = EventKind::deliver, .replica = to, .a = letter}).letters);
+        return false;
+      case Model::Effect::change:
+        return false;
+    }
+    return false;
+  };
+  add(outcome.letters);
+  if (outcome.next != attempt.local) {
+    add(model_.chatter(outcome.next));
+    const LetterId* bag = letters(attempt.state);
+    const std::uint32_t count = head(attempt.state).letters;
+    // When the last crash has come, all replicas' letters may be forgotten.
+    const bool all = crashed && last_crash;
+    for (std::uint32_t i = 0; i < count; ++i)
+      if (all || model_.addressee(bag[i]) == c.event.replica)
+        if (look_at(bag[i])) removed_.push_back(bag[i]);
+  }
+  std::size_t stay = 0;
+  for (std::size_t i = 0; i < added_.size(); ++i) {  // it grows meanwhile
+    const LetterId letter = added_[i];
+    if (look_at(letter))
+      forgotten_.push_back(letter);
+    else
+      added_[stay++] = letter;
+  }
+  added_.resize(stay);
+  c.letters = static_cast<std::uint32_t>(added_.size());
+  c.forgotten = static_cast<std::uint32_t>(forgotten_.size());
+  c.removed = static_cast<std::uint32_t>(removed_.size());
+  for (const LetterId letter : added_) c.print = c.print + model_.letter(letter).print;
+  for (const LetterId letter : removed_) c.print = c.print - model_.letter(letter).print;
+  letters_scratch_.insert(letters_scratch_.end(), added_.begin(), added_.end());
+  letters_scratch_.insert(letters_scratch_.end(), forgotten_.begin(), forgotten_.end());
+  letters_scratch_.insert(letters_scratch_.end(), removed_.begin(), removed_.end());
+}
+
 void Search::settle() {
   for (const Candidate& candidate : candidates_) {
     ++edges_;
-    if (!visited_.insert(candidate.print)) continue;
+    const bool fresh = visited_.insert(candidate.print);
+    // What is forgotten at once leaves no trace in the state, so it is judged wherever it is said.
+    if (!fresh && candidate.forgotten == 0) continue;
     at_index_ = candidate.index;
     at_event_ = candidate.event;
     judge(candidate);
+    if (!fresh) continue;
     keep(candidate);
   }
   candidates_.clear();
-  fresh_letters_.clear();
+  letters_scratch_.clear();
 }
 
 /// The observer's look at a new state. What held before holds still (what is chosen stays chosen), so that it is
@@ -242,8 +325,8 @@ void Search::judge(const Candidate& c) {
   const Model::Local& after = model_.local(c.next);
   bool changed = before.votes != after.votes || (after.claims.decrees & ~before.claims.decrees) != 0 ||
                  after.claims.prefix > before.claims.prefix;
-  const LetterId* fresh = fresh_letters_.data() + c.first_letter;
-  for (std::uint32_t i = 0; i < c.letters; ++i) {
+  const LetterId* fresh = letters_scratch_.data() + c.first_letter;
+  for (std::uint32_t i = 0; i < c.letters + c.forgotten; ++i) {
     const Claims& claims = model_.letter(fresh[i]).claims;
     changed = changed || claims.decrees != 0 || claims.prefix != 0;
     if (claims.proposal < 0) continue;
@@ -263,21 +346,26 @@ void Search::judge(const Candidate& c) {
   for (std::size_t r = 0; r < replicas; ++r) votes[r] = model_.local(r == c.event.replica ? c.next : ids[r]).votes;
   const Facts::Chosen chosen = model_.facts().chosen(votes, replicas);
   model_.facts().check("a replica", after.claims, chosen);
-  for (std::uint32_t i = 0; i < c.letters; ++i)
+  for (std::uint32_t i = 0; i < c.letters + c.forgotten; ++i)
     model_.facts().check("a message", model_.letter(fresh[i]).claims, chosen);
 }
 
 void Search::keep(const Candidate& c) {
   const Head old = head(c.state);
-  const std::uint32_t count = old.letters + c.letters;
+  const std::uint32_t count = old.letters + c.letters - c.removed;
   std::uint32_t* state = next_level_.extend(words(count));
   const Head h{.print = c.print, .budgets = c.budgets, .letters = count};
   std::memcpy(state, &h, sizeof h);
   std::memcpy(state + head_words, locals(c.state), model_.config().replicas * sizeof(LocalId));
   state[head_words + c.event.replica] = c.next;
   auto* bag = reinterpret_cast<LetterId*>(state + head_words + model_.config().replicas);
-  std::memcpy(bag, letters(c.state), old.letters * sizeof(LetterId));
-  std::memcpy(bag + old.letters, fresh_letters_.data() + c.first_letter, c.letters * sizeof(LetterId));
+  const LetterId* scratch = letters_scratch_.data() + c.first_letter;
+  const LetterId* removed = scratch + c.letters + c.forgotten;
+  const LetterId* old_bag = letters(c.state);
+  LetterId* end = bag;
+  for (std::uint32_t i = 0; i < old.letters; ++i)
+    if (std::find(removed, removed + c.removed, old_bag[i]) == removed + c.removed) *end++ = old_bag[i];
+  std::copy(scratch, scratch + c.letters, end);
   if (count % 2 != 0) bag[count] = 0;
   steps_.back().push_back({c.index, c.event.packed()});
   ++next_count_;
@@ -292,16 +380,58 @@ std::vector<std::string> Search::transcript() const {
     index = step.parent;
   }
   std::reverse(events.begin(), events.end());
-  std::vector<std::string> out;
+  return replay(events);
+}
+
+/// Tells the events, and of the answers that were sent at once those that a later event needs.
+std::vector<std::string> Search::replay(const std::vector<Event>& events) const {
+  struct Told {
+    Event event;
+    bool answer = false;  ///< not an event of its own in the search
+    std::vector<LetterId> sent;
+    bool needed = false;
+  };
+  std::vector<Told> told;
   std::vector<LocalId> ids;
+  std::set<LetterId> bag;
   for (std::uint8_t r = 0; r < model_.config().replicas; ++r) ids.push_back(model_.initial(r));
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    const Event& event = events[i];
-    out.push_back(std::to_string(i + 1) + ". " + model_.describe(event));
-    if (i + 1 == events.size()) break;  // it may be what cannot be computed
+  const auto take = [&](const Event& event, bool answer) {
     const Model::Outcome outcome = model_.outcome(ids[event.replica], event);
+    if (answer && (outcome.next != ids[event.replica] || outcome.more)) return false;
+    Told line{.event = event, .answer = answer, .sent = {}, .needed = !answer};
+    for (const LetterId letter : model_.list(outcome.letters))
+      if (bag.insert(letter).second || !answer) line.sent.push_back(letter);
     ids[event.replica] = outcome.next;
-    for (const LetterId letter : model_.list(outcome.letters)) {
+    if (answer && line.sent.empty()) return false;
+    told.push_back(std::move(line));
+    return true;
+  };
+  for (std::size_t i = 0; i + 1 < events.size(); ++i) {
+    take(events[i], false);
+    for (bool more = model_.config().reduce; more;) {
+      more = false;
+      const std::set<LetterId> now = bag;
+      for (const LetterId letter : now)
+        more = take({.kind = EventKind::deliver, .replica = model_.addressee(letter), .a = letter}, true) || more;
+      for (const LocalId id : ids)
+        for (const Event& event : std::vector<Event>(model_.local(id).options.others)) more = take(event, true) || more;
+    }
+  }
+  // The last event may be what cannot be computed.
+  told.push_back({.event = events.back(), .answer = false, .sent = {}, .needed = true});
+  std::set<LetterId> wanted;
+  for (std::size_t i = told.size(); i-- > 0;) {
+    Told& line = told[i];
+    for (const LetterId letter : line.sent)
+      if (wanted.erase(letter) != 0) line.needed = true;
+    if (line.needed && line.event.kind == EventKind::deliver) wanted.insert(line.event.a);
+  }
+  std::vector<std::string> out;
+  std::size_t number = 0;
+  for (const Told& line : told) {
+    if (!line.needed) continue;
+    out.push_back(std::to_string(++number) + ". " + model_.describe(line.event));
+    for (const LetterId letter : line.sent) {
       const Letter& l = model_.letter(letter).letter;
       out.push_back("      " + std::to_string(l.from.n) + " -> " + std::to_string(l.to.n) + "  " + to_text(l.message));
     }

@@ -74,6 +74,7 @@ struct Result {
   std::vector<std::string> transcript;
   std::uint64_t states = 0;
   std::uint64_t edges = 0;  ///< steps that were looked at and do something
+  std::uint64_t forgotten_checked = 0;  ///< deliveries that proved the reduction
   std::size_t depth = 0;
   std::size_t widest = 0;
   std::size_t bytes = 0;
@@ -81,6 +82,14 @@ struct Result {
 };
 
 /// Breadth first, so that the first violation found is one of the shortest.
+///
+/// With Config::reduce, two things keep states together that differ in nothing that matters:
+///  - *Answers are sent at once.* A delivery (or a timer) that changes no replica and only adds letters to the network is
+///    carried out as soon as it can. More letters never forbid anything, since each may be lost: whatever can
+///    happen without the answer can happen with it.
+///  - *What nobody will listen to is forgotten.* A letter to which its addressee is deaf (its delivery changes
+///    nothing and says nothing), and will be from now on, is taken out of the network. "From now on" is guessed
+///    (Model::Known says for which letters) and proved afterwards, by the real code: Model::verify_outlived().
 class Search {
  public:
   Search(Model& model, std::uint64_t states_max, std::size_t bytes_max, bool progress);
@@ -111,8 +120,11 @@ class Search {
     std::uint32_t index = 0;  ///< of that state in its level
     Event event;
     LocalId next = 0;
+    // In letters_scratch_, one after the other:
     std::uint32_t first_letter = 0;
-    std::uint32_t letters = 0;  ///< new ones, in fresh_letters_
+    std::uint32_t letters = 0;    ///< new ones that stay
+    std::uint32_t forgotten = 0;  ///< new ones that nobody will listen to
+    std::uint32_t removed = 0;    ///< old ones that nobody listens to any more
     Budgets budgets;
     Print print;
   };
@@ -127,6 +139,10 @@ class Search {
   }
   static constexpr std::size_t head_words = sizeof(Head) / 4;
   static Head head(const std::uint32_t* state);
+  [[nodiscard]] bool in_bag(LetterId letter) {
+    if (letter >= stamp_.size()) stamp_.resize(letter + std::size_t{1024});
+    return stamp_[letter] == stamp_now_;
+  }
   [[nodiscard]] const std::uint32_t* locals(const std::uint32_t* state) const { return state + head_words; }
   [[nodiscard]] const LetterId* letters(const std::uint32_t* state) const {
     return reinterpret_cast<const LetterId*>(state + head_words + model_.config().replicas);
@@ -134,9 +150,11 @@ class Search {
   void tries(const std::uint32_t* state, std::uint32_t index);
   void candidates();
   void look_up(const Try& attempt, const Head& h);
+  void reduce(const Try& attempt, const Model::Outcome& outcome, bool crashed, Candidate& candidate);
   void settle();
   void keep(const Candidate& candidate);
   void judge(const Candidate& candidate);
+  [[nodiscard]] std::vector<std::string> replay(const std::vector<Event>& events) const;
   [[nodiscard]] Print budgets_print(Budgets budgets) const;
   [[nodiscard]] std::size_t bytes() const;
 
@@ -151,7 +169,10 @@ class Search {
   std::size_t next_count_ = 0;
   std::vector<Try> tries_;
   std::vector<Candidate> candidates_;
-  std::vector<LetterId> fresh_letters_;
+  std::vector<LetterId> letters_scratch_;
+  std::vector<LetterId> added_, forgotten_, removed_;
+  std::vector<std::uint32_t> seen_;  ///< by letter: of the candidate that was looked at last and adds it
+  std::uint32_t seen_now_ = 0;
   std::vector<std::uint32_t> stamp_;  ///< by letter: of the state that was looked at last and has it
   std::uint32_t stamp_now_ = 0;
   std::uint32_t at_index_ = 0;  ///< what is being looked at
