@@ -179,6 +179,10 @@ std::vector<Letter> Host::run(const Event& event, const Letter* letter) {
       break;
   }
   turn();
+  while (!config_.syncs && !unsynced_.empty()) {
+    sync(unsynced_.size());
+    turn();
+  }
   random_was_used_ = !restarted && StateAccess::random_was_used(*replica_, event.choice);
   replica_->check_invariants();
   const Ballot promised = StateAccess::promised(*replica_);

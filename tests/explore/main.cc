@@ -1,8 +1,8 @@
-#include <array>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -15,14 +15,20 @@ namespace {
 
 using explore::Config;
 
+/// What suite 'explore' and suite 'long' run (meson.build), and docs/RELIABILITY.md tells of.
 const Config presets[] = {
-    {.name = "fast", .ballots = 2, .slots = 1, .crashes = 1},
+    {.name = "tiny", .ballots = 2, .slots = 1, .pulls = false},
+    {.name = "crash", .ballots = 2, .slots = 1, .crashes = 1},
+    {.name = "ballots", .ballots = 3, .slots = 1, .syncs = false, .repeats = true},
+    {.name = "slots", .ballots = 2, .slots = 2, .syncs = false, .pulls = false, .repeats = true},
+    {.name = "pulls", .ballots = 2, .slots = 2, .syncs = false, .repeats = true},
+    {.name = "large", .ballots = 3, .slots = 2, .syncs = false, .pulls = false},
 };
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--pulls 0|1] [--repeats 0|1] [--stops 0|1] [--reduce 0|1]\n"
-    "                     [--states-max N] [--memory-max GIB] [--walks N] [--progress]\n"
+    "                     [--crashes C] [--skips K] [--syncs 0|1] [--pulls 0|1] [--repeats 0|1] [--stops 0|1]\n"
+    "                     [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] [--both] [--progress]\n"
     "\n"
     "Explores every interleaving of a small cluster that runs the real core: messages may be lost, repeated and\n"
     "reordered, timers and syncs are free choices, replicas crash and restart. Ends at the fixpoint, at a bound,\n"
@@ -34,6 +40,7 @@ constexpr const char* usage =
     "  --slots S         slots that may be proposed in (1)\n"
     "  --crashes C       crash-restarts in all (0)\n"
     "  --skips K         slots left empty on purpose (0)\n"
+    "  --syncs 0|1       a sync takes time, and a crash may lose what was not synced (1)\n"
     "  --pulls 0|1       the learner's pull timer (1)\n"
     "  --repeats 0|1     repeated Accepts, with a newer chosen prefix (0)\n"
     "  --stops 0|1       proposers that stop by themselves (0)\n"
@@ -41,6 +48,8 @@ constexpr const char* usage =
     "  --states-max N    stop after N distinct states (default 100,000,000,000)\n"
     "  --memory-max GIB  stop before the tables take more (default 8)\n"
     "  --walks N         random runs that check the canonical form first (default 2000)\n"
+    "  --both            with and without the reduction: both must find the same local states\n"
+    "  --list            the named configurations\n"
     "  --progress        a line on standard error every 10 s\n"
     "Exit status: 0 no violation, 1 a violation, 2 wrong usage, or a configuration that the tables cannot hold.\n";
 
@@ -74,36 +83,47 @@ std::string describe(const Config& c) {
   return (c.name.empty() ? "" : c.name + ": ") + many(c.replicas, "replica") + ", " + many(c.proposers, "proposer") +
          ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") + ", " +
          (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " + many(c.skips, "skip") +
-         (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
+         (c.syncs ? ", syncs" : "") + (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
          (c.reduce ? ", reduced" : ", not reduced");
 }
 
-int run(const Config& config, std::uint64_t states_max, std::uint64_t memory_max, std::uint64_t walks, bool progress) {
+struct Limits {
+  std::uint64_t states_max = 100'000'000'000;
+  std::uint64_t memory_max = 8;  ///< GiB
+  std::uint64_t walks = 2000;
+  bool progress = false;
+};
+
+/// The exit status; `locals` is set to the number of local states that were found.
+int run(const Config& config, const Limits& limits, std::size_t& locals) {
   explore::Model model(config);
   explore::Walked walked;
   try {
-    walked = explore::walk(model, walks, 1);
+    walked = explore::walk(model, limits.walks, 1);
   } catch (const explore::Violation& violation) {
     std::printf("configuration: %s\nviolation in a random run: %s\n", describe(config).c_str(), violation.what());
     // The search finds a short way to it, unless it is the form itself that is wrong.
     if (std::string_view(violation.what()).starts_with("canonical")) return 1;
   }
-  explore::Search search(model, states_max, static_cast<std::size_t>(memory_max) << 30U, progress);
+  explore::Search search(model, limits.states_max, static_cast<std::size_t>(limits.memory_max) << 30U,
+                         limits.progress);
   running = &search;
   const explore::Result result = search.run();
   running = nullptr;
+  locals = model.locals();
   for (const std::string& line : result.transcript) std::printf("%s\n", line.c_str());
   if (!result.violation.empty()) std::printf("violation: %s\n", result.violation.c_str());
+  const auto number = [](std::uint64_t n) { return static_cast<unsigned long long>(n); };
   std::printf("configuration: %s\n", describe(config).c_str());
-  std::printf("canonical form: %llu random runs, %llu steps, all as the model says\n",
-              static_cast<unsigned long long>(walked.walks), static_cast<unsigned long long>(walked.steps));
-  std::printf("distinct states: %llu, steps %llu, widest level %zu\n", static_cast<unsigned long long>(result.states),
-              static_cast<unsigned long long>(result.edges), result.widest);
-  std::printf("reduction: %llu deliveries of forgotten letters tried\n",
-              static_cast<unsigned long long>(result.forgotten_checked));
+  std::printf("distinct states: %llu, steps %llu, widest level %zu\n", number(result.states), number(result.edges),
+              result.widest);
   std::printf("depth: %zu\n", result.depth);
-  std::printf("local states: %zu, letters %zu, transitions computed: %zu\n", model.locals(), model.letters(),
+  std::printf("local states: %zu, letters %zu, transitions computed: %zu\n", locals, model.letters(),
               model.transitions());
+  std::printf("canonical form: %llu random runs, %llu steps, as the model says\n", number(walked.walks),
+              number(walked.steps));
+  if (config.reduce)
+    std::printf("reduction: proved by %llu deliveries of forgotten letters\n", number(result.forgotten_checked));
   std::printf("time: %.1f s, %.0f states/s, %.2f GiB\n", result.seconds,
               static_cast<double>(result.states) / result.seconds,
               static_cast<double>(result.bytes) / static_cast<double>(1U << 30U));
@@ -112,21 +132,30 @@ int run(const Config& config, std::uint64_t states_max, std::uint64_t memory_max
     return 1;
   }
   if (result.fixpoint)
-    std::printf("end: the fixpoint; every reachable state was seen, no violation\n");
+    std::printf("end: the fixpoint: every reachable state was seen, no violation\n");
   else
-    std::printf("end: the bound on %s was hit; what lies beyond was not seen, no violation before\n",
+    std::printf("end: the bound on %s was hit, what lies beyond was not seen; no violation before\n",
                 result.bound.c_str());
   return 0;
+}
+
+int run_both(Config config, const Limits& limits) {
+  std::size_t locals[2] = {};
+  for (const bool reduce : {false, true}) {
+    config.reduce = reduce;
+    if (const int status = run(config, limits, locals[reduce ? 1 : 0]); status != 0) return status;
+  }
+  if (locals[0] == locals[1]) return 0;
+  std::printf("violation: the reduction finds %zu local states, not %zu\n", locals[1], locals[0]);
+  return 1;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   Config config;
-  std::uint64_t states_max = 100'000'000'000;
-  std::uint64_t memory_max = 8;
-  std::uint64_t walks = 2000;
-  bool progress = false;
+  Limits limits;
+  bool both = false;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];
     const auto number = [&](std::uint64_t min, std::uint64_t max) -> std::optional<std::uint64_t> {
@@ -175,6 +204,8 @@ int main(int argc, char** argv) {
       small(config.crashes, 0, 9);
     } else if (flag == "--skips") {
       small(config.skips, 0, 9);
+    } else if (flag == "--syncs") {
+      yes_or_no(config.syncs);
     } else if (flag == "--pulls") {
       yes_or_no(config.pulls);
     } else if (flag == "--repeats") {
@@ -184,13 +215,15 @@ int main(int argc, char** argv) {
     } else if (flag == "--reduce") {
       yes_or_no(config.reduce);
     } else if (flag == "--states-max") {
-      large(states_max, 1, 100'000'000'000);
+      large(limits.states_max, 1, 100'000'000'000);
     } else if (flag == "--memory-max") {
-      large(memory_max, 1, 1024);
+      large(limits.memory_max, 1, 1024);
     } else if (flag == "--walks") {
-      large(walks, 0, 1'000'000'000);
+      large(limits.walks, 0, 1'000'000'000);
     } else if (flag == "--progress") {
-      progress = true;
+      limits.progress = true;
+    } else if (flag == "--both") {
+      both = true;
     } else {
       return wrong_usage("unknown flag '" + std::string(flag) + "'");
     }
@@ -199,7 +232,8 @@ int main(int argc, char** argv) {
   if (config.proposers > config.replicas) return wrong_usage("more proposers than replicas");
   std::signal(SIGABRT, on_abort);
   try {
-    return run(config, states_max, memory_max, walks, progress);
+    std::size_t locals = 0;
+    return both ? run_both(config, limits) : run(config, limits, locals);
   } catch (const std::length_error& error) {
     std::fprintf(stderr, "paxos-explore: %s\n", error.what());
     return 2;
