@@ -12,6 +12,7 @@ enum class EventKind : std::uint8_t {
   propose,
   skip,         ///< leaves the next slot empty, with a no-op above it
   sync,         ///< a: how many of the oldest unsynced groups
+  told,         ///< the core hears of the syncs
   crash,        ///< and restart. a: how many unsynced groups survive, b: the slot of the surviving state
   commit,       ///< timers, from here on
   pull,

@@ -105,6 +105,7 @@ void Host::visit(A& a) {
     }
     sequence(a, group.after, [&](Letter& letter) { field(a, letter); });
   });
+  field(a, untold_);
   std::vector<Vote> votes(votes_.begin(), votes_.end());
   sequence(a, votes, [&](Vote& vote) {
     auto& [slot, ballot, decree_bytes] = vote;
@@ -165,6 +166,9 @@ std::vector<Letter> Host::run(const Event& event, const Letter* letter) {
       break;
     case EventKind::sync:
       sync(event.a);
+      break;
+    case EventKind::told:
+      tell();
       break;
     case EventKind::crash:
       crash(event.a, {event.b});
@@ -247,6 +251,12 @@ void Host::sync(std::size_t groups) {
     std::move(group.after.begin(), group.after.end(), std::back_inserter(free_now));
   }
   for (const Letter& letter : free_now) leave(letter);
+  untold_ += groups;
+  if (!config_.late) tell();
+}
+
+void Host::tell() {
+  untold_ = 0;
   replica_->synced(epoch, StateAccess::last_group(*replica_) - unsynced_.size());
 }
 
@@ -277,6 +287,7 @@ void Host::crash(std::size_t survive, Slot applied) {
   for (std::size_t i = 0; i < survive; ++i)
     for (const Record& record : unsynced_[i].records) write(record);
   unsynced_.clear();
+  untold_ = 0;
   ++life_;
   start(applied);
 }
@@ -349,6 +360,7 @@ Host::Options Host::options() const {
     out.others.push_back({.kind = kind, .replica = id_, .a = static_cast<std::uint16_t>(a)});
   };
   for (std::size_t k = 1; k <= unsynced_.size(); ++k) add(EventKind::sync, k);
+  if (untold_ != 0) add(EventKind::told);
   if (replica_->can_propose()) {
     const Slot next = StateAccess::next_slot(*replica_);
     if (next.n <= config_.slots) add(EventKind::propose);

@@ -19,7 +19,7 @@ namespace explore {
 /// One real replica and its model disk: what an event here does is decided by this alone.
 ///
 /// The disk keeps groups in order. A sync makes the oldest unsynced ones durable, and only then what waited for them
-/// leaves; a crash leaves a prefix of them, and the state machine's rows up to any applied slot, as storage/
+/// leaves (the core hears of it in the same event, or in a later one: Config::late); a crash leaves a prefix of them, and the state machine's rows up to any applied slot, as storage/
 /// does. One event is one input and one turn.
 class Host {
  public:
@@ -68,6 +68,7 @@ class Host {
   void turn();
   void write(const paxos::Record& record);
   void sync(std::size_t groups);
+  void tell();
   void crash(std::size_t survive, paxos::Slot applied);
   void apply(const paxos::ChosenDecree& chosen);
   void leave(const Letter& letter);
@@ -90,6 +91,7 @@ class Host {
   paxos::Slot prefix_;
   std::vector<Entry> log_;  ///< [i] is slot i + 1
   std::deque<Group> unsynced_;
+  std::size_t untold_ = 0;  ///< groups that are synced, and the core has not heard of it
 
   std::set<Vote> votes_;  ///< ever durable here
   std::vector<Letter> sent_;

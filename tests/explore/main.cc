@@ -19,6 +19,7 @@ using explore::Config;
 const Config presets[] = {
     {.name = "tiny", .ballots = 2, .slots = 1, .pulls = false},
     {.name = "crash", .ballots = 2, .slots = 1, .crashes = 1},
+    {.name = "late", .ballots = 2, .slots = 1, .late = true, .pulls = false},
     {.name = "ballots", .ballots = 3, .slots = 1, .syncs = false, .repeats = true},
     {.name = "slots", .ballots = 2, .slots = 2, .syncs = false, .pulls = false, .repeats = true},
     {.name = "pulls", .ballots = 2, .slots = 2, .syncs = false, .repeats = true},
@@ -27,8 +28,8 @@ const Config presets[] = {
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--syncs 0|1] [--pulls 0|1] [--repeats 0|1] [--stops 0|1]\n"
-    "                     [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] [--both] [--progress]\n"
+    "                     [--crashes C] [--skips K] [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats 0|1]\n"
+    "                     [--stops 0|1] [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] [--both] [--progress]\n"
     "\n"
     "Explores every interleaving of a small cluster that runs the real core: messages may be lost, repeated and\n"
     "reordered, timers and syncs are free choices, replicas crash and restart. Ends at the fixpoint, at a bound,\n"
@@ -41,6 +42,7 @@ constexpr const char* usage =
     "  --crashes C       crash-restarts in all (0)\n"
     "  --skips K         slots left empty on purpose (0)\n"
     "  --syncs 0|1       a sync takes time, and a crash may lose what was not synced (1)\n"
+    "  --late 0|1        the core may hear of a sync later than the others (0)\n"
     "  --pulls 0|1       the learner's pull timer (1)\n"
     "  --repeats 0|1     repeated Accepts, with a newer chosen prefix (0)\n"
     "  --stops 0|1       proposers that stop by themselves (0)\n"
@@ -83,7 +85,7 @@ std::string describe(const Config& c) {
   return (c.name.empty() ? "" : c.name + ": ") + many(c.replicas, "replica") + ", " + many(c.proposers, "proposer") +
          ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") + ", " +
          (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " + many(c.skips, "skip") +
-         (c.syncs ? ", syncs" : "") + (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
+         (c.syncs ? ", syncs" : "") + (c.late ? ", late" : "") + (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
          (c.reduce ? ", reduced" : ", not reduced");
 }
 
@@ -206,6 +208,8 @@ int main(int argc, char** argv) {
       small(config.skips, 0, 9);
     } else if (flag == "--syncs") {
       yes_or_no(config.syncs);
+    } else if (flag == "--late") {
+      yes_or_no(config.late);
     } else if (flag == "--pulls") {
       yes_or_no(config.pulls);
     } else if (flag == "--repeats") {

@@ -235,6 +235,8 @@ std::string Model::describe(const Event& event) const {
       return who + " skips a slot";
     case EventKind::sync:
       return who + " syncs " + std::to_string(event.a) + (event.a == 1 ? " group" : " groups");
+    case EventKind::told:
+      return who + " hears of its syncs";
     case EventKind::crash:
       return who + " crashes and restarts: " + std::to_string(event.a) +
              " unsynced groups survive, the state machine stands at slot " + std::to_string(event.b);
