@@ -12,9 +12,10 @@ namespace paxos {
 /// Saves and loads whole states of a Replica in a canonical form: two states with the same bytes behave the
 /// same from here on.
 ///
-/// Every role is taken apart by a structured binding that names *all* of its members: who adds one gets a compile error
-/// here and decides whether it belongs to the state. What does not, and why:
-///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all of
+/// Every role is taken apart by a structured binding that names *all* of its members: who adds one gets a
+/// compile error here and decides whether it belongs to the state. What does not, and why:
+///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all
+///  of
 ///    them far ahead before each event, but the one whose turn it is;
 ///  - the random generator: what it may decide is a choice of the explorer's (set_timers() again);
 ///  - heartbeats, reads, birth, the hash watch: their messages are not delivered, so that they never change;
@@ -87,7 +88,9 @@ struct StateAccess {
   }
 
   // What can happen next.
-  [[nodiscard]] static bool commit_waits(const Replica& r) { return r.parts_->proposer.commit_at_ != time_never; }
+  [[nodiscard]] static bool commit_waits(const Replica& r) {
+    return r.parts_->proposer.commit_at_ != time_never;
+  }
   [[nodiscard]] static bool pull_waits(const Replica& r) {
     return r.parts_->learner.behind() || r.parts_->learner.asked_.has_value();
   }

@@ -10,11 +10,11 @@ enum class EventKind : std::uint8_t {
   deliver,  ///< a: the letter's number
   campaign,
   propose,
-  skip,         ///< leaves the next slot empty, with a no-op above it
-  sync,         ///< a: how many of the oldest unsynced groups
-  told,         ///< the core hears of the syncs
-  crash,        ///< and restart. a: how many unsynced groups survive, b: the slot of the surviving state
-  commit,       ///< timers, from here on
+  skip,    ///< leaves the next slot empty, with a no-op above it
+  sync,    ///< a: how many of the oldest unsynced groups
+  told,    ///< the core hears of the syncs
+  crash,   ///< and restart. a: how many unsynced groups survive, b: the slot of the surviving state
+  commit,  ///< timers, from here on
   pull,
   repeat,       ///< a: the slot whose Accept is sent again
   give_up,      ///< a candidate that learns waited long enough
@@ -30,8 +30,8 @@ struct Event {
   friend bool operator==(const Event&, const Event&) = default;
 
   [[nodiscard]] std::uint32_t packed() const {
-    return static_cast<std::uint32_t>(kind) << 28 | std::uint32_t{choice} << 25 | std::uint32_t{replica} << 21 |
-           std::uint32_t{b} << 16 | a;
+    return static_cast<std::uint32_t>(kind) << 28 | std::uint32_t{choice} << 25 |
+           std::uint32_t{replica} << 21 | std::uint32_t{b} << 16 | a;
   }
   [[nodiscard]] static Event unpack(std::uint32_t bits) {
     return {.kind = static_cast<EventKind>(bits >> 28),

@@ -22,7 +22,8 @@ std::uint8_t Facts::decree(Slot slot, const Decree& decree) {
   for (std::size_t i = 0; i < decrees_.size(); ++i)
     if (decrees_[i].slot == slot && decrees_[i].decree == decree) return static_cast<std::uint8_t>(i);
   const std::size_t number = decrees_.size();
-  if (number == decrees_max) throw std::length_error("more than 64 different decrees in slots: a smaller configuration, please");
+  if (number == decrees_max)
+    throw std::length_error("more than 64 different decrees in slots: a smaller configuration, please");
   for (std::size_t i = 0; i < number; ++i) {
     if (decrees_[i].slot != slot) continue;
     other_decrees_[i] |= DecreeSet{1} << number;
@@ -38,7 +39,8 @@ std::uint8_t Facts::vote(Slot slot, Ballot ballot, const Decree& decree_voted) {
     if (votes_[i].slot == slot && votes_[i].ballot == ballot && votes_[i].decree == what)
       return static_cast<std::uint8_t>(i);
   const std::size_t number = votes_.size();
-  if (number == votes_max) throw std::length_error("more than 128 different votes: a smaller configuration, please");
+  if (number == votes_max)
+    throw std::length_error("more than 128 different votes: a smaller configuration, please");
   for (std::size_t i = 0; i < number; ++i) {
     if (votes_[i].slot != slot || votes_[i].ballot != ballot) continue;
     rivals_[i] |= bit(number);

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <bitset>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -17,18 +16,18 @@ struct Violation : std::runtime_error {
 };
 
 __extension__ using VoteSet = unsigned __int128;  ///< bits: votes that Facts has numbered
-using DecreeSet = std::uint64_t;    ///< bits: (slot, decree) that Facts has numbered
+using DecreeSet = std::uint64_t;                  ///< bits: (slot, decree) that Facts has numbered
 
 /// What a message or a replica says about what is chosen.
 struct Claims {
-  DecreeSet decrees = 0;        ///< these are chosen
-  std::uint64_t prefix = 0;     ///< every slot up to here is chosen
-  std::int16_t proposal = -1;   ///< an Accept's vote number: this is *the* decree of its (slot, ballot)
+  DecreeSet decrees = 0;       ///< these are chosen
+  std::uint64_t prefix = 0;    ///< every slot up to here is chosen
+  std::int16_t proposal = -1;  ///< an Accept's vote number: this is *the* decree of its (slot, ballot)
 };
 
-/// The observer's own idea of what is chosen: a quorum of disks that have ever held votes of one ballot. Shares
-/// no code with the protocol; numbers the votes and decrees that it meets, so that a state is judged by a
-/// few bit operations.
+/// The observer's own idea of what is chosen: a quorum of disks that have ever held votes of one ballot.
+/// Shares no code with the protocol; numbers the votes and decrees that it meets, so that a state is judged
+/// by a few bit operations.
 class Facts {
  public:
   static constexpr std::size_t votes_max = 128;

@@ -99,9 +99,10 @@ void Host::visit(A& a) {
       // The network is a set, so what leaves at one time has no order and no number.
       std::sort(group.after.begin(), group.after.end(),
                 [](const Letter& x, const Letter& y) { return canonical(x) < canonical(y); });
-      group.after.erase(std::unique(group.after.begin(), group.after.end(),
-                                    [](const Letter& x, const Letter& y) { return canonical(x) == canonical(y); }),
-                        group.after.end());
+      group.after.erase(
+          std::unique(group.after.begin(), group.after.end(),
+                      [](const Letter& x, const Letter& y) { return canonical(x) == canonical(y); }),
+          group.after.end());
     }
     sequence(a, group.after, [&](Letter& letter) { field(a, letter); });
   });
@@ -191,9 +192,11 @@ std::vector<Letter> Host::run(const Event& event, const Letter* letter) {
   replica_->check_invariants();
   const Ballot promised = StateAccess::promised(*replica_);
   if (promised < promised_)
-    throw Violation("I6: the promise " + to_string(promised) + " is below the durable one " + to_string(promised_));
+    throw Violation("I6: the promise " + to_string(promised) + " is below the durable one " +
+                    to_string(promised_));
   if (!restarted && promised < promised_before)
-    throw Violation("I6: the promise goes back from " + to_string(promised_before) + " to " + to_string(promised));
+    throw Violation("I6: the promise goes back from " + to_string(promised_before) + " to " +
+                    to_string(promised));
   return std::move(sent_);
 }
 
@@ -237,7 +240,8 @@ void Host::apply(const ChosenDecree& chosen) {
                     std::to_string(applied_.n));
   const Entry* entry = find(chosen.slot);
   if (entry == nullptr || entry->decree != chosen.decree)
-    throw Violation("I5: slot " + std::to_string(chosen.slot.n) + " is applied, and the disk does not hold it");
+    throw Violation("I5: slot " + std::to_string(chosen.slot.n) +
+                    " is applied, and the disk does not hold it");
   applied_ = chosen.slot;
   replica_->applied(epoch, chosen.slot, Hash{});
 }
@@ -267,7 +271,8 @@ void Host::write(const Record& record) {
   };
   const auto promise = [&](Ballot ballot) {
     if (ballot < promised_)
-      throw Violation("I6: the disk's promise " + to_string(promised_) + " is followed by " + to_string(ballot));
+      throw Violation("I6: the disk's promise " + to_string(promised_) + " is followed by " +
+                      to_string(ballot));
     promised_ = ballot;
   };
   if (const auto* p = std::get_if<PromiseRecord>(&record)) {
@@ -317,7 +322,8 @@ void Host::check_leaving(const PeerMessage& message) const {
                       " is promised on the disk");
   };
   const auto own = [&](Ballot ballot) {
-    if (ballot.replica.n != id_) throw Violation("I9: " + to_text(message) + " leaves a stranger to its ballot");
+    if (ballot.replica.n != id_)
+      throw Violation("I9: " + to_text(message) + " leaves a stranger to its ballot");
     durable(ballot);
   };
   if (const auto* prepare = std::get_if<Prepare>(&message)) own(prepare->ballot);
@@ -348,9 +354,9 @@ void Host::check_leaving(const PeerMessage& message) const {
 
 /// Each proposal another one: by whom, at which ballot, in which life and slot.
 Decree Host::fresh_decree() const {
-  return {DecreeKind::commands, Bytes::from("s" + std::to_string(StateAccess::next_slot(*replica_).n) + "@" +
-                                            to_string(StateAccess::promised(*replica_)) +
-                                            std::string(life_, '\''))};
+  return {DecreeKind::commands,
+          Bytes::from("s" + std::to_string(StateAccess::next_slot(*replica_).n) + "@" +
+                      to_string(StateAccess::promised(*replica_)) + std::string(life_, '\''))};
 }
 
 Host::Options Host::options() const {
@@ -368,7 +374,8 @@ Host::Options Host::options() const {
   }
   if (StateAccess::commit_waits(*replica_)) add(EventKind::commit);
   if (config_.pulls && StateAccess::pull_waits(*replica_)) add(EventKind::pull);
-  if (config_.repeats) StateAccess::each_flight(*replica_, [&](Slot slot) { add(EventKind::repeat, slot.n); });
+  if (config_.repeats)
+    StateAccess::each_flight(*replica_, [&](Slot slot) { add(EventKind::repeat, slot.n); });
   if (config_.stops && StateAccess::learning(*replica_)) add(EventKind::give_up);
   if (config_.stops && StateAccess::proposing(*replica_)) add(EventKind::lost_quorum);
   for (std::size_t survive = 0; survive <= unsynced_.size(); ++survive)
@@ -382,7 +389,8 @@ Host::Options Host::options() const {
 
 VoteSet Host::votes(Facts& facts) const {
   VoteSet out = 0;
-  for (const auto& [slot, ballot, decree] : votes_) out |= Facts::bit(facts.vote(slot, ballot, decree_of(decree)));
+  for (const auto& [slot, ballot, decree] : votes_)
+    out |= Facts::bit(facts.vote(slot, ballot, decree_of(decree)));
   return out;
 }
 
@@ -400,14 +408,15 @@ Claims Host::claims(Facts& facts) const {
 }
 
 std::string Host::describe() const {
-  std::string out = "promised " + to_string(StateAccess::promised(*replica_)) + " (on disk " + to_string(promised_) +
-                    "), " + paxos::to_string(replica_->status().role) + ", chosen prefix " +
-                    std::to_string(StateAccess::chosen_prefix(*replica_).n) + ", applied " +
-                    std::to_string(applied_.n) + ", " + std::to_string(unsynced_.size()) + " unsynced groups, disk";
+  std::string out = "promised " + to_string(StateAccess::promised(*replica_)) + " (on disk " +
+                    to_string(promised_) + "), " + paxos::to_string(replica_->status().role) +
+                    ", chosen prefix " + std::to_string(StateAccess::chosen_prefix(*replica_).n) +
+                    ", applied " + std::to_string(applied_.n) + ", " + std::to_string(unsynced_.size()) +
+                    " unsynced groups, disk";
   for (std::size_t i = 0; i < log_.size(); ++i)
     if (log_[i].present)
-      out += " [slot " + std::to_string(i + 1) + " " + to_string(log_[i].ballot) + " " + to_text(log_[i].decree) +
-             (log_[i].learned ? " learned]" : "]");
+      out += " [slot " + std::to_string(i + 1) + " " + to_string(log_[i].ballot) + " " +
+             to_text(log_[i].decree) + (log_[i].learned ? " learned]" : "]");
   return out;
 }
 

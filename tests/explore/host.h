@@ -18,9 +18,10 @@ namespace explore {
 
 /// One real replica and its model disk: what an event here does is decided by this alone.
 ///
-/// The disk keeps groups in order. A sync makes the oldest unsynced ones durable, and only then what waited for them
-/// leaves (the core hears of it in the same event, or in a later one: Config::late); a crash leaves a prefix of them, and the state machine's rows up to any applied slot, as storage/
-/// does. One event is one input and one turn.
+/// The disk keeps groups in order. A sync makes the oldest unsynced ones durable, and only then what waited
+/// for them leaves (the core hears of it in the same event, or in a later one: Config::late); a crash leaves
+/// a prefix of them, and the state machine's rows up to any applied slot, as storage/ does. One event is one
+/// input and one turn.
 class Host {
  public:
   /// Born, with an empty log.

@@ -17,12 +17,13 @@ struct Letter {
   paxos::PeerMessage message;
 };
 
-/// Heartbeats, reads, birth and forwards are outside the search; no event makes a replica send them but heartbeats, which the host drops.
+/// Heartbeats, reads, birth and forwards are outside the search; no event makes a replica send them but
+/// heartbeats, which the host drops.
 template <class M>
-constexpr bool searched =
-    std::is_same_v<M, paxos::Prepare> || std::is_same_v<M, paxos::Promise> || std::is_same_v<M, paxos::Accept> ||
-    std::is_same_v<M, paxos::Accepted> || std::is_same_v<M, paxos::Nack> || std::is_same_v<M, paxos::Commit> ||
-    std::is_same_v<M, paxos::LearnRequest> || std::is_same_v<M, paxos::LearnReply>;
+constexpr bool searched = std::is_same_v<M, paxos::Prepare> || std::is_same_v<M, paxos::Promise> ||
+                          std::is_same_v<M, paxos::Accept> || std::is_same_v<M, paxos::Accepted> ||
+                          std::is_same_v<M, paxos::Nack> || std::is_same_v<M, paxos::Commit> ||
+                          std::is_same_v<M, paxos::LearnRequest> || std::is_same_v<M, paxos::LearnReply>;
 
 template <class A>
 void fields(A& out, paxos::Prepare& m) {
@@ -113,7 +114,8 @@ void field(A& archive, Letter& letter) {
   field(archive, letter.to);
   std::size_t type = letter.message.index();
   field(archive, type);
-  fields_of(archive, letter.message, type, std::make_index_sequence<std::variant_size_v<paxos::PeerMessage>>{});
+  fields_of(archive, letter.message, type,
+            std::make_index_sequence<std::variant_size_v<paxos::PeerMessage>>{});
 }
 
 /// Equal bytes, equal letter.

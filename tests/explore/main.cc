@@ -28,11 +28,15 @@ const Config presets[] = {
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats 0|1]\n"
-    "                     [--stops 0|1] [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] [--both] [--progress]\n"
+    "                     [--crashes C] [--skips K] [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats "
+    "0|1]\n"
+    "                     [--stops 0|1] [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] "
+    "[--both] [--progress]\n"
     "\n"
-    "Explores every interleaving of a small cluster that runs the real core: messages may be lost, repeated and\n"
-    "reordered, timers and syncs are free choices, replicas crash and restart. Ends at the fixpoint, at a bound,\n"
+    "Explores every interleaving of a small cluster that runs the real core: messages may be lost, repeated "
+    "and\n"
+    "reordered, timers and syncs are free choices, replicas crash and restart. Ends at the fixpoint, at a "
+    "bound,\n"
     "or at the first state that breaks an invariant, with one of the shortest ways to it.\n"
     "  --config NAME     begin with a named configuration; what follows changes it. --list names them\n"
     "  --replicas N      1 to 5 (default 3)\n"
@@ -53,7 +57,8 @@ constexpr const char* usage =
     "  --both            with and without the reduction: both must find the same local states\n"
     "  --list            the named configurations\n"
     "  --progress        a line on standard error every 10 s\n"
-    "Exit status: 0 no violation, 1 a violation, 2 wrong usage, or a configuration that the tables cannot hold.\n";
+    "Exit status: 0 no violation, 1 a violation, 2 wrong usage, or a configuration that the tables cannot "
+    "hold.\n";
 
 const explore::Search* running = nullptr;
 
@@ -82,10 +87,11 @@ std::string describe(const Config& c) {
   const auto many = [](unsigned n, const char* what) {
     return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
   };
-  return (c.name.empty() ? "" : c.name + ": ") + many(c.replicas, "replica") + ", " + many(c.proposers, "proposer") +
-         ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") + ", " +
-         (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " + many(c.skips, "skip") +
-         (c.syncs ? ", syncs" : "") + (c.late ? ", late" : "") + (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
+  return (c.name.empty() ? "" : c.name + ": ") + many(c.replicas, "replica") + ", " +
+         many(c.proposers, "proposer") + ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") +
+         ", " + (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " +
+         many(c.skips, "skip") + (c.syncs ? ", syncs" : "") + (c.late ? ", late" : "") +
+         (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
          (c.reduce ? ", reduced" : ", not reduced");
 }
 
@@ -103,7 +109,8 @@ int run(const Config& config, const Limits& limits, std::size_t& locals) {
   try {
     walked = explore::walk(model, limits.walks, 1);
   } catch (const explore::Violation& violation) {
-    std::printf("configuration: %s\nviolation in a random run: %s\n", describe(config).c_str(), violation.what());
+    std::printf("configuration: %s\nviolation in a random run: %s\n", describe(config).c_str(),
+                violation.what());
     // The search finds a short way to it, unless it is the form itself that is wrong.
     if (std::string_view(violation.what()).starts_with("canonical")) return 1;
   }
@@ -117,15 +124,16 @@ int run(const Config& config, const Limits& limits, std::size_t& locals) {
   if (!result.violation.empty()) std::printf("violation: %s\n", result.violation.c_str());
   const auto number = [](std::uint64_t n) { return static_cast<unsigned long long>(n); };
   std::printf("configuration: %s\n", describe(config).c_str());
-  std::printf("distinct states: %llu, steps %llu, widest level %zu\n", number(result.states), number(result.edges),
-              result.widest);
+  std::printf("distinct states: %llu, steps %llu, widest level %zu\n", number(result.states),
+              number(result.edges), result.widest);
   std::printf("depth: %zu\n", result.depth);
   std::printf("local states: %zu, letters %zu, transitions computed: %zu\n", locals, model.letters(),
               model.transitions());
   std::printf("canonical form: %llu random runs, %llu steps, as the model says\n", number(walked.walks),
               number(walked.steps));
   if (config.reduce)
-    std::printf("reduction: proved by %llu deliveries of forgotten letters\n", number(result.forgotten_checked));
+    std::printf("reduction: proved by %llu deliveries of forgotten letters\n",
+                number(result.forgotten_checked));
   std::printf("time: %.1f s, %.0f states/s, %.2f GiB\n", result.seconds,
               static_cast<double>(result.states) / result.seconds,
               static_cast<double>(result.bytes) / static_cast<double>(1U << 30U));

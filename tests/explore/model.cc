@@ -93,7 +93,8 @@ LetterId Model::intern(Letter letter) {
 
 std::uint32_t Model::intern(std::vector<LetterId> list) {
   const std::string_view bytes(reinterpret_cast<const char*>(list.data()), list.size() * sizeof(LetterId));
-  const auto [at, fresh] = list_ids_.try_emplace(print_of(bytes, list_print), static_cast<std::uint32_t>(lists_.size()));
+  const auto [at, fresh] =
+      list_ids_.try_emplace(print_of(bytes, list_print), static_cast<std::uint32_t>(lists_.size()));
   if (fresh) lists_.push_back(std::move(list));
   return at->second;
 }
@@ -116,11 +117,13 @@ Model::Outcome Model::compute(LocalId local, const Event& event) {
   for (const Letter& letter : sent) ids.push_back(intern(letter));
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  const Outcome out{.next = intern(host, replica), .letters = intern(std::move(ids)), .more = host.random_was_used()};
+  const Outcome out{
+      .next = intern(host, replica), .letters = intern(std::move(ids)), .more = host.random_was_used()};
   insert({.key = key(local, event), .next = out.next, .letters = out.letters | (out.more ? more_bit : 0)});
   if (event.kind == EventKind::deliver && event.choice == 0) {
     set(locals_[local].known, event.a);
-    if (out.next == local && !out.more) set(out.letters == 0 ? locals_[local].deaf : locals_[local].answered, event.a);
+    if (out.next == local && !out.more)
+      set(out.letters == 0 ? locals_[local].deaf : locals_[local].answered, event.a);
   }
   return out;
 }
@@ -189,14 +192,16 @@ std::uint64_t Model::verify_outlived() {
     }
     if (tried != before && host.save() != local.saved) {
       for (std::size_t i = 0; i < letters_.size(); ++i) {
-        const Event event{.kind = EventKind::deliver, .replica = local.replica, .a = static_cast<std::uint16_t>(i)};
+        const Event event{
+            .kind = EventKind::deliver, .replica = local.replica, .a = static_cast<std::uint16_t>(i)};
         if (!has(local.outlived, event.a)) continue;
         Host alone(config_, local.replica, local.saved);
         static_cast<void>(alone.run(event, &letters_[i].letter));
         if (alone.save() != local.saved)
-          throw Violation("reduction: a letter that was forgotten changes its addressee later: " + describe(event) +
-                          "; before: " + Host(config_, local.replica, local.saved).describe() +
-                          "; after: " + alone.describe());
+          throw Violation(
+              "reduction: a letter that was forgotten changes its addressee later: " + describe(event) +
+              "; before: " + Host(config_, local.replica, local.saved).describe() +
+              "; after: " + alone.describe());
       }
     }
   }

@@ -30,8 +30,8 @@ struct PrintHash {
 using LocalId = std::uint32_t;
 using LetterId = std::uint16_t;
 
-/// What the real code does, computed once for each (local state, event) and looked up ever after. A replica with
-/// its disk depends on nothing but its own state and the event, so that this is all there is to know.
+/// What the real code does, computed once for each (local state, event) and looked up ever after. A replica
+/// with its disk depends on nothing but its own state and the event, so that this is all there is to know.
 class Model {
  public:
   explicit Model(const Config& config);
@@ -60,8 +60,9 @@ class Model {
     Print print;
     Claims claims;
     // Guesses of what need not be kept where nobody listens to it; verify_outlived() proves them.
-    bool to_proposer = false;  ///< Promise, Accepted, Nack: nothing to a proposer that has gone on, or restarted
-    bool news = false;         ///< Commit, LearnReply: nothing to who knows it, unless it restarts
+    bool to_proposer =
+        false;          ///< Promise, Accepted, Nack: nothing to a proposer that has gone on, or restarted
+    bool news = false;  ///< Commit, LearnReply: nothing to who knows it, unless it restarts
   };
   struct Outcome {
     LocalId next = 0;
@@ -72,7 +73,9 @@ class Model {
   [[nodiscard]] LocalId initial(std::uint8_t replica) const { return replica; }
   /// Throws Violation.
   Outcome outcome(LocalId local, const Event& event);
-  void prefetch(LocalId local, const Event& event) const { __builtin_prefetch(&memo_[slot_of(key(local, event))]); }
+  void prefetch(LocalId local, const Event& event) const {
+    __builtin_prefetch(&memo_[slot_of(key(local, event))]);
+  }
 
   [[nodiscard]] const Local& local(LocalId id) const { return locals_[id]; }
   [[nodiscard]] const Known& letter(LetterId id) const { return letters_[id]; }
@@ -84,8 +87,9 @@ class Model {
   [[nodiscard]] std::uint32_t chatter(LocalId id);
 
   void outlived(LocalId id, LetterId letter) { set(locals_[id].outlived, letter); }
-  /// Proves by the real code that forgetting was right: from where a letter was forgotten on, along every known step,
-  /// its delivery changes nothing and says nothing. Throws Violation. Returns the deliveries tried.
+  /// Proves by the real code that forgetting was right: from where a letter was forgotten on, along every
+  /// known step, its delivery changes nothing and says nothing. Throws Violation. Returns the deliveries
+  /// tried.
   std::uint64_t verify_outlived();
 
   LetterId intern(Letter letter);

@@ -55,7 +55,8 @@ Print Search::budgets_print(Budgets budgets) const {
 }
 
 std::size_t Search::bytes() const {
-  std::size_t sum = visited_.bytes() + visited_.bytes_to_grow() + model_.bytes() + level_.bytes() + next_level_.bytes();
+  std::size_t sum =
+      visited_.bytes() + visited_.bytes_to_grow() + model_.bytes() + level_.bytes() + next_level_.bytes();
   for (const auto& steps : steps_) sum += steps.bytes();
   return sum;
 }
@@ -116,7 +117,7 @@ Result Search::run() {
             result.bound = "states";
             return finish();
           }
-          if (visited_.full() && bytes() > bytes_max_) {
+          if (visited_.nearly_full() && bytes() > bytes_max_) {
             result.bound = "memory";
             return finish();
           }
@@ -129,7 +130,9 @@ Result Search::run() {
         }
         if (progress_ && now - told >= std::chrono::seconds{10}) {
           told = now;
-          std::fprintf(stderr, "%.0f s: depth %zu, %zu states, %zu in the next level, %zu local states, %zu letters, %.2f GiB\n",
+          std::fprintf(stderr,
+                       "%.0f s: depth %zu, %zu states, %zu in the next level, %zu local states, %zu letters, "
+                       "%.2f GiB\n",
                        std::chrono::duration<double>(now - begin).count(), result.depth, visited_.size(),
                        next_count_, model_.locals(), model_.letters(),
                        static_cast<double>(bytes()) / (1U << 30U));
@@ -156,8 +159,7 @@ void Search::tries(const std::uint32_t* state, std::uint32_t index) {
   const LetterId* bag = letters(state);
   for (std::uint32_t i = 0; i < h.letters; ++i) {
     const std::uint8_t to = model_.addressee(bag[i]);
-    if (!model_.deaf(ids[to], bag[i]))
-      add(ids[to], {.kind = EventKind::deliver, .replica = to, .a = bag[i]});
+    if (!model_.deaf(ids[to], bag[i])) add(ids[to], {.kind = EventKind::deliver, .replica = to, .a = bag[i]});
   }
   for (std::uint8_t r = 0; r < config.replicas; ++r) {
     const Host::Options& options = model_.local(ids[r]).options;
@@ -209,7 +211,8 @@ void Search::look_up(const Try& attempt, const Head& h) {
     if (event.kind == EventKind::campaign) ++budgets.campaigns;
     if (event.kind == EventKind::crash) ++budgets.crashes;
     if (event.kind == EventKind::skip) ++budgets.skips;
-    const bool spent = event.kind == EventKind::campaign || event.kind == EventKind::crash || event.kind == EventKind::skip;
+    const bool spent =
+        event.kind == EventKind::campaign || event.kind == EventKind::crash || event.kind == EventKind::skip;
     if (model_.config().reduce) {
       reduce(attempt, outcome, event.kind == EventKind::crash, candidate);
     } else {
@@ -222,7 +225,8 @@ void Search::look_up(const Try& attempt, const Head& h) {
     }
     if (outcome.next != attempt.local || candidate.letters != 0 || spent) {
       if (spent) candidate.print = candidate.print - budgets_print(h.budgets) + budgets_print(budgets);
-      candidate.print = candidate.print - model_.local(attempt.local).print + model_.local(outcome.next).print;
+      candidate.print =
+          candidate.print - model_.local(attempt.local).print + model_.local(outcome.next).print;
       visited_.prefetch(candidate.print);
       candidates_.push_back(candidate);
     }
@@ -316,8 +320,8 @@ void Search::settle() {
   letters_scratch_.clear();
 }
 
-/// The observer's look at a new state. What held before holds still (what is chosen stays chosen), so that it is
-/// enough to look at what changed.
+/// The observer's look at a new state. What held before holds still (what is chosen stays chosen), so that it
+/// is enough to look at what changed.
 void Search::judge(const Candidate& c) {
   const std::size_t replicas = model_.config().replicas;
   const LocalId* ids = locals(c.state);
@@ -343,7 +347,8 @@ void Search::judge(const Candidate& c) {
   }
   if (!changed) return;
   VoteSet votes[paxos::limits::replicas_max] = {};
-  for (std::size_t r = 0; r < replicas; ++r) votes[r] = model_.local(r == c.event.replica ? c.next : ids[r]).votes;
+  for (std::size_t r = 0; r < replicas; ++r)
+    votes[r] = model_.local(r == c.event.replica ? c.next : ids[r]).votes;
   const Facts::Chosen chosen = model_.facts().chosen(votes, replicas);
   model_.facts().check("a replica", after.claims, chosen);
   for (std::uint32_t i = 0; i < c.letters + c.forgotten; ++i)
@@ -412,9 +417,11 @@ std::vector<std::string> Search::replay(const std::vector<Event>& events) const 
       more = false;
       const std::set<LetterId> now = bag;
       for (const LetterId letter : now)
-        more = take({.kind = EventKind::deliver, .replica = model_.addressee(letter), .a = letter}, true) || more;
+        more = take({.kind = EventKind::deliver, .replica = model_.addressee(letter), .a = letter}, true) ||
+               more;
       for (const LocalId id : ids)
-        for (const Event& event : std::vector<Event>(model_.local(id).options.others)) more = take(event, true) || more;
+        for (const Event& event : std::vector<Event>(model_.local(id).options.others))
+          more = take(event, true) || more;
     }
   }
   // The last event may be what cannot be computed.
@@ -433,7 +440,8 @@ std::vector<std::string> Search::replay(const std::vector<Event>& events) const 
     out.push_back(std::to_string(++number) + ". " + model_.describe(line.event));
     for (const LetterId letter : line.sent) {
       const Letter& l = model_.letter(letter).letter;
-      out.push_back("      " + std::to_string(l.from.n) + " -> " + std::to_string(l.to.n) + "  " + to_text(l.message));
+      out.push_back("      " + std::to_string(l.from.n) + " -> " + std::to_string(l.to.n) + "  " +
+                    to_text(l.message));
     }
   }
   out.push_back("before the last event:");

@@ -45,8 +45,8 @@ class Pieces {
   std::vector<Piece> pieces_;
 };
 
-/// A set of fingerprints, 16 bytes each. Two states with one fingerprint would hide one of them: among 10^9 states
-/// that happens with a chance of about 10^-21.
+/// A set of fingerprints, 16 bytes each. Two states with one fingerprint would hide one of them: among 10^9
+/// states that happens with a chance of about 10^-21.
 class Visited {
  public:
   Visited() : table_(std::size_t{1} << 16), shift_(48) {}
@@ -56,11 +56,15 @@ class Visited {
   [[nodiscard]] std::size_t size() const { return filled_; }
   [[nodiscard]] std::size_t bytes() const { return table_.size() * sizeof(Print); }
   /// What it takes while it grows.
-  [[nodiscard]] std::size_t bytes_to_grow() const { return full() ? 2 * bytes() : 0; }
-  [[nodiscard]] bool full() const { return filled_ + filled_ / 4 + 1024 >= table_.size(); }
+  [[nodiscard]] std::size_t bytes_to_grow() const { return nearly_full() ? 2 * bytes() : 0; }
+  /// It will grow within the next few thousand states.
+  [[nodiscard]] bool nearly_full() const { return filled_ + filled_ / 4 + 8192 >= table_.size(); }
 
  private:
-  [[nodiscard]] std::size_t slot_of(Print print) const { return static_cast<std::size_t>(print.high >> shift_); }
+  [[nodiscard]] std::size_t slot_of(Print print) const {
+    return static_cast<std::size_t>(print.high >> shift_);
+  }
+  [[nodiscard]] bool full() const { return filled_ + filled_ / 4 >= table_.size(); }
   void grow();
   std::vector<Print> table_;
   std::size_t filled_ = 0;
@@ -73,7 +77,7 @@ struct Result {
   std::string violation;  ///< empty: none
   std::vector<std::string> transcript;
   std::uint64_t states = 0;
-  std::uint64_t edges = 0;  ///< steps that were looked at and do something
+  std::uint64_t edges = 0;              ///< steps that were looked at and do something
   std::uint64_t forgotten_checked = 0;  ///< deliveries that proved the reduction
   std::size_t depth = 0;
   std::size_t widest = 0;
@@ -84,12 +88,15 @@ struct Result {
 /// Breadth first, so that the first violation found is one of the shortest.
 ///
 /// With Config::reduce, two things keep states together that differ in nothing that matters:
-///  - *Answers are sent at once.* A delivery (or a timer) that changes no replica and only adds letters to the network is
+///  - *Answers are sent at once.* A delivery (or a timer) that changes no replica and only adds letters to
+///  the network is
 ///    carried out as soon as it can. More letters never forbid anything, since each may be lost: whatever can
 ///    happen without the answer can happen with it.
-///  - *What nobody will listen to is forgotten.* A letter to which its addressee is deaf (its delivery changes
-///    nothing and says nothing), and will be from now on, is taken out of the network. "From now on" is guessed
-///    (Model::Known says for which letters) and proved afterwards, by the real code: Model::verify_outlived().
+///  - *What nobody will listen to is forgotten.* A letter to which its addressee is deaf (its delivery
+///  changes
+///    nothing and says nothing), and will be from now on, is taken out of the network. "From now on" is
+///    guessed (Model::Known says for which letters) and proved afterwards, by the real code:
+///    Model::verify_outlived().
 class Search {
  public:
   Search(Model& model, std::uint64_t states_max, std::size_t bytes_max, bool progress);

@@ -36,7 +36,8 @@ std::vector<Event> possible(const Model& model, const Cluster& cluster) {
     if (options.campaign && cluster.campaigns < config.ballots)
       out.push_back({.kind = EventKind::campaign, .replica = r});
     if (options.skip && cluster.skips < config.skips) out.push_back({.kind = EventKind::skip, .replica = r});
-    if (cluster.crashes < config.crashes) out.insert(out.end(), options.crashes.begin(), options.crashes.end());
+    if (cluster.crashes < config.crashes)
+      out.insert(out.end(), options.crashes.begin(), options.crashes.end());
   }
   return out;
 }
