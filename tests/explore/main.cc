@@ -129,9 +129,10 @@ int run(const Config& config, const Limits& limits, std::size_t& locals) {
   std::printf("depth: %zu\n", result.depth);
   std::printf("local states: %zu, letters %zu, transitions computed: %zu\n", locals, model.letters(),
               model.transitions());
-  std::printf("canonical form: %llu random runs, %llu steps, as the model says\n", number(walked.walks),
-              number(walked.steps));
-  if (config.reduce)
+  if (limits.walks != 0)
+    std::printf("canonical form: %llu random runs, %llu steps, as the model says\n", number(walked.walks),
+                number(walked.steps));
+  if (config.reduce && result.violation.empty())
     std::printf("reduction: proved by %llu deliveries of forgotten letters\n",
                 number(result.forgotten_checked));
   std::printf("time: %.1f s, %.0f states/s, %.2f GiB\n", result.seconds,
