@@ -38,6 +38,7 @@ class Acceptor {
   void check_invariants() const;
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   void raise(Ballot ballot, bool with_record);
   [[nodiscard]] Promise page(Ballot ballot, Slot from) const;
   void acknowledge(ReplicaId to, Ballot ballot, Slot slot);

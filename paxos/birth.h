@@ -31,6 +31,7 @@ class BirthProtocol {
   [[nodiscard]] std::vector<ReplicaId> missing() const;  ///< whom it waits for
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   void collected();
   void be_born(bool record);
 

@@ -69,6 +69,7 @@ class Election {
   [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Nonce {
     std::uint64_t value = 0;
     Time sent{};

@@ -47,6 +47,7 @@ class Learner {
   [[nodiscard]] bool behind() const { return log_.chosen_prefix() < target_; }
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Peer {
     Slot prefix;           ///< it knows this much to be chosen
     bool reading = false;  ///< a log read for it is under way

@@ -72,6 +72,7 @@ class Proposer {
   void check_invariants() const;
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Page {
     Slot next;  ///< the page to pull; none: this acceptor's promise is complete
     bool complete = false;

@@ -33,6 +33,7 @@ class Reads {
   [[nodiscard]] Time deadline() const;
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Remote {
     ReplicaId from;
     std::uint64_t id = 0;

@@ -127,6 +127,7 @@ class Replica {
   void check_invariants() const;
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Parts;
   std::unique_ptr<Parts> parts_;
 };

@@ -50,6 +50,7 @@ class SlotLog {
   void check_invariants() const;
 
  private:
+  friend struct StateAccess;  // tests/explore: saves and loads whole states
   SlotEntry& at(Slot slot);
   void account(const SlotEntry& entry, Slot slot, bool add);
   void advance();

@@ -1,0 +1,295 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "paxos/replica_parts.h"
+#include "tests/explore/archive.h"
+
+namespace paxos {
+
+/// Saves and loads whole states of a Replica in a canonical form: two states with the same bytes behave the
+/// same from here on.
+///
+/// Every role is taken apart by a structured binding that names *all* of its members: who adds one gets a
+/// compile error here and decides whether it belongs to the state. What does not, and why:
+///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all
+///  of
+///    them far ahead before each event, but the one whose turn it is;
+///  - the random generator: what it may decide is a choice of the explorer's (set_timers() again);
+///  - heartbeats, reads, birth, the hash watch: their messages are not delivered, so that they never change;
+///  - counters for people;
+///  - what a proposer's next phase sets anew before it reads it.
+/// The explorer holds this list against the code: a replica that lived through a path of events must answer
+/// like one that was loaded from its saved state before each of them (walk.h).
+struct StateAccess {
+  static constexpr Time epoch{std::chrono::seconds{1}};
+  static constexpr Duration far{std::chrono::hours{1}};
+
+  /// Whose deadline has come.
+  enum class Due : std::uint8_t { none, commit, pull, repeat, give_up, lost_quorum };
+
+  template <class Archive>
+  static void visit(Archive& a, Replica& replica) {
+    auto& [env, self_incarnation, log, acceptor, learner, proposer, election, reads, birth, hashes,
+           applied_hash, sync_age, prefix_recorded, diverged, was_leading] = *replica.parts_;
+    PAXOS_ASSERT(!diverged && !was_leading && sync_age == Duration{} && applied_hash == Hash{});
+    const std::uint64_t synced = visit_env(a, env);
+    visit_log(a, log, synced);
+    visit_acceptor(a, acceptor);
+    visit_learner(a, learner, log.chosen_prefix());
+    visit_proposer(a, proposer, synced);
+    visit_election(a, election);
+    visit_reads(reads);
+    PAXOS_ASSERT(birth.born());
+    explore::field(a, prefix_recorded);
+  }
+
+  /// Time stands at the epoch, every deadline far ahead; only `due` has come (of `slot`, for a repeat). The
+  /// next random choice between n possibilities takes number `choice` modulo n.
+  static void set_timers(Replica& replica, Due due, Slot slot, std::uint64_t choice) {
+    Parts& p = *replica.parts_;
+    p.env.now = epoch;
+    p.env.random = Random(seed_for(choice));
+
+    Learner& learner = p.learner;
+    if (learner.pull_at_ != time_never || learner.behind() || learner.asked_)
+      learner.pull_at_ = due == Due::pull ? epoch : epoch + far;
+    // A tick that finds the prefix moving waits once more and then pulls: the two are one event here.
+    learner.prefix_when_armed_ = p.log.chosen_prefix();
+    learner.silent_ = 0;
+
+    Proposer& proposer = p.proposer;
+    for (Proposer::Page& page : proposer.pages_)
+      if (!page.complete) page.repeat.start(epoch, far);
+    proposer.repeat_at_ = due == Due::repeat ? epoch : epoch + far;
+    for (std::size_t i = 0; i < proposer.flights_.size(); ++i) {
+      Proposer::Flight& flight = proposer.flights_[i];
+      flight.first_sent = epoch;
+      const bool now = due == Due::repeat && proposer.flights_base_ + i == slot;
+      flight.repeat.start(epoch, now ? Duration{0} : far);
+    }
+    if (proposer.commit_at_ != time_never) proposer.commit_at_ = due == Due::commit ? epoch : epoch + far;
+    proposer.learning_since_ = due == Due::give_up ? epoch - 2 * p.env.options.election_timeout : epoch;
+
+    // All are connected and nobody is discontent: ballots are raised by Replica::campaign alone.
+    Election& election = p.election;
+    for (Election::Peer& peer : election.peers_) peer.heard = due == Due::lost_quorum ? Time::min() : epoch;
+    election.leader_since_ = Time::min();
+    election.discontent_since_ = epoch;
+    election.patience_ = far;
+    election.next_heartbeat_ = time_never;
+  }
+  /// True when the generator was asked since set_timers(): there are other outcomes.
+  [[nodiscard]] static bool random_was_used(const Replica& replica, std::uint64_t choice) {
+    Random now = replica.parts_->env.random;
+    return now.next() != Random(seed_for(choice)).next();
+  }
+
+  // What can happen next.
+  [[nodiscard]] static bool commit_waits(const Replica& r) {
+    return r.parts_->proposer.commit_at_ != time_never;
+  }
+  [[nodiscard]] static bool pull_waits(const Replica& r) {
+    return r.parts_->learner.behind() || r.parts_->learner.asked_.has_value();
+  }
+  [[nodiscard]] static bool learning(const Replica& r) {
+    return r.parts_->proposer.phase() == Proposer::Phase::learning;
+  }
+  [[nodiscard]] static bool proposing(const Replica& r) { return r.parts_->proposer.active(); }
+  [[nodiscard]] static Slot next_slot(const Replica& r) { return r.parts_->proposer.next_slot(); }
+  /// Slots proposed and not known chosen: their Accepts are repeated.
+  template <class Visit>
+  static void each_flight(const Replica& r, Visit&& visit) {
+    const Proposer& proposer = r.parts_->proposer;
+    for (std::size_t i = 0; i < proposer.flights_.size(); ++i)
+      if (proposer.flights_[i].used && !proposer.flights_[i].chosen) visit(proposer.flights_base_ + i);
+  }
+  /// Every slot that the replica holds as chosen in memory.
+  template <class Visit>
+  static void each_chosen(const Replica& r, Visit&& visit) {
+    const SlotLog& log = r.parts_->log;
+    for (std::size_t i = 0; i < log.entries_.size(); ++i)
+      if (log.entries_[i].chosen) visit(log.base_ + i, log.entries_[i].decree);
+  }
+  [[nodiscard]] static std::uint64_t last_group(const Replica& r) { return r.parts_->env.last_group; }
+  [[nodiscard]] static Ballot promised(const Replica& r) { return r.parts_->acceptor.promised(); }
+  [[nodiscard]] static Slot chosen_prefix(const Replica& r) { return r.parts_->log.chosen_prefix(); }
+
+ private:
+  using Parts = Replica::Parts;
+
+  /// A generator whose next number is `choice` modulo 12, so also modulo 2, 3 and 4.
+  static std::uint64_t seed_for(std::uint64_t choice) {
+    static const auto seeds = [] {
+      std::array<std::uint64_t, 12> out{};
+      for (std::size_t c = 0; c < out.size(); ++c)
+        while (Random(out[c]).next() % 12 != c) ++out[c];
+      return out;
+    }();
+    return seeds[choice % 12];
+  }
+
+  /// Groups count from the last synced one, which is 0; older ones are 0 too.
+  template <class A>
+  static void group(A& a, std::uint64_t& number, std::uint64_t synced) {
+    std::uint64_t relative = number <= synced ? 0 : number - synced;
+    explore::field(a, relative);
+    if constexpr (A::loading) number = relative;
+  }
+
+  /// Word of a prefix that is known here already is as good as none.
+  template <class A>
+  static void news(A& a, Slot& prefix, Slot known) {
+    Slot value = prefix > known ? prefix : Slot{};
+    explore::field(a, value);
+    if constexpr (A::loading) prefix = value;
+  }
+
+  template <class A>
+  static std::uint64_t visit_env(A& a, Env& env) {
+    auto& [options, now, ready, random, last_group, synced_group] = env;
+    PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
+                 ready.to_apply.empty() && ready.log_reads.empty());
+    std::uint64_t unsynced = last_group - synced_group;
+    explore::field(a, unsynced);
+    if constexpr (A::loading) {
+      last_group = unsynced;
+      synced_group = 0;
+    }
+    return synced_group;
+  }
+
+  template <class A>
+  static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
+    auto& [entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
+           bytes_hot, bytes_ahead] = log;
+    explore::sequence(a, entries, [&](SlotEntry& entry) {
+      auto& [present, voted, chosen, ballot, entry_group, decree] = entry;
+      explore::field(a, present);
+      if (!present) return;
+      explore::field(a, voted);
+      explore::field(a, chosen);
+      explore::field(a, ballot);
+      group(a, entry_group, synced);
+      explore::field(a, decree);
+    });
+    explore::field(a, base);
+    explore::field(a, first_slot);
+    explore::field(a, chosen_prefix);
+    explore::field(a, chosen_max);
+    explore::field(a, accepted_max);
+    explore::field(a, applied);
+    explore::field(a, bytes_total);
+    explore::field(a, bytes_hot);
+    explore::field(a, bytes_ahead);
+  }
+
+  template <class A>
+  static void visit_acceptor(A& a, Acceptor& acceptor) {
+    auto& [env, log, promised, accepted_to, accepted_ballot, accepted_slots] = acceptor;
+    PAXOS_ASSERT(!accepted_to && accepted_slots.empty());  // a turn's end packs them
+    explore::field(a, promised);
+  }
+
+  template <class A>
+  static void visit_learner(A& a, Learner& learner, Slot known) {
+    auto& [env, log, peers, handed_out, target, commit_ballot, commit_prefix, commit_scanned, pull_at,
+           prefix_when_armed, asked, source, silent] = learner;
+    for (Learner::Peer& peer : peers) {
+      auto& [prefix, reading] = peer;
+      news(a, prefix, known);
+      explore::field(a, reading);
+    }
+    explore::field(a, handed_out);
+    news(a, target, known);
+    explore::field(a, commit_ballot);
+    news(a, commit_prefix, known);
+    if constexpr (A::loading) commit_scanned = {};  // saves work only: what it passes over, voted() looks at
+    explore::field(a, asked);
+    explore::field(a, source);
+    if constexpr (A::loading) pull_at = time_never;  // set_timers() arms it where something is to be pulled
+  }
+
+  template <class A>
+  static void visit_proposer(A& a, Proposer& proposer, std::uint64_t synced) {
+    auto& [env, log, acceptor, learner, phase, ballot, pages, own_promise_group, adopted, learn_to,
+           adopted_max, learning_since, learning_prefix, next, flights, flights_base, unchosen, own_votes,
+           skipped, commit_sent, commit_at, repeat_at, rtt, retransmissions] = proposer;
+    using Phase = Proposer::Phase;
+    explore::field(a, phase);
+    if (phase == Phase::idle) return;
+    explore::field(a, ballot);
+    explore::field(a, adopted_max);
+    std::uint64_t adopted_slots = adopted.size();
+    explore::field(a, adopted_slots);
+    if constexpr (A::loading) {
+      for (; adopted_slots != 0; --adopted_slots) {
+        PromiseEntry entry;
+        visit_entry(a, entry);
+        adopted.emplace(entry.slot, entry);
+      }
+    } else {
+      for (auto& [slot, entry] : adopted) visit_entry(a, entry);
+    }
+    if (phase == Phase::preparing) {
+      group(a, own_promise_group, synced);
+      explore::sequence(a, pages, [&](Proposer::Page& page) {
+        auto& [page_next, complete, chosen_prefix, repeat] = page;
+        explore::field(a, page_next);
+        explore::field(a, complete);
+        explore::field(a, chosen_prefix);
+      });
+    } else if (phase == Phase::learning) {
+      explore::field(a, learn_to);
+    } else {
+      explore::field(a, next);
+      explore::field(a, flights_base);
+      explore::field(a, unchosen);
+      explore::sequence(a, flights, [&](Proposer::Flight& flight) {
+        auto& [used, chosen, decree, votes, first_sent, repeat] = flight;
+        explore::field(a, used);
+        explore::field(a, chosen);
+        if (!used || chosen) return;  // nobody asks what it was, nor who voted
+        explore::field(a, decree);
+        explore::field(a, votes);
+      });
+      explore::sequence(a, own_votes, [&](Proposer::OwnVote& vote) {
+        auto& [vote_group, slot] = vote;
+        group(a, vote_group, synced);
+        explore::field(a, slot);
+      });
+      std::vector<Slot> skips(skipped.begin(), skipped.end());
+      explore::sequence(a, skips, [&](Slot& slot) { explore::field(a, slot); });
+      if constexpr (A::loading) skipped = {skips.begin(), skips.end()};
+      explore::field(a, commit_sent);
+      bool commit_due = commit_at != time_never;
+      explore::field(a, commit_due);
+      if constexpr (A::loading) commit_at = commit_due ? epoch + far : time_never;
+    }
+  }
+  template <class A>
+  static void visit_entry(A& a, PromiseEntry& entry) {
+    auto& [slot, ballot, chosen, decree] = entry;
+    explore::field(a, slot);
+    explore::field(a, ballot);
+    explore::field(a, chosen);
+    explore::field(a, decree);
+  }
+
+  template <class A>
+  static void visit_election(A& a, Election& election) {
+    auto& [env, peers, own, leader, happy, content, candidate, quorum_connected, leader_since,
+           discontent_since, patience, next_heartbeat, leader_changes] = election;
+    explore::field(a, own);
+    explore::field(a, leader);
+  }
+
+  static void visit_reads(Reads& reads) {
+    auto& [env, proposer, fresh, fresh_remote, round, asked] = reads;
+    PAXOS_ASSERT(fresh.empty() && fresh_remote.empty() && !round && asked.empty());
+  }
+};
+
+}  // namespace paxos
