@@ -35,7 +35,7 @@ struct NodeOutput {
   std::vector<Reply> replies;
   std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
-  std::vector<std::string> events;            ///< one line each, for people
+  std::vector<paxos::Event> events;
 };
 
 /// Loop thread only. Inputs may be many a turn; turn() ends it and gives the effects.
@@ -66,6 +66,8 @@ class Node {
   [[nodiscard]] NodeOutput turn(paxos::Time now, std::int64_t wall_ms);
 
   [[nodiscard]] paxos::Status status() const { return replica_.status(); }
+  /// As of the last turn().
+  [[nodiscard]] const Standing& last_standing() const { return standing_; }
   [[nodiscard]] bool is_leader() const { return replica_.is_leader(); }
   [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
   [[nodiscard]] const Machine& machine() const { return machine_; }

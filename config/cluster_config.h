@@ -32,6 +32,7 @@ struct ClusterConfig {
   std::chrono::milliseconds election_timeout{250};
   bool fault_injection = false;
   double loss = 0.0;
+  std::string log_level = "info";  ///< error, warning, info or debug
 
   [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }
 };
@@ -41,8 +42,16 @@ using ClusterKey = std::array<std::uint8_t, 32>;
 /// Reads and validates. The error is one sentence with file, line, key and what is allowed.
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
 
+/// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
+/// fault_injection, loss and log_level.
+[[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
+
 /// Reads the key file: 64 hex digits and a newline; refuses one that others may read (mode & 077).
 [[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file);
+
+/// The cluster's key: the credential `cluster.key` when the service manager passed one ($CREDENTIALS_DIRECTORY, whose
+/// modes are its own business), else the config's key file.
+[[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config);
 
 /// `--config`, else $`environment`, else ./cluster.yaml, else /etc/paxosd/cluster.yaml; the error says
 /// what was looked at and how to make one.

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t file_bytes_max = 1 << 20;
 constexpr std::size_t key_digits = 64;
+constexpr std::array<std::string_view, 4> log_levels{"error", "warning", "info", "debug"};
 constexpr std::string_view generate_hint = "make one with `paxosctl config generate -f 1`";
 
 struct Refused {
@@ -145,7 +146,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
   const auto nodes = r.mapping(root, "the config",
                                {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
-                                "election_timeout_ms", "fault_injection", "loss"});
+                                "election_timeout_ms", "fault_injection", "loss", "log_level"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -218,7 +219,31 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     if (out.loss > 0 && !out.fault_injection)
       r.refuse(at->second.Mark(), "loss", "is fault injection: it needs `fault_injection: true`");
   }
+  if (const auto at = nodes.find("log_level"); at != nodes.end()) {
+    out.log_level = r.text(nodes, root, "log_level");
+    if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())
+      r.refuse(at->second.Mark(), "log_level", fmt::format("'{}' is none of error, warning, info, debug", out.log_level));
+  }
   return out;
+}
+
+tl::expected<ClusterKey, std::string> read_key(const std::filesystem::path& file) {
+  const auto fail = [&](std::string_view why) {
+    return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
+  };
+  auto hex = read_bounded(file, key_digits + 1);
+  if (!hex)
+    return fail(fmt::format("can't be read: {}; the key file belongs to the user that runs this program",
+                            std::strerror(hex.error())));
+  if (hex->size() == key_digits + 1 && hex->back() == '\n') hex->pop_back();
+  ClusterKey key{};
+  std::size_t size = 0;
+  const char* end = nullptr;
+  if (hex->size() != key_digits ||
+      sodium_hex2bin(key.data(), key.size(), hex->data(), hex->size(), nullptr, &size, &end) != 0 ||
+      size != key.size())
+    return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
+  return key;
 }
 
 }  // namespace
@@ -265,19 +290,33 @@ tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file
     return fail(fmt::format(
         "may be read by others (mode {:04o}); whoever has the key can join the cluster: chmod 600 {}",
         info.st_mode & 07777, file.string()));
-  auto hex = read_bounded(file, key_digits + 1);
-  if (!hex)
-    return fail(fmt::format("can't be read: {}; the key file belongs to the user that runs this program",
-                            std::strerror(hex.error())));
-  if (hex->size() == key_digits + 1 && hex->back() == '\n') hex->pop_back();
-  ClusterKey key{};
-  std::size_t size = 0;
-  const char* end = nullptr;
-  if (hex->size() != key_digits ||
-      sodium_hex2bin(key.data(), key.size(), hex->data(), hex->size(), nullptr, &size, &end) != 0 ||
-      size != key.size())
-    return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
-  return key;
+  return read_key(file);
+}
+
+tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config) {
+  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY"); directory != nullptr && *directory != '\0') {
+    const auto credential = std::filesystem::path(directory) / "cluster.key";
+    std::error_code error;
+    if (std::filesystem::exists(credential, error)) return read_key(credential);
+  }
+  return load_key(config.key_file);
+}
+
+std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh) {
+  const auto differs = [](std::string_view key) {
+    return fmt::format("`{}` differs from what this replica was started with; restart it to change that", key);
+  };
+  if (now.cluster != fresh.cluster) return differs("cluster");
+  if (now.id != fresh.id) return differs("id");
+  if (now.key_file != fresh.key_file) return differs("key_file");
+  if (now.heartbeat != fresh.heartbeat) return differs("heartbeat_ms");
+  if (now.election_timeout != fresh.election_timeout) return differs("election_timeout_ms");
+  const auto same = [](const ReplicaConfig& a, const ReplicaConfig& b) {
+    return a.id == b.id && a.address == b.address && a.data_dir == b.data_dir;
+  };
+  if (!std::equal(now.replicas.begin(), now.replicas.end(), fresh.replicas.begin(), fresh.replicas.end(), same))
+    return differs("replicas");
+  return {};
 }
 
 tl::expected<std::filesystem::path, std::string> find(const std::optional<std::string>& flag,

@@ -94,9 +94,12 @@ net::Task<int> Host::run() {
                              error, options_.config.replicas[options_.self.n].data_dir.string());
                          std::_Exit(1);
                        }});
+  watchdog_ = ServiceManager::watchdog();
+  if (watchdog_) alive_at_ = loop_.now();
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
   scope.spawn(receive_datagrams());
+  manager_.ready();
   co_await wait_for_signals();
   socket_.stop();
   co_await scope.join();
@@ -113,8 +116,10 @@ net::Task<void> Host::receive_datagrams() {
 }
 
 net::Task<void> Host::wait_for_signals() {
-  net::Signals signals(loop_, {SIGTERM, SIGINT});
-  const int signal = co_await signals.next();
+  net::Signals signals(loop_, {SIGTERM, SIGINT, SIGHUP});
+  int signal = co_await signals.next();
+  for (; signal == SIGHUP; signal = co_await signals.next()) reload();
+  manager_.stopping();
   daemon_log::info("stopping on signal {}", signal);
   stopping_ = true;
   if (node_.hand_over(loop_.now())) {
@@ -208,7 +213,8 @@ void Host::end_turn() {
   // In this order, as the log thread does it in the other: one of the two sees what the other wrote.
   waits_for_sync_ = node_.waits_for_sync();
   if (waits_for_sync_ && log_synced_ > synced_group_) mailbox_.push([] {});
-  wake_at(std::min(node_.deadline(), transport_.deadline()));
+  report(now);
+  wake_at(std::min({node_.deadline(), transport_.deadline(), alive_at_}));
 }
 
 void Host::carry_out(chat::NodeOutput out) {
@@ -234,7 +240,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
-  for (const std::string& event : out.events) daemon_log::info("{}", event);
+  for (const paxos::Event& event : out.events) daemon_log::tell(event);
 }
 
 void Host::send_peer(const paxos::Envelope& envelope) {

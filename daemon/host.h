@@ -15,6 +15,7 @@
 #include "chat/node.h"
 #include "config/cluster_config.h"
 #include "daemon/faults.h"
+#include "daemon/service_manager.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
 #include "net/task.h"
@@ -35,6 +36,7 @@ class Host {
     paxos::ReplicaId self;
     std::vector<net::Address> replicas;  ///< by id
     std::uint64_t seed = 1;
+    bool level_by_flag = false;  ///< --log-level was given: a reload leaves it alone
   };
 
   Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket);
@@ -66,7 +68,13 @@ class Host {
   void read_history(chat::HistoryWish wish);
   void read_log(paxos::LogReadWish wish);
   void wake_at(paxos::Time at);
-  void notice_role();
+
+  // Towards the service manager (supervision.cc).
+  /// What `systemctl status` shows, and a sign of life while the loop and the storage threads move.
+  void report(paxos::Time now);
+  [[nodiscard]] std::string standing_line() const;
+  /// Reads the config again and takes what can change in a running replica.
+  void reload();
 
   // Operator requests (operator.cc).
   void on_operator(const net::Address& from, const chat::OperatorRequest& request);
@@ -118,6 +126,13 @@ class Host {
   bool stopping_ = false;
   int exit_code_ = 0;
   std::uint64_t dropped_by_loss_ = 0;
+
+  ServiceManager manager_;
+  std::optional<paxos::Duration> watchdog_;
+  paxos::Time alive_at_ = paxos::time_never;  ///< when the next sign of life is due
+  paxos::Time standing_at_{};                 ///< no new status line before
+  std::optional<paxos::ReplicaId> leader_told_;
+  bool stuck_told_ = false;
 };
 
 }  // namespace paxosd

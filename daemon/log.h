@@ -2,9 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
 #include <string_view>
 
-/// Log lines of one process, to standard error; under systemd they go to the journal as they are.
+#include "paxos/ready.h"
+
+/// Log lines of one process: to the journal with fields (REPLICA, EVENT, SLOT, BALLOT) when systemd started it, else
+/// to standard error. Any thread.
 namespace daemon_log {
 
 enum class Level { error = 0, warning = 1, info = 2, debug = 3 };
@@ -12,23 +19,57 @@ enum class Level { error = 0, warning = 1, info = 2, debug = 3 };
 /// "error", "warning", "info" or "debug"; false for anything else.
 [[nodiscard]] bool set_level(std::string_view name);
 void set_replica(unsigned id);
-void write(Level level, std::string_view line);
+
+/// What a line is about besides its words: paxos::Event's name, ballot and slot, as fields of the journal.
+struct About {
+  std::string_view event;
+  paxos::Ballot ballot;
+  paxos::Slot slot;
+};
+void write(Level level, const About& about, std::string_view line);
+
+/// One line of the core's, at level info.
+void tell(const paxos::Event& event);
 
 template <class... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
-  write(Level::error, fmt::format(format, std::forward<Args>(args)...));
+  write(Level::error, {}, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void warning(fmt::format_string<Args...> format, Args&&... args) {
-  write(Level::warning, fmt::format(format, std::forward<Args>(args)...));
+  write(Level::warning, {}, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void info(fmt::format_string<Args...> format, Args&&... args) {
-  write(Level::info, fmt::format(format, std::forward<Args>(args)...));
+  write(Level::info, {}, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
-  write(Level::debug, fmt::format(format, std::forward<Args>(args)...));
+  write(Level::debug, {}, fmt::format(format, std::forward<Args>(args)...));
 }
+
+/// How many lines of one kind a second may be said: a token bucket for each kind. Pure.
+class LineLimit {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  static constexpr unsigned burst = 50;
+  static constexpr unsigned per_second = 10;
+  static constexpr std::size_t kinds_max = 64;
+
+  /// Whether a line of this kind may be said at `now`; `left_out` lines of it were not since the last one that was.
+  struct Verdict {
+    bool say = false;
+    std::uint64_t left_out = 0;
+  };
+  [[nodiscard]] Verdict ask(std::string_view kind, Time now);
+
+ private:
+  struct Bucket {
+    double tokens = burst;
+    Time filled{};
+    std::uint64_t left_out = 0;
+  };
+  std::map<std::string, Bucket, std::less<>> buckets_;
+};
 
 }  // namespace daemon_log

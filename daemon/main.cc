@@ -34,7 +34,7 @@ int run(int argc, char** argv) {
               "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
   flags.value("id", "N", "which replica of the config this is");
   flags.value("data-dir", "DIR", "where its data lies (default: as in the config)");
-  flags.value("log-level", "LEVEL", "error, warning, info or debug (default: info)");
+  flags.value("log-level", "LEVEL", "error, warning, info or debug (default: as in the config)");
   if (const auto code = flags.parse(argc, argv)) return *code;
   if (!flags.arguments().empty())
     return flags.wrong_usage(fmt::format("'{}' is not expected here", flags.arguments().front()));
@@ -52,7 +52,8 @@ int run(int argc, char** argv) {
   if (*id >= config->replicas.size())
     return refuse(fmt::format("{}: there is no replica {}; the config has replicas 0 to {}", file->string(),
                               *id, config->replicas.size() - 1));
-  const auto key = config::load_key(config->key_file);
+  if (!flags.get("log-level") && !daemon_log::set_level(config->log_level)) std::abort();  // load() checked it
+  const auto key = config::load_key(*config);
   if (!key) return refuse(key.error());
   daemon_log::set_replica(static_cast<unsigned>(*id));
 
@@ -69,7 +70,7 @@ int run(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
-  for (int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   net::Loop loop;
@@ -92,7 +93,7 @@ int run(int argc, char** argv) {
                    options.directory.string());
 
   paxosd::Host::Options host_options{
-      .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses), .seed = 0};
+      .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses), .level_by_flag = flags.get("log-level").has_value()};
   fill_random(&host_options.seed, sizeof host_options.seed);
   paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
   const int code = loop.run(host.run());

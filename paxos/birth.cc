@@ -48,7 +48,7 @@ void BirthProtocol::be_born(bool record) {
   if (record) env_.record(BirthRecord{members_, true});
   // Tell them at once rather than at their next question.
   env_.broadcast(paxos::Birth{members_, true, true});
-  env_.event("born: all replicas announced the same incarnations");
+  env_.event("born", "born: all replicas announced the same incarnations");
 }
 
 void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation, const paxos::Birth& m) {
@@ -62,7 +62,7 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
     if (m.members[from.n] != from_incarnation) return;
     if (m.members[env_.options.self.n] != members_[env_.options.self.n]) {
       state_ = State::dormant;
-      env_.event("dormant: " + reason());
+      env_.event("dormant", "dormant: " + reason());
       return;
     }
     members_ = m.members;

@@ -51,7 +51,9 @@ struct Env {
   void send_synced(ReplicaId to, PeerMessage message) {
     ready.send_after_sync.push_back({to, std::move(message)});
   }
-  void event(std::string line) { ready.events.push_back(std::move(line)); }
+  void event(std::string_view name, std::string text, Ballot ballot = {}, Slot slot = {}) {
+    ready.events.push_back({name, std::move(text), ballot, slot});
+  }
 
   template <class F>
   void each_peer(F&& visit) const {

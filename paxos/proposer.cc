@@ -35,15 +35,15 @@ void Proposer::prepare(Ballot ballot) {
     // Only after the sync: a restart must never use this ballot for another phase 1.
     env_.send_synced(id, Prepare{ballot, from});
   });
-  env_.event("candidate with ballot " + to_string(ballot));
+  env_.event("candidate", "candidate with ballot " + to_string(ballot), ballot);
 }
 
 void Proposer::stop(const std::string& why) {
   if (!active()) return;
   if (phase_ == Phase::leading)
-    env_.event("no longer leader with ballot " + to_string(ballot_) + ": " + why);
+    env_.event("deposed", "no longer leader with ballot " + to_string(ballot_) + ": " + why, ballot_);
   else
-    env_.event("candidacy with ballot " + to_string(ballot_) + " ended: " + why);
+    env_.event("candidacy_ended", "candidacy with ballot " + to_string(ballot_) + " ended: " + why, ballot_);
   phase_ = Phase::idle;
   adopted_.clear();
   flights_.clear();
@@ -124,7 +124,8 @@ void Proposer::lead() {
   commit_sent_ = {};
   commit_at_ = env_.now;
   repeat_at_ = time_never;
-  env_.event("leader with ballot " + to_string(ballot_) + " from slot " + std::to_string(next_.n) + " on");
+  env_.event("leader", "leader with ballot " + to_string(ballot_) + " from slot " + std::to_string(next_.n) + " on",
+             ballot_, next_);
 }
 
 // --- phase 2 ---
@@ -207,8 +208,10 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
   }
   result.next_free = next_;
   result.slots = std::move(slots);
-  env_.event("left slots empty from " + std::to_string(result.slots.front().n) + " to " +
-             std::to_string(result.slots.back().n));
+  env_.event("skipped",
+             "left slots empty from " + std::to_string(result.slots.front().n) + " to " +
+                 std::to_string(result.slots.back().n),
+             ballot_, result.slots.front());
   settle();
   return result;
 }
@@ -313,7 +316,7 @@ void Proposer::advance() {
     const auto found = adopted_.find(next_);
     Decree decree = found == adopted_.end() ? Decree{} : found->second.decree;
     if (found == adopted_.end())
-      env_.event("slot " + std::to_string(next_.n) + " was empty: filled with a no-op");
+      env_.event("noop", "slot " + std::to_string(next_.n) + " was empty: filled with a no-op", ballot_, next_);
     propose_in(next_, std::move(decree));
   }
   if (next_ > adopted_max_) adopted_.clear();

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "paxos/messages.h"
@@ -30,6 +31,14 @@ struct ReadIndex {
   Slot index;
 };
 
+/// Something that an operator wants to know: a role change with its cause, and the like.
+struct Event {
+  std::string_view name;  ///< what kind, one word; a literal
+  std::string text;       ///< one line, for people
+  Ballot ballot;          ///< that it is about; none() when it is about none
+  Slot slot;              ///< likewise
+};
+
 /// What the core wants done; the caller drains it after a batch of steps.
 ///
 /// Order of work: hand `records` (one atomic group, numbered `group`) to the log thread, send
@@ -47,7 +56,7 @@ struct Ready {
   std::vector<ReadIndex> reads;
   std::vector<std::uint64_t> reads_failed;  ///< no confirmation could be had; the client asks again
   std::vector<Bytes> forwarded;             ///< commands that other replicas passed on to this leader
-  std::vector<std::string> events;          ///< one line per role change and the like, for people
+  std::vector<Event> events;
 };
 
 }  // namespace paxos

@@ -104,7 +104,7 @@ bool Replica::hand_over(Time now) {
   if (p.proposer.phase() != Proposer::Phase::leading) return false;
   const auto successor = p.election.successor();
   if (!successor) return false;
-  p.env.event("hands over to replica " + std::to_string(successor->n));
+  p.env.event("hand_over", "hands over to replica " + std::to_string(successor->n));
   p.env.send(*successor, HandOver{p.proposer.ballot()});
   return true;
 }

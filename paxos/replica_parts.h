@@ -125,7 +125,7 @@ struct Replica::Parts {
   }
 
   void take_over(const std::string& why) {
-    env.event("takes over: " + why);
+    env.event("take_over", "takes over: " + why);
     proposer.prepare(election.own_ballot());
   }
 
@@ -153,7 +153,7 @@ struct Replica::Parts {
     if (!diverged && hashes.disagreeing().size() >= env.options.quorum()) {
       diverged = "the hash chain here disagrees with a quorum at slot " + std::to_string(hashes.where().n) +
                  ": this replica's state is not to be trusted";
-      env.event("diverged: " + *diverged);
+      env.event("diverged", "diverged: " + *diverged);
     }
   }
 

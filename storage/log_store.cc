@@ -13,16 +13,12 @@
 
 #include "paxos/invariant.h"
 #include "storage/log_format.h"
+#include "storage/steady.h"
 
 namespace storage {
 
 namespace {
 
-std::int64_t steady_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 
 rocksdb::Options log_options(rocksdb::Env* env) {

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <utility>
 
+#include "storage/steady.h"
+
 namespace storage {
 
 namespace {
@@ -148,6 +150,7 @@ void StateStore::work() {
   std::deque<std::variant<Write, ReadJob>> items;
   for (;;) {
     items.clear();
+    work_started_ns_.store(0, std::memory_order_relaxed);
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
@@ -158,6 +161,7 @@ void StateStore::work() {
       reads_ = false;
     }
     for (std::size_t at = 0; at < items.size();) {
+      work_started_ns_.store(steady_ns(), std::memory_order_relaxed);
       if (auto* job = std::get_if<ReadJob>(&items[at])) {
         if (!run(*job)) return;
         ++at;

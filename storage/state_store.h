@@ -2,6 +2,7 @@
 
 #include <rocksdb/db.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -35,6 +36,8 @@ class StateStore {
   void start(const Completions& completions);
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
   void read(std::function<void(const Storage::Reader&)> job);
+  /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
+  [[nodiscard]] std::int64_t work_started_ns() const { return work_started_ns_.load(std::memory_order_relaxed); }
   /// Calls `use` with a reader, here and now. Before start() only. Throws StateDamage.
   void with_reader(const std::function<void(const chat::RowReader&)>& use) const;
 
@@ -58,6 +61,7 @@ class StateStore {
   std::deque<std::variant<Write, ReadJob>> queue_;  ///< guarded by mutex_
   bool stopping_ = false;                           ///< guarded by mutex_
   bool reads_ = false;                              ///< a reader waits; guarded by mutex_
+  std::atomic<std::int64_t> work_started_ns_{0};
   std::thread thread_;
 };
 

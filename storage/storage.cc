@@ -156,6 +156,11 @@ void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
 }
 void Storage::read(std::function<void(const Reader&)> job) { impl_->state->read(std::move(job)); }
 std::int64_t Storage::oldest_sync_started_ns() const { return impl_->log->oldest_sync_started_ns(); }
+std::int64_t Storage::oldest_work_started_ns() const {
+  const std::int64_t log = impl_->log->oldest_sync_started_ns();
+  const std::int64_t state = impl_->state->work_started_ns();
+  return log == 0 ? state : state == 0 ? log : std::min(log, state);
+}
 Storage::Figures Storage::figures() const { return impl_->log->figures(); }
 
 }  // namespace storage

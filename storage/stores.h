@@ -71,6 +71,9 @@ class Storage {
   /// When the oldest unfinished sync began (steady clock, ns since its epoch); 0 when there is none.
   [[nodiscard]] std::int64_t oldest_sync_started_ns() const;
 
+  /// When the oldest piece of work began that either thread has under way (as above): what a watchdog looks at.
+  [[nodiscard]] std::int64_t oldest_work_started_ns() const;
+
   struct Figures {
     std::uint64_t groups = 0;
     std::uint64_t syncs = 0;

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
+#include <vector>
 
 #include "config/cluster_config.h"
 #include "tests/config/folder.h"
@@ -315,6 +317,51 @@ TEST(ConfigKey, SaysWhereAMissingOneComesFrom) {
   ASSERT_FALSE(key);
   EXPECT_NE(key.error().find("paxosctl config generate"), std::string::npos) << key.error();
   EXPECT_FALSE(config::load_key(folder.path()));
+}
+
+TEST(ConfigKey, ACredentialOfTheServiceManagerGoesFirstWhateverItsMode) {
+  const Folder folder;
+  config::ClusterConfig cluster;
+  cluster.key_file = folder.path() / "elsewhere.key";  // not there
+  (void)folder.write("cluster.key", hex_digits() + "\n", 0440);
+  ::setenv("CREDENTIALS_DIRECTORY", folder.path().c_str(), 1);
+  const auto key = config::load_key(cluster);
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+  ASSERT_TRUE(key) << key.error();
+  EXPECT_FALSE(config::load_key(cluster)) << "without one, the config's own file counts";
+}
+
+TEST(ConfigLoad, LogLevelIsOneOfFourWords) {
+  const Folder folder;
+  const auto config = config::load(folder.write("cluster.yaml", std::string(good) + "log_level: debug\n"));
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->log_level, "debug");
+  const auto bad = config::load(folder.write("cluster.yaml", std::string(good) + "log_level: loud\n"));
+  ASSERT_FALSE(bad);
+  EXPECT_NE(bad.error().find(":12: key 'log_level': 'loud' is none of error, warning, info, debug"), std::string::npos)
+      << bad.error();
+}
+
+TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
+  const Folder folder;
+  const auto base = config::load(folder.write("cluster.yaml", good));
+  ASSERT_TRUE(base);
+  const auto difference = [&](const std::string& from, const std::string& to) {
+    const auto fresh = config::load(folder.write("cluster.yaml", with(from, to)));
+    EXPECT_TRUE(fresh) << fresh.error();
+    return config::fixed_difference(*base, *fresh);
+  };
+  EXPECT_EQ(difference("loss: 0.0", "loss: 0.5\nlog_level: error"), "");
+  EXPECT_EQ(difference("fault_injection: true", "fault_injection: false"), "");
+  for (const auto& [key, from, to] : std::vector<std::array<std::string, 3>>{
+           {"cluster", "cluster: demo", "cluster: other"},
+           {"id", "6f1c0b52", "7f1c0b52"},
+           {"key_file", "cluster.key", "other.key"},
+           {"heartbeat_ms", "heartbeat_ms: 50", "heartbeat_ms: 40"},
+           {"election_timeout_ms", "election_timeout_ms: 250", "election_timeout_ms: 260"},
+           {"replicas", "127.0.0.1:7401", "127.0.0.1:7501"},
+           {"replicas", "data/2", "data/two"}})
+    EXPECT_NE(difference(from, to).find("`" + key + "`"), std::string::npos) << key;
 }
 
 }  // namespace

@@ -104,7 +104,7 @@ void Interpreter::watch() {
   };
   cluster_->on_ready = [this](std::size_t id, const paxos::Ready& ready) {
     const std::string who = std::to_string(id) + ": ";
-    for (const std::string& event : ready.events) note(who + event);
+    for (const paxos::Event& event : ready.events) note(who + event.text);
     for (const paxos::ChosenDecree& chosen : ready.to_apply) {
       paxos::LearnReply one{.decrees = {chosen}, .first_slot = {}, .chosen_prefix = {}};
       const std::string text = describe(one);

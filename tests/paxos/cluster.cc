@@ -193,7 +193,7 @@ void Cluster::take(std::size_t id, Ready ready) {
   for (const ReadIndex& index : ready.reads) n.reads.push_back(index);
   for (std::uint64_t failed : ready.reads_failed) n.reads_failed.push_back(failed);
   for (Bytes& bytes : ready.forwarded) n.forwarded.push_back(std::move(bytes));
-  for (std::string& event : ready.events) n.events.push_back(std::move(event));
+  for (paxos::Event& event : ready.events) n.events.push_back(std::move(event.text));
   apply(id, ready.to_apply);
   for (const LogReadWish& wish : ready.log_reads) {
     std::vector<ChosenDecree> decrees;

@@ -323,7 +323,7 @@ void World::watch_leader(Host& host) {
 void World::carry_out(Host& host, chat::NodeOutput out) {
   const std::uint64_t life = host.life;
   if (saying())
-    for (const std::string& line : out.events) say("replica " + std::to_string(host.id) + ": " + line);
+    for (const paxos::Event& event : out.events) say("replica " + std::to_string(host.id) + ": " + event.text);
   unsigned order[] = {0, 1, 2, 3};
   for (unsigned i = 3; i > 0; --i) std::swap(order[i], order[random_.below(i + 1)]);
   for (const unsigned part : order) {

@@ -1,0 +1,77 @@
+#include <utility>
+
+#include "daemon/host.h"
+#include "daemon/log.h"
+
+/// What the service manager hears and asks: signs of life, the status line, a reload.
+namespace paxosd {
+
+namespace {
+constexpr paxos::Duration standing_interval = std::chrono::seconds{1};
+/// So many signs of life in the time after which their absence kills.
+constexpr int signs_of_life = 4;
+}  // namespace
+
+std::string Host::standing_line() const {
+  const paxos::Status s = node_.status();
+  std::string line = paxos::to_string(s.role);
+  if (!s.ballot.none()) line += ", ballot " + paxos::to_string(s.ballot);
+  if (s.leader && *s.leader != options_.self) line += fmt::format(", follows replica {}", s.leader->n);
+  line += fmt::format(", slot {}", s.applied.n);
+  if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
+  if (!s.voting) line += ", does not vote: " + s.reason;
+  return line;
+}
+
+void Host::report(paxos::Time now) {
+  const auto leader = node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader;
+  if (leader != leader_told_) {
+    if (leader && *leader != options_.self)
+      daemon_log::write(daemon_log::Level::info, {.event = "follows", .ballot = node_.status().leader_ballot, .slot = {}},
+                        fmt::format("follows replica {}", leader->n));
+    else if (!leader)
+      daemon_log::write(daemon_log::Level::info, {.event = "leaderless", .ballot = {}, .slot = {}},
+                        "knows no leader");
+    leader_told_ = leader;
+    standing_at_ = now;
+  }
+  if (now >= standing_at_) {
+    standing_at_ = now + standing_interval;
+    manager_.status(standing_line());
+  }
+  if (now < alive_at_) return;
+  alive_at_ = now + *watchdog_ / signs_of_life;
+  const std::int64_t began = storage_->oldest_work_started_ns();
+  const paxos::Duration age{began == 0 ? 0 : now.time_since_epoch().count() - began};
+  if (age < *watchdog_ / 2) {
+    stuck_told_ = false;
+    manager_.alive();
+  } else if (!std::exchange(stuck_told_, true)) {
+    daemon_log::warning("the disk of {} has not finished a write for {} ms: no more signs of life to the service manager",
+                        options_.config.replicas[options_.self.n].data_dir.string(),
+                        std::chrono::duration_cast<std::chrono::milliseconds>(age).count());
+  }
+}
+
+void Host::reload() {
+  manager_.reloading();
+  auto fresh = config::load(options_.config.file);
+  std::string refused;
+  if (!fresh)
+    refused = fresh.error();
+  else if (std::string fixed = config::fixed_difference(options_.config, *fresh); !fixed.empty())
+    refused = options_.config.file.string() + ": " + fixed;
+  if (!refused.empty()) {
+    daemon_log::error("reload refused, the settings stay as they were: {}", refused);
+  } else {
+    options_.config = std::move(*fresh);
+    faults_.set_loss(options_.config.loss);
+    if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
+    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}", options_.config.file.string(),
+                     options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
+                     options_.config.fault_injection ? "on" : "off", options_.config.loss);
+  }
+  manager_.ready();
+}
+
+}  // namespace paxosd

@@ -1,0 +1,218 @@
+"""The operator's three stories against a real systemd: replicas started as services; status, kill and skip; a crashed one
+comes back and is shown to have recovered. Skipped, with the reason, where no systemd can be booted (node.py)."""
+import json
+import re
+import statistics
+import unittest
+
+import harness
+import machines
+import node
+from machines import service, status, verify, wait_healthy
+
+REASON = node.why_not()
+
+
+def told(test, *nodes):
+    """Shows the nodes' journals when the test failed."""
+    outcome = getattr(test, "_outcome", None)
+    result = getattr(outcome, "result", None)
+    if result is not None and [t for t, _ in result.failures + result.errors if t is test]:
+        for one in nodes:
+            for line in one.journal("-u", "paxosd@*", "-n", "120").splitlines():
+                print(f"# {one.name}: {line}", flush=True)
+
+
+@unittest.skipIf(REASON, REASON)
+class OnOneMachine(unittest.TestCase):
+    """Three replicas of one machine."""
+
+    @classmethod
+    def setUpClass(cls):
+        # Long beside the noise of a busy machine: some times below are counted in heartbeats.
+        cls.machine = machines.OneMachine(
+            settings="sed -i 's/heartbeat_ms: 50/heartbeat_ms: 150/; s/election_timeout_ms: 250/election_timeout_ms: 750/' "
+            "/etc/paxosd/cluster.yaml")
+        cls.node = cls.machine.node
+        cls.machine.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.machine.close()
+
+    def setUp(self):
+        self.addCleanup(told, self, self.node)
+        self.node.run("systemctl", "reset-failed")
+        self.node.run("systemctl", "start", *map(service, range(3)))
+        self.leader = wait_healthy(self.node, 3)["leader"]
+
+    def assert_exactly_once(self, room, receipts):
+        found = machines.history(self.node, room)
+        self.assertEqual([m["seq"] for m in found], list(range(1, len(found) + 1)))
+        self.assertEqual([m["text"] for m in found], [f"{room} {i}" for i in range(1, len(found) + 1)],
+                         "lost, doubled or out of order")
+        self.assertEqual({(r["seq"], r["slot"], r["text"]) for r in receipts} - {(m["seq"], m["slot"], m["text"]) for m in found},
+                         set())
+
+    def test_services_are_ready_and_tell_where_they_stand(self):
+        for i in range(3):
+            told_by = self.node.show(service(i), "ActiveState", "SubState", "Type", "StatusText", "User")
+            self.assertEqual((told_by["ActiveState"], told_by["SubState"], told_by["Type"], told_by["User"]),
+                             ("active", "running", "notify", "paxosd"))
+            role = "leader" if i == self.leader else "follower"
+            harness.wait_for(f"a status line of replica {i}", lambda i=i, role=role: re.match(
+                rf"{role}, ballot \d+\.\d.*, slot \d+", self.node.show(service(i), "StatusText")["StatusText"]))
+
+    def test_the_service_is_confined(self):
+        verdict = self.node.run("systemd-analyze", "security", service(0), "--no-pager").stdout.splitlines()[-1]
+        self.assertLessEqual(float(re.search(r"([0-9.]+) OK", verdict).group(1)), 1.1, verdict)
+
+    def test_a_killed_leader_is_restarted_recovers_and_is_verified(self):
+        before = status(self.node)["replicas"][self.leader]
+        writer = machines.Writer(self.node, "killed")
+        writer.wait_more(20)
+        self.node.run("paxosctl", "kill", "leader")
+        wait_healthy(self.node, 3)
+        writer.wait_more(20)
+        receipts = writer.finish()
+        after = status(self.node)["replicas"][self.leader]
+        self.assertEqual(after["boot"], before["boot"] + 1)
+        self.assertEqual(after["incarnation"], before["incarnation"])
+        self.assertEqual(self.node.show(service(self.leader), "NRestarts")["NRestarts"], "1")
+        verdict = verify(self.node)
+        self.assertTrue(verdict["consistent"])
+        self.assertEqual(len(verdict["replicas"]), 3)
+        self.assert_exactly_once("killed", receipts)
+
+    def test_skipped_slots_become_noops_when_the_leader_dies(self):
+        writer = machines.Writer(self.node, "skipped")
+        writer.wait_more(10)
+        slots = json.loads(self.node.run("paxosctl", "skip", "--next", 2, "--json").stdout)["skipped"]
+        self.node.run("paxosctl", "kill", "leader")
+        wait_healthy(self.node, 3)
+        writer.wait_more(10)
+        self.assert_exactly_once("skipped", writer.finish())
+        self.assertTrue(verify(self.node)["consistent"])
+        for replica in range(3):
+            out = self.node.run("paxosctl", "log", replica, "--from", min(slots), "--to", max(slots), "--json").stdout
+            kinds = {row["slot"]: row["kind"] for row in map(json.loads, out.splitlines())}
+            self.assertEqual([kinds[slot] for slot in slots], ["noop", "noop"])
+
+    def test_reload_takes_fault_settings_and_level_and_refuses_a_broken_config(self):
+        pid = self.node.show(service(0), "MainPID")["MainPID"]
+        self.node.run("sed", "-i", "s/^loss: 0.0/loss: 0.01/", "/etc/paxosd/cluster.yaml")
+        self.node.run("sh", "-c", "echo 'log_level: debug' >>/etc/paxosd/cluster.yaml")
+        self.node.run("systemctl", "reload", service(0))
+        harness.wait_for("the new loss", lambda: status(self.node)["replicas"][0].get("loss") == 0.01)
+        self.assertIn("reloaded", self.node.journal("-u", service(0)))
+        self.node.run("sed", "-i", "s/^loss: 0.01/loss: much/", "/etc/paxosd/cluster.yaml")
+        self.node.run("systemctl", "reload", service(0))
+        harness.wait_for("the refusal in the journal", lambda: "reload refused" in self.node.journal("-u", service(0)))
+        self.assertIn("key 'loss'", self.node.journal("-u", service(0)))
+        self.node.run("sed", "-i", "s/^loss: much/loss: 0.0/; /^log_level/d", "/etc/paxosd/cluster.yaml")
+        self.node.run("systemctl", "reload", service(0))
+        harness.wait_for("no loss again", lambda: status(self.node)["replicas"][0].get("loss") == 0)
+        self.assertEqual(self.node.show(service(0), "MainPID", "ActiveState"), {"MainPID": pid, "ActiveState": "active"})
+
+    def test_restarting_one_after_another_loses_and_doubles_nothing(self):
+        writer = machines.Writer(self.node, "rolling")
+        writer.wait_more(20)
+        for i in range(3):
+            self.node.run("systemctl", "restart", service(i))
+            wait_healthy(self.node, 3)
+            writer.wait_more(20)
+        receipts = writer.finish()
+        self.assertTrue(verify(self.node)["consistent"])
+        self.assert_exactly_once("rolling", receipts)
+
+    def test_a_clean_stop_of_the_leader_costs_clients_less_than_two_heartbeats(self):
+        pauses = []
+        for attempt in range(5):
+            leader = wait_healthy(self.node, 3)["leader"]
+            writer = machines.Writer(self.node, f"stop{attempt}")
+            writer.wait_more(50)
+            self.node.run("systemctl", "stop", service(leader))
+            writer.wait_more(50)
+            receipts = writer.finish()
+            times = [m["time_ms"] for m in receipts]
+            pauses.append(max(b - a for a, b in zip(times, times[1:])) / 150)
+            self.node.run("systemctl", "start", service(leader))
+        self.assertLess(statistics.median(pauses), 2, f"heartbeats without an answer: {pauses}")
+
+    def test_a_replica_that_stands_still_is_killed_by_the_watchdog_and_comes_back(self):
+        victim = (self.leader + 1) % 3
+        self.node.run("sh", "-c", f"mkdir -p /run/systemd/system/{service(victim)}.service.d && printf '[Service]\\nWatchdogSec=2s\\n' "
+                      f">/run/systemd/system/{service(victim)}.service.d/test.conf")
+        self.node.run("systemctl", "daemon-reload")
+        self.node.run("systemctl", "restart", service(victim))
+        wait_healthy(self.node, 3)
+        self.node.run("kill", "-STOP", self.node.show(service(victim), "MainPID")["MainPID"])
+        harness.wait_for("the watchdog", lambda: "Watchdog timeout" in self.node.journal("-u", service(victim)))
+        wait_healthy(self.node, 3)
+        self.assertTrue(verify(self.node)["consistent"])
+        self.node.run("sh", "-c", f"rm -r /run/systemd/system/{service(victim)}.service.d; systemctl daemon-reload; "
+                      f"systemctl restart {service(victim)}")
+
+    def test_role_changes_are_in_the_journal_with_fields(self):
+        lines = [json.loads(line) for line in self.node.journal("EVENT=leader", "-o", "json").splitlines()]
+        self.assertTrue(lines)
+        for line in lines:
+            self.assertIn(line["REPLICA"], "012")
+            self.assertRegex(line["BALLOT"], r"^\d+\.[012]$")
+            self.assertRegex(line["SLOT"], r"^\d+$")
+            self.assertEqual(line["SYSLOG_IDENTIFIER"], "paxosd")
+
+    def test_others_can_not_read_the_key_or_the_data(self):
+        for path in ("/etc/paxosd/cluster.key", "/var/lib/paxosd/0/log"):
+            done = self.node.run("runuser", "-u", "nobody", "--", "ls", "-l", path, check=False)
+            read = self.node.run("runuser", "-u", "nobody", "--", "cat", path, check=False)
+            self.assertNotEqual(read.returncode, 0, f"{path}: {done.stdout}")
+
+
+@unittest.skipIf(REASON, REASON)
+class OnThreeMachines(unittest.TestCase):
+    """One replica a machine, each with a disk of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.machines = machines.SeveralMachines()
+        cls.machines.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.machines.close()
+
+    def setUp(self):
+        self.addCleanup(lambda: told(self, *self.machines.nodes.values()))
+
+    def test_a_machine_that_lost_its_power_comes_back_and_is_verified(self):
+        nodes = self.machines.nodes
+        leader = wait_healthy(nodes[0], 3)["leader"]
+        witness = nodes[(leader + 1) % 3]
+        boot = status(witness)["replicas"][leader]["boot"]
+        writer = machines.Writer(witness, "power")
+        writer.wait_more(30)
+        self.machines.lose_power(leader)
+        writer.wait_more(30)
+        back = self.machines.get_power(leader)
+        back.run("systemctl", "start", service(leader))
+        self.assertEqual(wait_healthy(witness, 3)["replicas"][leader]["boot"], boot + 1)
+        writer.wait_more(30)
+        receipts = writer.finish()
+        verdict = verify(witness)
+        self.assertTrue(verdict["consistent"])
+        self.assertEqual(len(verdict["replicas"]), 3)
+        found = {m["seq"]: m["text"] for m in machines.history(back, "power")}
+        for receipt in receipts:
+            self.assertEqual(found[receipt["seq"]], receipt["text"])
+        self.assertEqual(sorted(found.values()), sorted(f"power {i}" for i in range(1, len(found) + 1)))
+
+    def test_a_crashed_daemon_is_restarted_by_its_machine(self):
+        nodes = self.machines.nodes
+        leader = wait_healthy(nodes[0], 3)["leader"]
+        witness = nodes[(leader + 1) % 3]
+        witness.run("paxoschat", "send", "--room", "crash", "before")
+        nodes[leader].run("systemctl", "kill", "--signal=KILL", service(leader))
+        harness.wait_for("the restart", lambda: nodes[leader].show(service(leader), "NRestarts")["NRestarts"] != "0")
+        wait_healthy(witness, 3)
+        self.assertTrue(verify(witness)["consistent"])
