@@ -52,6 +52,11 @@ void Node::synced(paxos::Time now, std::uint64_t group) {
   standing_stale_ = true;
 }
 
+void Node::hold_applying(paxos::Time now, bool held) {
+  replica_.hold_applying(now, held);
+  standing_stale_ = true;
+}
+
 void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
 
 void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page) {

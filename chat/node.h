@@ -49,6 +49,8 @@ class Node {
   void synced(paxos::Time now, std::uint64_t group);
   /// See paxos::Replica. To be asked after turn().
   [[nodiscard]] bool waits_for_sync() const { return replica_.waits_for_sync(); }
+  /// While held, nothing is applied: the rows of what was applied wait for a disk that does not keep up.
+  void hold_applying(paxos::Time now, bool held);
   void set_sync_age(paxos::Time now, paxos::Duration age);
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);

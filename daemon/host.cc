@@ -13,6 +13,9 @@ namespace paxosd {
 
 namespace {
 
+/// Rows that wait for the state thread, in bytes; four windows of decrees.
+constexpr std::size_t state_backlog_max = 4 * paxos::limits::window_bytes_max;
+
 std::int64_t wall_ms() {
   using namespace std::chrono;
   return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
@@ -202,9 +205,10 @@ void Host::end_turn() {
     now = loop_.now();
   }
   notice_synced();
-  const std::int64_t sync_started = storage_->oldest_sync_started_ns();
-  const auto age = sync_started == 0 ? std::int64_t{0} : now.time_since_epoch().count() - sync_started;
+  const std::int64_t began = storage_->oldest_work_started_ns();
+  const auto age = began == 0 ? std::int64_t{0} : now.time_since_epoch().count() - began;
   node_.set_sync_age(now, paxos::Duration{std::max<std::int64_t>(age, 0)});
+  hold_while_behind(now);
   if (node_.deadline() <= now) node_.tick(now);
   if (transport_.deadline() <= now) transport_.tick(now);
   carry_out(node_.turn(now, wall_ms()));
@@ -215,6 +219,21 @@ void Host::end_turn() {
   if (waits_for_sync_ && log_synced_ > synced_group_) mailbox_.push([] {});
   report(now);
   wake_at(std::min({node_.deadline(), transport_.deadline(), alive_at_}));
+}
+
+/// Rows that the state thread can't get rid of stay in memory: above a bound nothing more is applied, and the
+/// window closes by itself.
+void Host::hold_while_behind(paxos::Time now) {
+  const std::size_t backlog = storage_->state_backlog_bytes();
+  const bool hold = applying_held_ ? backlog > state_backlog_max / 2 : backlog > state_backlog_max;
+  if (hold == applying_held_) return;
+  applying_held_ = hold;
+  node_.hold_applying(now, hold);
+  if (hold)
+    daemon_log::warning("the state's disk does not keep up: {} MiB of rows wait; nothing more is applied until half of them "
+                        "are written", backlog >> 20);
+  else
+    daemon_log::info("the state's disk has caught up; applying goes on");
 }
 
 void Host::carry_out(chat::NodeOutput out) {

@@ -60,6 +60,7 @@ class Host {
   void send_peer(const paxos::Envelope& envelope);
   void collect_packets();  ///< seals what was said so far into outgoing_
   void send_packets();
+  void hold_while_behind(paxos::Time now);
   /// Tells the node how far the log thread has come.
   void notice_synced();
   /// Log thread, and loop thread: sends what waited for `group`.
@@ -123,6 +124,7 @@ class Host {
   std::optional<paxos::Time> pause_until_;
   paxos::Time timer_at_ = paxos::time_never;
   net::TimerId timer_{};
+  bool applying_held_ = false;
   bool stopping_ = false;
   int exit_code_ = 0;
   std::uint64_t dropped_by_loss_ = 0;

@@ -30,6 +30,8 @@ inline constexpr std::uint64_t hot_slots_max = 4096;
 inline constexpr std::uint64_t prefix_record_stride = 16;
 /// Hashes of recently applied slots kept to compare with peers' heartbeats.
 inline constexpr std::size_t recent_hashes_max = 8192;
+/// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share the next.
+inline constexpr std::size_t read_rounds_max = 16;
 /// Linearizable reads waiting for their index at one replica.
 inline constexpr std::size_t reads_waiting_max = 65536;
 /// Commands in one Forward.

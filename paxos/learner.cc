@@ -80,6 +80,11 @@ void Learner::tick() {
 }
 
 void Learner::pull() {
+  // What it brought could not be applied, and would only fill the memory.
+  if (held_) {
+    arm(patience);
+    return;
+  }
   const Slot first = log_.chosen_prefix() + 1;
   std::vector<ReplicaId> sources;
   env_.each_peer([&](ReplicaId id) {
@@ -167,6 +172,7 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
 }
 
 void Learner::hand_out() {
+  if (held_) return;
   while (handed_out_ < log_.chosen_prefix()) {
     const Slot slot = handed_out_ + 1;
     const SlotEntry* entry = log_.find(slot);

@@ -40,6 +40,8 @@ class Learner {
 
   /// Moves what is chosen, contiguous and synced here to Ready::to_apply.
   void hand_out();
+  /// While held, nothing is handed out and nothing is pulled: the state machine's disk does not keep up.
+  void hold(bool held) { held_ = held; }
   /// What is chosen here next is not synced yet.
   [[nodiscard]] bool waits_for_sync() const { return handed_out_ < log_.chosen_prefix(); }
   void tick();
@@ -67,6 +69,7 @@ class Learner {
   Slot prefix_when_armed_;
   std::optional<ReplicaId> asked_;   ///< whose answer is outstanding
   std::optional<ReplicaId> source_;  ///< who answered last with something new
+  bool held_ = false;
   unsigned silent_ = 0;              ///< pulls in a row without an answer, or with one that brought nothing
 };
 

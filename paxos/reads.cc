@@ -54,6 +54,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
     fail(std::exchange(fresh_, {}));
     return;
   }
+  if (asked_.size() >= limits::read_rounds_max) return;  // they go with the next one that ends
   const std::uint64_t id = env_.random.next();
   Asked asked{.ids = std::exchange(fresh_, {}), .leader = *leader, .since = env_.now, .repeat = {}};
   asked.repeat.start(env_.now, first_repeat);

@@ -139,6 +139,12 @@ void Replica::set_sync_age(Time now, Duration age) {
   parts_->sync_age = age;
 }
 
+void Replica::hold_applying(Time now, bool held) {
+  parts_->env.now = now;
+  parts_->learner.hold(held);
+  parts_->settle();
+}
+
 void Replica::applied(Time now, Slot slot, const Hash& hash) {
   Parts& p = *parts_;
   p.env.now = now;

@@ -108,6 +108,8 @@ class Replica {
   [[nodiscard]] bool waits_for_sync() const;
   /// How long the oldest unfinished sync has been under way; zero when there is none.
   void set_sync_age(Time now, Duration age);
+  /// While held, no chosen slot is given to to_apply: what applies them has no room. The window closes by itself.
+  void hold_applying(Time now, bool held);
   /// The state machine applied the slot (given by to_apply) with this hash chain value.
   void applied(Time now, Slot slot, const Hash& hash);
   /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.

@@ -129,9 +129,12 @@ void StateStore::start(const Completions& completions) {
 }
 
 void StateStore::write(paxos::Slot slot, std::vector<chat::Row> rows) {
+  std::size_t bytes = 0;
+  for (const chat::Row& row : rows) bytes += row.key.size() + (row.value ? row.value->size() : 0);
+  backlog_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
-    queue_.emplace_back(Write{slot, std::move(rows)});
+    queue_.emplace_back(Write{slot, std::move(rows), bytes});
     if (queue_.size() > 1 && queue_.size() != batch_slots) return;  // it is awake, and gathers
   }
   wake_.notify_one();
@@ -189,6 +192,7 @@ bool StateStore::run(const ReadJob& job) {
 bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at) {
   rocksdb::WriteBatch batch;
   paxos::Slot last;
+  std::size_t bytes = 0;
   for (; at < items.size() && batch.GetDataSize() < (1u << 20); ++at) {
     const auto* write = std::get_if<Write>(&items[at]);
     if (write == nullptr) break;
@@ -199,10 +203,12 @@ bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items
         batch.Delete(row.key);
     }
     last = write->slot;
+    bytes += write->bytes;
   }
   rocksdb::WriteOptions options;
   options.disableWAL = true;
   const rocksdb::Status status = db_->Write(options, &batch);
+  backlog_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   if (status.ok()) return true;
   completions_.failed(fmt::format("{}: writing slot {}: {}", where_, last.n, status.ToString()));
   return false;

@@ -36,6 +36,8 @@ class StateStore {
   void start(const Completions& completions);
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
   void read(std::function<void(const Storage::Reader&)> job);
+  /// Bytes of rows queued or being written. Any thread.
+  [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
   [[nodiscard]] std::int64_t work_started_ns() const { return work_started_ns_.load(std::memory_order_relaxed); }
   /// Calls `use` with a reader, here and now. Before start() only. Throws StateDamage.
@@ -46,6 +48,7 @@ class StateStore {
   struct Write {
     paxos::Slot slot;
     std::vector<chat::Row> rows;
+    std::size_t bytes = 0;
   };
   explicit StateStore(const LogStore& log) : log_(log) {}
   void work();
@@ -62,6 +65,7 @@ class StateStore {
   bool stopping_ = false;                           ///< guarded by mutex_
   bool reads_ = false;                              ///< a reader waits; guarded by mutex_
   std::atomic<std::int64_t> work_started_ns_{0};
+  std::atomic<std::size_t> backlog_bytes_{0};
   std::thread thread_;
 };
 

@@ -155,7 +155,7 @@ void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
   impl_->state->write(slot, std::move(rows));
 }
 void Storage::read(std::function<void(const Reader&)> job) { impl_->state->read(std::move(job)); }
-std::int64_t Storage::oldest_sync_started_ns() const { return impl_->log->oldest_sync_started_ns(); }
+std::size_t Storage::state_backlog_bytes() const { return impl_->state->backlog_bytes(); }
 std::int64_t Storage::oldest_work_started_ns() const {
   const std::int64_t log = impl_->log->oldest_sync_started_ns();
   const std::int64_t state = impl_->state->work_started_ns();

@@ -57,6 +57,9 @@ class Storage {
   /// Queues the rows of applied slots, in order.
   void write_state(paxos::Slot slot, std::vector<chat::Row> rows);
 
+  /// Bytes of rows that were given to write_state() and are not written yet.
+  [[nodiscard]] std::size_t state_backlog_bytes() const;
+
   /// Runs `job` on the state thread, after all write_state() queued before it; it must be short. The
   /// reader is a snapshot.
   struct Reader {
@@ -68,10 +71,8 @@ class Storage {
   };
   void read(std::function<void(const Reader&)> job);
 
-  /// When the oldest unfinished sync began (steady clock, ns since its epoch); 0 when there is none.
-  [[nodiscard]] std::int64_t oldest_sync_started_ns() const;
-
-  /// When the oldest piece of work began that either thread has under way (as above): what a watchdog looks at.
+  /// When the oldest piece of work began that either thread has under way (steady clock, ns since its epoch); 0 when there
+  /// is none. A log sync counts from when its group could have been taken.
   [[nodiscard]] std::int64_t oldest_work_started_ns() const;
 
   struct Figures {

@@ -196,7 +196,8 @@ struct StateAccess {
   template <class A>
   static void visit_learner(A& a, Learner& learner, Slot known) {
     auto& [env, log, peers, handed_out, target, commit_ballot, commit_prefix, commit_scanned, pull_at,
-           prefix_when_armed, asked, source, silent] = learner;
+           prefix_when_armed, asked, source, held, silent] = learner;
+    PAXOS_ASSERT(!held);  // the state machine keeps up
     for (Learner::Peer& peer : peers) {
       auto& [prefix, reading] = peer;
       news(a, prefix, known);

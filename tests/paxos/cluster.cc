@@ -110,6 +110,11 @@ void Cluster::campaign(std::size_t id) {
   after(id);
 }
 
+void Cluster::hold_applying(std::size_t id, bool held) {
+  (*this)[id].hold_applying(now_, held);
+  after(id);
+}
+
 void Cluster::tick(std::size_t id) {
   if (!up(id)) return;
   Node& n = nodes_[id];

@@ -98,6 +98,7 @@ class Cluster {
   bool try_propose(std::size_t id, std::string_view text);
   void read(std::size_t id, std::uint64_t read_id);
   void campaign(std::size_t id);
+  void hold_applying(std::size_t id, bool held);
   void tick(std::size_t id);
   void tick_all();
   SkipResult skip(std::size_t id, std::vector<std::uint64_t> slots);

@@ -99,6 +99,47 @@ TEST(Learner, NothingAboveAHoleIsApplied) {
   EXPECT_EQ(c.applied(0), 3u);
 }
 
+// The rows of what is applied wait in memory for a disk that takes none: so nothing more is applied, and nothing pulled.
+TEST(Learner, WhileApplyingIsHeldNothingIsHandedOutOrPulled) {
+  Cluster c({});
+  c.step(0, 1, chosen(1, 2, "x"));
+  c.hold_applying(0, true);
+  c.step(0, 1, chosen(3, 4, "x"));
+  EXPECT_EQ(c.status(0).chosen, Slot{4});
+  EXPECT_EQ(c.applied(0), 2u);
+  c.hold_applying(0, false);
+  EXPECT_EQ(c.applied(0), 4u);
+
+  Cluster late({});
+  late.elect(0);
+  late.isolate(2);
+  for (int i = 0; i < 2000; ++i) {
+    ASSERT_TRUE(late.try_propose(0, "m"));
+    late.settle();
+  }
+  late.hold_applying(2, true);
+  late.heal();
+  late.run_for(2s);
+  EXPECT_LE(late.status(2).chosen, Slot{limits::votes_ahead_slots_max}) << "it pulled what it can't apply";
+  EXPECT_EQ(late.applied(2), 0u);
+  late.hold_applying(2, false);
+  EXPECT_TRUE(late.run_until([&] { return late.applied(2) == 2000; }, 2s)) << late.applied(2);
+}
+
+// DESIGN.md section 4, phase 2: no slot is proposed before slot - window is applied at the leader.
+TEST(Learner, AHeldLeaderProposesNoFurtherThanItsWindow) {
+  Cluster c({});
+  c.elect(0);
+  c.hold_applying(0, true);
+  std::size_t proposed = 0;
+  for (; proposed <= limits::window_slots && c.try_propose(0, "x"); ++proposed) c.settle();
+  EXPECT_EQ(proposed, limits::window_slots);
+  EXPECT_EQ(c.applied(0), 0u);
+  c.hold_applying(0, false);
+  EXPECT_EQ(c.applied(0), proposed);
+  EXPECT_TRUE(c.try_propose(0, "y"));
+}
+
 TEST(Learner, ARepeatedReplyChangesNothing) {
   Cluster c({});
   c.step(0, 1, chosen(1, 2, "x"));

@@ -34,6 +34,18 @@ TEST(Reads, AnyReplicaServesThemByAskingTheLeader) {
   EXPECT_EQ(c.node(2).reads[0].index, Slot{1});
 }
 
+TEST(Reads, RoundsThatNobodyAnswersAreBounded) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "a");
+  c.settle();
+  const std::uint64_t reads = 3 * limits::read_rounds_max;
+  for (std::uint64_t id = 1; id <= reads; ++id) c.read(2, id);
+  EXPECT_EQ(c.count_if(is<ReadRequest>()), limits::read_rounds_max);
+  c.settle();  // the answers make room, and what waited shares the next round
+  EXPECT_EQ(c.node(2).reads.size(), reads);
+}
+
 // 0 led, was cut off, and 1 got something chosen since: an index of 0 would be too low.
 TEST(Reads, ADeposedLeaderServesNone) {
   Cluster c({});

@@ -97,7 +97,7 @@ TEST(Append, GroupsAreAcknowledgedInOrderAndAllOfThem) {
   const auto figures = s.storage->figures();
   EXPECT_EQ(figures.groups, 2000u);
   EXPECT_LT(figures.syncs, 2000u) << "what waits is synced at once";
-  EXPECT_EQ(s.storage->oldest_sync_started_ns(), 0);
+  EXPECT_EQ(s.storage->oldest_work_started_ns(), 0);
   s.storage.reset();
   EXPECT_EQ(opened(o).recovered.entries.size(), 2000u);
 }

@@ -221,6 +221,30 @@ TEST(State, AReadSeesWhatWasAnnounced) {
   }
 }
 
+// The daemon stops applying above a bound of waiting bytes, and the watchdog looks at how old the work under way is.
+TEST(State, TellsHowMuchWaitsAndSinceWhenItWorks) {
+  const TempDir dir;
+  Said said;
+  auto s = opened(options(dir.path()));
+  s.storage->start(said.completions());
+  EXPECT_EQ(s.storage->oldest_work_started_ns(), 0);
+  std::promise<void> started;
+  std::promise<void> go_on;
+  s.storage->read([&, go = go_on.get_future().share()](const Storage::Reader&) {
+    started.set_value();
+    go.wait();
+  });
+  started.get_future().wait();
+  EXPECT_NE(s.storage->oldest_work_started_ns(), 0);
+  for (std::uint64_t n = 1; n <= 10; ++n) s.storage->write_state({n}, {chat::Row{"key", std::string(997, 'x')}});
+  EXPECT_EQ(s.storage->state_backlog_bytes(), 10'000u);
+  go_on.set_value();
+  std::promise<void> done;
+  s.storage->read([&](const Storage::Reader&) { done.set_value(); });
+  done.get_future().wait();
+  EXPECT_EQ(s.storage->state_backlog_bytes(), 0u);
+}
+
 TEST(State, ADamagedBlockIsNamedNeverSkipped) {
   const TempDir dir;
   const auto o = options(dir.path());
