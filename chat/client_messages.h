@@ -152,8 +152,12 @@ struct IsolateRequest {
   std::uint32_t duration_ms = 0;  ///< peers and clients are cut off; operators are not
   friend bool operator==(const IsolateRequest&, const IsolateRequest&) = default;
 };
+/// Ends cleanly, the leadership handed over first, and is started again by the service manager; refused without one.
+struct RestartRequest {
+  friend bool operator==(const RestartRequest&, const RestartRequest&) = default;
+};
 using OperatorCommand = std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest,
-                                     SkipRequest, LossRequest, PauseRequest, IsolateRequest>;
+                                     SkipRequest, LossRequest, PauseRequest, IsolateRequest, RestartRequest>;
 struct OperatorRequest {
   std::uint64_t id = 0;           ///< random; a repeat gets the first answer
   std::uint64_t target_boot = 0;  ///< 0: any (status, hash, scrub, log only); another boot ignores it

@@ -222,8 +222,21 @@ paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> co
   return {paxos::DecreeKind::commands, paxos::Bytes::from(std::move(out))};
 }
 
+paxos::Decree make_rules_decree(std::uint16_t rules) {
+  std::string out;
+  paxos::ByteWriter(out).fixed(rules);
+  return {paxos::DecreeKind::rules, paxos::Bytes::from(std::move(out))};
+}
+
+std::optional<std::uint16_t> rules_in(const paxos::Decree& decree) {
+  if (decree.kind != paxos::DecreeKind::rules) return std::nullopt;
+  paxos::ByteReader r(decree.value.span());
+  const auto rules = r.fixed<std::uint16_t>();
+  return r.done() ? std::optional(rules) : std::nullopt;
+}
+
 tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
-  if (decree.kind == paxos::DecreeKind::noop) return BatchView{};
+  if (decree.kind != paxos::DecreeKind::commands) return BatchView{};
   paxos::ByteReader r(decree.value.span());
   BatchView batch;
   if (r.fixed<std::uint8_t>() != batch_version)

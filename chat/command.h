@@ -91,6 +91,9 @@ struct Batch {
 };
 /// Builds the value of a decree from encoded commands, without decoding them.
 [[nodiscard]] paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> commands);
+/// A decree that raises the rules to `rules`, and what it says; nothing for any other decree.
+[[nodiscard]] paxos::Decree make_rules_decree(std::uint16_t rules);
+[[nodiscard]] std::optional<std::uint16_t> rules_in(const paxos::Decree& decree);
 /// Bytes that `count` commands of `bytes` in all take as a decree.
 [[nodiscard]] std::size_t decree_bytes(std::size_t count, std::size_t bytes);
 [[nodiscard]] tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree);

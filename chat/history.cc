@@ -20,8 +20,9 @@ tl::expected<AppliedMark, std::string> read_applied(const RowReader& rows) {
   const auto meta = rows.get(rows::meta());
   if (!meta) return AppliedMark{};
   paxos::ByteReader r{std::string_view(*meta)};
-  r.raw(2);  // versions
+  r.raw(1);  // the row's version
   AppliedMark mark;
+  mark.rules = r.fixed<std::uint8_t>();
   mark.slot.n = r.fixed<std::uint64_t>();
   mark.hash.bytes = r.array<16>();
   if (!r.ok()) return tl::make_unexpected(std::string("the state store's meta row is damaged"));

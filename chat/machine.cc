@@ -33,11 +33,12 @@ const char* to_string(Verdict verdict) {
   return "unknown verdict";
 }
 
-Machine::Machine() : state_(std::make_unique<State>()) {}
+Machine::Machine(std::uint16_t rules_known) : state_(std::make_unique<State>()) { state_->rules_known = rules_known; }
 Machine::~Machine() = default;
 Machine::Machine(Machine&&) noexcept = default;
 Machine& Machine::operator=(Machine&&) noexcept = default;
 
+std::uint16_t Machine::rules() const { return state_->rules; }
 paxos::Slot Machine::applied() const { return state_->applied; }
 paxos::Hash Machine::hash() const { return state_->hash; }
 std::size_t Machine::sessions() const { return state_->sessions.size(); }
@@ -231,6 +232,8 @@ void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
   w.fixed(static_cast<std::uint64_t>(value.high64));
   w.varint(outcomes.size());
   for (const Outcome& o : outcomes) encode_outcome(scratch, o);
+  // The rehearsal of an upgrade: a replica that goes by other rules than the rest shows at once.
+  if (rules >= rules_rehearsal) w.fixed(rules);
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits(scratch.data(), scratch.size()));
   std::copy(std::begin(canonical.digest), std::end(canonical.digest), hash.bytes.begin());
@@ -245,11 +248,17 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.runs_used = 0;
   Applied out;
   out.slot = slot;
+  const std::uint16_t raise_to = rules_in(decree).value_or(0);
+  if (raise_to == s.rules + 1 && raise_to > s.rules_known) {
+    out.refused = "slot " + std::to_string(slot.n) + " raises the rules to " + std::to_string(raise_to) +
+                  ", this program knows them up to " + std::to_string(s.rules_known);
+    return out;
+  }
   out.noop = decree.kind == paxos::DecreeKind::noop;
   // What does not decode is the same bytes everywhere, and does nothing everywhere.
   const auto batch = view_batch(decree);
   const std::int64_t time_ms = batch ? batch->time_ms : 0;
-  if (batch && !out.noop) {
+  if (batch && decree.kind == paxos::DecreeKind::commands) {
     s.advance_clock(time_ms);
     out.outcomes.reserve(batch->commands.size());
     out.commands.reserve(batch->commands.size());
@@ -260,6 +269,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     }
   }
   s.chain(slot, decree, out.outcomes);
+  if (raise_to == s.rules + 1) s.rules = raise_to;  // from the next slot on
   s.applied = slot;
   out.hash = s.hash;
   s.write_rows(out, time_ms);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chat/command.h"
+#include "chat/versions.h"
 #include "paxos/types.h"
 
 /// The replicated state machine: sessions and rooms in memory, messages as rows for the state store.
@@ -67,6 +68,7 @@ struct Applied {
   paxos::Slot slot;
   paxos::Hash hash;  ///< chain over slot, decree and outcomes
   bool noop = false;
+  std::string refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
   std::vector<Command> commands;  ///< as decoded, for whoever answers and pushes
   std::vector<Outcome> outcomes;  ///< one a command
   std::vector<Row> rows;
@@ -88,18 +90,22 @@ class RowReader {
 /// Loop thread only. Memory is bounded by limits.h.
 class Machine {
  public:
-  Machine();
+  explicit Machine(std::uint16_t rules_known = rules_released);
   ~Machine();
   Machine(Machine&&) noexcept;
   Machine& operator=(Machine&&) noexcept;
 
   /// Rebuilds the machine from rows; an empty store gives slot 0. Errors name the damaged row.
-  [[nodiscard]] static tl::expected<Machine, std::string> load(const RowReader& rows);
+  /// So does the one of rules above `rules_known`, which only a newer program can apply.
+  [[nodiscard]] static tl::expected<Machine, std::string> load(const RowReader& rows,
+                                                               std::uint16_t rules_known = rules_released);
 
   /// Applies the next slot: requires slot == applied() + 1. A value that does not decode is applied as
   /// a no-op with verdicts none (all replicas see the same bytes).
   [[nodiscard]] Applied apply(paxos::Slot slot, const paxos::Decree& decree);
 
+  /// By which commands are applied; raised by decrees.
+  [[nodiscard]] std::uint16_t rules() const;
   [[nodiscard]] paxos::Slot applied() const;
   [[nodiscard]] paxos::Hash hash() const;
   [[nodiscard]] std::uint64_t room_head(std::string_view room) const;  ///< last seq; 0: no such room
@@ -134,6 +140,7 @@ struct HistoryPage {
 struct AppliedMark {
   paxos::Slot slot;
   paxos::Hash hash;
+  std::uint16_t rules = 1;
 };
 [[nodiscard]] tl::expected<AppliedMark, std::string> read_applied(const RowReader& rows);
 /// Hash chain at a retained slot (all slots, for now).

@@ -99,7 +99,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   meta.reserve(48);
   paxos::ByteWriter w(meta);
   w.fixed(rows::row_version);
-  w.fixed(rules_version);
+  w.fixed(static_cast<std::uint8_t>(rules));
   w.fixed(out.slot.n);
   w.raw(hash.bytes);
   w.fixed(static_cast<std::uint64_t>(clock_ms));
@@ -189,8 +189,8 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
 
 }  // namespace
 
-tl::expected<Machine, std::string> Machine::load(const RowReader& rows) {
-  Machine machine;
+tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uint16_t rules_known) {
+  Machine machine(rules_known);
   State& s = *machine.state_;
   const auto meta = rows.get(rows::meta());
   if (!meta) {
@@ -209,9 +209,12 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows) {
   if (r.ok() && version != rows::row_version)
     return tl::make_unexpected("the state store has rows of version " + std::to_string(version) +
                                "; this program knows version " + std::to_string(rows::row_version));
-  if (r.ok() && rules != rules_version)
-    return tl::make_unexpected("the state was written under rules version " + std::to_string(rules) +
-                               "; this program knows version " + std::to_string(rules_version));
+  if (r.ok() && rules > rules_known)
+    return tl::make_unexpected("the cluster has raised its rules to version " + std::to_string(rules) +
+                               ", this program knows them up to version " + std::to_string(rules_known) +
+                               ": install the paxosd that ran here before, or a newer one");
+  if (r.ok() && rules == 0) return damaged("the meta row");
+  s.rules = rules;
   s.applied.n = r.fixed<std::uint64_t>();
   s.hash.bytes = r.array<16>();
   s.clock_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());

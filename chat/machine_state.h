@@ -16,7 +16,6 @@ namespace chat {
 
 /// How commands are applied. Rises when a program applies anything differently; a directory of another
 /// version is refused.
-inline constexpr std::uint8_t rules_version = 1;
 
 struct RoomHead {
   std::string_view name;  ///< its key in the table
@@ -32,6 +31,8 @@ struct Machine::State {
     std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
 
+  std::uint16_t rules = 1;
+  std::uint16_t rules_known = rules_released;
   paxos::Slot applied;
   paxos::Hash hash;
   std::int64_t clock_ms = 0;  ///< session clock

@@ -95,7 +95,8 @@ void Node::campaign(paxos::Time now) {
 
 NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
   NodeOutput out;
-  for (bool more = true; more;) {
+  if (machine_.rules() < options_.rules) raise_rules(now);
+  for (bool more = true; more && out.stop.empty();) {
     while (replica_.can_propose()) {
       standing_stale_ = true;
       auto decree = desk_.next_batch(now, wall_ms, standing());
@@ -108,6 +109,15 @@ NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
   return out;
 }
 
+void Node::raise_rules(paxos::Time now) {
+  // One at a time: if the last one did not make it, another leader may have raised them meanwhile, or nobody.
+  if (!replica_.can_propose() || machine_.applied() < raise_slot_) return;
+  const auto known = replica_.rules_known_by_all();
+  if (!known || *known <= machine_.rules()) return;
+  raise_slot_ = replica_.propose(now, make_rules_decree(machine_.rules() + 1));
+  standing_stale_ = true;
+}
+
 /// True when something new may have become possible.
 bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   paxos::Ready ready = replica_.take_ready();
@@ -118,6 +128,16 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   std::move(ready.events.begin(), ready.events.end(), std::back_inserter(out.events));
   for (const paxos::ChosenDecree& chosen : ready.to_apply) {
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
+    if (!applied.refused.empty()) {
+      out.stop = applied.refused + ": install a newer version";
+      return false;
+    }
+    if (const auto rules = rules_in(chosen.decree))
+      out.events.push_back({.name = "rules",
+                            .text = "rules " + std::to_string(machine_.rules()) + " from slot " +
+                                    std::to_string(chosen.slot.n + 1) + " on",
+                            .ballot = chosen.ballot,
+                            .slot = chosen.slot});
     replica_.applied(now, chosen.slot, applied.hash);
     desk_.on_applied(now, applied);
     out.state.push_back({chosen.slot, std::move(applied.rows)});

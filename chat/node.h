@@ -36,6 +36,7 @@ struct NodeOutput {
   std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
   std::vector<paxos::Event> events;
+  std::string stop;  ///< not empty: this replica can't go on, and why; nothing more is to be carried out
 };
 
 /// Loop thread only. Inputs may be many a turn; turn() ends it and gives the effects.
@@ -78,6 +79,8 @@ class Node {
 
  private:
   [[nodiscard]] const Standing& standing();
+  /// Proposes the next rules once every replica knows them (chat/versions.h).
+  void raise_rules(paxos::Time now);
   bool drain_replica(paxos::Time now, NodeOutput& out);
   bool drain_desk(paxos::Time now, NodeOutput& out);
 
@@ -87,6 +90,7 @@ class Node {
   Desk desk_;
   Standing standing_;
   bool standing_stale_ = true;
+  paxos::Slot raise_slot_;  ///< where the last raise was proposed
 };
 
 }  // namespace chat

@@ -350,7 +350,8 @@ void encode(std::string& out, const OperatorRequest& message) {
         } else if constexpr (std::is_same_v<C, PauseRequest> || std::is_same_v<C, IsolateRequest>) {
           w.number(c.duration_ms);
         } else {
-          static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest>);
+          static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest> ||
+                        std::is_same_v<C, RestartRequest>);
         }
       },
       message.command);
@@ -400,6 +401,9 @@ tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& 
         break;
       case 9:
         m.command = IsolateRequest{r.number32()};
+        break;
+      case 10:
+        m.command = RestartRequest{};
         break;
       default:
         r.fail();
@@ -484,7 +488,7 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
           s.ballot.round = r.number();
           s.ballot.replica = r.replica();
           const auto kind = r.byte();
-          if (kind < 1 || kind > 2) r.fail();
+          if (kind < 1 || kind > 3) r.fail();
           s.decree.kind = static_cast<paxos::DecreeKind>(kind);
           s.decree.value = r.bytes(paxos::limits::decree_bytes_max);
           if (s.decree.kind == paxos::DecreeKind::noop && !s.decree.value.empty()) r.fail();

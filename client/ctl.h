@@ -21,6 +21,7 @@ int ctl_loss(const Words& words);
 int ctl_pause(const Words& words);
 int ctl_isolate(const Words& words);
 int ctl_bench(const Words& words);
+int ctl_rolling_restart(const Words& words);
 int ctl_run(const Words& words);
 
 /// One replica's answer to a status request: its own object, or nothing when it did not answer.

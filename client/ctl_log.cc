@@ -34,13 +34,26 @@ Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot
   return out;
 }
 
+const char* kind_of(const paxos::Decree& decree) {
+  switch (decree.kind) {
+    case paxos::DecreeKind::noop:
+      return "noop";
+    case paxos::DecreeKind::commands:
+      return "commands";
+    case paxos::DecreeKind::rules:
+      return "rules";
+  }
+  return "unknown";
+}
+
 Json slot_json(const chat::LogSlot& s) {
   if (s.empty) return {{"slot", s.slot.n}, {"kind", "empty"}, {"chosen", false}};
   Json out{{"slot", s.slot.n},
-           {"kind", s.decree.kind == paxos::DecreeKind::noop ? "noop" : "commands"},
+           {"kind", kind_of(s.decree)},
            {"ballot", ballot_json(s.ballot)},
            {"chosen", s.chosen}};
-  if (s.decree.kind == paxos::DecreeKind::noop) return out;
+  if (const auto rules = chat::rules_in(s.decree)) out["rules"] = *rules;
+  if (s.decree.kind != paxos::DecreeKind::commands) return out;
   const auto batch = chat::decode_batch(s.decree);
   if (!batch) {
     out["error"] = batch.error();
@@ -69,7 +82,7 @@ void print_slot(const chat::LogSlot& s) {
                  c.contains("repeat") ? "  (repeat)" : "");
     return;
   }
-  fmt::print("\n");
+  fmt::print("{}\n", j.contains("rules") ? fmt::format("  rules {} from the next slot on", j.at("rules").get<unsigned>()) : "");
 }
 
 net::Task<int> log(Connection& c, paxos::ReplicaId id, paxos::Slot from, paxos::Slot to, bool json) {

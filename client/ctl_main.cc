@@ -25,6 +25,7 @@ const std::map<std::string, Verb>& verbs() {
       {"loss", {client::ctl_loss, "have replicas drop datagrams"}},
       {"pause", {client::ctl_pause, "have a replica stand still"}},
       {"isolate", {client::ctl_isolate, "cut a replica off"}},
+      {"rolling-restart", {client::ctl_rolling_restart, "restart one replica after another"}},
       {"run", {client::ctl_run, "script mode: a whole cluster, clients and faults in one command"}},
       {"bench", {client::ctl_bench, "throughput and latency"}},
   };
@@ -33,7 +34,7 @@ const std::map<std::string, Verb>& verbs() {
 
 int help() {
   fmt::print("usage: paxosctl VERB ...\n\nOperates a paxosd cluster.\n\n");
-  for (const auto& [name, verb] : verbs()) fmt::print("  {:<8} {}\n", name, verb.about);
+  for (const auto& [name, verb] : verbs()) fmt::print("  {:<15}  {}\n", name, verb.about);
   fmt::print(
       "\n`paxosctl VERB --help` tells more. Exit codes: 0 fine, 1 refused, 2 wrong usage, 3 no quorum or no "
       "answer.\n");

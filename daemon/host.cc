@@ -26,6 +26,7 @@ paxos::Options core_options(const Host::Options& o) {
           .replicas = o.config.replicas.size(),
           .heartbeat = o.config.heartbeat,
           .election_timeout = o.config.election_timeout,
+          .rules = o.rules_known,
           .seed = o.seed};
 }
 
@@ -63,7 +64,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
           .key = options_.key,
           .datagram_bytes = datagram_bytes(options_.replicas),
           .replicas = options_.replicas.size(),
-          .addresses = options_.replicas}),
+          .addresses = options_.replicas,
+          .version_max = chat::formats_of(options_.rules_known).datagrams}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
@@ -260,6 +262,11 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
+  transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
+  if (!out.stop.empty()) {
+    daemon_log::error("this replica stops: {}", out.stop);
+    std::_Exit(1);
+  }
 }
 
 void Host::send_peer(const paxos::Envelope& envelope) {

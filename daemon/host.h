@@ -36,6 +36,8 @@ class Host {
     paxos::ReplicaId self;
     std::vector<net::Address> replicas;  ///< by id
     std::uint64_t seed = 1;
+    std::string version = PAXOSD_VERSION;
+    std::uint16_t rules_known = chat::rules_released;
     bool level_by_flag = false;  ///< --log-level was given: a reload leaves it alone
   };
 

@@ -7,6 +7,7 @@
 #include <exception>
 #include <string>
 
+#include "chat/versions.h"
 #include "config/cluster_config.h"
 #include "config/flags.h"
 #include "daemon/host.h"
@@ -17,6 +18,15 @@
 
 /// paxosd: one replica. Bugs abort; what an operator can mend ends with status 1 and a sentence.
 namespace {
+
+#ifdef PAXOSD_REHEARSAL
+// The program that upgrades are rehearsed with (tests/systemd): the same, but for what it says of itself.
+constexpr std::uint16_t rules_known = chat::rules_rehearsal;
+constexpr const char* version = PAXOSD_VERSION "+rehearsal";
+#else
+constexpr std::uint16_t rules_known = chat::rules_released;
+constexpr const char* version = PAXOSD_VERSION;
+#endif
 
 [[nodiscard]] int refuse(const std::string& sentence) {
   daemon_log::error("{}", sentence);
@@ -84,16 +94,18 @@ int run(int argc, char** argv) {
   options.cluster_id = config->id;
   options.replica = self.id;
   options.replicas = config->replicas.size();
+  options.rules_known = rules_known;
   fill_random(options.fresh_incarnation.bytes.data(), options.fresh_incarnation.bytes.size());
   auto opened = storage::Storage::open(options);
   if (!opened) return refuse(opened.error().message);
-  daemon_log::info("paxosd {} on {}, {} replicas, boot {}, chosen {}, applied {}, data in {}", PAXOSD_VERSION,
+  daemon_log::info("paxosd {} on {}, {} replicas, boot {}, chosen {}, applied {}, data in {}", version,
                    addresses[*id].to_string(), config->replicas.size(), opened->recovered.boot,
                    opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());
 
   paxosd::Host::Options host_options{
-      .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses), .level_by_flag = flags.get("log-level").has_value()};
+      .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses),
+      .version = version, .rules_known = rules_known, .level_by_flag = flags.get("log-level").has_value()};
   fill_random(&host_options.seed, sizeof host_options.seed);
   paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
   const int code = loop.run(host.run());

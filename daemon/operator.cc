@@ -22,7 +22,8 @@ bool acts(const chat::OperatorCommand& command) {
          std::holds_alternative<chat::SkipRequest>(command) ||
          std::holds_alternative<chat::LossRequest>(command) ||
          std::holds_alternative<chat::PauseRequest>(command) ||
-         std::holds_alternative<chat::IsolateRequest>(command);
+         std::holds_alternative<chat::IsolateRequest>(command) ||
+         std::holds_alternative<chat::RestartRequest>(command);
 }
 
 chat::OperatorAnswer refused(std::string why) {
@@ -58,7 +59,8 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
       answered_.erase(answered_order_.front());
       answered_order_.pop_front();
     }
-    if (auto why = faults_refused()) {
+    const bool fault = !std::holds_alternative<chat::RestartRequest>(request.command);
+    if (auto why = fault ? faults_refused() : std::nullopt) {
       answer(from, request.id, refused(std::move(*why)));
       return;
     }
@@ -160,6 +162,17 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
           daemon_log::warning("pauses for {} ms", command.duration_ms);
           answer(from, request.id, chat::DoneReply{});
           pause_until_ = now + std::chrono::milliseconds{command.duration_ms};
+        } else if constexpr (std::is_same_v<C, chat::RestartRequest>) {
+          if (!ServiceManager::present()) {
+            answer(from, request.id, refused("no service manager runs this replica: stop it and start it by hand, or name "
+                                             "the command that does it (--command)"));
+            return;
+          }
+          daemon_log::info("restarts, as the operator wishes");
+          answer(from, request.id, chat::DoneReply{});
+          exit_code_ = exit_restart;
+          // As a clean stop; the service manager sees the exit code and starts the program that is installed now.
+          ::kill(::getpid(), SIGTERM);
         } else {
           static_assert(std::is_same_v<C, chat::IsolateRequest>);
           if (command.duration_ms > duration_ms_max) {
@@ -241,7 +254,9 @@ std::string Host::status_json() const {
       {"boot", boot_},
       {"pid", ::getpid()},
       {"uptime_ms", std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - started_).count()},
-      {"version", PAXOSD_VERSION},
+      {"version", options_.version},
+      {"rules", node_.machine().rules()},
+      {"rules_known", options_.rules_known},
       {"inflight", s.inflight},
       {"leader_changes", s.leader_changes},
       {"retransmissions", s.retransmissions},

@@ -4,8 +4,11 @@
 #include <systemd/sd-daemon.h>
 
 #include <cstdint>
+#include <cstdlib>
 
 namespace paxosd {
+
+bool ServiceManager::present() { return std::getenv("NOTIFY_SOCKET") != nullptr; }
 
 void ServiceManager::ready() const { ::sd_notify(0, "READY=1"); }
 

@@ -6,10 +6,15 @@
 
 namespace paxosd {
 
+/// The unit has RestartForceExitStatus= with this number (EX_TEMPFAIL).
+inline constexpr int exit_restart = 75;
+
 /// What the service manager hears of this process (sd_notify(3)); without one all of it does nothing.
 /// Loop thread only.
 class ServiceManager {
  public:
+  /// Whether one started this process and listens.
+  [[nodiscard]] static bool present();
   /// From here on others may depend on this replica: its log is open, its socket bound.
   void ready() const;
   /// A signal asked to read the config again; ready() ends it.

@@ -43,6 +43,7 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                    w.slot(m.chosen_prefix);
                    w.slot(m.applied);
                    w.raw(m.hash.bytes);
+                   w.varint(m.rules);
                    w.varint(m.sync_age_ms);
                  },
                  [&](const paxos::HandOver& m) {
@@ -224,6 +225,8 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       m.chosen_prefix = r.slot_or_none();
       m.applied = r.slot_or_none();
       m.hash.bytes = r.array<16>();
+      m.rules = static_cast<std::uint16_t>(r.varint_max(UINT16_MAX));
+      if (m.rules == 0) r.fail();
       m.sync_age_ms = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
       return m;
     }

@@ -30,7 +30,7 @@ class FieldWriter : public paxos::ByteWriter {
   }
   void decree(const paxos::Decree& d) {
     u8(static_cast<std::uint8_t>(d.kind));
-    if (d.kind == paxos::DecreeKind::commands) sized(d.value.span());
+    if (d.kind != paxos::DecreeKind::noop) sized(d.value.span());
   }
 };
 
@@ -70,6 +70,8 @@ class FieldReader : public paxos::ByteReader {
         return {};
       case paxos::DecreeKind::commands:
         return {paxos::DecreeKind::commands, slice(paxos::limits::decree_bytes_max)};
+      case paxos::DecreeKind::rules:
+        return {paxos::DecreeKind::rules, slice(paxos::limits::decree_bytes_max)};
     }
     fail();
     return {};

@@ -29,12 +29,12 @@ std::array<std::uint8_t, 12> nonce_of(std::uint64_t counter) {
 
 const unsigned char* raw(const std::byte* bytes) { return reinterpret_cast<const unsigned char*>(bytes); }
 
-std::string header_of(const Header& h) {
+std::string header_of(const Header& h, std::uint8_t version) {
   std::string out;
   out.reserve(header_bytes);
   paxos::ByteWriter w(out);
   w.raw(magic);
-  w.fixed(format_version);
+  w.fixed(version);
   w.fixed(static_cast<std::uint8_t>(h.content));
   w.fixed(h.sender.sender);
   w.fixed(h.destination);
@@ -98,11 +98,12 @@ std::array<std::uint8_t, 32> derive_subkey(const ClusterKey& key, const Identity
   return out;
 }
 
-tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram) {
+tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std::uint8_t version_max) {
   if (datagram.size() < seal_overhead) return tl::make_unexpected(Drop::short_datagram);
   paxos::ByteReader r(datagram.first(header_bytes));
   if (r.array<3>() != magic) return tl::make_unexpected(Drop::magic);
-  if (r.fixed<std::uint8_t>() != format_version) return tl::make_unexpected(Drop::version);
+  const auto version = r.fixed<std::uint8_t>();
+  if (version < format_version || version > version_max) return tl::make_unexpected(Drop::version);
   Header h;
   const auto kind = r.fixed<std::uint8_t>();
   h.content = static_cast<Content>(kind);
@@ -129,10 +130,11 @@ Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas
 
 Sealer::~Sealer() { sodium_memzero(subkey_.data(), subkey_.size()); }
 
-void Sealer::seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain) {
+void Sealer::seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain,
+                  std::uint8_t version) {
   PAXOS_ASSERT(counter_ != UINT64_MAX);  // 580 years at a datagram a nanosecond
   const Header header{.content = content, .sender = self_, .destination = destination, .counter = ++counter_};
-  const std::string head = header_of(header);
+  const std::string head = header_of(header, version);
   const std::size_t begin = out.size();
   out.append(head);
   out.resize(begin + seal_overhead + plain.size());
@@ -198,7 +200,7 @@ void Opener::enter(const Sender& sender) {
 }
 
 tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
-  const auto parsed = parse_header(datagram);
+  const auto parsed = parse_header(datagram, version_max_);
   if (!parsed) return tl::make_unexpected(parsed.error());
   const Header& h = *parsed;
   const Identity& from = h.sender;

@@ -75,6 +75,7 @@ enum class Content : std::uint8_t {
 inline constexpr std::size_t header_bytes = 40;
 inline constexpr std::size_t tag_bytes = 16;
 inline constexpr std::size_t seal_overhead = header_bytes + tag_bytes;
+/// The first format, which every client speaks; replicas may speak later ones to each other (chat/versions.h).
 inline constexpr std::uint8_t format_version = 1;
 
 struct Header {
@@ -112,6 +113,8 @@ class Opener {
 
   [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram);
 
+  /// Takes formats up to this one. The first only, unless told.
+  void take_versions_to(std::uint8_t version_max) { version_max_ = version_max; }
   [[nodiscard]] std::size_t known_clients() const { return clients_.size(); }
 
  private:
@@ -131,6 +134,7 @@ class Opener {
   [[nodiscard]] Sender* find(const Identity& identity);
   void enter(const Sender& sender);
 
+  std::uint8_t version_max_ = format_version;
   ClusterKey key_;
   Identity self_;
   std::size_t replicas_;
@@ -149,10 +153,12 @@ class Sealer {
   Sealer& operator=(const Sealer&) = delete;
 
   /// Appends one sealed datagram to `out`, plain.size() + seal_overhead bytes.
-  void seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain);
+  void seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain,
+            std::uint8_t version = format_version);
   [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram) {
     return opener_.open(datagram);
   }
+  void take_versions_to(std::uint8_t version_max) { opener_.take_versions_to(version_max); }
 
   [[nodiscard]] const Identity& self() const { return self_; }
 
@@ -167,6 +173,7 @@ class Sealer {
 [[nodiscard]] std::array<std::uint8_t, 32> derive_subkey(const ClusterKey& key, const Identity& identity);
 
 /// Header fields from the first bytes; checks magic, version and ranges, opens nothing.
-[[nodiscard]] tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram);
+[[nodiscard]] tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram,
+                                                     std::uint8_t version_max = format_version);
 
 }  // namespace net

@@ -134,12 +134,22 @@ bool split(const Body& body, std::size_t bytes_max, Give give) {
 
 Transport::Transport(Options options)
     : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas) {
+  sealer_.take_versions_to(options_.version_max);
   PAXOS_ASSERT(options_.datagram_bytes >= 512 && options_.datagram_bytes <= bundle_bytes_max);
   PAXOS_ASSERT(fragmented_bytes_max / part_bytes_max() < fragments_max);
   PAXOS_ASSERT(options_.addresses.empty() || options_.addresses.size() == options_.replicas);
 }
 
 // --- out ---
+
+bool Transport::is_replica(const Address& address) const {
+  return std::find(options_.addresses.begin(), options_.addresses.end(), address) != options_.addresses.end();
+}
+
+/// A broadcast goes to replicas only.
+std::uint8_t Transport::version(std::span<const Address> to) const {
+  return peer_version_ == format_version || to.empty() || !is_replica(to.front()) ? format_version : peer_version_;
+}
 
 std::uint8_t Transport::destination(std::span<const Address> to) const {
   if (to.size() != 1) return any_destination;
@@ -196,7 +206,7 @@ void Transport::seal_pack(Pack& pack) {
   if (pack.plain.empty()) return;
   std::string sealed;
   sealed.reserve(pack.plain.size() + seal_overhead);
-  sealer_.seal(sealed, destination(pack.to), Content::bodies, pack.plain);
+  sealer_.seal(sealed, destination(pack.to), Content::bodies, pack.plain, version(pack.to));
   const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
   for (const Address& to : pack.to) outgoing_.push_back({to, data, 0});
   figures_.datagrams_out += pack.to.size();
@@ -237,7 +247,7 @@ void Transport::send_parts(std::span<const Address> to, const FragmentCache::Ent
       plain.clear();
       encode(plain, header);
       plain.append(entry.message.view().substr(header.offset(), header.size()));
-      sealer_.seal(sealed, destination(to), content, plain);
+      sealer_.seal(sealed, destination(to), content, plain, version(to));
     }
     const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
     for (const Address& address : to) outgoing_.push_back({address, data, run.size() > 1 ? segment : 0});
@@ -261,7 +271,7 @@ void Transport::tick(paxos::Time now) {
     const std::string plain = encode(ask.need);
     std::string sealed;
     sealed.reserve(plain.size() + seal_overhead);
-    sealer_.seal(sealed, destination({&ask.to, 1}), Content::fragment_need, plain);
+    sealer_.seal(sealed, destination({&ask.to, 1}), Content::fragment_need, plain, version({&ask.to, 1}));
     ++figures_.needs;
     ++figures_.datagrams_out;
     outgoing_.push_back({ask.to, paxos::Bytes::from(std::move(sealed)), 0});

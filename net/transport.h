@@ -53,8 +53,12 @@ class Transport {
     /// Of the replicas, by id; may be empty. A datagram to one of them names it, and no other replica takes
     /// it.
     std::vector<Address> addresses = {};
+    std::uint8_t version_max = format_version;  ///< the last format that is understood
   };
   explicit Transport(Options options);
+
+  /// The format of what goes to other replicas from now on; clients always get the first.
+  void speak(std::uint8_t version) { peer_version_ = version; }
 
   void send(paxos::Time now, const Address& to, const Body& body);
   void broadcast(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -88,6 +92,8 @@ class Transport {
   };
   [[nodiscard]] std::size_t plain_max() const { return options_.datagram_bytes - seal_overhead; }
   [[nodiscard]] std::size_t part_bytes_max() const { return plain_max() - fragment_header_bytes; }
+  [[nodiscard]] bool is_replica(const Address& address) const;
+  [[nodiscard]] std::uint8_t version(std::span<const Address> to) const;
   [[nodiscard]] std::uint8_t destination(std::span<const Address> to) const;
   [[nodiscard]] Pack& pack_for(std::span<const Address> to);
   void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -113,6 +119,7 @@ class Transport {
   std::vector<Outgoing> outgoing_;
   Figures figures_;
   std::string scratch_;
+  std::uint8_t peer_version_ = format_version;
 };
 
 }  // namespace net

@@ -59,6 +59,7 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
                                  .chosen_prefix = around.chosen_prefix,
                                  .applied = around.applied,
                                  .hash = around.hash,
+                                 .rules = env_.options.rules,
                                  .sync_age_ms = static_cast<std::uint32_t>(
                                      std::clamp<std::int64_t>(age, 0, UINT32_MAX))});
 }
@@ -76,6 +77,16 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
   // Rule 3. A ballot that nobody leads with or is happy with is not worth following.
   if (m.leader > leader_ && (m.happy || m.leader == m.ballot)) set_leader(m.leader);
   return true;
+}
+
+std::optional<std::uint16_t> Election::rules_known_by_all() const {
+  std::uint16_t rules = env_.options.rules;
+  bool all = true;
+  env_.each_peer([&](ReplicaId id) {
+    all = all && connected(id);
+    rules = std::min(rules, peers_[id.n].last.rules);
+  });
+  return all ? std::optional(rules) : std::nullopt;
 }
 
 void Election::evaluate(const Surroundings& around) {

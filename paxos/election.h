@@ -66,6 +66,8 @@ class Election {
   [[nodiscard]] bool healthy_disk(const Surroundings& around) const;
   /// The connected candidate that knows most; for a hand-over.
   [[nodiscard]] std::optional<ReplicaId> successor() const;
+  /// The highest rules that every replica's program knows; none while one of them isn't connected.
+  [[nodiscard]] std::optional<std::uint16_t> rules_known_by_all() const;
   [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
 
  private:

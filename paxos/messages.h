@@ -27,6 +27,7 @@ struct HeartbeatReply {
   Slot chosen_prefix;       ///< every slot up to here is known chosen
   Slot applied;
   Hash hash;                      ///< chain at `applied`
+  std::uint16_t rules = 1;        ///< the highest that the sender's program knows
   std::uint32_t sync_age_ms = 0;  ///< age of its oldest unfinished sync
   friend bool operator==(const HeartbeatReply&, const HeartbeatReply&) = default;
 };

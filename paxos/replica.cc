@@ -226,6 +226,8 @@ Outlook Replica::outlook() const {
           .connected = p.election.connected()};
 }
 
+std::optional<std::uint16_t> Replica::rules_known_by_all() const { return parts_->election.rules_known_by_all(); }
+
 bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }

@@ -19,6 +19,7 @@ struct Options {
   std::size_t replicas = 3;  ///< ids are 0 .. replicas - 1
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
+  std::uint16_t rules = 1;  ///< the highest rules of the state machine that this program knows; told to the peers
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
 
   [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }
@@ -120,6 +121,8 @@ class Replica {
   [[nodiscard]] Ready take_ready();
   [[nodiscard]] Status status() const;
   [[nodiscard]] Outlook outlook() const;
+  /// See Election.
+  [[nodiscard]] std::optional<std::uint16_t> rules_known_by_all() const;
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.

@@ -122,7 +122,7 @@ std::optional<paxos::LogEntry> decode_slot(paxos::Slot slot, std::string_view va
   entry.ballot.round = r.fixed<std::uint64_t>();
   entry.ballot.replica.n = r.fixed<std::uint8_t>();
   const auto decree = r.fixed<std::uint8_t>();
-  if (!r.ok() || (kind != 1 && kind != 2) || (decree != 1 && decree != 2)) return std::nullopt;
+  if (!r.ok() || (kind != 1 && kind != 2) || decree < 1 || decree > 3) return std::nullopt;
   entry.decree.kind = static_cast<paxos::DecreeKind>(decree);
   const auto bytes = r.raw(r.remaining());
   if (entry.decree.kind == paxos::DecreeKind::noop && !bytes.empty()) return std::nullopt;

@@ -11,6 +11,7 @@
 /// itself.
 namespace storage {
 
+/// The first one that this program reads and writes; later ones: chat/versions.h.
 inline constexpr std::uint32_t format_version = 2;
 
 namespace log_key {

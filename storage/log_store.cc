@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "chat/versions.h"
 #include "paxos/invariant.h"
 #include "storage/log_format.h"
 #include "storage/steady.h"
@@ -99,6 +100,19 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
   return std::optional<std::string>(std::string(*value));
 }
 
+tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
+  if (format <= format_) return {};
+  rocksdb::WriteBatch batch;
+  batch.Put(slice(log_key::format), seal_value(log_key::format, encode_number(format)));
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  const rocksdb::Status status = db_->Write(options, &batch);
+  if (!status.ok())
+    return tl::make_unexpected(fmt::format("{}: raising the format to {}: {}", where_, format, status.ToString()));
+  format_ = format;
+  return {};
+}
+
 tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, paxos::Recovered& out) {
   const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
   rocksdb::WriteBatch batch;
@@ -122,10 +136,12 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
     out.incarnation = options.fresh_incarnation;
     out.boot = 1;
   } else {
-    if (decode_number(**format) != format_version)
-      return fail(
-          fmt::format("format version {}; this program knows version {}: use the paxosd that wrote it",
-                      decode_number(**format).value_or(0), format_version));
+    const auto known = chat::formats_of(options.rules_known).log;
+    const auto stored = decode_number(**format).value_or(0);
+    if (stored < format_version || stored > known)
+      return fail(fmt::format("format version {}; this program knows version{} {}: use the paxosd that wrote it, or a newer one",
+                              stored, known == format_version ? "" : fmt::format("s {} to", format_version), known));
+    format_ = static_cast<std::uint32_t>(stored);
     const auto cluster = get(log_key::cluster);
     if (!cluster) return fail(cluster.error());
     if (!*cluster || **cluster != options.cluster_id)

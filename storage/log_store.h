@@ -15,6 +15,7 @@
 
 #include "paxos/records.h"
 #include "storage/group_mark.h"
+#include "storage/log_format.h"
 #include "storage/stores.h"
 #include "storage/wal_chain.h"
 #include "storage/wal_files.h"
@@ -29,6 +30,8 @@ class LogStore {
   [[nodiscard]] static tl::expected<std::unique_ptr<LogStore>, std::string> open(const OpenOptions& options,
                                                                                  paxos::Recovered& recovered);
   ~LogStore();
+  /// From now on only programs that know this format open the log. Before start(); synced when it returns.
+  [[nodiscard]] tl::expected<void, std::string> raise_format(std::uint32_t format);
   void start(const Completions& completions);
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 
@@ -62,6 +65,7 @@ class LogStore {
   GroupMark mark_;
   std::uint64_t boot_ = 0;
   Completions completions_;
+  std::uint32_t format_ = format_version;
   paxos::Ballot promised_;  ///< as stored; log thread only once started
 
   std::mutex mutex_;

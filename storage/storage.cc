@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "chat/versions.h"
 #include "storage/log_store.h"
 #include "storage/state_store.h"
 #include "storage/stores.h"
@@ -97,15 +98,22 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   if (!state) return fail(state.error());
   impl->state = std::move(*state);
 
+  std::uint16_t rules = 0;
   tl::expected<chat::Machine, std::string> machine = tl::make_unexpected(std::string());
   try {
-    impl->state->with_reader([&](const chat::RowReader& rows) { machine = chat::Machine::load(rows); });
+    impl->state->with_reader([&](const chat::RowReader& rows) {
+      if (const auto mark = chat::read_applied(rows)) rules = mark->rules;
+      machine = chat::Machine::load(rows, options.rules_known);
+    });
   } catch (const StateDamage& damage) {
     machine = tl::make_unexpected(std::string(damage.what()));
   }
+  if (rules > options.rules_known) return fail(fmt::format("{}/state: {}", options.directory.string(), machine.error()));
   if (!machine)
     return fail(fmt::format("{}/state: {}. Move this folder away: the log next to it redoes the state",
                             options.directory.string(), machine.error()));
+  if (const auto raised = impl->log->raise_format(chat::formats_of(machine->rules()).log); !raised)
+    return fail(raised.error());
   recovered.applied = machine->applied();
   recovered.hash = machine->hash();
   auto entries = impl->log->read(recovered.applied + 1, paxos::Slot{UINT64_MAX}, SIZE_MAX);

@@ -50,8 +50,9 @@ struct Log {
   Outcome one(const Command& command) { return apply(std::vector{command}).outcomes.at(0); }
   SessionId open(std::uint64_t n) { return one(open_command(n)).session; }
   /// As after a restart: all that is not in the rows is forgotten.
-  void reload() {
-    auto loaded = Machine::load(rows);
+  void reload() { reload_as(rules_released); }
+  void reload_as(std::uint16_t rules_known) {
+    auto loaded = Machine::load(rows, rules_known);
     if (!loaded) throw std::runtime_error(loaded.error());
     machine = std::move(*loaded);
   }

@@ -269,6 +269,7 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {chat::OperatorRequest{1, 2, chat::LossRequest{1.0}}, id + "0207000000000000f03f"},
       {chat::OperatorRequest{1, 2, chat::PauseRequest{3}}, id + "020803"},
       {chat::OperatorRequest{1, 2, chat::IsolateRequest{3}}, id + "020903"},
+      {chat::OperatorRequest{1, 2, chat::RestartRequest{}}, id + "020a"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},
       {chat::OperatorReply{1, chat::HashReply{{7}, std::nullopt}}, id + "020700"},
       {chat::OperatorReply{1, chat::ScrubReply{{7}, 8, ""}}, id + "03070800"},

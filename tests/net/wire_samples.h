@@ -232,8 +232,11 @@ class Samples {
       case 7:
         m.command = chat::PauseRequest{number32()};
         break;
-      default:
+      case 8:
         m.command = chat::IsolateRequest{number32()};
+        break;
+      default:
+        m.command = chat::RestartRequest{};
     }
     return m;
   }

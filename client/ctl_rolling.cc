@@ -1,0 +1,192 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+
+#include "client/ctl.h"
+
+/// rolling-restart: one replica after another, and only while everything else is well, so that the cluster never has
+/// less than all but one. Stops at the first trouble; what it did until then, it has said.
+namespace client {
+
+namespace {
+
+constexpr const char* program = "paxosctl rolling-restart";
+constexpr std::chrono::milliseconds look{1000};   ///< how long one look at the cluster waits for answers
+constexpr std::chrono::milliseconds pause{100};   ///< between two looks
+
+struct Wish {
+  std::vector<paxos::ReplicaId> replicas;
+  std::chrono::milliseconds patience{60'000};  ///< for each replica, and each wait for health
+  std::optional<std::string> command;
+  bool json = false;
+};
+
+struct Standing {
+  std::string trouble;  ///< why nothing may be restarted now; empty: everybody is there, agrees and is caught up
+  std::optional<paxos::ReplicaId> leader;
+  std::vector<ReplicaStatus> replicas;
+};
+
+std::uint64_t slot_of(const ReplicaStatus& r, const char* key) { return r.json->value(key, std::uint64_t{0}); }
+
+/// `level`: every replica must have applied at least this much, else it is not caught up.
+Standing judge(Connection& c, std::vector<ReplicaStatus> replicas, std::uint64_t level) {
+  Standing out;
+  const Json whole = cluster_status(c.config(), replicas, look);
+  out.replicas = std::move(replicas);
+  for (const ReplicaStatus& r : out.replicas) {
+    if (!r.json) {
+      out.trouble = fmt::format("replica {} does not answer", r.id.n);
+      return out;
+    }
+    if (!r.json->value("voting", false)) {
+      out.trouble = fmt::format("replica {} does not vote: {}", r.id.n, r.json->value("reason", std::string("no reason given")));
+      return out;
+    }
+  }
+  if (!whole.value("healthy", false)) {
+    out.trouble = "no quorum names the same leader";
+    return out;
+  }
+  out.leader = paxos::ReplicaId{whole.at("leader").get<std::uint8_t>()};
+  for (const ReplicaStatus& r : out.replicas)
+    if (slot_of(r, "applied") < level)
+      out.trouble = fmt::format("replica {} has applied slot {} of {}", r.id.n, slot_of(r, "applied"), level);
+  return out;
+}
+
+/// Waits until nothing speaks against restarting one; the last look, with its trouble when the time is up.
+net::Task<Standing> wait_well(Connection& c, std::chrono::milliseconds patience) {
+  const paxos::Time until = c.loop().now() + patience;
+  // Level with what was chosen when the wait began: a cluster that is written to never stands still.
+  std::uint64_t level = 0;
+  bool first = true;
+  for (;;) {
+    auto replicas = co_await ask_all(c, look);
+    if (std::exchange(first, false))
+      for (const ReplicaStatus& r : replicas)
+        if (r.json) level = std::max(level, slot_of(r, "chosen"));
+    Standing standing = judge(c, std::move(replicas), level);
+    if (standing.trouble.empty() || c.loop().now() >= until) co_return standing;
+    co_await c.loop().sleep(pause);
+  }
+}
+
+std::string with_place(std::string command, const config::ReplicaConfig& replica) {
+  for (const auto& [word, value] : {std::pair<std::string, std::string>{"{id}", std::to_string(replica.id.n)},
+                                    std::pair<std::string, std::string>{"{host}", replica.host}})
+    for (std::size_t at = command.find(word); at != std::string::npos; at = command.find(word, at + value.size()))
+      command.replace(at, word.size(), value);
+  return command;
+}
+
+/// Asks for the restart, or runs the operator's command. Nothing when it is under way, else the exit code.
+net::Task<std::optional<int>> begin_restart(Connection& c, const Wish& wish, const ReplicaStatus& target) {
+  if (wish.command) {
+    const std::string command = with_place(*wish.command, c.config().replicas[target.id.n]);
+    const int status = std::system(command.c_str());
+    if (status == 0) co_return std::nullopt;
+    co_return complain(program, fmt::format("`{}` failed; nothing more is restarted", command), config::exit_refused);
+  }
+  const auto answer = co_await c.ask(target.id, chat::RestartRequest{}, target.boot(), std::chrono::seconds{2});
+  // No answer may mean that it is down already: what counts is that it comes back.
+  if (!answer) co_return std::nullopt;
+  co_return failed(program, target.id, answer);
+}
+
+/// The next one, the leader last, so that clients move once.
+paxos::ReplicaId next_of(const std::set<paxos::ReplicaId>& left, const Standing& standing) {
+  for (paxos::ReplicaId id : left)
+    if (id != standing.leader) return id;
+  return *left.begin();
+}
+
+net::Task<int> rolling_restart(Connection& c, Wish wish) {
+  std::set<paxos::ReplicaId> left(wish.replicas.begin(), wish.replicas.end());
+  const std::size_t all = left.size();
+  while (!left.empty()) {
+    const Standing standing = co_await wait_well(c, wish.patience);
+    if (!standing.trouble.empty())
+      co_return complain(program,
+                         fmt::format("stopped after {} of {}: {}. Nothing is restarted while one is missing or behind; see "
+                                     "`paxosctl status`, then run this again",
+                                     all - left.size(), all, standing.trouble),
+                         config::exit_refused);
+    const paxos::ReplicaId id = next_of(left, standing);
+    const ReplicaStatus& target = standing.replicas[id.n];
+    const std::uint64_t boot = target.boot();
+    const std::string before = target.json->value("version", std::string("?"));
+    const paxos::Time began = c.loop().now();
+    if (!wish.json) fmt::print("replica {}: restarting (boot {}, version {})\n", id.n, boot, before);
+    std::fflush(stdout);
+    if (const auto code = co_await begin_restart(c, wish, target)) co_return *code;
+    std::optional<ReplicaStatus> back;
+    while (!back && c.loop().now() < began + wish.patience) {
+      co_await c.loop().sleep(pause);
+      for (ReplicaStatus& r : co_await ask_all(c, look))
+        if (r.id == id && r.json && r.boot() != boot) back = std::move(r);
+    }
+    if (!back)
+      co_return complain(program,
+                         fmt::format("replica {} did not come back within {} s: stopped after {} of {}. Look at its log "
+                                     "(journalctl -u paxosd@{}); the others go on without it",
+                                     id.n, wish.patience.count() / 1000, all - left.size(), all, id.n),
+                         config::exit_refused);
+    left.erase(id);
+    const auto took =
+        std::chrono::duration_cast<std::chrono::milliseconds>(c.loop().now() - began).count();
+    const std::string version = back->json->value("version", std::string("?"));
+    if (wish.json)
+      print_json({{"restarted", id.n}, {"boot", back->boot()}, {"version", version}, {"took_ms", took}});
+    else
+      fmt::print("replica {}: back as boot {}, version {}, after {} ms\n", id.n, back->boot(), version, took);
+    std::fflush(stdout);
+  }
+  const Standing end = co_await wait_well(c, wish.patience);
+  if (!end.trouble.empty())
+    co_return complain(program, fmt::format("all {} were restarted, but {}; see `paxosctl status`", all, end.trouble),
+                       config::exit_refused);
+  if (wish.json)
+    print_json({{"done", true}, {"restarted", all}, {"leader", end.leader->n}});
+  else
+    fmt::print("all {} are back, replica {} leads\n", all, end.leader->n);
+  co_return config::exit_fine;
+}
+
+}  // namespace
+
+int ctl_rolling_restart(const Words& words) {
+  config::Flags flags(program, "PAXOSCTL",
+                      "Restarts one replica after another, the leader last, and waits each time until all are back, vote and "
+                      "have caught up; stops at the first trouble. Their service managers start the program that is "
+                      "installed then, so this is also how a cluster is upgraded.");
+  config_flag(flags);
+  flags.value("timeout", "TIME", "how long to wait for each replica, and for health (default: 60s)");
+  flags.value("command", "COMMAND",
+              "run this to restart one, with {id} and {host} filled in, instead of asking its service manager");
+  flags.flag("json", "one JSON object a replica, and one at the end");
+  flags.arguments_help("[ID ...]");
+  if (const auto code = flags.parse(words)) return *code;
+  Wish wish;
+  const auto patience = flags.duration("timeout", wish.patience);
+  if (!patience) return flags.wrong_usage(patience.error());
+  wish.patience = *patience;
+  wish.command = flags.get("command");
+  wish.json = flags.has("json");
+  const auto config = load_config(flags);
+  if (!config) return complain(program, config.error(), config::exit_refused);
+  for (const std::string& word : flags.arguments()) {
+    const auto number = config::parse_number(word);
+    if (!number || *number >= config->replicas.size())
+      return flags.wrong_usage(
+          fmt::format("'{}' is no replica; the config has 0 to {}", word, config->replicas.size() - 1));
+    wish.replicas.push_back(paxos::ReplicaId{static_cast<std::uint8_t>(*number)});
+  }
+  if (wish.replicas.empty())
+    for (const config::ReplicaConfig& replica : config->replicas) wish.replicas.push_back(replica.id);
+  return with_cluster(flags, program, [&](Connection& c) { return rolling_restart(c, wish); });
+}
+
+}  // namespace client
