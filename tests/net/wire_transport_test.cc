@@ -164,6 +164,42 @@ TEST(Transport, SmallMessagesOfOneTurnShareADatagram) {
     EXPECT_TRUE(b.received[n].body == Body(paxos::PeerMessage(paxos::HeartbeatRequest{n})));
 }
 
+/// Two replicas that know each other's addresses, and one of them formats up to `version_max`.
+TEST(Transport, ReplicasSpeakALaterFormatOnlyWhenToldAndClientsAlwaysGetTheFirst) {
+  const std::vector<Address> addresses{address(0), address(1), address(2)};
+  const auto options = [&](std::uint8_t id, std::uint8_t version_max) {
+    return Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1},
+                              .key = key,
+                              .replicas = 3,
+                              .addresses = addresses,
+                              .version_max = version_max};
+  };
+  Transport newer(options(0, 2));
+  Transport newer_too(options(1, 2));
+  Transport older(options(2, 1));
+  const auto format_of_next = [&](const Address& to) {
+    newer.send({}, to, Body{paxos::PeerMessage{paxos::HeartbeatRequest{7}}});
+    newer.flush({});
+    const auto out = newer.take_outgoing();
+    EXPECT_EQ(out.size(), 1u);
+    return std::pair(static_cast<int>(out[0].data.span()[3]), out[0].data);
+  };
+  const auto takes = [](Transport& t, const Bytes& datagram) {
+    std::vector<net::Received> got;
+    t.receive({}, address(0), datagram.span(), got);
+    return got.size() == 1;
+  };
+  EXPECT_EQ(format_of_next(address(1)).first, 1);
+  EXPECT_TRUE(takes(older, format_of_next(address(2)).second));
+  newer.speak(2);
+  EXPECT_EQ(format_of_next(address(9)).first, 1) << "a client";
+  const auto [format, datagram] = format_of_next(address(1));
+  EXPECT_EQ(format, 2);
+  EXPECT_TRUE(takes(newer_too, datagram));
+  EXPECT_FALSE(takes(older, format_of_next(address(2)).second));
+  EXPECT_EQ(older.figures().dropped[static_cast<std::size_t>(Drop::version)], 1u);
+}
+
 TEST(Transport, NoDatagramExceedsThePath) {
   for (std::size_t path : {512UL, 1400UL, 9000UL, 60UL * 1024}) {
     Network net(2);

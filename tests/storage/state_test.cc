@@ -29,6 +29,13 @@ class Life {
     EXPECT_TRUE(said.wait_synced(group_));
     return apply(slot, decree).at(0);
   }
+  void raise(std::uint16_t rules) {
+    const paxos::Slot slot = machine.applied() + 1;
+    const paxos::Decree decree = chat::make_rules_decree(rules);
+    s.storage->append(++group_, {paxos::ChosenRecord{slot, {1, {1}}, decree}, paxos::ChosenPrefixRecord{slot}});
+    EXPECT_TRUE(said.wait_synced(group_));
+    apply(slot, decree);
+  }
   chat::SessionId open_session() {
     return run({.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{}}).session;
   }
@@ -219,6 +226,31 @@ TEST(State, AReadSeesWhatWasAnnounced) {
     s.storage->read([&](const Storage::Reader& reader) { found.set_value(reader.log({n}, {n}, SIZE_MAX)->size()); });
     ASSERT_EQ(found.get_future().get(), 1u) << "slot " << n;
   }
+}
+
+// chat/versions.h: a newer program leaves the log as the older ones read it until the rules are raised, and not after.
+TEST(State, TheLogsFormatIsRaisedAtTheFirstStartUnderRulesThatHaveALaterOne) {
+  const TempDir dir;
+  auto older = options(dir.path());
+  auto newer = older;
+  newer.rules_known = chat::rules_rehearsal;
+  const auto refusal_of = [](const OpenOptions& o) {
+    auto result = Storage::open(o);
+    return result ? std::string() : result.error().message;
+  };
+  { Life life(newer); life.open_session(); }
+  EXPECT_EQ(refusal_of(older), "") << "the way back is open";
+  {
+    Life life(newer);
+    life.raise(chat::rules_rehearsal);
+    EXPECT_EQ(life.machine.rules(), chat::rules_rehearsal);
+  }
+  EXPECT_THAT(refusal_of(older), HasSubstr("raised its rules to version 2"));
+  EXPECT_EQ(refusal_of(newer), "");  // this start raises the format
+  EXPECT_THAT(refusal_of(older), AllOf(HasSubstr("format version 3"), HasSubstr("knows version 2")));
+  Life life(newer);
+  EXPECT_EQ(life.machine.rules(), chat::rules_rehearsal);
+  EXPECT_FALSE(life.open_session().none());
 }
 
 // The daemon stops applying above a bound of waiting bytes, and the watchdog looks at how old the work under way is.

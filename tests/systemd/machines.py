@@ -22,6 +22,8 @@ def installed():
     tree = harness.BIN.parent / "release"
     subprocess.run(["meson", "install", "-C", tree, "--no-rebuild", "--quiet", "--destdir", folder / "root"], check=True,
                    stdout=subprocess.DEVNULL)
+    # The next version, for those who upgrade.
+    shutil.copy2(tree / "tests/systemd/paxosd-rehearsal", folder / "paxosd-next")
     return folder
 
 

@@ -170,6 +170,94 @@ class OnOneMachine(unittest.TestCase):
 
 
 @unittest.skipIf(REASON, REASON)
+class Upgrade(unittest.TestCase):
+    """`paxosctl rolling-restart`, plain and to the next version, while clients write."""
+
+    def setUp(self):
+        self.machine = machines.OneMachine()
+        self.addCleanup(self.machine.close)
+        self.node = self.machine.node
+        self.addCleanup(told, self, self.node)
+        self.machine.start()
+
+    def install(self, program):
+        # As a package does it: under another name, then renamed over the old one, which may be running.
+        self.node.run("sh", "-c", f"cp {program} /usr/local/bin/paxosd.new && mv /usr/local/bin/paxosd.new /usr/local/bin/paxosd")
+
+    def rules(self):
+        return [r["rules"] for r in status(self.node)["replicas"]]
+
+    def assert_exactly_once(self, room, receipts):
+        found = [m["text"] for m in machines.history(self.node, room)]
+        self.assertEqual(found, [f"{room} {i}" for i in range(1, len(found) + 1)])
+        self.assertGreaterEqual(len(found), len(receipts))
+
+    def test_rolling_restart_takes_one_after_another_and_loses_nothing(self):
+        boots = {r["id"]: r["boot"] for r in status(self.node)["replicas"]}
+        leader = status(self.node)["leader"]
+        writer = machines.Writer(self.node, "roll")
+        writer.wait_more(20)
+        out = self.node.run("paxosctl", "rolling-restart", "--json").stdout
+        writer.wait_more(20)
+        self.assert_exactly_once("roll", writer.finish())
+        *steps, end = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual({s["restarted"]: s["boot"] for s in steps}, {i: boot + 1 for i, boot in boots.items()})
+        self.assertEqual(steps[-1]["restarted"], leader, "the leader last")
+        self.assertEqual((end["done"], end["restarted"]), (True, 3))
+        self.assertTrue(verify(self.node)["consistent"])
+
+    def test_rolling_restart_stops_when_one_does_not_come_back(self):
+        self.node.run("sh", "-c", "mkdir -p /run/systemd/system/paxosd@1.service.d && printf '[Service]\\nRestart=no\\n"
+                      "RestartForceExitStatus=\\n' >/run/systemd/system/paxosd@1.service.d/test.conf; systemctl daemon-reload")
+        boots = {r["id"]: r["boot"] for r in status(self.node)["replicas"]}
+        done = self.node.run("paxosctl", "rolling-restart", "--timeout", "5s", "1", "0", "2", check=False)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        stopped = re.search(r"replica 1 did not come back within 5 s: stopped after ([012]) of 3", done.stderr)
+        self.assertTrue(stopped, done.stderr)
+        after = {r["id"]: r.get("boot") for r in status(self.node)["replicas"] if r["reachable"]}
+        self.assertEqual(sum(boots[i] != boot for i, boot in after.items()), int(stopped.group(1)), "others were left alone")
+        self.node.run("systemctl", "start", service(1))
+        wait_healthy(self.node, 3)
+
+    def test_rolling_restart_refuses_to_begin_while_one_is_missing(self):
+        self.node.run("systemctl", "stop", service(2))
+        done = self.node.run("paxosctl", "rolling-restart", "--timeout", "1s", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("stopped after 0 of 3: replica 2 does not answer", done.stderr)
+
+    def test_upgrade_to_the_next_version_while_clients_write(self):
+        writer = machines.Writer(self.node, "upgrade")
+        writer.wait_more(20)
+        self.install("/node/paxosd-next")
+        # Two of three: they work together with the old one, under the old rules.
+        self.node.run("paxosctl", "rolling-restart", "0", "1")
+        wait_healthy(self.node, 3)
+        writer.wait_more(50)
+        self.assertEqual(sorted(r["version"] for r in status(self.node)["replicas"]),
+                         ["0.1.0", "0.1.0+rehearsal", "0.1.0+rehearsal"])
+        self.assertEqual(self.rules(), [1, 1, 1])
+        self.assertTrue(verify(self.node)["consistent"])
+        # Until the last one, there is a way back.
+        self.install("/node/root/usr/local/bin/paxosd")
+        self.node.run("paxosctl", "rolling-restart", "0")
+        self.assertEqual(status(self.node)["replicas"][0]["version"], "0.1.0")
+        self.install("/node/paxosd-next")
+        self.node.run("paxosctl", "rolling-restart", "2", "0")
+        harness.wait_for("the next rules", lambda: self.rules() == [2, 2, 2])
+        writer.wait_more(50)
+        self.assert_exactly_once("upgrade", writer.finish())
+        self.assertTrue(verify(self.node)["consistent"])
+        # And once more from their disks, which say now whose they are.
+        self.node.run("paxosctl", "rolling-restart")
+        self.assertTrue(verify(self.node)["consistent"])
+        self.install("/node/root/usr/local/bin/paxosd")
+        self.node.run("systemctl", "restart", "--no-block", service(0))
+        harness.wait_for("the refusal in the journal", lambda: "this program knows version" in self.node.journal("-u", service(0)))
+        self.install("/node/paxosd-next")
+        wait_healthy(self.node, 3)
+
+
+@unittest.skipIf(REASON, REASON)
 class OnThreeMachines(unittest.TestCase):
     """One replica a machine, each with a disk of its own."""
 
