@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -32,6 +33,7 @@ ReplicaSet Election::connected() const {
 }
 
 bool Election::healthy_disk(const Surroundings& around) const {
+  if (mutant(Mutant::hung_disk_leads)) return true;
   return around.sync_age < env_.options.election_timeout;
 }
 
@@ -123,7 +125,8 @@ void Election::evaluate(const Surroundings& around) {
         leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout;
     content_ = happy_ || (!leader_.none() && (vouched || fresh));
   }
-  const bool eligible = around.voting && quorum_connected_ && (healthy || !better_disk);
+  const bool connected_enough = mutant(Mutant::deaf_campaigns) ? true : quorum_connected_;
+  const bool eligible = around.voting && connected_enough && (healthy || !better_disk);
   if (content_ || !eligible) {
     discontent_since_.reset();
     return;

@@ -15,6 +15,7 @@
 #include "paxos/env.h"
 #include "paxos/invariant.h"
 #include "paxos/learner.h"
+#include "paxos/mutants.h"
 #include "paxos/proposer.h"
 #include "paxos/reads.h"
 #include "paxos/replica.h"
@@ -157,6 +158,12 @@ struct Replica::Parts {
     }
   }
 
+  /// Of a mutant: the one whose last proposal was accepted here is connected, and is another than `from`.
+  [[nodiscard]] bool hears_its_leader(ReplicaId from) const {
+    const SlotEntry* last = log.find(log.accepted_max());
+    return last != nullptr && last->voted && last->ballot.replica != from && election.connected(last->ballot.replica);
+  }
+
   void handle(ReplicaId from, const PeerMessage& message) {
     std::visit(
         [&](const auto& m) {
@@ -172,6 +179,7 @@ struct Replica::Parts {
               take_over("replica " + std::to_string(from.n) + " hands over");
             }
           } else if constexpr (std::is_same_v<M, Prepare>) {
+            if (mutant(Mutant::bridge_refuses) && hears_its_leader(from)) return;
             acceptor.on_prepare(from, m);
           } else if constexpr (std::is_same_v<M, Promise>) {
             proposer.on_promise(from, m);
