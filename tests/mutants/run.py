@@ -61,7 +61,7 @@ KILLERS = [
     ("bridge_refuses", SIM, "", True),
     ("deaf_campaigns", TOPOLOGY, "Topology.SampledDirectedGraphs", True),
     ("deaf_campaigns", SIM, "", True),
-    ("hung_disk_leads", SIM, "", False),
+    ("hung_disk_leads", SIM, "", True),
     ("quorum_less_one", EXPLORE, "tiny", True),
     ("quorum_less_one", SIM, "", True),
     ("first_page_counts", SIM, "", True),
