@@ -130,7 +130,9 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   if (m.from < log_.hot_first()) {
     if (peers_[from.n].reading) return;  // one at a time; it asks again
     peers_[from.n].reading = true;
-    env_.ready.log_reads.push_back({from, m.from, last});
+    // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
+    // is not there, but an older vote of its slot may be, for another decree.
+    env_.ready.log_reads.push_back({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
     return;
   }
   std::size_t bytes = 0;
