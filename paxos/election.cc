@@ -97,6 +97,7 @@ void Election::evaluate(const Surroundings& around) {
   std::size_t followers = 0;
   bool better_disk = false;  // a connected candidate; candidates have healthy disks
   bool leader_happy = false;
+  bool leader_sick = false;
   bool vouched = false;
   env_.each_peer([&](ReplicaId id) {
     if (!connected(id)) return;
@@ -108,7 +109,10 @@ void Election::evaluate(const Surroundings& around) {
     if (last.candidate) better_disk = true;
     if (last.happy && last.leader == leader_) {
       vouched = true;
-      if (leader_.replica == id && last.ballot == leader_) leader_happy = true;
+      if (leader_.replica == id && last.ballot == leader_) {
+        leader_happy = true;
+        leader_sick = !working(id);
+      }
     }
   });
   const std::size_t quorum = env_.options.quorum();
@@ -120,7 +124,8 @@ void Election::evaluate(const Surroundings& around) {
     happy_ = around.proposing && followers + (healthy ? 1 : 0) >= quorum && (healthy || !better_disk);
     content_ = happy_;
   } else {
-    happy_ = !leader_.none() && leader_happy;
+    // Who hears both tells neither that all is well: the candidate may be one that the leader does not hear.
+    happy_ = !leader_.none() && leader_happy && !(leader_sick && (better_disk || candidate_));
     const bool fresh =
         leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout;
     content_ = happy_ || (!leader_.none() && (vouched || fresh));
