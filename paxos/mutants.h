@@ -33,12 +33,14 @@ namespace paxos {
   M(bridge_refuses, "no votes for another while the last leader is heard, with a quorum or not")    \
   M(deaf_campaigns, "who hears no quorum campaigns")                                                \
   M(hung_disk_leads, "a leader whose disk hangs says that all is well")                             \
+  M(w_ignored, "a new leader proposes where its acceptors know what was chosen")                    \
   M(quorum_less_one, "a quorum of promises less one is enough")                                     \
   M(first_page_counts, "a promise counts after its first page")                                     \
   M(own_vote_unsynced, "a leader counts its own vote before it is on the disk")                     \
   M(apply_unsynced, "what is chosen is applied before it is on the disk here")                      \
   M(read_index_low, "the index of a read leaves out what phase 1 adopted")                          \
-  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")
+  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")                \
+  M(teach_unsynced, "what was learned and is not on the disk yet is taught from the disk")
 // clang-format on
 
 enum class Mutant : std::uint8_t {

@@ -106,6 +106,7 @@ void Proposer::promised_by_quorum() {
   learn_to_ = log_.chosen_prefix();
   ReplicaId knows_most = env_.options.self;
   env_.each_peer([&](ReplicaId id) {
+    if (mutant(Mutant::w_ignored)) return;
     if (!pages_[id.n].complete || pages_[id.n].chosen_prefix <= learn_to_) return;
     learn_to_ = pages_[id.n].chosen_prefix;
     knows_most = id;

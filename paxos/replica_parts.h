@@ -88,7 +88,7 @@ struct Replica::Parts {
   Parts(const Options& options, Recovered recovered, Time now)
       : env(options, recovered.last_group),
         self_incarnation(recovered.incarnation),
-        log(recovered),
+        log(recovered, options.hot_slots),
         acceptor(env, log, recovered.promised),
         learner(env, log),
         proposer(env, log, acceptor, learner),
@@ -158,12 +158,6 @@ struct Replica::Parts {
     }
   }
 
-  /// Of a mutant: the one whose last proposal was accepted here is connected, and is another than `from`.
-  [[nodiscard]] bool hears_its_leader(ReplicaId from) const {
-    const SlotEntry* last = log.find(log.accepted_max());
-    return last != nullptr && last->voted && last->ballot.replica != from && election.connected(last->ballot.replica);
-  }
-
   void handle(ReplicaId from, const PeerMessage& message) {
     std::visit(
         [&](const auto& m) {
@@ -179,7 +173,9 @@ struct Replica::Parts {
               take_over("replica " + std::to_string(from.n) + " hands over");
             }
           } else if constexpr (std::is_same_v<M, Prepare>) {
-            if (mutant(Mutant::bridge_refuses) && hears_its_leader(from)) return;
+            if (mutant(Mutant::bridge_refuses))
+              if (const SlotEntry* last = log.find(log.accepted_max()); last != nullptr && last->voted)
+                if (last->ballot.replica != from && election.connected(last->ballot.replica)) return;
             acceptor.on_prepare(from, m);
           } else if constexpr (std::is_same_v<M, Promise>) {
             proposer.on_promise(from, m);

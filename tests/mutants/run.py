@@ -62,6 +62,8 @@ KILLERS = [
     ("deaf_campaigns", TOPOLOGY, "Topology.SampledDirectedGraphs", True),
     ("deaf_campaigns", SIM, "", True),
     ("hung_disk_leads", SIM, "", True),
+    ("w_ignored", EXPLORE, "tiny", True),
+    ("w_ignored", SIM, "", True),
     ("quorum_less_one", EXPLORE, "tiny", True),
     ("quorum_less_one", SIM, "", True),
     ("first_page_counts", SIM, "", True),
