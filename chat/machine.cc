@@ -8,6 +8,7 @@
 #include "chat/machine_state.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -127,6 +128,8 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
   sessions.answered(*session, command.answered_below);
 
   const std::uint64_t content = XXH3_64bits(command.operation_bytes.data(), command.operation_bytes.size());
+  if (paxos::mutant(paxos::Mutant::dedup_in_leader) && command.seq <= session->last_seq)
+    if (const auto* again = std::get_if<PostView>(&command.operation)) return post(command, *again, outcome), outcome;
   if (command.seq <= session->last_seq) {
     if (command.seq < session->answered_below) {
       outcome.verdict = Verdict::receipt_gone;

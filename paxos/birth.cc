@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "paxos/mutants.h"
+
 namespace paxos {
 
 BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered)
@@ -26,6 +28,7 @@ BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optio
 }
 
 bool BirthProtocol::member(ReplicaId id, const Incarnation& incarnation) const {
+  if (mutant(Mutant::wiped_votes)) return state_ == State::born;
   return state_ == State::born && members_[id.n] == incarnation;
 }
 
@@ -60,7 +63,8 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
   if (state_ == State::dormant) return;
   if (m.born) {
     if (m.members[from.n] != from_incarnation) return;
-    if (m.members[env_.options.self.n] != members_[env_.options.self.n]) {
+    const bool known = mutant(Mutant::wiped_votes) || m.members[env_.options.self.n] == members_[env_.options.self.n];
+    if (!known) {
       state_ = State::dormant;
       env_.event("dormant", "dormant: " + reason());
       return;

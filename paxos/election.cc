@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -32,6 +33,7 @@ ReplicaSet Election::connected() const {
 }
 
 bool Election::healthy_disk(const Surroundings& around) const {
+  if (mutant(Mutant::hung_disk_leads)) return true;
   return around.sync_age < env_.options.election_timeout;
 }
 
@@ -95,6 +97,7 @@ void Election::evaluate(const Surroundings& around) {
   std::size_t followers = 0;
   bool better_disk = false;  // a connected candidate; candidates have healthy disks
   bool leader_happy = false;
+  bool leader_sick = false;
   bool vouched = false;
   env_.each_peer([&](ReplicaId id) {
     if (!connected(id)) return;
@@ -106,7 +109,10 @@ void Election::evaluate(const Surroundings& around) {
     if (last.candidate) better_disk = true;
     if (last.happy && last.leader == leader_) {
       vouched = true;
-      if (leader_.replica == id && last.ballot == leader_) leader_happy = true;
+      if (leader_.replica == id && last.ballot == leader_) {
+        leader_happy = true;
+        leader_sick = !working(id);
+      }
     }
   });
   const std::size_t quorum = env_.options.quorum();
@@ -118,12 +124,14 @@ void Election::evaluate(const Surroundings& around) {
     happy_ = around.proposing && followers + (healthy ? 1 : 0) >= quorum && (healthy || !better_disk);
     content_ = happy_;
   } else {
-    happy_ = !leader_.none() && leader_happy;
+    // Who hears both tells neither that all is well: the candidate may be one that the leader does not hear.
+    happy_ = !leader_.none() && leader_happy && !(leader_sick && (better_disk || candidate_));
     const bool fresh =
         leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout;
     content_ = happy_ || (!leader_.none() && (vouched || fresh));
   }
-  const bool eligible = around.voting && quorum_connected_ && (healthy || !better_disk);
+  const bool connected_enough = mutant(Mutant::deaf_campaigns) ? true : quorum_connected_;
+  const bool eligible = around.voting && connected_enough && (healthy || !better_disk);
   if (content_ || !eligible) {
     discontent_since_.reset();
     return;

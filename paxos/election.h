@@ -26,7 +26,8 @@ namespace paxos {
 ///     two quorum-connected replicas share a replica.
 ///  6. Only a replica that is not content and quorum-connected raises its ballot, above every ballot it has
 ///     seen. A Nack never does.
-///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one.
+///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one, and so is everyone who follows
+///     it and is connected to a candidate, or is one: the leader may not hear that candidate.
 ///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
 ///     not had the time to say that it is happy, and to depose it for that would never end.
 /// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -40,6 +41,7 @@ void Learner::on_commit(ReplicaId from, Ballot ballot, Slot prefix) {
   const Slot last = std::min(commit_prefix_, log_.accepted_max());
   for (Slot slot = std::max(log_.chosen_prefix(), commit_scanned_) + 1; slot <= last; ++slot) {
     const SlotEntry* entry = log_.find(slot);
+    if (mutant(Mutant::commit_any_ballot) && entry != nullptr && !entry->chosen) log_.mark_chosen(slot);
     if (entry != nullptr && entry->voted && !entry->chosen && entry->ballot == ballot) log_.mark_chosen(slot);
   }
   commit_scanned_ = std::max(commit_scanned_, last);
@@ -128,7 +130,10 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   if (m.from < log_.hot_first()) {
     if (peers_[from.n].reading) return;  // one at a time; it asks again
     peers_[from.n].reading = true;
-    env_.ready.log_reads.push_back({from, m.from, last});
+    // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
+    // is not there, but an older vote of its slot may be, for another decree.
+    const Slot applied = mutant(Mutant::teach_unsynced) ? last : Slot{log_.hot_first().n - 1};
+    env_.ready.log_reads.push_back({from, m.from, std::min(last, applied)});
     return;
   }
   std::size_t bytes = 0;
@@ -173,11 +178,17 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
 
 void Learner::hand_out() {
   if (held_) return;
-  while (handed_out_ < log_.chosen_prefix()) {
+  const Slot last = mutant(Mutant::apply_past_hole) ? log_.chosen_max() : log_.chosen_prefix();
+  while (handed_out_ < last) {
     const Slot slot = handed_out_ + 1;
     const SlotEntry* entry = log_.find(slot);
+    if (mutant(Mutant::apply_past_hole) && (entry == nullptr || !entry->chosen)) {
+      handed_out_ = slot;
+      continue;
+    }
     PAXOS_ASSERT(entry != nullptr && entry->chosen);
-    if (entry->group > env_.synced_group) return;
+    const std::uint64_t on_disk = mutant(Mutant::apply_unsynced) ? env_.pending_group() : env_.synced_group;
+    if (entry->group > on_disk) return;
     env_.ready.to_apply.push_back({slot, entry->ballot, entry->decree});
     handed_out_ = slot;
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "paxos/mutants.h"
+
 namespace paxos {
 
 namespace {
@@ -41,7 +43,8 @@ void Reads::flush(std::optional<ReplicaId> leader) {
                          .repeat = {}});
     round_->confirmed.insert(env_.options.self);  // active() implies that our own promise equals the ballot
     round_->repeat.start(env_.now, first_repeat);
-    if (round_->confirmed.size() >= env_.options.quorum()) {
+    const std::size_t needed = mutant(Mutant::read_unconfirmed) ? 1 : env_.options.quorum();
+    if (round_->confirmed.size() >= needed) {
       finish(*round_);
       return;
     }

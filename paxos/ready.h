@@ -18,7 +18,8 @@ struct Envelope {
   PeerMessage message;
 };
 
-/// A wish to read chosen decrees from the log, answered by Replica::log_read.
+/// A wish to read chosen decrees from the log, answered by Replica::log_read. All of them were applied here, so that
+/// the chosen decree is what the disk holds.
 struct LogReadWish {
   ReplicaId to;  ///< whom the LearnReply will go to
   Slot from;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "paxos/mutants.h"
 #include "paxos/replica_parts.h"
 
 namespace paxos {
@@ -162,6 +163,7 @@ void Replica::log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecr
 Ready Replica::take_ready() {
   Parts& p = *parts_;
   p.acceptor.flush();
+  if (mutant(Mutant::promise_changes)) p.settle();
   p.proposer.flush();
   p.reads.flush(p.leader());
   Env& env = p.env;

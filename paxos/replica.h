@@ -20,6 +20,7 @@ struct Options {
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
   std::uint16_t rules = 1;  ///< the highest rules of the state machine that this program knows; told to the peers
+  std::uint64_t hot_slots = limits::hot_slots_max;  ///< applied slots kept in memory; a simulator keeps fewer
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
 
   [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }

@@ -15,6 +15,7 @@
 #include "paxos/env.h"
 #include "paxos/invariant.h"
 #include "paxos/learner.h"
+#include "paxos/mutants.h"
 #include "paxos/proposer.h"
 #include "paxos/reads.h"
 #include "paxos/replica.h"
@@ -87,7 +88,7 @@ struct Replica::Parts {
   Parts(const Options& options, Recovered recovered, Time now)
       : env(options, recovered.last_group),
         self_incarnation(recovered.incarnation),
-        log(recovered),
+        log(recovered, options.hot_slots),
         acceptor(env, log, recovered.promised),
         learner(env, log),
         proposer(env, log, acceptor, learner),
@@ -172,6 +173,9 @@ struct Replica::Parts {
               take_over("replica " + std::to_string(from.n) + " hands over");
             }
           } else if constexpr (std::is_same_v<M, Prepare>) {
+            if (mutant(Mutant::bridge_refuses))
+              if (const SlotEntry* last = log.find(log.accepted_max()); last != nullptr && last->voted)
+                if (last->ballot.replica != from && election.connected(last->ballot.replica)) return;
             acceptor.on_prepare(from, m);
           } else if constexpr (std::is_same_v<M, Promise>) {
             proposer.on_promise(from, m);

@@ -7,8 +7,9 @@
 
 namespace paxos {
 
-SlotLog::SlotLog(const Recovered& recovered)
-    : base_(recovered.applied + 1),
+SlotLog::SlotLog(const Recovered& recovered, std::uint64_t hot_slots)
+    : hot_slots_(hot_slots),
+      base_(recovered.applied + 1),
       first_slot_(recovered.first_slot),
       chosen_prefix_(recovered.applied),
       chosen_max_(recovered.applied),
@@ -106,7 +107,7 @@ void SlotLog::set_applied(Slot slot) {
 
 void SlotLog::trim() {
   while (base_ <= applied_ &&
-         (bytes_hot_ > limits::hot_bytes_max || applied_ - base_ >= limits::hot_slots_max)) {
+         (bytes_hot_ > limits::hot_bytes_max || applied_ - base_ >= hot_slots_)) {
     const std::size_t bytes = entries_.front().decree.value.size();
     bytes_hot_ -= bytes;
     bytes_total_ -= bytes;

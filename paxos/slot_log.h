@@ -26,7 +26,7 @@ struct SlotEntry {
 /// chosen_prefix + 1 is not known chosen.
 class SlotLog {
  public:
-  explicit SlotLog(const Recovered& recovered);
+  SlotLog(const Recovered& recovered, std::uint64_t hot_slots);
 
   /// The entry, or nullptr when nothing is held in memory for the slot.
   [[nodiscard]] const SlotEntry* find(Slot slot) const;
@@ -56,6 +56,7 @@ class SlotLog {
   void advance();
   void trim();
 
+  std::uint64_t hot_slots_;        ///< of those applied, at most this many are held
   std::deque<SlotEntry> entries_;  ///< entries_[i] is slot base_ + i
   Slot base_{1};
   Slot first_slot_{1};

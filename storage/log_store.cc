@@ -13,6 +13,7 @@
 
 #include "chat/versions.h"
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 #include "storage/log_format.h"
 #include "storage/steady.h"
 
@@ -186,7 +187,8 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
     }
     if (out.incarnation.none() || out.boot == 0)
       return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
-    if (out.last_group < mark_.group())
+    const std::uint64_t marked = paxos::mutant(paxos::Mutant::damaged_tail_clean) ? 0 : mark_.group();
+    if (out.last_group < marked)
       return fail(
           fmt::format("groups up to {} were synced, but the log ends at group {}: its tail is damaged. {}",
                       mark_.group(), out.last_group, damage_hint));

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <utility>
 
+#include "paxos/mutants.h"
 #include "storage/steady.h"
 
 namespace storage {
@@ -191,12 +192,15 @@ bool StateStore::run(const ReadJob& job) {
 /// Writes the run of slots that starts at `at` as one batch.
 bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at) {
   rocksdb::WriteBatch batch;
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
   paxos::Slot last;
   std::size_t bytes = 0;
   for (; at < items.size() && batch.GetDataSize() < (1u << 20); ++at) {
     const auto* write = std::get_if<Write>(&items[at]);
     if (write == nullptr) break;
     for (const chat::Row& row : write->rows) {
+      if (paxos::mutant(paxos::Mutant::applied_apart) && db_->Write(options, &batch).ok()) batch.Clear();
       if (row.value)
         batch.Put(row.key, *row.value);
       else
@@ -205,8 +209,6 @@ bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items
     last = write->slot;
     bytes += write->bytes;
   }
-  rocksdb::WriteOptions options;
-  options.disableWAL = true;
   const rocksdb::Status status = db_->Write(options, &batch);
   backlog_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   if (status.ok()) return true;

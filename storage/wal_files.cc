@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "paxos/mutants.h"
+
 namespace storage {
 
 namespace {
@@ -43,6 +45,8 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   }
   rocksdb::IOStatus Sync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
     rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Sync(options, debug);
+    if (paxos::mutant(paxos::Mutant::failed_sync_retried) && !status.ok())
+      status = FSWritableFileOwnerWrapper::Sync(options, debug);
     if (status.ok()) watch_.synced(this, !std::exchange(synced_before_, true));
     return status;
   }

@@ -163,7 +163,7 @@ struct StateAccess {
 
   template <class A>
   static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
-    auto& [entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
+    auto& [hot_slots, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
            bytes_hot, bytes_ahead] = log;
     explore::sequence(a, entries, [&](SlotEntry& entry) {
       auto& [present, voted, chosen, ballot, entry_group, decree] = entry;

@@ -9,6 +9,7 @@
 #include "tests/explore/model.h"
 #include "tests/explore/search.h"
 #include "tests/explore/walk.h"
+#include "tests/mutants/choose.h"
 
 /// paxos-explore: every interleaving of small configurations of the real core. See docs/RELIABILITY.md.
 namespace {
@@ -194,6 +195,7 @@ int main(int argc, char** argv) {
       value = n != 0;
     };
     if (flag == "--help") return std::fputs(usage, stdout) < 0 ? 1 : 0;
+    if (flag == "--mutants") return mutants::list(), 0;  // of paxos-explore-mutants
     if (flag == "--list") {
       for (const Config& preset : presets) std::printf("%s\n", describe(preset).c_str());
       return 0;
@@ -203,6 +205,8 @@ int main(int argc, char** argv) {
       good = false;
       for (const Config& preset : presets)
         if (preset.name == name) config = preset, good = true;
+    } else if (flag == "--mutant") {
+      good = i + 1 < argc && mutants::choose(argv[++i]);
     } else if (flag == "--replicas") {
       small(config.replicas, 1, 5);
     } else if (flag == "--proposers") {

@@ -335,6 +335,42 @@ TEST(Election, ALeaderWithAHungDiskStaysWhereNobodyIsBetter) {
   EXPECT_EQ(c.status(0).chosen, Slot{1}) << "two working disks are a quorum";
 }
 
+// 3 leads and its disk hangs; 2 could do it better. They don't hear each other, and who is between them hears both.
+TEST(Election, ALeaderWithAHungDiskYieldsToACandidateThatItDoesNotHear) {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Cluster c({.replicas = 5, .seed = seed});
+    c.elect(3);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    for (auto [a, b] : {std::pair{2, 3}, {0, 1}, {0, 4}, {1, 4}}) c.cut_both(a, b);
+    c.run_for(2s);
+    ASSERT_EQ(c.leader(), 3u);
+    c.node(3).disk_hangs = true;
+    (void)c.try_propose(3, "stuck");
+    c.run_for(four_timeouts(c));
+    ASSERT_EQ(c.leader(), 2u);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    expect_quiet(c, 20);
+  }
+}
+
+// The only two who hear enough, and both disks hang: to take turns would help nobody.
+TEST(Election, TwoLeadersWithHungDisksDoNotTakeTurns) {
+  Cluster c({.replicas = 5});
+  c.elect(3);
+  ASSERT_TRUE(progresses(c, four_timeouts(c)));
+  for (auto [a, b] : {std::pair{2, 3}, {0, 1}, {0, 4}, {1, 4}}) c.cut_both(a, b);
+  c.run_for(2s);
+  c.node(2).disk_hangs = true;
+  c.propose(3, "its vote hangs in 2");
+  c.run_for(2s);
+  c.node(3).disk_hangs = true;
+  (void)c.try_propose(3, "and in 3");
+  c.run_for(2s);
+  EXPECT_EQ(c.leader(), 3u);
+  expect_quiet(c, 20);
+}
+
 TEST(Election, AReplicaWithAHungDiskDoesNotLead) {
   Cluster c({});
   c.elect(0);

@@ -270,6 +270,28 @@ TEST(Learner, ColdSlotsComeFromThePeersLog) {
   EXPECT_EQ(c.text(2, 50), "m49");
 }
 
+// What was learned last may not be on the disk yet; an older vote of the same slot is, and is not what was chosen.
+TEST(Learner, TeachesFromItsDiskOnlyWhatStandsThereAsChosen) {
+  Cluster c({});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
+  c.step(0, 1, Commit{ballot(1, 1), Slot{1}});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{2}, {}, command("old")});
+  c.node(0).state_durable = c.applied(0);
+  c.restart(0);  // slot 1 is on its disk alone now
+  c.hold_disk(true);
+  c.step(0, 2, LearnReply{{{Slot{2}, ballot(2, 2), command("new")}}, Slot{1}, Slot{2}});
+  c.step(0, 1, LearnRequest{Slot{1}, Slot{2}});
+  auto replies = take<LearnReply>(c, 0, 1);
+  ASSERT_EQ(replies.size(), 1u);
+  ASSERT_EQ(replies[0].decrees.size(), 1u);
+  EXPECT_EQ(replies[0].decrees[0].decree, command("a"));
+  c.step(0, 1, LearnRequest{Slot{2}, Slot{2}});
+  replies = take<LearnReply>(c, 0, 1);
+  ASSERT_EQ(replies.size(), 1u);
+  ASSERT_EQ(replies[0].decrees.size(), 1u);
+  EXPECT_EQ(replies[0].decrees[0].decree, command("new"));
+}
+
 TEST(Learner, AFollowerThatKeepsUpPullsNothing) {
   Cluster c({});
   c.elect(0);

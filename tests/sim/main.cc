@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/mutants/choose.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/run.h"
 
@@ -238,6 +239,10 @@ int main(int argc, char** argv) {
       keep_going = true;
     else if (flag == "--regressions")
       good = i + 1 < argc && (regressions = argv[++i]) != nullptr;
+    else if (flag == "--mutant")  // of paxos-sim-mutants
+      good = i + 1 < argc && mutants::choose(argv[++i]);
+    else if (flag == "--mutants")
+      return mutants::list(), 0;
     else if (flag == "--help")
       return std::fputs(usage, stdout) < 0 ? 1 : 0;
     else

@@ -147,6 +147,7 @@ void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, con
     promised_sent_[replica] = std::max(promised_sent_[replica], promise->ballot);
     for (const paxos::PromiseEntry& entry : promise->entries)
       if (entry.chosen) claim(replica, "promises as chosen", entry.slot, entry.decree);
+    promise_is_whole(replica, *promise);
   } else if (const auto* prepare = std::get_if<paxos::Prepare>(&envelope.message)) {
     if (disk.promised < prepare->ballot)
       broken("I9", name(replica) + " sends a Prepare of " + to_string(prepare->ballot) +
@@ -172,6 +173,27 @@ void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, con
     else if (vote->decree != accept->decree)
       broken("I1", name(replica) + " proposes a second decree in " + text(accept->slot) + " at " +
                        to_string(accept->ballot));
+  }
+}
+
+/// A Promise tells of votes that were cast, and leaves out none of those on the disk.
+void Observer::promise_is_whole(std::uint8_t replica, const paxos::Promise& promise) const {
+  const auto durable = [&](const Vote& v) { return (v.replicas >> replica & 1) != 0; };
+  auto entry = promise.entries.begin();
+  for (paxos::Slot slot = std::max(promise.from, promise.chosen_prefix + 1); slot.n <= slots_.size(); ++slot) {
+    if (!promise.next.none() && slot >= promise.next) break;
+    while (entry != promise.entries.end() && entry->slot < slot) ++entry;
+    const bool told = entry != promise.entries.end() && entry->slot == slot;
+    if (told && entry->chosen) continue;
+    const auto& votes = slots_[slot.n - 1].votes;
+    if (told && std::none_of(votes.begin(), votes.end(),
+                             [&](const Vote& v) { return durable(v) && v.ballot == entry->ballot; }))
+      broken("I9", name(replica) + " promises a vote in " + text(slot) + " at " + to_string(entry->ballot) +
+                       ", which is not on its disk");
+    for (const Vote& v : votes)
+      if (durable(v) && v.ballot < promise.ballot && (!told || entry->ballot < v.ballot))
+        broken("I6", name(replica) + " promises " + to_string(promise.ballot) +
+                         " and keeps quiet about its vote in " + text(slot) + " at " + to_string(v.ballot));
   }
 }
 

@@ -82,6 +82,7 @@ class Observer {
   void vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballot ballot,
                     const paxos::Decree& decree);
   void claim(std::uint8_t replica, const char* how, paxos::Slot slot, const paxos::Decree& decree) const;
+  void promise_is_whole(std::uint8_t replica, const paxos::Promise& promise) const;
   void messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
 
   std::size_t replicas_;

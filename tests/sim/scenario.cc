@@ -87,6 +87,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   if (r.chance(400'000)) s.twice_ppm = static_cast<std::uint32_t>(r.below(500'000));
   s.text_bytes_max = r.chance(100'000) ? 16'000 : 100;
   s.lossy_liveness = r.chance(200'000);
+  if (r.chance(500'000)) s.hot_slots = static_cast<std::uint64_t>(r.between(1, 64));
   return s;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "paxos/bounds.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 
@@ -62,6 +63,7 @@ struct Scenario {
   Nanos wall_jump_ms_max = 0;
 
   Nanos safety_length = 60 * second;
+  std::uint64_t hot_slots = paxos::limits::hot_slots_max;  ///< kept in memory by each replica
   std::uint32_t posts_per_second = 50;
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;

@@ -161,6 +161,7 @@ void World::start(Host& host) {
                                .replicas = scenario_.replicas,
                                .heartbeat = paxos::Duration{scenario_.heartbeat},
                                .election_timeout = paxos::Duration{scenario_.election_timeout},
+                               .hot_slots = scenario_.hot_slots,
                                .seed = random_.next()};
   const paxos::Slot applied = machine->applied();
   const paxos::Hash hash = machine->hash();

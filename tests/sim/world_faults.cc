@@ -291,6 +291,10 @@ void World::heal_core() {
   for (Host& host : hosts_) {
     const bool inside = (members >> host.id & 1) != 0;
     if (inside) text += " " + std::to_string(host.id);
+    if (!inside && host.node && host.node->is_leader() && std::count(scenario_.faults.begin(), scenario_.faults.end(), Fault::hang_disk) != 0) {
+      host.hung = 1;  // for good, and it leads: the core has to see that
+      continue;
+    }
     if (!inside && random_.below(2) == 0 && host.node && born(host.id)) {
       crash(host, "for good");
       host.gone = true;

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -16,8 +17,8 @@ namespace storage::test {
 
 /// A disk that fails when told to, under RocksDB: counts every append and every sync of every file; from the
 /// `fail_from`th on it fails the chosen kind (for good: a broken disk, a full one), or only that one (a
-/// hiccup that must not be retried and believed). Remembers how far each file was synced, for
-/// drop_unsynced().
+/// hiccup that must not be retried and believed: what a failed sync was to write is lost, whatever a later sync of
+/// the file says). Remembers how far each file was synced, for drop_unsynced().
 class FaultDisk {
  public:
   enum class Fault { none, append, sync, any, full };
@@ -96,7 +97,10 @@ class FaultDisk {
 
    private:
     rocksdb::IOStatus synced(rocksdb::IOStatus done) {
-      if (auto status = disk_.step(Fault::sync); !status.ok()) return status;
+      if (auto status = disk_.step(Fault::sync); !status.ok()) {
+        disk_.note_lost(name_);
+        return status;
+      }
       if (done.ok()) disk_.note_synced(name_, size_);
       return done;
     }
@@ -116,7 +120,7 @@ class FaultDisk {
       std::unique_ptr<rocksdb::FSWritableFile> file;
       auto status = FileSystemWrapper::NewWritableFile(name, options, &file, debug);
       if (!status.ok()) return status;
-      disk_.note_synced(name, 0);
+      disk_.note_created(name);
       *out = std::make_unique<File>(disk_, name, std::move(file));
       return status;
     }
@@ -136,17 +140,29 @@ class FaultDisk {
     FaultDisk& disk_;
   };
 
+  void note_created(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    synced_[name] = 0;
+    lost_.erase(name);
+  }
   void note_synced(const std::string& name, std::uint64_t size) {
     const std::lock_guard lock(mutex_);
-    synced_[name] = size;
+    if (!lost_.contains(name)) synced_[name] = size;
+  }
+  void note_lost(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    lost_.insert(name);
   }
   void note_renamed(const std::string& from, const std::string& to) {
     const std::lock_guard lock(mutex_);
     if (auto moved = synced_.extract(from)) synced_[to] = moved.mapped();
+    lost_.erase(to);
+    if (lost_.erase(from) != 0) lost_.insert(to);
   }
   void note_deleted(const std::string& name) {
     const std::lock_guard lock(mutex_);
     synced_.erase(name);
+    lost_.erase(name);
   }
 
   std::mutex mutex_;
@@ -156,6 +172,7 @@ class FaultDisk {
   std::uint64_t operations_ = 0;
   std::uint64_t faults_ = 0;
   std::map<std::string, std::uint64_t> synced_;
+  std::set<std::string> lost_;  ///< files of which a sync failed: later ones bring nothing back
   std::shared_ptr<Files> files_;
   std::unique_ptr<rocksdb::Env> env_;
 };

@@ -3,6 +3,9 @@
 #include <future>
 
 #include "chat/rows.h"
+#include "storage/log_store.h"
+#include "storage/state_store.h"
+#include "tests/storage/fault_env.h"
 #include "tests/storage/support.h"
 
 namespace storage::test {
@@ -118,6 +121,44 @@ TEST(State, RowsAndAppliedSlotComeBackTogether) {
   EXPECT_EQ(life.history(), texts(20));
   EXPECT_EQ(life.post(session, 21, "text 21"), 21u) << "sessions and room heads are there again";
   EXPECT_EQ(life.history(), texts(21));
+}
+
+TEST(State, APowerCutLeavesEverySlotWholeOrNotAtAll) {
+  const TempDir dir;
+  FaultDisk disk;
+  auto o = options(dir.path());
+  o.env = disk.env();
+  std::filesystem::create_directories(o.directory / "log");
+  paxos::Recovered recovered;
+  const auto log = LogStore::open(o, recovered);
+  ASSERT_TRUE(log) << log.error();
+  const auto row = [](std::uint64_t n) { return "x" + std::to_string(n); };
+  const auto slot_of = [](const chat::RowReader& rows) { return std::stoull(rows.get("last").value_or("0")); };
+  constexpr std::uint64_t slots = 40;
+  {
+    const auto state = StateStore::open(o, **log);
+    ASSERT_TRUE(state) << state.error();
+    Said said;
+    (*state)->start(said.completions());
+    // Some buffers full, so that some of these slots reach the disk, and the last ones do not.
+    for (std::uint64_t n = 1; n <= slots; ++n)
+      (*state)->write({n}, {{row(n), std::string(1u << 20, 'v')}, {"last", std::to_string(n)}});
+    std::promise<std::uint64_t> written;
+    (*state)->read([&](const Storage::Reader& reader) { written.set_value(slot_of(reader.rows)); });
+    ASSERT_EQ(written.get_future().get(), slots);
+    disk.fail(FaultDisk::Fault::any, 1, false);
+  }
+  disk.heal();
+  disk.drop_unsynced();
+  const auto state = StateStore::open(o, **log);
+  ASSERT_TRUE(state) << state.error();
+  (*state)->with_reader([&](const chat::RowReader& rows) {
+    const std::uint64_t last = slot_of(rows);
+    EXPECT_GT(last, 0u) << "nothing reached the disk: this run shows nothing";
+    EXPECT_LT(last, slots);
+    for (std::uint64_t n = 1; n <= slots; ++n)
+      EXPECT_EQ(rows.get(row(n)).has_value(), n <= last) << "row of slot " << n << ", applied slot " << last;
+  });
 }
 
 TEST(State, AStateThatIsGoneIsRedoneFromTheLog) {

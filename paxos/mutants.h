@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+
+/// Planted bugs, to show that the tests would see them (docs/RELIABILITY.md, "Planted bugs"). They exist only where
+/// PAXOS_MUTANTS is defined, which tests/mutants/meson.build does for copies of the libraries of its own; everywhere else
+/// mutant() is a constant, and the compiler removes what hangs on it. The test `shipped` looks at the installed programs.
+namespace paxos {
+
+// clang-format off
+#define PAXOS_MUTANT_LIST(M)                                                                        \
+  M(promise_before_sync, "a Promise leaves before it is on the disk")                               \
+  M(accepted_before_sync, "an Accepted leaves before its votes are on the disk")                    \
+  M(adopt_first, "phase 1 adopts the vote that came first")                                         \
+  M(adopt_newest, "phase 1 adopts the vote that came last")                                         \
+  M(adopt_longest, "phase 1 adopts the votes of the longest reply")                                 \
+  M(one_ballot, "one variable for the promised and the accepted ballot")                            \
+  M(accept_keeps_promise, "accepting at a higher ballot does not raise the promise")                \
+  M(ballot_reused, "a ballot is used before it is stored, and again after a restart")               \
+  M(votes_per_packet, "votes are counted per packet, not per acceptor")                             \
+  M(votes_across_ballots, "a vote at another ballot counts")                                        \
+  M(tail_without_phase1, "a new leader proposes above its own tail without asking there")           \
+  M(holes_unfilled, "a new leader leaves holes unfilled")                                           \
+  M(promise_changes, "a vote slips in between the building of a Promise and its leaving")           \
+  M(commit_any_ballot, "a Commit marks a vote of any ballot chosen")                                \
+  M(ack_across_hole, "an Accepted names all slots up to its highest")                               \
+  M(apply_past_hole, "what is chosen is applied past a hole")                                       \
+  M(applied_apart, "applied slot and rows are written apart")                                       \
+  M(dedup_in_leader, "repeats are known only in the leader's memory")                               \
+  M(damaged_tail_clean, "a damaged end of the log is taken for a clean one")                        \
+  M(wiped_votes, "a replica with an emptied directory votes")                                       \
+  M(failed_sync_retried, "a failed sync is tried again, and believed")                              \
+  M(bridge_refuses, "no votes for another while the last leader is heard, with a quorum or not")    \
+  M(deaf_campaigns, "who hears no quorum campaigns")                                                \
+  M(hung_disk_leads, "a leader whose disk hangs says that all is well")                             \
+  M(w_ignored, "a new leader proposes where its acceptors know what was chosen")                    \
+  M(quorum_less_one, "a quorum of promises less one is enough")                                     \
+  M(first_page_counts, "a promise counts after its first page")                                     \
+  M(own_vote_unsynced, "a leader counts its own vote before it is on the disk")                     \
+  M(apply_unsynced, "what is chosen is applied before it is on the disk here")                      \
+  M(read_index_low, "the index of a read leaves out what phase 1 adopted")                          \
+  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")                \
+  M(teach_unsynced, "what was learned and is not on the disk yet is taught from the disk")
+// clang-format on
+
+enum class Mutant : std::uint8_t {
+  none,
+#define PAXOS_MUTANT_NAME(name, what) name,
+  PAXOS_MUTANT_LIST(PAXOS_MUTANT_NAME)
+#undef PAXOS_MUTANT_NAME
+};
+
+#ifdef PAXOS_MUTANTS
+inline Mutant planted = Mutant::none;  ///< set once, by a test program's main()
+/// What `shipped` looks for: it stands in every object that was compiled with mutants.
+[[gnu::used]] inline const char mutants_marker[] = "compiled with planted bugs: never ship this";
+[[nodiscard]] inline bool mutant(Mutant which) { return planted == which; }
+#else
+[[nodiscard]] constexpr bool mutant(Mutant) { return false; }
+#endif
+
+}  // namespace paxos
