@@ -126,6 +126,13 @@ class Disk:
         fcntl.ioctl(fd, EXT4_IOC_SHUTDOWN, struct.pack("I", SHUTDOWN_NO_LOG_FLUSH))
         os.close(fd)
 
+    def freeze(self):
+        """From now on no write to it ends."""
+        subprocess.run(["fsfreeze", "-f", self.mounted], check=True)
+
+    def thaw(self):
+        subprocess.run(["fsfreeze", "-u", self.mounted], check=True)
+
     def unmount(self):
         deadline = time.monotonic() + 30
         while subprocess.run(["umount", self.mounted], capture_output=True).returncode != 0:

@@ -295,6 +295,35 @@ class OnThreeMachines(unittest.TestCase):
             self.assertEqual(found[receipt["seq"]], receipt["text"])
         self.assertEqual(sorted(found.values()), sorted(f"power {i}" for i in range(1, len(found) + 1)))
 
+    def test_a_machine_whose_disk_hangs_gets_no_more_signs_of_life_and_comes_back(self):
+        nodes = self.machines.nodes
+        leader = wait_healthy(nodes[0], 3)["leader"]
+        victim = nodes[leader]
+        folder = f"/run/systemd/system/{service(leader)}.service.d"
+        victim.run("sh", "-c", f"mkdir -p {folder} && printf '[Service]\\nWatchdogSec=3s\\n' >{folder}/test.conf && "
+                   f"systemctl daemon-reload && systemctl restart {service(leader)}")
+        witness = nodes[(leader + 1) % 3]
+        wait_healthy(witness, 3)
+        writer = machines.Writer(witness, "hung")
+        writer.wait_more(20)
+        boot = status(witness)["replicas"][leader]["boot"]
+        self.machines.disks[leader].freeze()
+        try:
+            writer.wait_more(50)  # the others go on, whoever led
+            harness.wait_for("what the replica says of its disk",
+                             lambda: "no more signs of life" in victim.journal("-u", service(leader)))
+            harness.wait_for("the watchdog", lambda: "Watchdog timeout" in victim.journal("-u", service(leader)))
+        finally:
+            self.machines.disks[leader].thaw()
+        self.assertGreater(wait_healthy(witness, 3)["replicas"][leader]["boot"], boot)
+        receipts = writer.finish()
+        self.assertTrue(verify(witness)["consistent"])
+        found = [m["text"] for m in machines.history(witness, "hung")]
+        self.assertEqual(found, [f"hung {i}" for i in range(1, len(found) + 1)])
+        self.assertGreaterEqual(len(found), len(receipts))
+        victim.run("sh", "-c", f"rm -r {folder}; systemctl daemon-reload; systemctl restart {service(leader)}")
+        wait_healthy(witness, 3)
+
     def test_a_crashed_daemon_is_restarted_by_its_machine(self):
         nodes = self.machines.nodes
         leader = wait_healthy(nodes[0], 3)["leader"]
