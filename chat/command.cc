@@ -244,7 +244,7 @@ tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
   batch.time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
   const auto count = static_cast<std::size_t>(r.varint_max(limits::commands_per_decree_max));
   batch.commands.reserve(std::min(count, r.remaining()));
-  for (std::size_t i = 0; i < count && r.ok(); ++i) {
+  for (std::size_t i = 0; i < count; ++i) {
     const auto bytes = r.sized(limits::command_bytes_max);
     if (!r.ok()) break;
     auto command = view_command(bytes);

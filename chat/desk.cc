@@ -164,8 +164,8 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     }
   }
   if (!passed.empty()) out.forward.push_back(std::move(passed));
-  if (overloaded || standing.hole || !standing.voting || !standing.quorum_connected)
-    if (standing.leading || overloaded) notice(now, from, standing, overloaded);
+  if (overloaded || (standing.leading && (standing.hole || !standing.quorum_connected)))
+    notice(now, from, standing, overloaded);
 }
 
 void Desk::on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands,

@@ -4,13 +4,15 @@
 #include <utility>
 #include <vector>
 
+#include "paxos/invariant.h"
+
 namespace chat {
 
 namespace {
 
 constexpr std::size_t queue_commands_max = 65'536;
 constexpr std::size_t queue_bytes_max = 32 * 1024 * 1024;
-/// Proposed and not applied: the window holds fewer bytes than the smallest commands of so many.
+/// Proposed and not applied. The window would hold more of the very smallest.
 constexpr std::size_t under_way_max = 1'048'576;
 constexpr std::size_t held_max = 65'536;
 constexpr std::size_t held_bytes_max = 16 * 1024 * 1024;
@@ -102,7 +104,10 @@ void Intake::on_applied(const Applied& applied) {
     const auto at = lines_.find(command.session);
     if (at == lines_.end()) continue;
     Line& line = at->second;
-    if (ours && line.under_way > 0) --line.under_way;
+    if (ours) {
+      PAXOS_ASSERT(line.under_way > 0);
+      --line.under_way;
+    }
     const auto session = machine_.session(command.session);
     if (!session) {
       // What is held can never run; its repeats hear so from the log.

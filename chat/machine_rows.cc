@@ -155,7 +155,7 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
   r.fixed<std::uint8_t>();
   r.fixed<std::uint64_t>();
   const std::uint64_t sessions = r.varint();
-  for (std::uint64_t i = 0; i < sessions && r.ok(); ++i) {
+  for (std::uint64_t i = 0; i < sessions; ++i) {
     SessionId id;
     id.slot.n = r.varint();
     id.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
@@ -174,7 +174,7 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     into.sessions.insert_or_assign(id, std::move(*session));
   }
   const std::uint64_t rooms = r.varint();
-  for (std::uint64_t i = 0; i < rooms && r.ok(); ++i) {
+  for (std::uint64_t i = 0; i < rooms; ++i) {
     const std::string_view name = r.sized_view(limits::room_bytes_max);
     RoomHead head;
     head.seq = r.varint();

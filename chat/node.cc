@@ -156,7 +156,7 @@ bool Node::drain_desk(paxos::Time now, NodeOutput& out) {
   std::move(desk.history.begin(), desk.history.end(), std::back_inserter(out.history));
   for (std::uint64_t id : desk.reads) replica_.read(now, id);
   bool passed_on = false;
-  for (auto& commands : desk.forward) passed_on = replica_.forward(std::move(commands)) || passed_on;
+  for (auto& commands : desk.forward) passed_on |= replica_.forward(std::move(commands));
   return !desk.reads.empty() || passed_on;
 }
 

@@ -68,7 +68,7 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
   }
   const SlotEntry* entry = log_.find(m.slot);
   if (entry != nullptr && entry->voted && entry->ballot == m.ballot) {
-    if (promised_ == m.ballot) acknowledge(from, m.ballot, m.slot);  // a repeat: our answer was lost
+    acknowledge(from, m.ballot, m.slot);  // a repeat: our answer was lost
     return;
   }
   if (m.slot <= log_.chosen_prefix() || (entry != nullptr && entry->chosen)) {
@@ -94,7 +94,7 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
 }
 
 void Acceptor::acknowledge(ReplicaId to, Ballot ballot, Slot slot) {
-  if (accepted_to_ != to || accepted_ballot_ != ballot) flush();
+  PAXOS_ASSERT(ballot == promised_);  // so that all votes of a turn are for one proposer: raise() flushes
   accepted_to_ = to;
   accepted_ballot_ = ballot;
   accepted_slots_.push_back(slot);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "paxos/invariant.h"
 #include "paxos/mutants.h"
 
 namespace paxos {
@@ -9,7 +10,13 @@ namespace paxos {
 BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered)
     : env_(env), members_(env.options.replicas) {
   members_[env.options.self.n] = self;
-  if (recovered && recovered->members.size() == env.options.replicas) {
+  if (recovered) {
+    // Under another number of replicas its quorums would not meet those that voted before.
+    if (recovered->members.size() != env.options.replicas) {
+      state_ = State::dormant;
+      other_size_ = recovered->members.size();
+      return;
+    }
     if (recovered->members[env.options.self.n] != self) {
       state_ = State::dormant;
       return;
@@ -28,14 +35,15 @@ BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optio
 }
 
 bool BirthProtocol::member(ReplicaId id, const Incarnation& incarnation) const {
-  if (mutant(Mutant::wiped_votes)) return state_ == State::born;
-  return state_ == State::born && members_[id.n] == incarnation;
+  if (mutant(Mutant::wiped_votes)) return true;
+  return members_[id.n] == incarnation;
 }
 
 void BirthProtocol::collected() {
   if (state_ != State::collecting) return;
   if (std::any_of(members_.begin(), members_.end(), [](const Incarnation& i) { return i.none(); })) return;
-  if (vector_group_ == 0) vector_group_ = env_.record(BirthRecord{members_, false});
+  PAXOS_ASSERT(vector_group_ == 0);  // nobody changes the vector once it is on its way to the disk
+  vector_group_ = env_.record(BirthRecord{members_, false});
 }
 
 void BirthProtocol::on_synced() {
@@ -43,12 +51,12 @@ void BirthProtocol::on_synced() {
   state_ = State::announced;
   announced_.insert(env_.options.self);
   next_ = env_.now;
-  if (announced_.size() == env_.options.replicas) be_born(true);
+  if (announced_.size() == env_.options.replicas) be_born();
 }
 
-void BirthProtocol::be_born(bool record) {
+void BirthProtocol::be_born() {
   state_ = State::born;
-  if (record) env_.record(BirthRecord{members_, true});
+  env_.record(BirthRecord{members_, true});
   // Tell them at once rather than at their next question.
   env_.broadcast(paxos::Birth{members_, true, true});
   env_.event("born", "born: all replicas announced the same incarnations");
@@ -70,7 +78,7 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
       return;
     }
     members_ = m.members;
-    be_born(true);
+    be_born();
     return;
   }
   if (members_[from.n] != from_incarnation) {
@@ -85,7 +93,7 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
   }
   if (m.synced && m.members == members_) {
     announced_.insert(from);
-    if (state_ == State::announced && announced_.size() == env_.options.replicas) be_born(true);
+    if (state_ == State::announced && announced_.size() == env_.options.replicas) be_born();
   }
 }
 
@@ -108,6 +116,10 @@ std::vector<ReplicaId> BirthProtocol::missing() const {
 
 std::string BirthProtocol::reason() const {
   if (born()) return {};
+  if (other_size_ != 0)
+    return "this data directory belongs to a cluster of " + std::to_string(other_size_) +
+           " replicas, the config names " + std::to_string(env_.options.replicas) +
+           ": start it with the config it was made with";
   if (state_ == State::dormant)
     return "this data directory is not one that the cluster was born with (it was empty, or replaced): it "
            "does not "

@@ -21,7 +21,7 @@ class BirthProtocol {
 
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool born() const { return state_ == State::born; }
-  /// May a message of this sender count? Only members of the born vector do.
+  /// May a message of this sender count? Only members of the born vector do. Requires born().
   [[nodiscard]] bool member(ReplicaId id, const Incarnation& incarnation) const;
   void on_birth(ReplicaId from, const Incarnation& from_incarnation, const paxos::Birth& m);
   void on_synced();
@@ -33,7 +33,7 @@ class BirthProtocol {
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
   void collected();
-  void be_born(bool record);
+  void be_born();
 
   Env& env_;
   State state_ = State::collecting;
@@ -41,6 +41,7 @@ class BirthProtocol {
   std::uint64_t vector_group_ = 0;  ///< the group that holds the complete vector; 0: none yet
   ReplicaSet announced_;            ///< who announced exactly our vector
   std::optional<ReplicaId> conflict_;
+  std::size_t other_size_ = 0;  ///< replicas of the cluster that the directory belongs to, where it is not this one
   Time next_{};
 };
 

@@ -32,6 +32,8 @@ inline constexpr std::uint64_t prefix_record_stride = 16;
 inline constexpr std::size_t recent_hashes_max = 8192;
 /// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share the next.
 inline constexpr std::size_t read_rounds_max = 16;
+/// Rounds of others that wait at the leader for its next one: twice what honest peers ask, who may restart and ask anew.
+inline constexpr std::size_t remote_rounds_max = 2 * replicas_max * read_rounds_max;
 /// Linearizable reads waiting for their index at one replica.
 inline constexpr std::size_t reads_waiting_max = 65536;
 /// Commands in one Forward.
@@ -44,5 +46,6 @@ static_assert(message_bytes_max >= page_bytes_max + decree_bytes_max + page_entr
               "a page that takes one more decree past its aim still fits a message");
 static_assert(votes_ahead_slots_max >= 2 * window_slots, "a follower one window behind still votes");
 static_assert(pipeline_slots <= window_slots);
+static_assert(hot_bytes_max >= decree_bytes_max, "the last applied decree is always hot");
 
 }  // namespace paxos::limits

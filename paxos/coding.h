@@ -83,7 +83,7 @@ class ByteReader {
   }
   std::uint64_t varint() {
     std::uint64_t value = 0;
-    for (int shift = 0; shift < 64; shift += 7) {
+    for (int shift = 0;; shift += 7) {  // the tenth byte ends it, or is refused
       if (rest_.empty()) return fail(), 0;
       const auto byte = static_cast<std::uint64_t>(rest_.front());
       rest_ = rest_.subspan(1);
@@ -94,7 +94,6 @@ class ByteReader {
         return value;
       }
     }
-    return fail(), 0;
   }
   /// A varint that must not exceed `max`.
   std::uint64_t varint_max(std::uint64_t max) {

@@ -20,8 +20,7 @@ bool Election::connected(ReplicaId id) const {
 }
 
 bool Election::working(ReplicaId id) const {
-  return connected(id) &&
-         std::chrono::milliseconds{peers_[id.n].last.sync_age_ms} < env_.options.election_timeout;
+  return std::chrono::milliseconds{peers_[id.n].last.sync_age_ms} < env_.options.election_timeout;
 }
 
 ReplicaSet Election::connected() const {
@@ -56,8 +55,8 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
                                  .leader = leader_,
                                  // At once when its proposer stops, not at the next evaluation: a happy
                                  // leader's prefix is taken for a Commit.
-                                 .happy = happy_ && around.voting && (leader_ != own_ || around.proposing),
-                                 .candidate = candidate_ && around.voting,
+                                 .happy = happy_ && (leader_ != own_ || around.proposing),
+                                 .candidate = candidate_,
                                  .chosen_prefix = around.chosen_prefix,
                                  .applied = around.applied,
                                  .hash = around.hash,
@@ -117,7 +116,7 @@ void Election::evaluate(const Surroundings& around) {
   });
   const std::size_t quorum = env_.options.quorum();
   quorum_connected_ = working_replicas >= quorum;
-  candidate_ = quorum_connected_ && healthy && around.voting;
+  candidate_ = quorum_connected_ && healthy;
 
   if (leader_ == own_ && !own_.none()) {
     // Its own vote counts towards the quorum only with a working disk.
@@ -131,7 +130,7 @@ void Election::evaluate(const Surroundings& around) {
     content_ = happy_ || (!leader_.none() && (vouched || fresh));
   }
   const bool connected_enough = mutant(Mutant::deaf_campaigns) ? true : quorum_connected_;
-  const bool eligible = around.voting && connected_enough && (healthy || !better_disk);
+  const bool eligible = connected_enough && (healthy || !better_disk);
   if (content_ || !eligible) {
     discontent_since_.reset();
     return;

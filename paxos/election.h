@@ -35,9 +35,8 @@ class Election {
  public:
   Election(Env& env, Ballot promised);
 
-  /// What the rest of the replica contributes to each evaluation.
+  /// What the rest of the replica contributes to each evaluation. Only who votes is asked to evaluate at all.
   struct Surroundings {
-    bool voting = false;
     bool proposing = false;  ///< the proposer runs (phase 1 or 2) with own_ballot()
     Ballot promised;
     Slot chosen_prefix;
@@ -84,7 +83,7 @@ class Election {
   };
   void evaluate(const Surroundings& around);
   void set_leader(Ballot ballot);
-  [[nodiscard]] bool working(ReplicaId id) const;
+  [[nodiscard]] bool working(ReplicaId id) const;  ///< its disk; requires connected(id)
 
   Env& env_;
   std::vector<Peer> peers_;

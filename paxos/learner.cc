@@ -92,10 +92,7 @@ void Learner::pull() {
   env_.each_peer([&](ReplicaId id) {
     if (peers_[id.n].prefix >= first) sources.push_back(id);
   });
-  if (sources.empty()) {
-    arm(pull_timeout);
-    return;
-  }
+  PAXOS_ASSERT(!sources.empty());  // whoever said how far the target is
   if (asked_) ++silent_;
   // The last one that answered first; after silence the next in turn.
   const ReplicaId first_choice = asked_ ? *asked_ : source_.value_or(commit_ballot_.replica);
@@ -113,7 +110,7 @@ void Learner::pull() {
 }
 
 void Learner::pull_from(ReplicaId from) {
-  if (!behind()) return;
+  PAXOS_ASSERT(behind());
   silent_ = 0;
   asked_.reset();
   source_ = from;

@@ -30,7 +30,8 @@ class Learner {
   /// A peer says that it knows every slot up to `prefix` to be chosen.
   void peer_prefix(ReplicaId from, Slot prefix);
 
-  /// Pulls at once, from a peer that has just said how much it knows, whoever was asked before and is silent.
+  /// Pulls at once, from a peer that has just said that it knows more, whoever was asked before and is silent.
+  /// Requires behind().
   void pull_from(ReplicaId from);
 
   void on_learn_request(ReplicaId from, const LearnRequest& m);

@@ -41,7 +41,7 @@ void Proposer::prepare(Ballot ballot) {
 }
 
 void Proposer::stop(const std::string& why) {
-  if (!active()) return;
+  PAXOS_ASSERT(active());
   if (phase_ == Phase::leading)
     env_.event("deposed", "no longer leader with ballot " + to_string(ballot_) + ": " + why, ballot_);
   else
@@ -144,13 +144,13 @@ bool Proposer::window_open(Slot slot) const {
 }
 
 Proposer::Flight* Proposer::flight(Slot slot) {
-  if (slot < flights_base_ || slot.n >= flights_base_.n + flights_.size()) return nullptr;
+  PAXOS_ASSERT(slot < next_);
+  if (slot < flights_base_) return nullptr;  // chosen, and forgotten
   return &flights_[slot - flights_base_];
 }
 
 bool Proposer::can_propose() const {
-  return phase_ == Phase::leading && next_ > adopted_max_ && log_.chosen_max() < next_ &&
-         unchosen_ < limits::pipeline_slots && window_open(next_);
+  return phase_ == Phase::leading && next_ > adopted_max_ && unchosen_ < limits::pipeline_slots && window_open(next_);
 }
 
 Slot Proposer::propose(Decree decree) {
@@ -179,7 +179,7 @@ void Proposer::propose_in(Slot slot, Decree decree) {
 
 SkipResult Proposer::skip(std::vector<Slot> slots) {
   SkipResult result{.refused = {}, .next_free = next_, .slots = {}};
-  if (phase_ != Phase::leading || next_ <= adopted_max_ || log_.chosen_max() >= next_) {
+  if (phase_ != Phase::leading || next_ <= adopted_max_) {
     result.refused = "this replica does not lead, or has only just begun to";
     return result;
   }
@@ -253,8 +253,9 @@ void Proposer::settle() {
     if (!f.used || f.chosen) continue;
     const Slot slot = flights_base_ + i;
     const SlotEntry* entry = log_.find(slot);
-    if (slot > log_.chosen_prefix() && (entry == nullptr || !entry->chosen)) continue;
-    if (entry == nullptr || !entry->voted || entry->ballot != ballot_) {
+    PAXOS_ASSERT(entry != nullptr);  // our vote, or what replaced it
+    if (!entry->chosen) continue;
+    if (!entry->voted) {
       // Another decree than ours: a higher ballot leads, and its Nack is lost or late. Our next Commit would
       // tell those who voted at our ballot that what they voted for is chosen.
       stop("slot " + std::to_string(slot.n) + " was chosen otherwise under another leader");
@@ -354,7 +355,7 @@ Duration Proposer::timeout() const {
   std::vector<Duration> timeouts;
   env_.each_peer([&](ReplicaId id) { timeouts.push_back(rtt_[id.n].timeout()); });
   const std::size_t need = env_.options.quorum() - 1;
-  if (need == 0 || timeouts.empty()) return RttEstimator::timeout_max;
+  if (need == 0) return RttEstimator::timeout_max;
   std::nth_element(timeouts.begin(), timeouts.begin() + static_cast<std::ptrdiff_t>(need - 1),
                    timeouts.end());
   return timeouts[need - 1];
@@ -436,6 +437,7 @@ void Proposer::check_invariants() const {
     if (f.used && !f.chosen) ++unchosen;
   }
   PAXOS_ASSERT(unchosen == unchosen_);
+  PAXOS_ASSERT(next_ <= adopted_max_ || log_.chosen_max() < next_);  // else another leads: advance() stopped
 }
 
 }  // namespace paxos

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "paxos/invariant.h"
 #include "paxos/mutants.h"
 
 namespace paxos {
@@ -21,15 +22,16 @@ void Reads::read(std::uint64_t id) {
 
 void Reads::on_request(ReplicaId from, const ReadRequest& m) {
   if (proposer_.phase() != Proposer::Phase::leading) return;  // it asks again, maybe someone else
-  if (fresh_remote_.size() >= limits::reads_waiting_max) return;
+  if (fresh_remote_.size() >= limits::remote_rounds_max) return;
   const auto same = [&](const Remote& r) { return r.from == from && r.id == m.id; };
   if (std::any_of(fresh_remote_.begin(), fresh_remote_.end(), same)) return;
   fresh_remote_.push_back({from, m.id});
 }
 
 void Reads::flush(std::optional<ReplicaId> leader) {
-  if (round_ && (proposer_.phase() != Proposer::Phase::leading || proposer_.ballot() != round_->ballot))
-    drop_round();
+  // A later leadership needs a sync, which ends the turn: a round never meets another ballot than its own.
+  if (round_ && proposer_.phase() != Proposer::Phase::leading) drop_round();
+  PAXOS_ASSERT(!round_ || proposer_.ballot() == round_->ballot);
   if (fresh_.empty() && fresh_remote_.empty()) return;
   if (proposer_.phase() == Proposer::Phase::leading) {
     if (round_) return;
@@ -53,7 +55,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
   }
   fresh_remote_.clear();
   if (fresh_.empty()) return;
-  if (!leader || *leader == env_.options.self) {
+  if (!leader) {
     fail(std::exchange(fresh_, {}));
     return;
   }
@@ -67,7 +69,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
 
 void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
   if (!round_ || m.nonce != round_->nonce || m.ballot != round_->ballot) return;
-  if (proposer_.phase() != Proposer::Phase::leading || proposer_.ballot() != round_->ballot) return;
+  if (proposer_.phase() != Proposer::Phase::leading) return;
   round_->confirmed.insert(from);
   if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);
 }

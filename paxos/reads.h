@@ -27,7 +27,7 @@ class Reads {
   void on_confirmed(ReplicaId from, const ReadConfirmed& m);
   void on_reply(ReplicaId from, const ReadReply& m);
 
-  /// Starts rounds for what arrived in this turn. `leader`: whom to ask when we do not lead.
+  /// Starts rounds for what arrived in this turn. `leader`: whom to ask when we do not lead; never this replica then.
   void flush(std::optional<ReplicaId> leader);
   void tick(std::optional<ReplicaId> leader);
   [[nodiscard]] Time deadline() const;

@@ -39,7 +39,7 @@ class HashWatch {
   void heard(ReplicaId from, Slot slot, const Hash& hash) {
     if (slot.none()) return;
     // A mark ahead of us is kept until we get there; a newer one would keep running away.
-    if (pending_[from.n] && pending_[from.n]->slot > last()) return;
+    if (pending_[from.n]) return;
     pending_[from.n] = Mark{slot, hash};
     if (slot <= last()) compare(from.n);
   }
@@ -108,8 +108,7 @@ struct Replica::Parts {
   [[nodiscard]] bool voting() const { return birth.born() && !diverged; }
 
   [[nodiscard]] Election::Surroundings around() const {
-    return {.voting = voting(),
-            .proposing = proposer.active(),
+    return {.proposing = proposer.active(),
             .promised = acceptor.promised(),
             .chosen_prefix = log.chosen_prefix(),
             .applied = log.applied(),
@@ -151,7 +150,7 @@ struct Replica::Parts {
     if (m.happy && m.ballot == m.leader && m.ballot.replica == from && !m.ballot.none())
       learner.on_commit(from, m.ballot, m.chosen_prefix);
     hashes.heard(from, m.applied, m.hash);
-    if (!diverged && hashes.disagreeing().size() >= env.options.quorum()) {
+    if (hashes.disagreeing().size() >= env.options.quorum()) {
       diverged = "the hash chain here disagrees with a quorum at slot " + std::to_string(hashes.where().n) +
                  ": this replica's state is not to be trusted";
       env.event("diverged", "diverged: " + *diverged);
@@ -167,7 +166,8 @@ struct Replica::Parts {
           } else if constexpr (std::is_same_v<M, HeartbeatReply>) {
             on_heartbeat_reply(from, m);
           } else if constexpr (std::is_same_v<M, HandOver>) {
-            if (m.ballot.replica == from && m.ballot == election.leader() && !proposer.active() &&
+            // Who follows a peer's ballot does not propose.
+            if (m.ballot.replica == from && m.ballot == election.leader() &&
                 election.quorum_connected()) {
               election.campaign(around());
               take_over("replica " + std::to_string(from.n) + " hands over");

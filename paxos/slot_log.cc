@@ -15,6 +15,7 @@ SlotLog::SlotLog(const Recovered& recovered, std::uint64_t hot_slots)
       chosen_max_(recovered.applied),
       accepted_max_(recovered.applied),
       applied_(recovered.applied) {
+  PAXOS_ASSERT(hot_slots > 0);
   for (const LogEntry& entry : recovered.entries) {
     PAXOS_ASSERT(entry.slot > applied_);
     const bool chosen = entry.chosen || entry.slot <= recovered.chosen_prefix;
@@ -38,26 +39,25 @@ SlotEntry& SlotLog::at(Slot slot) {
   return entries_[index];
 }
 
-void SlotLog::account(const SlotEntry& entry, Slot slot, bool add) {
+void SlotLog::account(const SlotEntry& entry, bool add) {
   const std::size_t bytes = entry.decree.value.size();
   const auto change = [&](std::size_t& sum) { sum = add ? sum + bytes : sum - bytes; };
   change(bytes_total_);
-  if (slot <= applied_) change(bytes_hot_);
-  if (slot > chosen_prefix_) change(bytes_ahead_);
+  change(bytes_ahead_);
 }
 
 void SlotLog::put_vote(Slot slot, Ballot ballot, Decree decree, std::uint64_t group) {
   PAXOS_ASSERT(slot > chosen_prefix_);
   SlotEntry& entry = at(slot);
   PAXOS_ASSERT(!entry.chosen && (!entry.present || entry.ballot < ballot));
-  account(entry, slot, false);
+  account(entry, false);
   entry = {.present = true,
            .voted = true,
            .chosen = false,
            .ballot = ballot,
            .group = group,
            .decree = std::move(decree)};
-  account(entry, slot, true);
+  account(entry, true);
   accepted_max_ = std::max(accepted_max_, slot);
 }
 
@@ -65,14 +65,14 @@ void SlotLog::put_chosen(Slot slot, Ballot ballot, Decree decree, std::uint64_t 
   PAXOS_ASSERT(slot > chosen_prefix_);
   SlotEntry& entry = at(slot);
   PAXOS_ASSERT(!entry.chosen);
-  account(entry, slot, false);
+  account(entry, false);
   entry = {.present = true,
            .voted = false,
            .chosen = true,
            .ballot = ballot,
            .group = group,
            .decree = std::move(decree)};
-  account(entry, slot, true);
+  account(entry, true);
   accepted_max_ = std::max(accepted_max_, slot);
   chosen_max_ = std::max(chosen_max_, slot);
   advance();
@@ -106,8 +106,7 @@ void SlotLog::set_applied(Slot slot) {
 }
 
 void SlotLog::trim() {
-  while (base_ <= applied_ &&
-         (bytes_hot_ > limits::hot_bytes_max || applied_ - base_ >= hot_slots_)) {
+  while (bytes_hot_ > limits::hot_bytes_max || applied_ - base_ >= hot_slots_) {
     const std::size_t bytes = entries_.front().decree.value.size();
     bytes_hot_ -= bytes;
     bytes_total_ -= bytes;

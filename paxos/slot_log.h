@@ -52,7 +52,8 @@ class SlotLog {
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
   SlotEntry& at(Slot slot);
-  void account(const SlotEntry& entry, Slot slot, bool add);
+  /// Of a slot above the chosen prefix.
+  void account(const SlotEntry& entry, bool add);
   void advance();
   void trim();
 

@@ -158,6 +158,7 @@ TEST(Text, IsOneByteTo16KiBWithoutNul) {
 
 TEST(RoomName, HasOneTo64BytesWithoutControlCharacters) {
   EXPECT_EQ(validate_room("Bücher & ops"), "");
+  EXPECT_EQ(validate_room("\xC2\xA9 ops"), "") << "above the controls of U+0080 to U+009F";
   EXPECT_EQ(validate_room(std::string(limits::room_bytes_max, 'r')), "");
   EXPECT_NE(validate_room(""), "");
   EXPECT_NE(validate_room(std::string(limits::room_bytes_max + 1, 'r')), "");
@@ -181,6 +182,13 @@ TEST(CommandContent, IsRefusedWhereItMakesNoSense) {
   EXPECT_EQ(validate(open), "");
   open.session = {{1}, 0};
   EXPECT_NE(validate(open), "");
+  open = open_command(1);
+  open.seq = 1;
+  EXPECT_NE(validate(open), "");
+  EXPECT_EQ(validate(close_command({{1}, 0}, 1)), "");
+  Command named = post({{1}, 0}, 1, "x");
+  std::get<Post>(named.operation).name = "a\x1b";
+  EXPECT_NE(validate(named).find("the name"), std::string::npos);
 }
 
 TEST(SessionName, ReadsBackAndTakesNothingElse) {
@@ -189,6 +197,22 @@ TEST(SessionName, ReadsBackAndTakesNothingElse) {
   EXPECT_EQ(parse_session("812.7"), id);
   for (const char* bad : {"", ".", "1.", ".1", "1", "1.2.3", " 1.2", "1.2 ", "-1.2", "1.4294967296", "a.b"})
     EXPECT_FALSE(parse_session(bad)) << bad;
+}
+
+TEST(Decree, WithACommandOfAnotherVersionNamesTheCommand) {
+  std::string bytes(encode(close_command({{7}, 0}, 1)).view());
+  bytes[0] = 9;
+  const paxos::Decree d = make_decree(1, std::vector{encode(open_command(1)), paxos::Bytes::copy_of(bytes)});
+  const auto batch = decode_batch(d);
+  ASSERT_FALSE(batch);
+  EXPECT_NE(batch.error().find("command 1 of the batch"), std::string::npos) << batch.error();
+}
+
+TEST(Decree, OfRulesIsTwoBytesAndNothingElse) {
+  EXPECT_EQ(rules_in(make_rules_decree(7)), 7);
+  EXPECT_FALSE(rules_in(paxos::Decree{}));
+  for (const char* bytes : {"", "x", "xyz"})
+    EXPECT_FALSE(rules_in({paxos::DecreeKind::rules, paxos::Bytes::copy_of(bytes)})) << bytes;
 }
 
 }  // namespace

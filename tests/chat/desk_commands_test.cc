@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "chat/bounds.h"
+#include "chat/intake.h"
 #include "tests/chat/desk_fixture.h"
 
 namespace chat::test {
@@ -428,6 +431,123 @@ TEST(Desk, BoundsHowManyReceiptsAreWaitedFor) {
     (void)office.desk.take_output();
   }
   EXPECT_EQ(office.desk.figures().waiting_receipts, 200'000u);
+}
+
+// --- bounds, and what only a race brings ---
+
+TEST(Desk, ForgetsWhomItNoticedWhenThereAreTooMany) {
+  Office office;
+  office.standing = {};
+  const auto ask = [&](std::uint32_t n) {
+    ClientAddress address;
+    for (std::size_t i = 0; i < 4; ++i) address.bytes[i] = static_cast<std::uint8_t>(n >> (8 * i));
+    office.desk.on_message(office.now, address, ClientCommands{}, office.standing);
+  };
+  for (std::uint32_t n = 0; n < 65'536; ++n) ask(n);
+  ask(1);
+  EXPECT_EQ(office.replies().size(), 65'537u) << "full: the table begins anew, so 1 is told once more";
+  ask(1);
+  EXPECT_TRUE(office.replies().empty());
+}
+
+TEST(Desk, SplitsTheReceiptsOfOneAddressWhereAReplyHoldsNoMore) {
+  Office office;
+  std::vector<Command> commands;
+  for (std::uint64_t n = 1; n <= 1100; ++n) commands.push_back(open_command(n));
+  office.send(1, commands);
+  office.work();
+  const auto replies = office.replies_of<Receipts>();
+  ASSERT_EQ(replies.size(), 3u);
+  EXPECT_EQ(replies[0].second.receipts.size(), 512u);
+  EXPECT_EQ(replies[2].second.receipts.size(), 1100u - 2 * 512u);
+}
+
+TEST(Desk, DropsWhatIsPassedOnToOneThatDoesNotLeadAndWhatIsNoCommand) {
+  Office office;
+  office.standing.leading = false;
+  office.desk.on_forwarded(office.now, {encode(open_command(1))}, office.standing);
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+  office.standing.leading = true;
+  office.desk.on_forwarded(office.now, {paxos::Bytes::copy_of("not a command"), encode(post({}, 0, "x"))},
+                           office.standing);
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+  office.desk.on_forwarded(office.now, {encode(open_command(1))}, office.standing);
+  EXPECT_EQ(office.desk.figures().queued_commands, 1u);
+}
+
+TEST(Desk, BoundsTheBytesOfItsQueue) {
+  Office office;
+  const std::string text(limits::text_bytes_max, 'x');
+  std::vector<Command> posts;
+  for (std::uint64_t n = 1; n <= 2100; ++n) posts.push_back(post({{999}, 0}, n, text));
+  office.send(1, posts);
+  const std::size_t queued = office.desk.figures().queued_commands;
+  EXPECT_GT(queued, 2000u);
+  EXPECT_LE(queued * limits::text_bytes_max, 32u * 1024 * 1024);
+  EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
+}
+
+// The window holds more than so many of the very smallest commands.
+TEST(Intake, BoundsWhatIsProposedAndNotApplied) {
+  Machine machine;
+  Intake intake(machine);
+  std::uint64_t n = 0;
+  const auto take = [&] {
+    const paxos::Bytes bytes = encode(close_command({{++n}, 0}, 1));
+    return intake.take(at_ms(1), bytes, *view_command(bytes.span()));
+  };
+  while (n < 1'048'576) {
+    ASSERT_EQ(take(), Intake::Taken::queued) << n;
+    if (n % 4096 == 0) ASSERT_TRUE(intake.next_batch(1));
+  }
+  EXPECT_EQ(take(), Intake::Taken::full);
+  intake.clear();
+  EXPECT_EQ(take(), Intake::Taken::queued);
+}
+
+TEST(Desk, BoundsHowManyCommandsAreHeldBackInAll) {
+  Office office;
+  std::vector<SessionId> sessions;
+  for (std::uint64_t n = 1; n <= 258; ++n) sessions.push_back(office.open(n));
+  for (std::size_t i = 0; i < 256; ++i) {
+    std::vector<Command> early;
+    for (std::uint64_t seq = 2; seq <= 257; ++seq) early.push_back(post(sessions[i], seq, "x"));
+    office.send(1, early);
+  }
+  EXPECT_EQ(office.desk.figures().queued_commands, 65'536u);
+  (void)office.replies();
+  office.send(2, {post(sessions[256], 2, "x")});  // nothing of it is under way
+  EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
+  office.send(3, {post(sessions[257], 1, "x"), post(sessions[257], 3, "x")});  // something is
+  EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
+  EXPECT_EQ(office.propose().size(), 1u);
+  EXPECT_EQ(office.desk.figures().queued_commands, 65'536u);
+}
+
+// It waits for its predecessors here; its session expires in a slot that names it not; it comes again, and only the
+// log may refuse it now. The copy that waited is the same command.
+TEST(Desk, ProposesAHeldCommandOnceWhenItsSessionIsGone) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 3, "c")});
+  EXPECT_TRUE(office.propose().empty());
+  while (office.log.machine.sessions() > 0) {
+    office.log.time_ms += limits::clock_step_max_ms;
+    office.decide({});
+  }
+  office.send(1, {post(s, 3, "c")});
+  EXPECT_EQ(seqs(office.propose()), (Seqs{3}));
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+  office.decide({post(s, 3, "c")});
+  EXPECT_EQ(office.receipts(1).at(0).outcome.verdict, Verdict::session_unknown);
+}
+
+TEST(Words, StandForEveryReasonToWaitAndEveryVerdict) {
+  std::set<std::string> words;
+  for (std::uint8_t n = 1; n <= static_cast<std::uint8_t>(WaitReason::overloaded); ++n)
+    EXPECT_TRUE(words.insert(to_string(static_cast<WaitReason>(n))).second) << int{n};
+  for (std::uint8_t n = 1; n <= static_cast<std::uint8_t>(Verdict::invalid); ++n)
+    EXPECT_TRUE(words.insert(to_string(static_cast<Verdict>(n))).second) << int{n};
 }
 
 }  // namespace

@@ -318,5 +318,81 @@ TEST(DeskFollow, IsBoundedAndSaysSo) {
   EXPECT_NE(office.answers().at(0).refused.find("another replica"), std::string::npos);
 }
 
+// --- bounds, and answers that come late or twice ---
+
+TEST(DeskHistory, IsBoundedInReadsThatWait) {
+  Archive office(1);
+  for (std::uint64_t id = 1; id <= 65'537; ++id) office.send(1, history(id));
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].id, 65'537u);
+  EXPECT_NE(answers[0].refused.find("too many reads"), std::string::npos) << answers[0].refused;
+}
+
+TEST(DeskHistory, TakesItsIndexOnceAndNoneThatNobodyWaitsFor) {
+  Archive office(1);
+  office.send(1, history(5));
+  (void)office.answers();
+  ASSERT_EQ(office.reads.size(), 1u);
+  office.desk.read_index(office.reads[0], office.log.machine.applied() + 1);
+  office.desk.read_index(office.reads[0], paxos::Slot{});
+  office.desk.read_index(999, paxos::Slot{});
+  office.desk.read_failed(999, office.standing);
+  office.desk.history_read(office.now, 999, HistoryPage{});
+  EXPECT_TRUE(office.answers().empty()) << "the first index stands";
+  office.say();
+  EXPECT_EQ(office.answers().size(), 1u);
+}
+
+TEST(DeskHistory, ThatWaitsForAHoleNamesIt) {
+  Archive office(1);
+  office.send(1, history(5));
+  (void)office.answers();
+  office.desk.read_index(office.reads.at(0), office.log.machine.applied() + 1);
+  office.standing.hole = office.log.machine.applied() + 1;
+  office.pass(5000);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_NE(answers[0].refused.find("skipped slot " + std::to_string(office.standing.hole->n)), std::string::npos)
+      << answers[0].refused;
+}
+
+TEST(DeskFollow, OfABadRoomIsRefused) {
+  Archive office(1);
+  FollowRequest request = follow(5, 2);
+  request.room = "a\nb";
+  office.send(1, request);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_NE(answers[0].refused.find("control"), std::string::npos);
+}
+
+TEST(DeskFollow, PushesNoMoreMessagesThanAPageHolds) {
+  Archive office(0);
+  std::vector<Command> posts;
+  for (std::uint64_t session = 2; session <= 4; ++session) {
+    const SessionId id = office.open(session);
+    for (std::uint64_t seq = 1; seq <= 200; ++seq) posts.push_back(post(id, seq, "x"));
+  }
+  office.send(1, follow(5, 1));
+  office.decide(posts);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].page.messages.size(), limits::page_messages_max);
+  EXPECT_EQ(answers[0].page.next, limits::page_messages_max + 1);
+  EXPECT_EQ(answers[0].page.head, 600u);
+}
+
+TEST(DeskFollow, IsAnsweredByMessagesAloneAndByEachOnce) {
+  Archive office(1);
+  office.send(1, follow(5, 2));
+  office.decide({open_command(9)});
+  office.decide({post(office.session, 1, "m1", "ops", 1)});  // a repeat: it stands where it stood
+  office.say("elsewhere");
+  EXPECT_TRUE(office.answers().empty());
+  office.say();
+  EXPECT_EQ(office.answers().size(), 1u);
+}
+
 }  // namespace
 }  // namespace chat::test

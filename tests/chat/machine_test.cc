@@ -253,5 +253,60 @@ TEST(History, OfARoomWhoseNameBeginsAnothersIsItsOwn) {
   EXPECT_EQ(page->messages[0].text, "long");
 }
 
+// --- rows that are not what was written ---
+
+TEST(Rows, OfNothingStandAtSlotZero) {
+  const auto mark = read_applied(MapRows());
+  ASSERT_TRUE(mark);
+  EXPECT_EQ(mark->slot, paxos::Slot{});
+  EXPECT_FALSE(read_hash(MapRows(), {1}));
+  EXPECT_TRUE(read_outcomes(MapRows(), {1}).empty());
+}
+
+TEST(Rows, OfADamagedMarkAreNotBelieved) {
+  Log log;
+  log.open(1);
+  log.rows.rows()[rows::meta()].resize(5);
+  EXPECT_NE(read_applied(log.rows).error().find("damaged"), std::string::npos);
+}
+
+TEST(Rows, OfADamagedOrLaterHashGiveNone) {
+  Log log;
+  const SessionId s = log.open(1);
+  log.apply({post(s, 1, "a"), post(s, 1, "a"), post(s, 1, "b")});
+  ASSERT_EQ(read_outcomes(log.rows, {2}).size(), 2u);
+  std::string& row = log.rows.rows()[rows::hash({2})];
+  const std::string whole = row;
+  row.resize(whole.size() - 1);
+  EXPECT_EQ(read_outcomes(log.rows, {2}).size(), 1u) << "what is whole before the cut";
+  row.resize(10);
+  EXPECT_FALSE(read_hash(log.rows, {2}));
+  row = whole;
+  row[0] = 9;
+  EXPECT_FALSE(read_hash(log.rows, {2}));
+  EXPECT_TRUE(read_outcomes(log.rows, {2}).empty());
+}
+
+TEST(History, OfARoomWhoseNameIsTooLongIsEmpty) {
+  const auto page = read_history(MapRows(), std::string(limits::room_bytes_max + 1, 'r'), 1, 0);
+  ASSERT_TRUE(page);
+  EXPECT_TRUE(page->messages.empty());
+}
+
+TEST(History, OfARowCutAnywhereIsDamage) {
+  Log log;
+  const SessionId s = log.open(1);
+  log.apply({post(s, 1, "hello"), post(s, 2, "again")});
+  std::string& row = log.rows.rows()[rows::message("ops", 1)];
+  const std::string whole = row;
+  for (std::size_t size = 0; size < whole.size(); ++size) {
+    row.resize(size);
+    const auto page = read_history(log.rows, "ops", 1, 0);
+    ASSERT_FALSE(page) << size;
+    EXPECT_NE(page.error().find("room 'ops'"), std::string::npos);
+    row = whole;
+  }
+}
+
 }  // namespace
 }  // namespace chat::test

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "chat/rows.h"
+#include "chat/sessions.h"
 #include "tests/chat/fixture.h"
 
 namespace chat::test {
@@ -205,6 +206,93 @@ TEST(Damage, OfAnotherVersionNamesBothVersions) {
   EXPECT_NE(machine.error().find("version 9"), std::string::npos) << machine.error();
   log.rows.rows()[rows::meta()][0] = 7;
   EXPECT_NE(Machine::load(log.rows).error().find("version 7"), std::string::npos);
+}
+
+TEST(Damage, OfAMetaRowAtSlotZeroOrUnderNoRulesIsNamed) {
+  Log log = some_log();
+  std::string& meta = log.rows.rows()[rows::meta()];
+  const std::string whole = meta;
+  for (std::size_t i = 2; i < 10; ++i) meta[i] = 0;
+  EXPECT_NE(Machine::load(log.rows).error().find("meta row"), std::string::npos);
+  meta = whole;
+  meta[1] = 0;
+  EXPECT_NE(Machine::load(log.rows).error().find("meta row"), std::string::npos);
+}
+
+TEST(Damage, OfARowOfAnotherVersionIsNamed) {
+  Log log = some_log();
+  std::size_t tried = 0;
+  for (auto& [key, value] : log.rows.rows()) {
+    if (key[0] != rows::family_session && key[0] != rows::family_room && key != rows::journal({17})) continue;
+    ++tried;
+    value[0] = 9;
+    EXPECT_FALSE(Machine::load(log.rows)) << "a row '" << key[0] << "'";
+    value[0] = static_cast<char>(rows::row_version);
+  }
+  EXPECT_EQ(tried, 3u);
+  EXPECT_TRUE(Machine::load(log.rows));
+}
+
+TEST(Damage, OfASessionsKeyIsNamed) {
+  const Log log = some_log();
+  const std::string key = log.rows.rows().lower_bound(std::string(1, rows::family_session))->first;
+  const std::string value = *log.rows.get(key);
+  for (const std::string& bad : {key.substr(0, key.size() - 1), key + "x",
+                                 key.substr(0, 9) + std::string("\0\0\0\1\0\0\0\0", 8)}) {
+    Log damaged = some_log();
+    damaged.rows.rows()[bad] = value;
+    const auto machine = Machine::load(damaged.rows);
+    ASSERT_FALSE(machine);
+    EXPECT_NE(machine.error().find("the row of session"), std::string::npos) << machine.error();
+  }
+}
+
+std::string session_bytes(std::uint64_t last_seq, std::uint64_t answered_below, std::size_t answers) {
+  Session s;
+  s.last_seq = last_seq;
+  s.answered_below = answered_below;
+  for (std::size_t i = 0; i < answers; ++i) s.answers.push({});
+  std::string bytes;
+  encode_session(bytes, s);
+  return bytes;
+}
+
+// sessions.h: as many answers as there are seqs from the answered mark to the last, and never more than the bound.
+TEST(SessionRow, ThatContradictsItselfIsRefused) {
+  const SessionId id{{1}, 0};
+  EXPECT_TRUE(decode_session(id, session_bytes(3, 1, 3)));
+  EXPECT_TRUE(decode_session(id, session_bytes(3, 4, 0)));
+  EXPECT_FALSE(decode_session(id, session_bytes(3, 0, 4))) << "seqs count from 1";
+  EXPECT_FALSE(decode_session(id, session_bytes(3, 5, 0))) << "answers of what never ran";
+  EXPECT_FALSE(decode_session(id, session_bytes(300, 1, 300))) << "more than are kept";
+  const std::string whole = session_bytes(3, 1, 3);
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_FALSE(decode_session(id, whole.substr(0, size))) << size;
+}
+
+// Only a store that was tampered with holds two: the table must not point at what is gone.
+TEST(SessionTable, OfTwoWithOneNonceFindsTheLastAndNeverOneThatIsGone) {
+  for (const std::uint32_t first_gone : {1u, 2u}) {
+    SessionTable table;
+    for (const std::uint32_t index : {1u, 2u}) {
+      Session s;
+      s.id = {{1}, index};
+      s.nonce = nonce(7);
+      table.insert(std::move(s));
+    }
+    ASSERT_NE(table.find(nonce(7)), nullptr);
+    EXPECT_EQ(table.find(nonce(7))->id.index, 2u);
+    table.erase({{1}, first_gone});
+    if (first_gone == 1) {
+      ASSERT_NE(table.find(nonce(7)), nullptr);
+      EXPECT_EQ(table.find(nonce(7))->id.index, 2u);
+    } else {
+      EXPECT_EQ(table.find(nonce(7)), nullptr);
+    }
+    table.erase({{1}, 3 - first_gone});
+    EXPECT_EQ(table.find(nonce(7)), nullptr);
+    EXPECT_EQ(table.size(), 0u);
+  }
 }
 
 }  // namespace

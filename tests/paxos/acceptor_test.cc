@@ -292,5 +292,42 @@ TEST(Acceptor, DropsVotesBeyondItsBytesButNeverTheNextSlotNorAReplacement) {
   EXPECT_EQ(take<Accepted>(c, 0, 2).size(), 1u) << "without it the prefix would never move";
 }
 
+TEST(Acceptor, VotesOfATurnInMoreRangesThanOneAcceptedCarriesLeaveInTwo) {
+  Cluster c({});
+  const std::size_t ranges = limits::accepted_ranges_max + 3;
+  for (std::uint64_t slot = 1; slot <= 2 * ranges; slot += 2)
+    c[0].step(c.now(), ReplicaId{1}, c.node(1).disk.incarnation,
+              Accept{ballot(1, 1), Slot{slot}, {}, command("a")});
+  c.tick(0);
+  const auto accepted = take<Accepted>(c, 0, 1);
+  ASSERT_EQ(accepted.size(), 2u);
+  EXPECT_EQ(accepted[0].slots.size(), limits::accepted_ranges_max);
+  EXPECT_EQ(accepted[1].slots.size(), 3u);
+  EXPECT_EQ(accepted[1].slots.back().last, Slot{2 * ranges - 1});
+}
+
+// The written prefix lags behind, so that after a restart more votes stand above it than one page takes.
+TEST(Acceptor, PromiseComesInPagesOfBoundedCount) {
+  Cluster c({});
+  const std::uint64_t prefix = limits::prefix_record_stride / 2;
+  const std::uint64_t last = limits::votes_ahead_slots_max + prefix;
+  for (std::uint64_t slot = 1; slot <= last; ++slot) {
+    if (slot == limits::votes_ahead_slots_max) c.step(0, 1, Commit{ballot(1, 1), Slot{prefix}});
+    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command("a")});
+  }
+  c.restart(0);
+  ASSERT_EQ(c.status(0).chosen, Slot{});
+  c.step(0, 2, Prepare{ballot(2, 2), Slot{1}});
+  const auto first = take<Promise>(c, 0, 2);
+  ASSERT_EQ(first.size(), 1u);
+  EXPECT_EQ(first[0].entries.size(), limits::page_entries_max);
+  EXPECT_EQ(first[0].next, Slot{limits::page_entries_max + 1});
+  c.step(0, 2, Prepare{ballot(2, 2), first[0].next});
+  const auto second = take<Promise>(c, 0, 2);
+  ASSERT_EQ(second.size(), 1u);
+  EXPECT_EQ(second[0].entries.size(), last - limits::page_entries_max);
+  EXPECT_TRUE(second[0].next.none());
+}
+
 }  // namespace
 }  // namespace paxos_test

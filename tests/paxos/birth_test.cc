@@ -162,5 +162,87 @@ TEST(Birth, SurvivesLoss) {
   }
 }
 
+TEST(Birth, TheDormantAskNobody) {
+  Cluster c({});
+  c.wipe(2);
+  c.run_for(200ms);
+  ASSERT_EQ(c.status(2).role, Role::dormant);
+  c.bag().clear();
+  c.advance(1s);
+  c.tick(2);
+  EXPECT_EQ(c.count_if(from(2)), 0u);
+}
+
+TEST(Birth, TheUnbornAskAtEveryHeartbeatAndNotBefore) {
+  Cluster c({.born = false});
+  c.tick(0);
+  EXPECT_EQ(c.count_if(is_from<paxos::Birth>(0)), 2u);
+  c.tick(0);
+  EXPECT_EQ(c.count_if(is_from<paxos::Birth>(0)), 2u);
+  c.advance(c.setup().heartbeat);
+  c.tick(0);
+  EXPECT_EQ(c.count_if(is_from<paxos::Birth>(0)), 4u);
+}
+
+// What is announced binds: a sync of something else, or of nothing, is not the vector's.
+TEST(Birth, OnlyTheSyncOfTheVectorItselfCounts) {
+  Cluster c({.born = false, .auto_sync = false});
+  const auto announced = [&] {
+    c.advance(c.setup().heartbeat);
+    c.tick(0);
+    bool any = false;
+    for (const paxos::Birth& birth : take<paxos::Birth>(c, 0, 1)) any = any || birth.synced;
+    return any;
+  };
+  c[0].synced(c.now(), 0);
+  EXPECT_FALSE(announced()) << "it has no vector yet";
+  for (const std::size_t id : {1u, 2u}) {
+    paxos::Birth birth{.members = std::vector<Incarnation>(3)};
+    birth.members[id] = c.node(id).disk.incarnation;
+    c.step(0, id, birth);
+  }
+  c[0].synced(c.now(), 0);
+  EXPECT_FALSE(announced()) << "the vector's group is not on the disk";
+  c.sync(0);
+  EXPECT_TRUE(announced());
+}
+
+TEST(Birth, AVectorOfAnotherSizeIsIgnored) {
+  Cluster c({.born = false});
+  const auto incarnation = c.node(1).disk.incarnation;
+  c.step(0, 1, paxos::Birth{.members = {{}, incarnation}, .synced = false, .born = false});
+  EXPECT_EQ(c.status(0).missing_at_birth.size(), 2u) << "taken from a vector for two";
+}
+
+// A wiped replica that was told the born vector passes it on: it is no member of it, its word counts nothing.
+TEST(Birth, OnlyAMemberOfTheBornVectorCanTellIt) {
+  Cluster c({.born = false});
+  std::vector<Incarnation> members;
+  for (std::size_t id = 0; id < 3; ++id) members.push_back(c.node(id).disk.incarnation);
+  members[1].bytes[9] = 99;  // the life of 1 that was born
+  c.step(0, 1, paxos::Birth{.members = members, .synced = true, .born = true});
+  EXPECT_FALSE(c.status(0).voting);
+}
+
+// Quorums of five need not meet those of three: a directory may not take part under another number of replicas.
+TEST(Birth, ADirectoryOfAClusterOfAnotherSizeNeitherVotesNorIsBornAgain) {
+  for (const bool born : {true, false}) {
+    Cluster c({.replicas = 5, .born = false});
+    for (std::size_t id = 0; id < 3; ++id) {
+      BirthRecord record{.members = {}, .born = born};
+      for (std::size_t member = 0; member < 3; ++member)
+        record.members.push_back(c.node(member).disk.incarnation);
+      c.crash(id);
+      c.node(id).disk.birth = record;
+    }
+    for (std::size_t id = 0; id < 3; ++id) c.restart(id);
+    c.run_for(3s);
+    for (std::size_t id = 0; id < 5; ++id) EXPECT_FALSE(c.status(id).voting) << id;
+    EXPECT_EQ(c.status(0).role, Role::dormant);
+    EXPECT_NE(c.status(0).reason.find("a cluster of 3 replicas, the config names 5"), std::string::npos)
+        << c.status(0).reason;
+  }
+}
+
 }  // namespace
 }  // namespace paxos_test

@@ -419,5 +419,69 @@ TEST(Election, AFollowerOrALonelyLeaderCantHandOver) {
   EXPECT_FALSE(c.hand_over(0)) << "nobody is connected";
 }
 
+// --- what a peer's words are worth ---
+
+/// Answers the heartbeat of `id` that is under way to `from`.
+void answer_heartbeat(Cluster& c, std::size_t id, std::size_t from, HeartbeatReply reply) {
+  const auto requests = take<HeartbeatRequest>(c, id, from);
+  ASSERT_EQ(requests.size(), 1u);
+  reply.nonce = requests[0].nonce;
+  c.step(id, from, reply);
+}
+
+// Rule 4: the leader itself must say that it is happy, with the ballot that it leads with.
+TEST(Election, ALeaderIsOnlyBelievedToBeHappyWithItsOwnBallot) {
+  Cluster c({});
+  c.elect(1);
+  const Ballot b = c.status(0).leader_ballot;
+  const auto says_happy = [&](Ballot own) {
+    c.advance(c.setup().heartbeat);
+    c.tick(0);
+    answer_heartbeat(c, 0, 1, {.ballot = own, .leader = b, .happy = true});
+    c.tick(0);
+    c.step(0, 2, HeartbeatRequest{5});
+    const auto replies = take<HeartbeatReply>(c, 0, 2);
+    return !replies.empty() && replies.back().happy;
+  };
+  EXPECT_TRUE(says_happy(b));
+  EXPECT_FALSE(says_happy(ballot(b.round - 1, 1)));
+}
+
+TEST(Election, NobodysHeartbeatIsACommitOfAnothersBallotNorOfNone) {
+  Cluster c({});
+  c.elect(1);
+  c.step(0, 1, Accept{c.status(0).ballot, Slot{1}, {}, command("a")});
+  c.advance(c.setup().heartbeat);
+  c.tick(0);
+  const Ballot b = c.status(0).ballot;
+  answer_heartbeat(c, 0, 2, {.ballot = b, .leader = b, .happy = true, .chosen_prefix = Slot{1}});
+  EXPECT_EQ(c.status(0).chosen, Slot{}) << "2 speaks with the ballot of 1";
+
+  Cluster fresh({});
+  fresh.tick(1);
+  answer_heartbeat(fresh, 1, 0, {.happy = true, .chosen_prefix = Slot{1}});  // round 0 is no ballot
+  fresh.step(1, 0, Accept{ballot(1, 0), Slot{1}, {}, command("a")});
+  EXPECT_EQ(fresh.status(1).chosen, Slot{});
+}
+
+// Election::evaluate: who knows less waits for those who know more.
+TEST(Election, WhoIsFarBehindAConnectedCandidateWaitsHalfATimeoutLonger) {
+  const auto waits = [](std::uint64_t candidates_prefix) {
+    Cluster c({});
+    c.tick(0);
+    for (const std::size_t peer : {1u, 2u})
+      answer_heartbeat(c, 0, peer, {.candidate = true, .chosen_prefix = Slot{candidates_prefix}});
+    const Time begin = c.now();
+    for (int i = 0; i < 400 && c.status(0).role == Role::follower; ++i) {
+      c.tick(0);
+      c.advance(1ms);
+    }
+    EXPECT_EQ(c.status(0).role, Role::candidate);
+    return c.now() - begin;
+  };
+  EXPECT_LT(waits(limits::window_slots), 50ms);
+  EXPECT_GT(waits(limits::window_slots + 1), 125ms);
+}
+
 }  // namespace
 }  // namespace paxos_test

@@ -357,5 +357,87 @@ TEST(Learner, RestartingAllAtOnceLosesNothingThatWasChosen) {
   EXPECT_EQ(c.text(*c.leader(), 10), "m9");
 }
 
+// Under load a follower is always a little behind; more than a window behind it pulls although it moves.
+TEST(Learner, WhoMovesButIsMoreThanAWindowBehindPulls) {
+  const auto pulls = [](std::uint64_t target) {
+    Cluster c({});
+    c.step(0, 1, Commit{ballot(1, 1), Slot{target}});
+    c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
+    EXPECT_EQ(c.status(0).chosen, Slot{1});
+    c.advance(6ms);
+    c.tick(0);
+    return c.count_if(is_from<LearnRequest>(0));
+  };
+  EXPECT_EQ(pulls(limits::window_slots + 1), 0u);
+  EXPECT_EQ(pulls(limits::window_slots + 2), 1u);
+}
+
+TEST(Learner, ARequestFromSlotNoneBringsNothing) {
+  Cluster c({});
+  c.step(0, 1, chosen(1, 3, "x"));
+  c.step(0, 1, LearnRequest{Slot{}, Slot{3}});
+  const auto replies = take<LearnReply>(c, 0, 1);
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_TRUE(replies[0].decrees.empty());
+  EXPECT_EQ(replies[0].chosen_prefix, Slot{3});
+}
+
+// records.h: every slot up to the recovered prefix holds the chosen decree, marked or not.
+TEST(Learner, TheRecoveredPrefixStandsForTheVotesBelowIt) {
+  Cluster c({});
+  Recovered recovered{.incarnation = c.node(0).disk.incarnation,
+                      .boot = 9,
+                      .birth = c.node(0).disk.birth,
+                      .promised = ballot(1, 1),
+                      .chosen_prefix = Slot{1},
+                      .entries = {{Slot{1}, ballot(1, 1), false, command("a")},
+                                  {Slot{2}, ballot(1, 1), false, command("b")}}};
+  Replica replica({.self = ReplicaId{0}}, recovered, c.now());
+  EXPECT_EQ(replica.status().chosen, Slot{1});
+  const Ready ready = replica.take_ready();
+  ASSERT_EQ(ready.to_apply.size(), 1u);
+  EXPECT_EQ(ready.to_apply[0].decree, command("a"));
+}
+
+/// Replica 0 learns and applies slots 1 to `last`.
+void learn_up_to(Cluster& c, std::uint64_t last, const std::string& text) {
+  for (std::uint64_t slot = 1; slot <= last; slot += 500)
+    c.step(0, 1, chosen(slot, std::min(slot + 499, last), text));
+  ASSERT_EQ(c.applied(0), last);
+}
+
+/// What a peer that asks for a slot is read from the log, not answered from memory.
+bool is_cold(Cluster& c, std::uint64_t slot) {
+  bool read = false;
+  c.on_ready = [&](std::size_t id, const Ready& ready) { read = read || (id == 0 && !ready.log_reads.empty()); };
+  c.step(0, 2, LearnRequest{Slot{slot}, Slot{slot}});
+  c.on_ready = nullptr;
+  const auto replies = take<LearnReply>(c, 0, 2);
+  EXPECT_EQ(replies.size(), 1u);
+  EXPECT_TRUE(replies.size() == 1 && replies[0].decrees.size() == 1 &&
+              replies[0].decrees[0].slot == Slot{slot});
+  return read;
+}
+
+// I10. bounds.h, hot_slots_max: what is applied is kept in memory for those who are just behind, and no longer.
+TEST(Learner, AppliedSlotsInMemoryAreBoundedByCount) {
+  Cluster c({});
+  const std::uint64_t last = limits::hot_slots_max + 10;
+  learn_up_to(c, last, "x");
+  EXPECT_TRUE(is_cold(c, 10));
+  EXPECT_FALSE(is_cold(c, 11));
+  EXPECT_FALSE(is_cold(c, last));
+}
+
+TEST(Learner, AppliedSlotsInMemoryAreBoundedByBytes) {
+  Cluster c({});
+  const std::size_t fit = limits::hot_bytes_max / limits::decree_bytes_max;
+  const std::string big(limits::decree_bytes_max - 1, 'x');
+  for (std::uint64_t slot = 1; slot <= fit + 3; ++slot)
+    c.step(0, 1, LearnReply{{{Slot{slot}, ballot(1, 2), command(big)}}, Slot{1}, Slot{slot}});
+  EXPECT_TRUE(is_cold(c, 3));
+  EXPECT_FALSE(is_cold(c, 4));
+}
+
 }  // namespace
 }  // namespace paxos_test

@@ -337,6 +337,8 @@ TEST(Proposer, ProposesNothingBeyondTheWindowInBytes) {
     c.settle();
   }
   EXPECT_EQ(taken, limits::window_bytes_max / limits::decree_bytes_max);
+  const Slot next = c[0].skip_next(c.now(), 0).next_free;
+  EXPECT_NE(c.skip(0, {next.n}).refused.find("not yet applied"), std::string::npos) << "a no-op above it has no room";
 }
 
 // DESIGN 4, election: a Nack stops a proposer, but never raises a ballot.
@@ -483,6 +485,30 @@ TEST(Proposer, IsLiveAtThirtyPercentLoss) {
     ASSERT_TRUE(live) << "seed " << seed << ": only " << c.applied_anywhere().n << " slots";
     ASSERT_TRUE(c.violations().empty());
   }
+}
+
+// DESIGN 4, phase 2: the window binds what phase 1 adopted too, and nothing new comes before it.
+TEST(Proposer, AdoptsNoFurtherThanItsWindowAndProposesNothingNewBeforeThat) {
+  Cluster c({});
+  candidate(c, 3);
+  const std::uint64_t far = limits::window_slots + 20;
+  c.step(0, 1, promise(ballot(3, 0), {}, {{Slot{far}, ballot(2, 1), false, command("far")}}));
+  ASSERT_TRUE(c[0].is_leader());
+  auto proposed = proposals(c);
+  EXPECT_EQ(proposed.size(), limits::window_slots);
+  EXPECT_EQ(proposed.rbegin()->first, limits::window_slots);
+  for (std::uint64_t slot = 1; slot <= far; ++slot) {
+    if (slot + limits::window_slots <= far) {
+      EXPECT_FALSE(c[0].can_propose());
+      EXPECT_NE(c.skip(0, {far + 5}).refused.find("only just begun"), std::string::npos);
+    }
+    c.step(0, 1, accepted(ballot(3, 0), slot));
+  }
+  proposed = proposals(c);
+  EXPECT_EQ(proposed.rbegin()->first, far);
+  EXPECT_EQ(proposed.at(far), command("far"));
+  EXPECT_TRUE(c[0].can_propose());
+  EXPECT_EQ(c.text(0, far), "far");
 }
 
 }  // namespace

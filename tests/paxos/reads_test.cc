@@ -205,5 +205,46 @@ TEST(Reads, ASingleReplicaNeedsNobody) {
   EXPECT_EQ(c.node(0).reads[0].index, Slot{1});
 }
 
+TEST(Reads, OnlyAConfirmationOfTheRoundsOwnBallotCounts) {
+  Cluster c({});
+  c.elect(0);
+  c.read(0, 1);
+  const auto asked = take<ReadConfirm>(c, 0, 1);
+  ASSERT_EQ(asked.size(), 1u);
+  c.step(0, 1, ReadConfirmed{ballot(asked[0].ballot.round + 1, 0), asked[0].nonce});
+  EXPECT_TRUE(c.node(0).reads.empty());
+  c.step(0, 1, ReadConfirmed{asked[0].ballot, asked[0].nonce});
+  EXPECT_EQ(c.node(0).reads.size(), 1u);
+}
+
+// Both in one turn: the Nack says that someone else may have got something chosen by now.
+TEST(Reads, AConfirmationRightAfterTheNackThatStoppedTheLeaderIsTooLate) {
+  Cluster c({});
+  c.elect(0);
+  c.read(0, 1);
+  const auto asked = take<ReadConfirm>(c, 0, 1);
+  ASSERT_EQ(asked.size(), 1u);
+  const Ballot b = asked[0].ballot;
+  c[0].step(c.now(), ReplicaId{2}, c.node(2).disk.incarnation, Nack{b, ballot(b.round + 1, 2)});
+  c[0].step(c.now(), ReplicaId{1}, c.node(1).disk.incarnation, ReadConfirmed{b, asked[0].nonce});
+  c.tick(0);
+  EXPECT_TRUE(c.node(0).reads.empty());
+  EXPECT_EQ(c.node(0).reads_failed, (std::vector<std::uint64_t>{1}));
+}
+
+// I10: what waits for the next round is bounded, for the own clients and for other replicas.
+TEST(Reads, ThatWaitForTheNextRoundAreBounded) {
+  Cluster c({});
+  c.elect(0);
+  c.read(0, 1);  // a round that nobody confirms
+  for (std::uint64_t id = 0; id <= limits::reads_waiting_max; ++id) c[0].read(c.now(), 100 + id);
+  for (std::uint64_t id = 0; id <= limits::remote_rounds_max; ++id) c.step(0, 1, ReadRequest{id});
+  EXPECT_EQ(c.node(0).reads_failed, (std::vector<std::uint64_t>{100 + limits::reads_waiting_max}))
+      << "one too many is told so at once";
+  c.settle();
+  c.settle();
+  EXPECT_EQ(c.node(0).reads.size(), 1 + limits::reads_waiting_max);
+}
+
 }  // namespace
 }  // namespace paxos_test

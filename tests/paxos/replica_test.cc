@@ -279,5 +279,48 @@ TEST(Replica, AnIdleReplicaSleepsUntilItsDeadline) {
   EXPECT_GE(letters, 2u * 6 * 19);
 }
 
+TEST(Replica, PassesNothingOnWhereNoLeaderIsKnown) {
+  Cluster c({});
+  EXPECT_FALSE(c.forward(0, "hello"));
+  EXPECT_EQ(c.count_if(is<Forward>()), 0u);
+}
+
+TEST(Replica, TheUnbornDoNotCampaign) {
+  Cluster c({.born = false});
+  c.campaign(0);
+  EXPECT_EQ(c.status(0).role, Role::unborn);
+  EXPECT_EQ(c.status(0).ballot, Ballot{});
+}
+
+// bounds.h, recent_hashes_max: only so many slots back are hashes compared; what is older proves nothing any more.
+TEST(Replica, ComparesHashesOfRecentSlotsOnly) {
+  const auto diverges = [](std::uint64_t slot) {
+    Cluster c({});
+    const std::uint64_t last = limits::recent_hashes_max + 10;
+    for (std::uint64_t first = 1; first <= last; first += 500) {
+      LearnReply reply{.decrees = {}, .first_slot = Slot{1}, .chosen_prefix = Slot{last}};
+      for (std::uint64_t n = first; n < first + 500 && n <= last; ++n)
+        reply.decrees.push_back({Slot{n}, ballot(1, 1), command("x")});
+      c.step(0, 1, reply);
+    }
+    EXPECT_EQ(c.applied(0), last);
+    c.bag().clear();
+    c.advance(c.setup().heartbeat);
+    c.tick(0);
+    Hash other;
+    other.bytes.fill(7);
+    for (const std::size_t peer : {1u, 2u}) {
+      const auto requests = take<HeartbeatRequest>(c, 0, peer);
+      EXPECT_EQ(requests.size(), 1u);
+      c.step(0, peer,
+             HeartbeatReply{.nonce = requests.at(0).nonce, .applied = Slot{slot}, .hash = other});
+    }
+    return c[0].diverged().has_value();
+  };
+  EXPECT_FALSE(diverges(10));
+  EXPECT_TRUE(diverges(11));
+  EXPECT_TRUE(diverges(limits::recent_hashes_max + 10));
+}
+
 }  // namespace
 }  // namespace paxos_test

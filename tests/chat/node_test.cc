@@ -1,0 +1,64 @@
+#include "chat/node.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "tests/chat/desk_fixture.h"
+
+/// What only the whole replica shows: how the front desk and the protocol are joined.
+namespace chat::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+paxos::Incarnation incarnation(std::uint8_t id) {
+  paxos::Incarnation out;
+  out.bytes[0] = static_cast<std::uint8_t>(id + 1);
+  return out;
+}
+
+/// Replica 0 of three, born.
+Node replica_zero(paxos::Time now) {
+  paxos::Recovered recovered;
+  recovered.incarnation = incarnation(0);
+  recovered.boot = 1;
+  recovered.birth = paxos::BirthRecord{.members = {incarnation(0), incarnation(1), incarnation(2)}, .born = true};
+  return {paxos::Options{.self = {0}, .replicas = 3}, std::move(recovered), Machine(), now};
+}
+
+std::size_t forwards(const NodeOutput& out) {
+  std::size_t count = 0;
+  for (const paxos::Envelope& e : out.send_now) count += std::holds_alternative<paxos::Forward>(e.message);
+  return count;
+}
+
+ClientCommands opens(std::uint64_t first, std::uint64_t count) {
+  ClientCommands commands{.forward = true, .commands = {}};
+  for (std::uint64_t n = first; n < first + count; ++n) commands.commands.push_back(encode(open_command(n)));
+  return commands;
+}
+
+// Between the client's message and the end of the turn the leader may be lost: then nobody is asked, and the client,
+// which hears nothing, asks again.
+TEST(Node, PassesCommandsOnOnlyWhileItKnowsALeader) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  node.peer_message(now, {1}, incarnation(1), paxos::Prepare{{1, {1}}, {1}});
+  node.tick(now);
+  for (const GroupWrite& group : node.turn(now, 1).groups) node.synced(now, group.group);
+  (void)node.turn(now, 1);
+  ASSERT_EQ(node.status().leader, paxos::ReplicaId{1});
+
+  node.client_message(now, client(1), opens(1, paxos::limits::forward_commands_max + 1));
+  EXPECT_EQ(forwards(node.turn(now, 1)), 2u) << "two packs";
+
+  node.client_message(now, client(1), opens(5000, 1));
+  now += 1s;
+  node.tick(now);
+  ASSERT_FALSE(node.status().leader);
+  EXPECT_EQ(forwards(node.turn(now, 1)), 0u);
+}
+
+}  // namespace
+}  // namespace chat::test
