@@ -10,27 +10,23 @@ namespace {
 
 constexpr std::size_t backlog_max = 2000;
 constexpr std::size_t old_packets_max = 128;
-constexpr std::size_t timeline_lines_max = 200'000;
 
 }  // namespace
 
-World::World(const Scenario& scenario, std::deque<std::string>* timeline)
+World::World(const Scenario& scenario, Timeline* timeline)
     : scenario_(scenario),
-      random_(scenario.seed ^ 0x5eedULL),
+      random_(scenario.seed ^ 0x5eedULL ^ scenario.shake << 48),
       timeline_(timeline),
       observer_(scenario.replicas, scenario.clients, scenario.rooms),
       hosts_(scenario.replicas),
       clients_(scenario.clients),
-      loss_ppm_(scenario.loss_ppm) {}
+      loss_ppm_(scenario.loss_ppm),
+      pretend_(scenario.pretend) {}
 
 World::~World() = default;
 
 void World::say(std::string line) {
-  if (timeline_ == nullptr) return;
-  char stamp[32];
-  std::snprintf(stamp, sizeof stamp, "%9.3f ms  ", static_cast<double>(now_) / 1e6);
-  timeline_->push_back(stamp + std::move(line));
-  if (timeline_->size() > timeline_lines_max) timeline_->pop_front();
+  if (timeline_ != nullptr) timeline_->add({.at = now_, .topic = Topic::life, .slots = {}, .text = std::move(line)});
 }
 
 void World::begin() {
@@ -52,7 +48,7 @@ void World::begin() {
     queue_.push(random_.between(0, second), {.kind = EventKind::client_post, .a = i});
     queue_.push(random_.between(0, 3 * second), {.kind = EventKind::client_read, .a = i});
   }
-  if (!scenario_.faults.empty()) queue_.push(scenario_.faults_from, {.kind = EventKind::fault});
+  if (!scenario_.schedule.empty()) queue_.push(scenario_.schedule.front().at, {.kind = EventKind::fault});
 }
 
 // --- time ---
@@ -121,7 +117,7 @@ void World::step() {
     case EventKind::resume:
       return;
     case EventKind::fault:
-      next_fault();
+      next_fault(event.a);
       return;
     case EventKind::fault_end:
       end_fault(event);
@@ -189,6 +185,9 @@ void World::crash(Host& host, const char* why) {
   for (std::size_t i = 0; i < survive; ++i) {
     const chat::GroupWrite& group = host.disk.pending[i];
     if (group.records.empty()) continue;
+    if (saying())
+      for (const paxos::Record& record : group.records)
+        note(std::to_string(host.id) + " has on disk, at its death: ", record);
     observer_.group_durable(host.id, group, host.disk);
     host.disk.apply(group);
   }
@@ -220,6 +219,9 @@ void World::on_host(Host& host, Event event) {
       auto& newest = host.newest_boot[event.from];
       if (event.a < newest) return;  // the transport drops what an earlier boot said
       newest = event.a;
+      if (saying())
+        note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
+             *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       host.node->peer_message(at, {event.from}, event.incarnation,
                               *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       break;
@@ -401,6 +403,9 @@ void World::sync_done(Host& host, std::uint64_t sync) {
     groups.push_back(std::move(host.disk.pending.front()));
     host.disk.pending.pop_front();
     if (groups.back().records.empty()) continue;
+    if (saying())
+      for (const paxos::Record& record : groups.back().records)
+        note(std::to_string(host.id) + " has on disk: ", record);
     observer_.group_durable(host.id, groups.back(), host.disk);
     host.disk.apply(groups.back());
   }
@@ -426,6 +431,9 @@ Nanos World::delay() {
 bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
 
 void World::send(Host& host, const paxos::Envelope& envelope) {
+  if (saying())
+    note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
+         envelope.message);
   observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
   const Event packet{.kind = EventKind::peer_arrival,
                      .from = host.id,

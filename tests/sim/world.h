@@ -16,6 +16,7 @@
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/timeline.h"
 
 namespace sim {
 
@@ -25,7 +26,7 @@ inline constexpr std::size_t replicas_max = 9;
 /// The replicas are chat::Node and the clients client::Outbox, as in the programs.
 class World {
  public:
-  World(const Scenario& scenario, std::deque<std::string>* timeline);
+  World(const Scenario& scenario, Timeline* timeline);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -61,14 +62,21 @@ class World {
   [[nodiscard]] Random& random() { return random_; }
   void say(std::string line);
   [[nodiscard]] bool saying() const { return timeline_ != nullptr; }
+  template <class Told>
+  void note(const std::string& who, const Told& told) {
+    if (timeline_ == nullptr) return;
+    Timeline::Line line{.at = now_, .text = who};
+    if (tell(told, line)) timeline_->add(std::move(line));
+  }
   /// How far a client's command came: sends an open to every replica until one answers.
   void start_probe();
   [[nodiscard]] bool probe_answered() const { return !probing_; }
   [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
+  [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
 
   // Faults (world_faults.cc).
-  void inject(Fault fault);
+  void inject(const PlannedFault& planned);
   void stop_faults();
   void stop_posting() { posting_ = false; }
   /// Ends every fault: what is down starts, links and disks are well. With a core, only within it: links
@@ -157,20 +165,21 @@ class World {
   void probe();
 
   // Faults.
-  void next_fault();
+  void next_fault(std::size_t index);
+  void pretend(Fault fault);
   void end_fault(const Event& event);
   void until_later(std::uint64_t what, std::uint8_t a, std::uint64_t mask, Nanos length);
   void cut(std::uint8_t from, std::uint8_t to, int by);
   [[nodiscard]] bool lost();
   [[nodiscard]] Nanos delay();
-  [[nodiscard]] std::uint8_t any_replica() {
-    return static_cast<std::uint8_t>(random_.below(scenario_.replicas));
+  [[nodiscard]] std::uint8_t any_replica(Random& random) const {
+    return static_cast<std::uint8_t>(random.below(scenario_.replicas));
   }
   void unwipe(Host& host);
 
   Scenario scenario_;
   Random random_;
-  std::deque<std::string>* timeline_;
+  Timeline* timeline_;
   Observer observer_;
   Queue queue_;
   Nanos now_ = 0;
@@ -187,6 +196,8 @@ class World {
   bool posting_ = true;
   std::uint64_t era_ = 0;  ///< ends of faults of an earlier era are void
   std::vector<Event> old_packets_;
+  std::uint64_t faults_injected_ = 0;
+  std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 
   bool probing_ = false;
   std::uint64_t probe_nonce_ = 0;

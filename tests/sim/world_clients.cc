@@ -119,7 +119,7 @@ void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to
       .kind = EventKind::client_arrival, .to = to, .a = client, .b = life, .payload = std::move(message)};
   if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
     Event twin = event;
-    twin.to = any_replica();
+    twin.to = any_replica(random_);
     queue_.push(now_ + delay(), std::move(twin));
   }
   if (!lost()) queue_.push(now_ + delay(), std::move(event));

@@ -17,6 +17,7 @@ struct Flapping {
   bool down = false;
   unsigned left = 0;
   Nanos every = 0;
+  Random random{0};
 };
 
 }  // namespace
@@ -28,17 +29,30 @@ void World::until_later(std::uint64_t what, std::uint8_t a, std::uint64_t, Nanos
 
 void World::cut(std::uint8_t from, std::uint8_t to, int by) { cuts_[from][to] += by; }
 
-void World::next_fault() {
+void World::next_fault(std::size_t index) {
   if (!faults_on_) return;
-  inject(scenario_.faults[random_.below(scenario_.faults.size())]);
-  queue_.push(now_ + random_.between(0, 2 * scenario_.fault_every), {.kind = EventKind::fault});
+  inject(scenario_.schedule[index]);
+  if (index + 1 < scenario_.schedule.size())
+    queue_.push(scenario_.schedule[index + 1].at, {.kind = EventKind::fault, .a = index + 1});
 }
 
-void World::inject(Fault fault) {
-  Host& host = hosts_[any_replica()];
+/// For tests of the minimiser: a failure that needs certain faults and nothing else.
+void World::pretend(Fault fault) {
+  const auto awaited = std::find(pretend_.begin(), pretend_.end(), fault);
+  if (awaited == pretend_.end()) return;
+  pretend_.erase(awaited);
+  if (pretend_.empty()) throw Violation("I0: pretended, the last of the faults was: " + std::string(to_string(fault)));
+}
+
+void World::inject(const PlannedFault& planned) {
+  const Fault fault = planned.kind;
+  Random random(planned.seed);
+  Host& host = hosts_[any_replica(random)];
   const std::string who = "replica " + std::to_string(host.id);
-  const Nanos length = random_.between(millisecond, scenario_.fault_length_max);
-  if (saying()) say(std::string("fault: ") + to_string(fault) + " (" + who + ")");
+  const Nanos length = random.between(millisecond, scenario_.fault_length_max);
+  ++faults_injected_;
+  if (saying()) say("fault " + std::to_string(planned.number) + ": " + to_string(fault) + " (" + who + ")");
+  if (!pretend_.empty()) pretend(fault);
   const auto cut_for = [&](Links links) {
     for (auto [from, to] : links) cut(from, to, 1);
     queue_.push(now_ + length, {.kind = EventKind::fault_end,
@@ -52,12 +66,12 @@ void World::inject(Fault fault) {
       restart_later(host, length);
       return;
     case Fault::crash_at_effect:
-      host.effects_left = random_.between(0, 30);
+      host.effects_left = random.between(0, 30);
       return;
     case Fault::crash_all:
       for (Host& each : hosts_) {
         crash(each, "power cut");
-        restart_later(each, random_.between(millisecond, scenario_.fault_length_max));
+        restart_later(each, random.between(millisecond, scenario_.fault_length_max));
       }
       return;
     case Fault::fail_sync:
@@ -76,13 +90,13 @@ void World::inject(Fault fault) {
       until_later(unpause, host.id, 0, length);
       return;
     case Fault::cut_one_way:
-      cut_for({{host.id, any_replica()}});
+      cut_for({{host.id, any_replica(random)}});
       return;
     case Fault::partition: {
       Links links;
-      const std::uint64_t shape = random_.below(4);
-      const std::uint64_t side = random_.next();
-      const std::uint8_t bridge = any_replica();
+      const std::uint64_t shape = random.below(4);
+      const std::uint64_t side = random.next();
+      const std::uint8_t bridge = any_replica(random);
       for (std::uint8_t a = 0; a < scenario_.replicas; ++a)
         for (std::uint8_t b = 0; b < scenario_.replicas; ++b) {
           if (a == b) continue;
@@ -99,30 +113,31 @@ void World::inject(Fault fault) {
     case Fault::flap: {
       auto flapping =
           std::make_shared<Flapping>(Flapping{.a = host.id,
-                                              .b = any_replica(),
+                                              .b = any_replica(random),
                                               .down = false,
-                                              .left = static_cast<unsigned>(random_.between(2, 30)),
-                                              .every = random_.between(5, 300) * millisecond});
+                                              .left = static_cast<unsigned>(random.between(2, 30)),
+                                              .every = random.between(5, 300) * millisecond,
+                                              .random = random.fork()});
       queue_.push(now_, {.kind = EventKind::fault_end, .from = flap, .b = era_, .payload = flapping});
       return;
     }
     case Fault::loss_burst:
-      burst_ppm_ = static_cast<std::uint32_t>(random_.between(100'000, 1'000'000));
+      burst_ppm_ = static_cast<std::uint32_t>(random.between(100'000, 1'000'000));
       until_later(unburst, 0, 0, length / 4);
       return;
     case Fault::replay:
       for (unsigned i = 0; i < 20 && !old_packets_.empty(); ++i) {
-        Event old = old_packets_[random_.below(old_packets_.size())];
-        queue_.push(now_ + random_.between(0, length), std::move(old));
+        Event old = old_packets_[random.below(old_packets_.size())];
+        queue_.push(now_ + random.between(0, length), std::move(old));
       }
       return;
     case Fault::wall_clock:
-      host.wall_offset_ms = random_.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);
+      host.wall_offset_ms = random.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);
       return;
     case Fault::client_crash: {
-      Client& client = clients_[random_.below(clients_.size())];
+      Client& client = clients_[random.below(clients_.size())];
       if (!client.outbox) return;
-      if (random_.below(2) == 0) {
+      if (random.below(2) == 0) {
         client.leaves_next = true;
         return;
       }
@@ -132,17 +147,16 @@ void World::inject(Fault fault) {
       return;
     }
     case Fault::skip:
-      // What is skipped at the very end would only show when nobody is there any more to mend it.
-      if (now_ + 3 * second > scenario_.safety_length) return;
+      if (now_ > scenario_.skips_until) return;
       for (Host& each : hosts_) {
         if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
-        const std::size_t count = 1 + random_.below(4);
-        if (random_.below(2) == 0) {
+        const std::size_t count = 1 + random.below(4);
+        if (random.below(2) == 0) {
           static_cast<void>(each.node->skip_next(local(each), count));
         } else {
           std::vector<paxos::Slot> slots;
           const paxos::Slot base = each.node->status().accepted;
-          for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random_.below(12)));
+          for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random.below(12)));
           static_cast<void>(each.node->skip(local(each), std::move(slots)));
         }
         turn(each);
@@ -168,7 +182,7 @@ void World::inject(Fault fault) {
       host.shelf = std::move(host.disk);
       host.disk = Disk{};
       host.disk.boot = 0;
-      for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random_.next());
+      for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random.next());
       host.disk.incarnation.bytes[0] |= 1;
       observer_.directory_wiped(host.id);
       restart_later(host, length / 4);
@@ -216,8 +230,9 @@ void World::end_fault(const Event& event) {
       if (flapping.left > 0) --flapping.left;
       if (flapping.left == 0 && !flapping.down) return;
       Event next = event;
+      const Nanos wait = flapping.random.between(0, flapping.every);
       next.payload = std::make_shared<const Flapping>(flapping);
-      queue_.push(now_ + random_.between(0, flapping.every), std::move(next));
+      queue_.push(now_ + wait, std::move(next));
       return;
     }
     case unburst:
