@@ -55,10 +55,11 @@ struct Event {
   std::shared_ptr<const void> payload;
 };
 
-/// What happens next, by (time, order of scheduling): no two events are ever equal.
+/// What happens next, by (time, order of scheduling): no two events are ever equal. A heap of four children a node,
+/// whose entries are small; the events themselves stay where they are.
 class Queue {
  public:
-  void push(Nanos at, Event event) {
+  void push(Nanos at, Event&& event) {
     std::uint32_t place;
     if (free_.empty()) {
       place = static_cast<std::uint32_t>(events_.size());
@@ -68,17 +69,43 @@ class Queue {
       free_.pop_back();
       events_[place] = std::move(event);
     }
-    heap_.push_back({at, ++order_, place});
-    std::push_heap(heap_.begin(), heap_.end(), later);
+    const Entry entry{at, ++order_, place};
+    std::size_t hole = heap_.size();
+    heap_.push_back(entry);
+    while (hole > 0) {
+      const std::size_t parent = (hole - 1) / 4;
+      if (!before(entry, heap_[parent])) break;
+      heap_[hole] = heap_[parent];
+      hole = parent;
+    }
+    heap_[hole] = entry;
   }
   [[nodiscard]] bool empty() const { return heap_.empty(); }
   [[nodiscard]] Nanos next_at() const { return heap_.empty() ? never : heap_.front().at; }
+  /// Requires !empty().
   Event pop() {
-    std::pop_heap(heap_.begin(), heap_.end(), later);
-    const std::uint32_t place = heap_.back().place;
+    const std::uint32_t place = heap_.front().place;
+    const Entry last = heap_.back();
     heap_.pop_back();
+    const std::size_t size = heap_.size();
+    for (std::size_t hole = 0; size > 0;) {
+      const std::size_t child = 4 * hole + 1;
+      if (child >= size) {
+        heap_[hole] = last;
+        break;
+      }
+      std::size_t least = child;
+      for (std::size_t other = child + 1; other < std::min(child + 4, size); ++other)
+        if (before(heap_[other], heap_[least])) least = other;
+      if (!before(heap_[least], last)) {
+        heap_[hole] = last;
+        break;
+      }
+      heap_[hole] = heap_[least];
+      hole = least;
+    }
     free_.push_back(place);
-    return std::exchange(events_[place], Event{});
+    return std::move(events_[place]);  // what stays behind holds no payload
   }
 
  private:
@@ -87,7 +114,9 @@ class Queue {
     std::uint64_t order;
     std::uint32_t place;
   };
-  static bool later(const Entry& a, const Entry& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
+  static bool before(const Entry& a, const Entry& b) {
+    return a.at != b.at ? a.at < b.at : a.order < b.order;
+  }
   std::vector<Entry> heap_;
   std::vector<Event> events_;
   std::vector<std::uint32_t> free_;

@@ -326,9 +326,15 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
   const std::uint64_t life = host.life;
   if (saying())
     for (const paxos::Event& event : out.events) say("replica " + std::to_string(host.id) + ": " + event.text);
-  unsigned order[] = {0, 1, 2, 3};
-  for (unsigned i = 3; i > 0; --i) std::swap(order[i], order[random_.below(i + 1)]);
-  for (const unsigned part : order) {
+  unsigned order[4];
+  unsigned parts = 0;
+  if (!out.groups.empty()) order[parts++] = 0;
+  if (!out.send_now.empty()) order[parts++] = 1;
+  if (!out.state.empty()) order[parts++] = 2;
+  if (!out.replies.empty()) order[parts++] = 3;
+  for (unsigned i = parts; i > 1; --i) std::swap(order[i - 1], order[random_.below(i)]);
+  for (unsigned at = 0; at < parts; ++at) {
+    const unsigned part = order[at];
     if (part == 0) {
       for (chat::GroupWrite& group : out.groups) {
         if (!effect(host)) return;
@@ -460,7 +466,7 @@ void World::carry(std::uint8_t from, std::uint8_t to, const Event& packet) {
   }
   if (cuts_[from][to] != 0 || lost()) return;
   if (scenario_.duplicate_ppm != 0 && faults_on_ && random_.chance(scenario_.duplicate_ppm))
-    queue_.push(now_ + delay(), copy);
+    queue_.push(now_ + delay(), Event(copy));
   queue_.push(now_ + delay(), std::move(copy));
 }
 
