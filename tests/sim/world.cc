@@ -99,7 +99,7 @@ void World::step() {
           host.backlog.push_back(std::move(event));
         return;
       }
-      on_host(host, std::move(event));
+      on_host(host, event);
       return;
     }
     case EventKind::reply_arrival:
@@ -211,7 +211,7 @@ bool World::effect(Host& host) {
   return false;
 }
 
-void World::on_host(Host& host, Event event) {
+void World::on_host(Host& host, const Event& event) {
   if (!host.node) return;
   const paxos::Time at = local(host);
   switch (event.kind) {

@@ -145,7 +145,7 @@ class World {
   void send(Host& host, const paxos::Envelope& envelope);
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
   void reply(Host& host, const chat::Reply& reply);
-  void on_host(Host& host, Event event);
+  void on_host(Host& host, const Event& event);
   void watch_leader(Host& host);
   [[nodiscard]] paxos::Time local(const Host& host) const;
   [[nodiscard]] Nanos global(const Host& host, paxos::Time at) const;
