@@ -135,7 +135,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   s.skips_until = s.safety_length - 3 * second;
   s.posts_per_second = static_cast<std::uint32_t>(r.between(10, 90));
   if (r.chance(400'000)) s.twice_ppm = static_cast<std::uint32_t>(r.below(500'000));
-  s.text_bytes_max = r.chance(100'000) ? 16'000 : 100;
+  s.text_bytes_max = r.chance(200'000) ? 16'000 : 100;
   s.lossy_liveness = r.chance(200'000);
 
   if (!s.faults.empty()) {

@@ -293,7 +293,6 @@ void World::turn(Host& host) {
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
   host.node->set_sync_age(at, paxos::Duration{host.syncing != 0 ? now_ - host.sync_started : 0});
-  if (host.node->deadline() <= at) host.node->tick(at);
   chat::NodeOutput out = host.node->turn(at, wall_ms(host));
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);

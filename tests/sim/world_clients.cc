@@ -95,7 +95,9 @@ void World::post(Client& client) {
   const auto room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms));
   observer_.posted(client.id, room);
   std::string text = observer_.mark(client.id, client.next_message++);
-  text.append(client.random.below(scenario_.text_bytes_max), 'x');
+  // Where texts are big, most are not.
+  const std::size_t most = client.random.below(8) == 0 ? scenario_.text_bytes_max : 100;
+  text.append(client.random.below(std::min(most, scenario_.text_bytes_max)), 'x');
   client.outbox->post(at_time(now_), {Observer::room_name(room), "c" + std::to_string(client.id), text});
   client_turn(client);
 }
