@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -115,11 +116,12 @@ int run_one(std::uint64_t seed, const sim::Reduction& reduction, bool trace) {
   std::printf("\n");
   std::printf(
       "seed %llu: trace %016llx, %llu events, %llu slots, %zu messages, %llu leader changes, "
-      "%llu faults, recovery %.0f ms, %.0f x real time\n",
+      "%llu faults, %llu messages sealed or in fragments, recovery %.0f ms, %.0f x real time\n",
       static_cast<unsigned long long>(seed), static_cast<unsigned long long>(result.trace_hash),
       static_cast<unsigned long long>(result.events), static_cast<unsigned long long>(result.slots),
       result.posted, static_cast<unsigned long long>(result.leaders),
       static_cast<unsigned long long>(result.faults),
+      static_cast<unsigned long long>(result.reassembled),
       static_cast<double>(result.recovery) / 1e6, static_cast<double>(result.length) / 1e9 / real);
   return 0;
 }
@@ -131,6 +133,7 @@ struct Tally {
   std::uint64_t events = 0;
   std::uint64_t posted = 0;
   std::uint64_t faults = 0;
+  std::uint64_t sealed = 0;  ///< messages that went through net::Transport
   double length = 0;         ///< virtual seconds
   double faulty = 0;         ///< of them: with faults
   double replicas = 0;       ///< times virtual seconds
@@ -143,6 +146,7 @@ struct Tally {
     events += other.events;
     posted += other.posted;
     faults += other.faults;
+    sealed += other.sealed;
     length += other.length;
     faulty += other.faulty;
     replicas += other.replicas;
@@ -176,6 +180,7 @@ void run_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, 
                     .events = result.events,
                     .posted = result.posted,
                     .faults = result.faults,
+                    .sealed = result.reassembled,
                     .length = length,
                     .faulty = std::min(length, static_cast<double>(scenario.safety_length) / 1e9),
                     .replicas = length * static_cast<double>(scenario.replicas),
@@ -246,10 +251,11 @@ int run_many(const std::vector<std::uint64_t>& seeds, unsigned jobs, double seco
   const double real = std::chrono::duration<double>(Clock::now() - begin).count();
   const double length = std::max(total.length, 1e-9);
   std::printf(
-      "a virtual second on average: %.1f replicas, %.1f commands, %.2f faults while there are any, %.0f events\n",
+      "a virtual second on average: %.1f replicas, %.1f commands, %.2f faults while there are any, %.0f events, "
+      "%.1f messages sealed or in fragments\n",
       total.replicas / length, static_cast<double>(total.posted) / length,
       static_cast<double>(total.faults) / std::max(total.faulty, 1e-9),
-      static_cast<double>(total.events) / length);
+      static_cast<double>(total.events) / length, static_cast<double>(total.sealed) / length);
   std::printf(
       "%llu runs, %.1f simulated hours, %llu messages, %llu events, %llu violations, trace %016llx, "
       "%.0f s, rate %.0f x real time a core (%.1f s of CPU time; %.0f x by the clock, a process)\n",
@@ -339,6 +345,9 @@ int main(int argc, char** argv) {
       return wrong_usage("unknown flag '" + std::string(flag) + "'");
     if (!good) return wrong_usage("'" + std::string(flag) + "' needs a value in range");
   }
+  // Big pieces come and go all the time: the kernel need not hear of it.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   if (one) return run_one(seed, reduction, trace);
   if (!reduction.none()) return wrong_usage("less of a run: of one --seed only");
   std::vector<std::uint64_t> seeds;

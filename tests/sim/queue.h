@@ -34,13 +34,18 @@ enum class EventKind : std::uint8_t {
   resume,
   fault,
   fault_end,
+  datagram,           ///< a sealed one, to a replica
+  client_datagram,    ///< a sealed one, to a client
+  datagram_tick,      ///< of a replica's fragments
+  client_datagram_tick,
 };
 
 [[nodiscard]] inline const char* to_string(EventKind kind) {
   static constexpr const char* names[] = {
       "-",         "peer_arrival", "client_arrival", "reply_arrival", "node_tick",   "node_turn",
       "sync_done", "state_flush",  "history_done",   "log_read_done", "client_tick", "client_post",
-      "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end"};
+      "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end",
+      "datagram",  "client_datagram", "datagram_tick", "client_datagram_tick"};
   return names[static_cast<std::size_t>(kind)];
 }
 

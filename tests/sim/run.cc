@@ -64,6 +64,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.slots = world.observer().applied_max().n;
   result.posted = world.observer().posted();
   result.faults = world.faults_injected();
+  result.reassembled = world.reassembled();
   result.leaders = world.leader_changes();
   return result;
 }

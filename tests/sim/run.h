@@ -18,6 +18,7 @@ struct Result {
   std::uint64_t slots = 0;
   std::size_t posted = 0;
   std::uint64_t faults = 0;
+  std::uint64_t reassembled = 0;  ///< messages that were sealed, and maybe cut
   std::uint64_t leaders = 0;  ///< changes
   Nanos recovery = 0;         ///< from the healing of a core to an answered command
   std::string standing;       ///< of every replica, when something was violated

@@ -39,7 +39,8 @@ std::string joined(const std::vector<unsigned>& numbers) {
 }  // namespace
 
 const char* to_string(Setting setting) {
-  static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts"};
+  static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
+                                          "datagrams"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -115,6 +116,8 @@ Scenario draw_scenario(std::uint64_t seed) {
     s.late_ppm = static_cast<std::uint32_t>(r.below(200'000));
     s.late_max = r.between(1, 400) * millisecond;
   }
+  if (r.chance(200'000)) s.datagram_bytes = static_cast<std::size_t>(r.between(512, 1400));
+  s.seal_all = r.chance(20'000);
   if (r.chance(300'000)) s.turn_delay = r.between(0, 2 * millisecond);
 
   s.sync_min = r.between(50'000, 500'000);
@@ -135,7 +138,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   s.skips_until = s.safety_length - 3 * second;
   s.posts_per_second = static_cast<std::uint32_t>(r.between(10, 90));
   if (r.chance(400'000)) s.twice_ppm = static_cast<std::uint32_t>(r.below(500'000));
-  s.text_bytes_max = r.chance(200'000) ? 16'000 : 100;
+  s.text_bytes_max = r.chance(150'000) ? static_cast<std::size_t>(r.between(1'000, 16'000)) : 100;
   s.lossy_liveness = r.chance(200'000);
 
   if (!s.faults.empty()) {
@@ -166,6 +169,10 @@ Scenario reduce(Scenario s, const Reduction& r) {
   if (without(Setting::twice)) s.twice_ppm = 0;
   if (without(Setting::gathering)) s.turn_delay = 0;
   if (without(Setting::texts)) s.text_bytes_max = std::min<std::size_t>(s.text_bytes_max, 1);
+  if (without(Setting::datagrams)) {
+    s.datagram_bytes = 0;
+    s.seal_all = false;
+  }
   s.shake = r.shake;
   return s;
 }

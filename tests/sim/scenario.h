@@ -44,8 +44,8 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts };
-inline constexpr unsigned setting_kinds = 7;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams };
+inline constexpr unsigned setting_kinds = 8;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// What a seed decides before the run: swarm testing (Groce and others, ISSTA 2012) turns a random subset of
@@ -66,6 +66,10 @@ struct Scenario {
   std::uint32_t late_ppm = 0;  ///< delayed by up to late_max: overtaken by many
   Nanos late_max = 0;
   Nanos turn_delay = 0;  ///< inputs gather this long, at most, before a turn
+
+  /// Messages that do not fit into one datagram are sealed, cut and put together as the programs do it; 0: none are.
+  std::size_t datagram_bytes = 1400;
+  bool seal_all = false;  ///< all others too
 
   Nanos sync_min = 200'000;
   Nanos sync_max = 2 * millisecond;

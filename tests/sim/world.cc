@@ -9,7 +9,6 @@ namespace sim {
 namespace {
 
 constexpr std::size_t backlog_max = 2000;
-constexpr std::size_t old_packets_max = 128;
 
 }  // namespace
 
@@ -91,11 +90,14 @@ void World::step() {
     case EventKind::sync_done:
     case EventKind::state_flush:
     case EventKind::history_done:
-    case EventKind::log_read_done: {
+    case EventKind::log_read_done:
+    case EventKind::datagram:
+    case EventKind::datagram_tick: {
       Host& host = hosts_[event.to];
       if (host.paused != 0) {
         // A stopped process: what is for it waits in the kernel, as far as there is room.
-        if (host.backlog.size() < backlog_max || event.kind != EventKind::peer_arrival)
+        if (host.backlog.size() < backlog_max ||
+            (event.kind != EventKind::peer_arrival && event.kind != EventKind::datagram))
           host.backlog.push_back(std::move(event));
         return;
       }
@@ -107,6 +109,8 @@ void World::step() {
     case EventKind::client_post:
     case EventKind::client_read:
     case EventKind::client_resume:
+    case EventKind::client_datagram:
+    case EventKind::client_datagram_tick:
       client_event(std::move(event));
       return;
     case EventKind::restart: {
@@ -139,6 +143,8 @@ void World::start(Host& host) {
   host.clock_base = random_.between(0, 1'000'000) * second;
   host.clock_at = now_;
   host.newest_boot = {};
+  host.transport.reset();
+  host.transport_at = never;
   host.tick_at = never;
   host.turn_due = false;
   host.syncing = 0;
@@ -227,14 +233,18 @@ void World::on_host(Host& host, const Event& event) {
       break;
     }
     case EventKind::client_arrival: {
-      chat::ClientAddress address;
-      for (unsigned i = 0; i < 8; ++i) {
-        address.bytes[i] = static_cast<std::uint8_t>(event.a >> (8 * i));
-        address.bytes[8 + i] = static_cast<std::uint8_t>(event.b >> (8 * i));
-      }
-      host.node->client_message(at, address, *static_cast<const chat::ClientMessage*>(event.payload.get()));
+      host.node->client_message(at, client_address(event.a, event.b), *static_cast<const chat::ClientMessage*>(event.payload.get()));
       break;
     }
+    case EventKind::datagram:
+      if (!receive(host, event)) return;
+      break;
+    case EventKind::datagram_tick:
+      if (event.a != host.life || host.transport_at > now_ || !host.transport) return;
+      host.transport_at = never;
+      if (host.transport->deadline() <= at) host.transport->tick(at);
+      ship(host);
+      return;
     case EventKind::node_tick:
       if (event.a != host.life || host.tick_at > now_) return;
       host.tick_at = never;
@@ -345,6 +355,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
         if (!effect(host)) return;
         send(host, envelope);
       }
+      if (host.transport) ship(host);
     } else if (part == 2) {
       for (chat::StateWrite& write : out.state) {
         if (!effect(host)) return;
@@ -361,6 +372,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
         if (!effect(host)) return;
         reply(host, answer);
       }
+      if (host.transport) ship(host);
     }
     if (host.life != life) return;
   }
@@ -419,54 +431,10 @@ void World::sync_done(Host& host, std::uint64_t sync) {
       if (!effect(host)) return;
       send(host, envelope);
     }
+  if (host.transport) ship(host);
   start_sync(host);
   host.synced = groups.back().group;
   if (host.life == life && host.node->waits_for_sync()) node_input_done(host);
-}
-
-// --- the network ---
-
-Nanos World::delay() {
-  Nanos length = random_.between(scenario_.delay_min, scenario_.delay_max);
-  if (scenario_.late_ppm != 0 && faults_on_ && random_.chance(scenario_.late_ppm))
-    length += random_.between(0, scenario_.late_max);
-  return length;
-}
-
-bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
-
-void World::send(Host& host, const paxos::Envelope& envelope) {
-  if (saying())
-    note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
-         envelope.message);
-  observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
-  const Event packet{.kind = EventKind::peer_arrival,
-                     .from = host.id,
-                     .a = host.disk.boot,
-                     .b = envelope.message.index(),
-                     .incarnation = host.disk.incarnation,
-                     .payload = std::make_shared<const paxos::PeerMessage>(envelope.message)};
-  if (envelope.to) {
-    carry(host.id, envelope.to->n, packet);
-    return;
-  }
-  for (std::uint8_t to = 0; to < scenario_.replicas; ++to)
-    if (to != host.id) carry(host.id, to, packet);
-}
-
-void World::carry(std::uint8_t from, std::uint8_t to, const Event& packet) {
-  Event copy = packet;
-  copy.to = to;
-  if (faults_on_ && random_.below(16) == 0) {
-    if (old_packets_.size() < old_packets_max)
-      old_packets_.push_back(copy);
-    else
-      old_packets_[random_.below(old_packets_max)] = copy;
-  }
-  if (cuts_[from][to] != 0 || lost()) return;
-  if (scenario_.duplicate_ppm != 0 && faults_on_ && random_.chance(scenario_.duplicate_ppm))
-    queue_.push(now_ + delay(), Event(copy));
-  queue_.push(now_ + delay(), std::move(copy));
 }
 
 // --- what others look at ---

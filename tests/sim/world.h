@@ -11,6 +11,7 @@
 
 #include "chat/node.h"
 #include "client/outbox.h"
+#include "net/transport.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/queue.h"
@@ -21,6 +22,18 @@
 namespace sim {
 
 inline constexpr std::size_t replicas_max = 9;
+/// The one that asks whether there is progress.
+inline constexpr std::uint64_t probe_client = 1'000'000;
+
+[[nodiscard]] inline paxos::Time at_time(Nanos now) { return paxos::Time{paxos::Duration{now}}; }
+[[nodiscard]] inline chat::ClientAddress client_address(std::uint64_t client, std::uint64_t life) {
+  chat::ClientAddress out;
+  for (unsigned i = 0; i < 8; ++i) {
+    out.bytes[i] = static_cast<std::uint8_t>(client >> (8 * i));
+    out.bytes[8 + i] = static_cast<std::uint8_t>(life >> (8 * i));
+  }
+  return out;
+}
 
 /// A cluster, its clients, network and disks in virtual time. Everything follows from the scenario's seed.
 /// The replicas are chat::Node and the clients client::Outbox, as in the programs.
@@ -73,6 +86,7 @@ class World {
   [[nodiscard]] bool probe_answered() const { return !probing_; }
   [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
   [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
+  [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
 
   // Faults (world_faults.cc).
@@ -113,6 +127,8 @@ class World {
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
     std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, heard in this life
+    std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
+    Nanos transport_at = never;
   };
   struct Read {
     std::uint32_t room = 0;
@@ -129,6 +145,9 @@ class World {
     std::uint32_t next_message = 0;
     std::map<std::uint64_t, Read> reads;
     bool leaves_next = false;  ///< dies after storing, before sending
+    std::unique_ptr<net::Transport> transport;  ///< of its `transport_life`
+    std::uint64_t transport_life = 0;
+    Nanos transport_at = never;
   };
 
   // Replicas (world.cc).
@@ -144,6 +163,20 @@ class World {
   void schedule_tick(Host& host);
   void send(Host& host, const paxos::Envelope& envelope);
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
+  // Datagrams (world_network.cc).
+  [[nodiscard]] bool fits(std::size_t bytes) const {
+    return !scenario_.seal_all &&
+           (scenario_.datagram_bytes == 0 || bytes + net::seal_overhead + 8 <= scenario_.datagram_bytes);
+  }
+  [[nodiscard]] net::Transport& transport(Host& host);
+  [[nodiscard]] net::Transport& transport(Client& client);
+  void send_sealed(Host& host, const paxos::Envelope& envelope);
+  /// Seals what was packed, and gives each datagram to the network.
+  void ship(Host& host);
+  void ship(Client& client);
+  /// True when the node got something.
+  bool receive(Host& host, const Event& event);
+  void client_receive(Client& client, const Event& event);
   void reply(Host& host, const chat::Reply& reply);
   void on_host(Host& host, const Event& event);
   void watch_leader(Host& host);
@@ -161,7 +194,7 @@ class World {
   void begin_read(Client& client);
   void to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
                   std::shared_ptr<const chat::ClientMessage> message);
-  void on_reply(const Event& event);
+  void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message);
   void probe();
 
   // Faults.
@@ -196,7 +229,9 @@ class World {
   bool posting_ = true;
   std::uint64_t era_ = 0;  ///< ends of faults of an earlier era are void
   std::vector<Event> old_packets_;
+  std::vector<net::Received> received_;
   std::uint64_t faults_injected_ = 0;
+  std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 
   bool probing_ = false;
