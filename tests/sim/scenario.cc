@@ -40,7 +40,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams"};
+                                          "datagrams", "rows"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -92,6 +92,8 @@ const char* to_string(Fault fault) {
       return "campaign";
     case Fault::wipe:
       return "wiped directory";
+    case Fault::rot:
+      return "bit rot";
   }
   return "?";
 }
@@ -122,6 +124,7 @@ Scenario draw_scenario(std::uint64_t seed) {
 
   s.sync_min = r.between(50'000, 500'000);
   s.sync_max = s.sync_min + r.between(0, 8 * millisecond);
+  s.real_rows = r.chance(500'000);
   s.flush_max = r.between(10, 8000) * millisecond;
 
   for (unsigned f = 0; f < fault_kinds; ++f)
@@ -173,6 +176,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.datagram_bytes = 0;
     s.seal_all = false;
   }
+  if (without(Setting::rows)) s.real_rows = false;
   s.shake = r.shake;
   return s;
 }

@@ -30,8 +30,9 @@ enum class Fault : std::uint8_t {
   hand_over,
   campaign,
   wipe,
+  rot,  ///< of bits on a disk, within what a minority may lose
 };
-inline constexpr unsigned fault_kinds = 18;
+inline constexpr unsigned fault_kinds = 19;
 [[nodiscard]] const char* to_string(Fault fault);
 
 /// One fault of a run. Whom it hits and for how long it draws from a seed of its own, so that leaving one out changes
@@ -44,8 +45,8 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams };
-inline constexpr unsigned setting_kinds = 8;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows };
+inline constexpr unsigned setting_kinds = 9;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// What a seed decides before the run: swarm testing (Groce and others, ISSTA 2012) turns a random subset of
@@ -73,6 +74,7 @@ struct Scenario {
 
   Nanos sync_min = 200'000;
   Nanos sync_max = 2 * millisecond;
+  bool real_rows = false;  ///< disks hold the bytes that storage/ writes, and starts read them
   Nanos flush_max = 2 * second;  ///< rows of the state become durable after this, at most
 
   std::vector<Fault> faults;  ///< those that happen in this run

@@ -139,7 +139,6 @@ void World::start(Host& host) {
     return;
   }
   ++host.life;
-  ++host.disk.boot;
   host.clock_base = random_.between(0, 1'000'000) * second;
   host.clock_at = now_;
   host.newest_boot = {};
@@ -165,15 +164,50 @@ void World::start(Host& host) {
                                .election_timeout = paxos::Duration{scenario_.election_timeout},
                                .seed = random_.next()};
   const paxos::Slot applied = machine->applied();
-  const paxos::Hash hash = machine->hash();
-  host.node = std::make_unique<chat::Node>(options, host.disk.recovered(applied, hash), std::move(*machine),
-                                           local(host));
+  auto recovered = open(host, applied, machine->hash());
+  if (!recovered) return;
+  host.node =
+      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host));
   observer_.started(host.id, host.disk, *host.node);
   if (saying())
     say("replica " + std::to_string(host.id) + " starts: boot " + std::to_string(host.disk.boot) +
         ", promise " + to_string(host.disk.promised) + ", state at slot " + std::to_string(applied.n) +
         ", log to slot " + std::to_string(host.disk.log.size()));
   turn(host);
+}
+
+/// What the replica starts with; nothing when its damaged disk refuses.
+std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, const paxos::Hash& hash) {
+  if (!scenario_.real_rows) {
+    ++host.disk.boot;
+    return host.disk.recovered(applied, hash);
+  }
+  const std::string who = "replica " + std::to_string(host.id);
+  const bool damaged = host.disk.damaged();
+  const std::uint64_t boot = host.disk.boot;
+  auto opened = host.disk.open({host.id}, applied, hash);
+  if (!opened) {
+    if (!damaged) throw Violation("I2: " + who + " refuses a directory that is whole: " + opened.error());
+    if (saying()) say(who + " refuses to start: " + opened.error());
+    return std::nullopt;
+  }
+  // Damaged or not: what it starts with is what it synced.
+  paxos::Recovered truth = host.disk.recovered(applied, hash);
+  for (paxos::LogEntry& entry : opened->entries)
+    entry.chosen = entry.chosen || entry.slot <= opened->chosen_prefix;
+  const auto same = [&](const char* what, bool is) {
+    if (!is)
+      throw Violation("I6: " + who + " starts with another " + what + " than it had synced" +
+                      (damaged ? ", from a damaged directory" : ""));
+  };
+  same("incarnation", opened->incarnation == truth.incarnation);
+  same("boot", opened->boot == boot + 1);
+  same("birth", opened->birth == truth.birth);
+  same("promise", opened->promised == truth.promised);
+  same("last group", opened->last_group == truth.last_group);
+  same("chosen prefix", opened->chosen_prefix == truth.chosen_prefix);
+  same("log", opened->entries == truth.entries);
+  return std::move(*opened);
 }
 
 void World::crash(Host& host, const char* why) {
@@ -188,6 +222,8 @@ void World::crash(Host& host, const char* why) {
     say("replica " + std::to_string(host.id) + " dies (" + why + "); of " +
         std::to_string(host.disk.pending.size()) + " unsynced groups " + std::to_string(survive) +
         " survive");
+  if (scenario_.real_rows && survive < host.disk.pending.size())
+    host.disk.tear(host.disk.pending[survive], random_);
   for (std::size_t i = 0; i < survive; ++i) {
     const chat::GroupWrite& group = host.disk.pending[i];
     if (group.records.empty()) continue;
@@ -196,6 +232,12 @@ void World::crash(Host& host, const char* why) {
         note(std::to_string(host.id) + " has on disk, at its death: ", record);
     observer_.group_durable(host.id, group, host.disk);
     host.disk.apply(group);
+  }
+  if (scenario_.real_rows && survive > 0) {
+    std::vector<chat::GroupWrite> written(
+        std::make_move_iterator(host.disk.pending.begin()),
+        std::make_move_iterator(host.disk.pending.begin() + static_cast<std::ptrdiff_t>(survive)));
+    host.disk.write(written, false);
   }
   host.disk.pending.clear();
   host.syncing = 0;
@@ -274,7 +316,8 @@ void World::on_host(Host& host, const Event& event) {
       if (event.a != host.life) return;
       const auto* wish = static_cast<const paxos::LogReadWish*>(event.payload.get());
       std::vector<paxos::ChosenDecree> decrees;
-      for (paxos::Slot slot = wish->from; slot <= wish->last && decrees.size() < 200; ++slot) {
+      const bool reads = !host.disk.spoilt(wish->from, wish->last);
+      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < 200; ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
         decrees.push_back({slot, entry->ballot, entry->decree});
@@ -426,6 +469,7 @@ void World::sync_done(Host& host, std::uint64_t sync) {
     observer_.group_durable(host.id, groups.back(), host.disk);
     host.disk.apply(groups.back());
   }
+  if (scenario_.real_rows) host.disk.write(groups, true);
   for (const chat::GroupWrite& group : groups)
     for (const paxos::Envelope& envelope : group.send_after_sync) {
       if (!effect(host)) return;

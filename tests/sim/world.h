@@ -152,6 +152,9 @@ class World {
 
   // Replicas (world.cc).
   void start(Host& host);
+  [[nodiscard]] std::optional<paxos::Recovered> open(Host& host, paxos::Slot applied, const paxos::Hash& hash);
+  /// How many cannot take part until an operator mends them.
+  [[nodiscard]] std::size_t unfit() const;
   void crash(Host& host, const char* why);
   void restart_later(Host& host, Nanos wait);
   bool effect(Host& host);

@@ -8,7 +8,7 @@ namespace sim {
 
 namespace {
 
-enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy };
+enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend };
 
 using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
 struct Flapping {
@@ -70,7 +70,9 @@ void World::inject(const PlannedFault& planned) {
       return;
     case Fault::crash_all:
       for (Host& each : hosts_) {
+        const bool ran = each.node != nullptr;
         crash(each, "power cut");
+        if (ran && scenario_.real_rows) each.disk.lose_mark(random);
         restart_later(each, random.between(millisecond, scenario_.fault_length_max));
       }
       return;
@@ -175,9 +177,7 @@ void World::inject(const PlannedFault& planned) {
       return;
     case Fault::wipe: {
       // The original is kept aside: without it a minority can vanish for good, which only operators mend.
-      const auto wiped = std::count_if(hosts_.begin(), hosts_.end(), [](const Host& h) { return h.shelf; });
-      if (host.shelf || !born(host.id) || static_cast<std::size_t>(wiped + 1) > (scenario_.replicas - 1) / 2)
-        return;
+      if (host.shelf || host.disk.damaged() || !born(host.id) || unfit() + 1 > (scenario_.replicas - 1) / 2) return;
       crash(host, "its directory is emptied");
       host.shelf = std::move(host.disk);
       host.disk = Disk{};
@@ -189,7 +189,23 @@ void World::inject(const PlannedFault& planned) {
       until_later(restore, host.id, 0, 4 * length);
       return;
     }
+    case Fault::rot: {
+      if (!scenario_.real_rows || host.shelf || host.disk.damaged() || !born(host.id) ||
+          unfit() + 1 > (scenario_.replicas - 1) / 2)
+        return;
+      crash(host, "killed");
+      const std::string what = host.disk.rot(random);
+      if (saying()) say(who + "'s disk rots: " + (what.empty() ? "where nothing stands" : what));
+      restart_later(host, length / 4);
+      until_later(mend, host.id, 0, 4 * length);
+      return;
+    }
   }
+}
+
+std::size_t World::unfit() const {
+  return static_cast<std::size_t>(std::count_if(
+      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged(); }));
 }
 
 void World::unwipe(Host& host) {
@@ -241,6 +257,13 @@ void World::end_fault(const Event& event) {
     case restore:
       unwipe(host);
       return;
+    case mend:
+      // Put back from before the damage, while it was down.
+      if (!host.disk.damaged()) return;
+      crash(host, "its disk is mended");
+      host.disk.repair();
+      restart_later(host, millisecond);
+      return;
     case remedy:
       // What the operator does about the slots that were left empty: another leader.
       if (!host.node || host.paused != 0 || !host.node->status().hole) return;
@@ -282,7 +305,7 @@ void World::heal_core() {
   // A centre and enough others for a quorum, of those that can still vote.
   std::vector<std::uint8_t> able;
   for (Host& host : hosts_)
-    if (!host.shelf) able.push_back(host.id);
+    if (!host.shelf && !host.disk.damaged()) able.push_back(host.id);
   for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
   const std::size_t quorum = scenario_.replicas / 2 + 1;
   const std::size_t core = quorum + random_.below(able.size() - quorum + 1);
@@ -315,7 +338,7 @@ void World::heal_core() {
       host.gone = !host.node;
       continue;  // stays as it is: paused, slow, hung, emptied
     }
-    if (!inside && host.shelf) continue;
+    if (!inside && (host.shelf || host.disk.damaged())) continue;
     const unsigned paused = std::exchange(host.paused, 0U);
     if (paused != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
@@ -350,6 +373,10 @@ void World::heal_all() {
     host.slow = 0;
     if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
       queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+    if (host.disk.damaged()) {
+      crash(host, "its disk is mended");
+      host.disk.repair();
+    }
     if (host.shelf)
       unwipe(host);
     else if (!host.node)
