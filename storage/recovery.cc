@@ -31,6 +31,7 @@ std::optional<LogMark> decode_mark(std::string_view cell) {
 
 std::string GroupChain::follow(const GroupValue& found) {
   std::string missing;
+  if (last_ && found.last == *last_) return missing;  // said again by a start
   if (last_ && found.before != *last_)
     missing = fmt::format("group {} is followed by group {}, which was written after group {}", *last_, found.last,
                           found.before);
@@ -65,6 +66,7 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
     put(log_key::incarnation,
         std::string(reinterpret_cast<const char*>(owner.fresh_incarnation.bytes.data()), 16));
     put(log_key::boot, encode_number(1));
+    put(log_key::group, encode_group({}));
     out.incarnation = owner.fresh_incarnation;
     out.boot = 1;
   } else {
@@ -85,6 +87,7 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
       return fail(
           fmt::format("this directory belongs to replica {}, not to replica {}: check --id and `data_dir`",
                       known ? std::to_string(*known) : "(unknown)", owner.replica.n));
+    GroupValue group;
     for (std::string_view key : {log_key::incarnation, log_key::boot, log_key::birth, log_key::promised,
                                  log_key::chosen_prefix, log_key::group}) {
       const auto found = get(key);
@@ -103,9 +106,10 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
         ok = ballot.has_value();
         if (ok) out.promised = *ballot;
       } else if (key == log_key::group) {
-        const auto group = decode_group(value);
-        ok = group.has_value();
-        if (ok) out.last_group = group->last;
+        const auto found_group = decode_group(value);
+        ok = found_group.has_value();
+        if (ok) group = *found_group;
+        out.last_group = group.last;
       } else {
         const auto number = decode_number(value);
         ok = number.has_value();
@@ -125,6 +129,9 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
       return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
                               mark.boot, out.boot - 1, damage_hint));
     put(log_key::boot, encode_number(out.boot));
+    // Said again, so that the first group of this start has one before it: otherwise nobody would miss that group,
+    // were its write stepped over.
+    put(log_key::group, encode_group(group));
   }
   return rows;
 }

@@ -75,7 +75,8 @@ inline constexpr std::size_t mark_cell_bytes = 24;  ///< boot, group, checksum
 [[nodiscard]] std::string encode_mark(const LogMark& mark);
 [[nodiscard]] std::optional<LogMark> decode_mark(std::string_view cell);
 
-/// The write-ahead log's batches in the order in which they are found: each names the group before it.
+/// The write-ahead log's batches in the order in which they are found: each names the group before it, and each start's
+/// own write says the last one again.
 class GroupChain {
  public:
   /// Says what is missing before this batch; empty: nothing.

@@ -144,7 +144,11 @@ std::string Disk::rot(Random& random) {
   if (kind == 0) return in_table(true);
   if (kind == 1) return in_table(false);
   if (covered == 0) return in_table(false);
-  const std::size_t frame = random.below(2) == 0 ? covered - 1 : random.below(covered);
+  // The ends of the log are where a reader is easily mistaken.
+  const std::uint64_t where = random.below(4);
+  const std::size_t frame = where == 0   ? covered - 1
+                            : where == 1 ? std::min<std::size_t>(1, covered - 1)
+                                         : random.below(covered);
   spoilt_frame_ = SpoiltFrame{.frame = frame, .at = random.next(), .zeros = kind == 3};
   return std::string(kind == 3 ? "zeros in place of" : "a flipped bit in") + " write " + std::to_string(frame) + " of " +
          std::to_string(batches_.size() + 1) + " in the write-ahead log";

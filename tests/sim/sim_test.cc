@@ -160,5 +160,51 @@ TEST(Observer, SeesAWipedReplicaThatTakesPart) {
   EXPECT_THROW(observer.leaves(0, {paxos::ReplicaId{1}, paxos::HeartbeatRequest{7}}, disk, true), Violation);
 }
 
+// --- the modelled disk ---
+
+TEST(Disk, GivesWhatWasSyncedOrRefuses) {
+  unsigned refused = 0;
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    Random random(seed);
+    Disk disk;
+    disk.incarnation.bytes[0] = 1;
+    std::uint64_t slot = 0;
+    std::uint64_t group = 0;
+    for (unsigned start = 0; start < 3; ++start) {
+      const std::uint64_t boot = disk.boot;
+      const auto opened = disk.open({1}, {}, {});
+      ASSERT_TRUE(opened) << "seed " << seed << ": " << opened.error();
+      EXPECT_EQ(opened->boot, boot + 1);
+      EXPECT_EQ(opened->last_group, group);
+      for (std::uint64_t writes = random.below(4); writes > 0; --writes) {
+        std::vector<chat::GroupWrite> groups;
+        for (std::uint64_t n = 1 + random.below(3); n > 0; --n) {
+          ++slot;
+          groups.push_back(vote(++group, {slot}, {1 + random.below(2) + start * 2, {0}}, decree("a")));
+          disk.apply(groups.back());
+        }
+        disk.write(groups, true);
+      }
+      // A write that is cut is nobody's loss.
+      if (random.below(2) == 0) disk.tear(vote(group + 1, {slot + 1}, {9, {0}}, decree("torn")), random);
+    }
+    const paxos::Recovered truth = disk.recovered({}, {});
+    if (disk.rot(random).empty()) continue;
+    const auto opened = disk.open({1}, {}, {});
+    if (!opened) {
+      ++refused;
+      disk.repair();
+      const auto mended = disk.open({1}, {}, {});
+      ASSERT_TRUE(mended) << "seed " << seed << ": " << mended.error();
+      EXPECT_EQ(mended->entries, truth.entries) << "seed " << seed;
+      continue;
+    }
+    EXPECT_EQ(opened->promised, truth.promised) << "seed " << seed;
+    EXPECT_EQ(opened->last_group, truth.last_group) << "seed " << seed;
+    EXPECT_EQ(opened->entries, truth.entries) << "seed " << seed;
+  }
+  EXPECT_GT(refused, 1000u);
+}
+
 }  // namespace
 }  // namespace sim
