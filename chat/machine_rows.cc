@@ -231,26 +231,27 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   if (!loaded.damage.empty()) return damaged(loaded.damage);
 
   // Of the rooms that have only a row of their own, no order is remembered, and none is needed.
-  std::map<std::uint64_t, std::string> journal;
-  rows.scan(rows::family_begin(rows::family_journal), rows::family_end(rows::family_journal),
-            [&](std::string_view, std::string_view value) {
-              paxos::ByteReader j(value);
-              const auto row = j.fixed<std::uint8_t>();
-              const auto slot = j.fixed<std::uint64_t>();
-              if (!j.ok() || row != rows::row_version) {
-                loaded.damage = "a journal row";
-                return false;
-              }
-              journal.emplace(slot, value);
-              return true;
-            });
-  if (!loaded.damage.empty()) return damaged(loaded.damage);
   const std::uint64_t first = s.applied.n > rows::journal_slots ? s.applied.n - rows::journal_slots + 1 : 1;
-  for (std::uint64_t n = first; n <= s.applied.n; ++n) {
-    const auto at = journal.find(n);
-    if (at == journal.end()) return damaged("the journal row of slot " + std::to_string(n) + " is missing");
-    if (!load_journal_row({n}, at->second, loaded)) return damaged(loaded.damage);
-  }
+  // The ring in the order of the slots: from the first one's place to its end, then from its begin.
+  std::uint64_t next = first;
+  const auto take = [&](std::string_view, std::string_view value) {
+    paxos::ByteReader j(value);
+    const auto row = j.fixed<std::uint8_t>();
+    const auto slot = j.fixed<std::uint64_t>();
+    if (!j.ok() || row != rows::row_version) {
+      loaded.damage = "a journal row";
+      return false;
+    }
+    if (slot != next || slot > s.applied.n) return true;
+    ++next;
+    return load_journal_row({slot}, value, loaded);
+  };
+  const std::string turning = rows::journal({first});
+  rows.scan(turning, rows::family_end(rows::family_journal), take);
+  if (loaded.damage.empty()) rows.scan(rows::family_begin(rows::family_journal), turning, take);
+  if (!loaded.damage.empty()) return damaged(loaded.damage);
+  if (next != s.applied.n + 1)
+    return damaged("the journal row of slot " + std::to_string(next) + " is missing");
 
   // The idle order is the order of application, which these marks are.
   std::vector<Session*> idle;

@@ -7,6 +7,18 @@
 
 namespace chat {
 
+namespace {
+
+template <class T>
+void append(std::vector<T>& from, std::vector<T>& to) {
+  if (to.empty())
+    to = std::move(from);
+  else
+    std::move(from.begin(), from.end(), std::back_inserter(to));
+}
+
+}  // namespace
+
 Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now)
     : options_(options),
       machine_(std::move(machine)),
@@ -123,9 +135,9 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   paxos::Ready ready = replica_.take_ready();
   if (!ready.records.empty() || !ready.send_after_sync.empty())
     out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});
-  std::move(ready.send_now.begin(), ready.send_now.end(), std::back_inserter(out.send_now));
-  std::move(ready.log_reads.begin(), ready.log_reads.end(), std::back_inserter(out.log_reads));
-  std::move(ready.events.begin(), ready.events.end(), std::back_inserter(out.events));
+  append(ready.send_now, out.send_now);
+  append(ready.log_reads, out.log_reads);
+  append(ready.events, out.events);
   for (const paxos::ChosenDecree& chosen : ready.to_apply) {
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
     if (!applied.refused.empty()) {
@@ -152,8 +164,8 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
 bool Node::drain_desk(paxos::Time now, NodeOutput& out) {
   if (!desk_.has_output()) return false;
   DeskOutput desk = desk_.take_output();
-  std::move(desk.replies.begin(), desk.replies.end(), std::back_inserter(out.replies));
-  std::move(desk.history.begin(), desk.history.end(), std::back_inserter(out.history));
+  append(desk.replies, out.replies);
+  append(desk.history, out.history);
   for (std::uint64_t id : desk.reads) replica_.read(now, id);
   bool passed_on = false;
   for (auto& commands : desk.forward) passed_on |= replica_.forward(std::move(commands));

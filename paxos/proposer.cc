@@ -248,7 +248,8 @@ void Proposer::vote(ReplicaId from, Slot slot) {
 
 /// Takes note of what became chosen, by votes or by word of others, and forgets what is done.
 void Proposer::settle() {
-  for (std::size_t i = 0; i < flights_.size(); ++i) {
+  // Above the highest chosen slot there is nothing to settle.
+  for (std::size_t i = 0; i < flights_.size() && flights_base_ + i <= log_.chosen_max(); ++i) {
     Flight& f = flights_[i];
     if (!f.used || f.chosen) continue;
     const Slot slot = flights_base_ + i;

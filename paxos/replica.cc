@@ -175,7 +175,8 @@ Ready Replica::take_ready() {
   }
   if (!env.ready.records.empty()) ++env.last_group;
   env.ready.group = env.last_group;
-  return std::exchange(env.ready, Ready{});
+  Ready out = std::move(env.ready);  // leaves empty vectors behind
+  return out;
 }
 
 Status Replica::status() const {

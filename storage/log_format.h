@@ -36,7 +36,7 @@ inline constexpr char slot_family = 's';
 
 [[nodiscard]] std::string encode_number(std::uint64_t n);
 [[nodiscard]] std::optional<std::uint64_t> decode_number(std::string_view value);
-/// What one write holds: groups `before` + 1 to `last`.
+/// What one write holds: groups `before` + 1 to `last`. Both 0: there is no group yet.
 struct GroupValue {
   std::uint64_t last = 0;
   std::uint64_t before = 0;

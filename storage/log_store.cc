@@ -13,8 +13,8 @@
 
 #include "chat/versions.h"
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 #include "storage/log_format.h"
+#include "storage/recovery.h"
 #include "storage/steady.h"
 
 namespace storage {
@@ -47,11 +47,6 @@ rocksdb::Options log_options(rocksdb::Env* env) {
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;
 }
-
-constexpr std::string_view damage_hint =
-    "Don't start it like this: it may have promised or voted for what is lost. Restore the directory from "
-    "before the "
-    "damage, or replace this replica";
 
 }  // namespace
 
@@ -96,13 +91,15 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
   if (!status.ok())
     return tl::make_unexpected(
         fmt::format("'{}' does not read: {}. {}", key, status.ToString(), damage_hint));
-  const auto value = open_value(key, stored);
-  if (!value) return tl::make_unexpected(fmt::format("the record '{}' is damaged. {}", key, damage_hint));
-  return std::optional<std::string>(std::string(*value));
+  auto value = open_row(key, stored);
+  if (!value) return tl::make_unexpected(value.error());
+  return std::optional<std::string>(std::move(*value));
 }
 
 tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
-  if (format <= format_) return {};
+  const auto stored = get(log_key::format);
+  if (!stored) return tl::make_unexpected(stored.error());
+  if (*stored && decode_number(**stored).value_or(0) >= format) return {};
   rocksdb::WriteBatch batch;
   batch.Put(slice(log_key::format), seal_value(log_key::format, encode_number(format)));
   rocksdb::WriteOptions options;
@@ -110,94 +107,20 @@ tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   const rocksdb::Status status = db_->Write(options, &batch);
   if (!status.ok())
     return tl::make_unexpected(fmt::format("{}: raising the format to {}: {}", where_, format, status.ToString()));
-  format_ = format;
   return {};
 }
 
 tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, paxos::Recovered& out) {
   const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
+  const LogOwner owner{.cluster_id = options.cluster_id,
+                       .replica = options.replica,
+                       .fresh_incarnation = options.fresh_incarnation,
+                       .format_known = chat::formats_of(options.rules_known).log};
+  const auto rows = recover_log([this](std::string_view key) { return get(key); },
+                                {.boot = mark_.boot(), .group = mark_.group()}, owner, out);
+  if (!rows) return fail(rows.error());
   rocksdb::WriteBatch batch;
-  const auto put = [&](std::string_view key, std::string value) {
-    batch.Put(slice(key), seal_value(key, std::move(value)));
-  };
-  const auto format = get(log_key::format);
-  if (!format) return fail(format.error());
-  if (!*format) {
-    // Nothing was ever synced here. (A log that lost its first group has a mark, or slots.)
-    if (mark_.boot() != 0)
-      return fail(
-          fmt::format("boot {} and groups up to {} were synced, but the log is empty: it is damaged. {}",
-                      mark_.boot(), mark_.group(), damage_hint));
-    put(log_key::format, encode_number(format_version));
-    put(log_key::cluster, options.cluster_id);
-    put(log_key::replica, encode_number(options.replica.n));
-    put(log_key::incarnation,
-        std::string(reinterpret_cast<const char*>(options.fresh_incarnation.bytes.data()), 16));
-    put(log_key::boot, encode_number(1));
-    out.incarnation = options.fresh_incarnation;
-    out.boot = 1;
-  } else {
-    const auto known = chat::formats_of(options.rules_known).log;
-    const auto stored = decode_number(**format).value_or(0);
-    if (stored < format_version || stored > known)
-      return fail(fmt::format("format version {}; this program knows version{} {}: use the paxosd that wrote it, or a newer one",
-                              stored, known == format_version ? "" : fmt::format("s {} to", format_version), known));
-    format_ = static_cast<std::uint32_t>(stored);
-    const auto cluster = get(log_key::cluster);
-    if (!cluster) return fail(cluster.error());
-    if (!*cluster || **cluster != options.cluster_id)
-      return fail(fmt::format(
-          "this directory belongs to cluster {}, the config is of cluster {}: check `data_dir` and `id`",
-          cluster->value_or("(unknown)"), options.cluster_id));
-    const auto replica = get(log_key::replica);
-    if (!replica) return fail(replica.error());
-    const auto owner = *replica ? decode_number(**replica) : std::nullopt;
-    if (owner != options.replica.n)
-      return fail(
-          fmt::format("this directory belongs to replica {}, not to replica {}: check --id and `data_dir`",
-                      owner ? std::to_string(*owner) : "(unknown)", options.replica.n));
-    for (std::string_view key : {log_key::incarnation, log_key::boot, log_key::birth, log_key::promised,
-                                 log_key::chosen_prefix, log_key::group}) {
-      const auto found = get(key);
-      if (!found) return fail(found.error());
-      if (!*found) continue;
-      const std::string& value = **found;
-      bool ok = true;
-      if (key == log_key::incarnation) {
-        ok = value.size() == 16;
-        if (ok) std::memcpy(out.incarnation.bytes.data(), value.data(), 16);
-      } else if (key == log_key::birth) {
-        out.birth = decode_birth(value);
-        ok = out.birth.has_value();
-      } else if (key == log_key::promised) {
-        const auto ballot = decode_ballot(value);
-        ok = ballot.has_value();
-        if (ok) out.promised = *ballot;
-      } else if (key == log_key::group) {
-        const auto group = decode_group(value);
-        ok = group.has_value();
-        if (ok) out.last_group = group->last;
-      } else {
-        const auto number = decode_number(value);
-        ok = number.has_value();
-        if (ok && key == log_key::boot) out.boot = *number + 1;
-        if (ok && key == log_key::chosen_prefix) out.chosen_prefix = {*number};
-      }
-      if (!ok) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
-    }
-    if (out.incarnation.none() || out.boot == 0)
-      return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
-    const std::uint64_t marked = paxos::mutant(paxos::Mutant::damaged_tail_clean) ? 0 : mark_.group();
-    if (out.last_group < marked)
-      return fail(
-          fmt::format("groups up to {} were synced, but the log ends at group {}: its tail is damaged. {}",
-                      mark_.group(), out.last_group, damage_hint));
-    // A boot that is used twice would take the peers' answers to the first one for its own.
-    if (out.boot <= mark_.boot())
-      return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
-                              mark_.boot(), out.boot - 1, damage_hint));
-    put(log_key::boot, encode_number(out.boot));
-  }
+  for (const LogRow& row : *rows) batch.Put(slice(row.key), slice(row.value));
   promised_ = out.promised;
   appended_ = out.last_group;
   // What was read may have been in the page cache only: a kill is no power cut. Before anything of it is
@@ -241,7 +164,7 @@ void LogStore::append(std::uint64_t group, std::vector<paxos::Record> records) {
 }
 
 void LogStore::work() {
-  std::vector<Group> groups;
+  std::vector<LogGroup> groups;
   for (;;) {
     groups.clear();
     {
@@ -258,7 +181,7 @@ void LogStore::work() {
   }
 }
 
-void LogStore::announce(const std::vector<Group>& groups, std::int64_t began) {
+void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began) {
   const auto took = static_cast<std::uint64_t>(steady_ns() - began);
   ++syncs_;
   groups_ += groups.size();
@@ -271,31 +194,11 @@ void LogStore::announce(const std::vector<Group>& groups, std::int64_t began) {
   completions_.synced(groups.back().number);
 }
 
-std::string LogStore::write(const std::vector<Group>& groups) {
+std::string LogStore::write(const std::vector<LogGroup>& groups) {
   rocksdb::WriteBatch batch;
-  const auto put = [&](std::string_view key, std::string value) {
-    batch.Put(slice(key), seal_value(key, std::move(value)));
-  };
-  paxos::Ballot promised = promised_;
-  for (const Group& group : groups) {
-    for (const paxos::Record& record : group.records) {
-      if (const auto* vote = std::get_if<paxos::VoteRecord>(&record)) {
-        put(log_key::slot(vote->slot), encode_slot(false, vote->ballot, vote->decree));
-        promised = std::max(promised, vote->ballot);
-      } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
-        put(log_key::slot(chosen->slot), encode_slot(true, chosen->ballot, chosen->decree));
-      } else if (const auto* promise = std::get_if<paxos::PromiseRecord>(&record)) {
-        promised = std::max(promised, promise->ballot);
-      } else if (const auto* prefix = std::get_if<paxos::ChosenPrefixRecord>(&record)) {
-        put(log_key::chosen_prefix, encode_number(prefix->slot.n));
-      } else {
-        put(log_key::birth, encode_birth(std::get<paxos::BirthRecord>(record)));
-      }
-    }
-  }
-  // A vote implies its promise; kept in one row, so that no restart has to scan the log for the highest.
-  if (promised > promised_) put(log_key::promised, encode_ballot(promised));
-  put(log_key::group, encode_group({.last = groups.back().number, .before = groups.front().number - 1}));
+  const paxos::Ballot promised = each_row(
+      groups, promised_,
+      [&](std::string_view key, const std::string& value) { batch.Put(slice(key), slice(value)); });
   bytes_ += batch.GetDataSize();
   rocksdb::WriteOptions sync;
   sync.sync = true;

@@ -16,6 +16,7 @@
 #include "paxos/records.h"
 #include "storage/group_mark.h"
 #include "storage/log_format.h"
+#include "storage/recovery.h"
 #include "storage/stores.h"
 #include "storage/wal_chain.h"
 #include "storage/wal_files.h"
@@ -46,16 +47,12 @@ class LogStore {
   [[nodiscard]] Storage::Figures figures() const;
 
  private:
-  struct Group {
-    std::uint64_t number = 0;
-    std::vector<paxos::Record> records;
-  };
   LogStore() = default;
   tl::expected<void, std::string> recover(const OpenOptions& options, paxos::Recovered& out);
   [[nodiscard]] tl::expected<std::optional<std::string>, std::string> get(std::string_view key) const;
   void work();
-  std::string write(const std::vector<Group>& groups);
-  void announce(const std::vector<Group>& groups, std::int64_t began);
+  std::string write(const std::vector<LogGroup>& groups);
+  void announce(const std::vector<LogGroup>& groups, std::int64_t began);
 
   std::string where_;
   WalWatch wal_;                       ///< outlives the environment
@@ -65,12 +62,11 @@ class LogStore {
   GroupMark mark_;
   std::uint64_t boot_ = 0;
   Completions completions_;
-  std::uint32_t format_ = format_version;
   paxos::Ballot promised_;  ///< as stored; log thread only once started
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<Group> queue_;  ///< guarded by mutex_
+  std::vector<LogGroup> queue_;  ///< guarded by mutex_
   bool stopping_ = false;     ///< guarded by mutex_
   std::uint64_t appended_ = 0;
   std::atomic<std::int64_t> sync_started_ns_{0};

@@ -11,6 +11,7 @@
 
 #include "chat/versions.h"
 #include "storage/log_store.h"
+#include "storage/recovery.h"
 #include "storage/state_store.h"
 #include "storage/stores.h"
 
@@ -119,28 +120,14 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   auto entries = impl->log->read(recovered.applied + 1, paxos::Slot{UINT64_MAX}, SIZE_MAX);
   if (!entries) return fail(entries.error());
   recovered.entries = std::move(*entries);
-  if (!recovered.applied.none()) {
-    // A slot is applied only after its record is synced, so the log holds it.
+  bool applied_there = recovered.applied.none();
+  if (!applied_there) {
     const auto last = impl->log->read(recovered.applied, recovered.applied, SIZE_MAX);
     if (!last) return fail(last.error());
-    if (last->empty())
-      return fail(fmt::format(
-          "{}: the state has applied slot {}, which the log does not have: the log is damaged. Restore "
-          "it, or replace this replica",
-          options.directory.string(), recovered.applied.n));
+    applied_there = !last->empty();
   }
-  // The prefix is a hint: it holds only as far as the entries go without a hole.
-  paxos::Slot whole = recovered.applied;
-  for (const paxos::LogEntry& entry : recovered.entries) {
-    if (entry.slot != whole + 1 || entry.slot > recovered.chosen_prefix) break;
-    whole = entry.slot;
-  }
-  if (whole < recovered.chosen_prefix)
-    return fail(fmt::format(
-        "{}: slot {} is missing from the log, which knew every slot up to {}: it is damaged. Restore it, "
-        "or replace this replica",
-        options.directory.string(), whole.n + 1, recovered.chosen_prefix.n));
-  recovered.chosen_prefix = std::max(recovered.chosen_prefix, recovered.applied);
+  if (const auto fits = check_entries(recovered, applied_there); !fits)
+    return fail(fmt::format("{}: {}", options.directory.string(), fits.error()));
   Opened opened{.storage = std::unique_ptr<Storage>(new Storage(std::move(impl))),
                 .recovered = std::move(recovered),
                 .machine = std::move(*machine)};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <utility>
 
 #include "storage/log_format.h"
 
@@ -50,10 +51,8 @@ rocksdb::WalFilter::WalProcessingOption WalChain::LogRecordFound(unsigned long l
   GroupRow row;
   if (!batch.Iterate(&row).ok()) return WalProcessingOption::kCorruptedRecord;
   if (row.found) {
-    if (last_ && row.found->before != *last_ && fault_.empty())
-      fault_ = fmt::format("group {} is followed by group {}, which was written after group {}", *last_,
-                           row.found->last, row.found->before);
-    last_ = row.found->last;
+    std::string missing = chain_.follow(*row.found);
+    if (fault_.empty()) fault_ = std::move(missing);
   }
   return fault_.empty() ? WalProcessingOption::kContinueProcessing : WalProcessingOption::kCorruptedRecord;
 }

@@ -4,8 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <optional>
 #include <string>
+
+#include "storage/recovery.h"
 
 namespace storage {
 
@@ -28,7 +29,7 @@ class WalChain final : public rocksdb::WalFilter {
 
  private:
   std::filesystem::path folder_;
-  std::optional<std::uint64_t> last_;  ///< group
+  GroupChain chain_;
   unsigned long long number_ = 0;      ///< of the file that was looked at last
   std::string fault_;
 };

@@ -2,7 +2,40 @@
 
 #include <algorithm>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "paxos/coding.h"
+
 namespace sim {
+
+namespace {
+
+const std::string cluster_name = "8d3f6a52-0000-4000-8000-5eed5eed5eed";
+
+/// Stands for a record of RocksDB's write-ahead log: checksum, then the rows.
+std::string frame_of(const std::string& rows) {
+  std::string out;
+  paxos::ByteWriter w(out);
+  w.fixed(static_cast<std::uint64_t>(XXH3_64bits(rows.data(), rows.size())));
+  w.raw(rows);
+  return out;
+}
+
+void add_row(std::string& rows, std::string_view key, std::string_view value) {
+  paxos::ByteWriter w(rows);
+  w.sized(key);
+  w.sized(value);
+}
+
+storage::LogMark newest(const std::array<std::string, 2>& cells) {
+  storage::LogMark out;
+  for (const std::string& cell : cells)
+    if (const auto mark = storage::decode_mark(cell)) out = std::max(out, *mark);
+  return out;
+}
+
+}  // namespace
 
 void Disk::apply(const chat::GroupWrite& group) {
   last_group = std::max(last_group, group.group);
@@ -40,6 +73,217 @@ paxos::Recovered Disk::recovered(paxos::Slot applied, const paxos::Hash& hash) c
     out.entries.push_back(
         {paxos::Slot{n}, entry.ballot, entry.learned || n <= out.chosen_prefix.n, entry.decree});
   }
+  return out;
+}
+
+// --- real rows ---
+
+void Disk::write(std::vector<chat::GroupWrite>& groups, bool mark) {
+  Batch batch;
+  for (chat::GroupWrite& group : groups)
+    if (!group.records.empty()) batch.groups.push_back({group.group, std::move(group.records)});
+  if (batch.groups.empty()) return;
+  const std::uint64_t last = batch.groups.back().number;
+  batches_.push_back(std::move(batch));
+  if (!mark) return;
+  cells_[cell_] = storage::encode_mark({.boot = boot, .group = last});
+  cell_ = 1 - cell_;
+}
+
+void Disk::tear(const chat::GroupWrite& group, Random& random) {
+  if (group.records.empty()) return;
+  std::string rows;
+  storage::each_row(std::vector<Batch::Group>{{group.group, group.records}}, promised,
+                    [&](std::string_view key, std::string_view value) { add_row(rows, key, value); });
+  torn_ = frame_of(rows);
+  // Some of it reached the disk: the front, or everything but a piece that still holds zeros.
+  const std::size_t cut = 1 + random.below(torn_.size() - 1);
+  if (random.below(2) == 0)
+    torn_.resize(cut);
+  else
+    std::fill(torn_.begin() + static_cast<std::ptrdiff_t>(cut),
+              torn_.begin() + static_cast<std::ptrdiff_t>(std::min(torn_.size(), cut + 512)), '\0');
+}
+
+void Disk::lose_mark(Random& random) {
+  switch (random.below(4)) {
+    case 0:
+      cells_ = start_cells_;
+      return;
+    case 1:
+      // Each cell is written by itself.
+      cells_[random.below(2)] = start_cells_[random.below(2)];
+      return;
+    case 2:
+      if (std::string& cell = cells_[random.below(2)]; !cell.empty()) cell.resize(random.below(cell.size()));
+      return;
+    default:
+      return;
+  }
+}
+
+std::string Disk::rot(Random& random) {
+  const storage::LogMark mark = newest(cells_);
+  std::size_t covered = 0;
+  if (mark.boot == boot && !start_rows_.empty()) {
+    covered = 1;
+    while (covered - 1 < batches_.size() && batches_[covered - 1].groups.back().number <= mark.group) ++covered;
+  }
+  const auto in_table = [&](bool recent) -> std::string {
+    if (table_slots_.empty()) return {};
+    const std::uint64_t behind = random.below(recent ? std::min<std::uint64_t>(table_slots_.size(), 40)
+                                                     : table_slots_.size());
+    const std::uint64_t slot = table_slots_.size() - behind;
+    std::string& row = table_slots_[slot - 1];
+    if (row.empty()) return {};
+    spoilt_rows_.push_back({slot, row});
+    row[random.below(row.size())] ^= static_cast<char>(1U << random.below(8));
+    return "the row of slot " + std::to_string(slot) + " in a table";
+  };
+  const std::uint64_t kind = random.below(4);
+  if (kind == 0) return in_table(true);
+  if (kind == 1) return in_table(false);
+  if (covered == 0) return in_table(false);
+  // The ends of the log are where a reader is easily mistaken.
+  const std::uint64_t where = random.below(4);
+  const std::size_t frame = where == 0   ? covered - 1
+                            : where == 1 ? std::min<std::size_t>(1, covered - 1)
+                                         : random.below(covered);
+  spoilt_frame_ = SpoiltFrame{.frame = frame, .at = random.next(), .zeros = kind == 3};
+  return std::string(kind == 3 ? "zeros in place of" : "a flipped bit in") + " write " + std::to_string(frame) + " of " +
+         std::to_string(batches_.size() + 1) + " in the write-ahead log";
+}
+
+void Disk::repair() {
+  spoilt_frame_.reset();
+  for (SpoiltRow& row : spoilt_rows_) table_slots_[row.slot - 1] = std::move(row.value);
+  spoilt_rows_.clear();
+}
+
+bool Disk::spoilt(paxos::Slot first, paxos::Slot last) const {
+  return std::any_of(spoilt_rows_.begin(), spoilt_rows_.end(),
+                     [&](const SpoiltRow& row) { return first.n <= row.slot && row.slot <= last.n; });
+}
+
+std::vector<std::string> Disk::frames() const {
+  std::vector<std::string> out;
+  std::string rows;
+  for (const storage::LogRow& row : start_rows_) add_row(rows, row.key, row.value);
+  if (!rows.empty()) out.push_back(frame_of(rows));
+  paxos::Ballot stored = start_promised_;
+  for (const Batch& batch : batches_) {
+    rows.clear();
+    stored = storage::each_row(batch.groups, stored, [&](std::string_view key, std::string_view value) {
+      add_row(rows, key, value);
+    });
+    out.push_back(frame_of(rows));
+  }
+  if (!torn_.empty()) out.push_back(torn_);
+  if (spoilt_frame_ && spoilt_frame_->frame < out.size()) {
+    std::string& frame = out[spoilt_frame_->frame];
+    if (spoilt_frame_->zeros)
+      std::fill(frame.begin(), frame.end(), '\0');
+    else
+      frame[spoilt_frame_->at / 8 % frame.size()] ^= static_cast<char>(1U << spoilt_frame_->at % 8);
+  }
+  return out;
+}
+
+/// As RocksDB reads it, with storage::WalChain looking on: up to the first record that does not read; zeros are stepped
+/// over. Gives what is missing.
+std::string Disk::read_frames(const std::vector<std::string>& frames, Overlay& into) const {
+  storage::GroupChain chain;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const std::string& frame = frames[i];
+    if (std::all_of(frame.begin(), frame.end(), [](char byte) { return byte == 0; })) {
+      if (i == 0 && frames.size() > 1) return "the log begins with zeros, but has records behind them";
+      continue;
+    }
+    if (frame.size() < 8) return {};
+    paxos::ByteReader r{std::string_view(frame)};
+    const auto sum = r.fixed<std::uint64_t>();
+    if (sum != XXH3_64bits(frame.data() + 8, frame.size() - 8)) return {};
+    std::string missing;
+    while (r.ok() && r.remaining() > 0) {
+      const std::string_view key = r.sized_view(r.remaining());
+      const std::string_view value = r.sized_view(r.remaining());
+      if (key == storage::log_key::group)
+        if (const auto opened = storage::open_value(key, value))
+          if (const auto group = storage::decode_group(*opened)) missing = chain.follow(*group);
+      if (const auto slot = storage::log_key::parse_slot(key))
+        into.slots.insert_or_assign(slot->n, std::string(value));
+      else
+        into.others.insert_or_assign(std::string(key), std::string(value));
+    }
+    if (!missing.empty()) return missing;
+  }
+  return {};
+}
+
+tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, paxos::Slot applied,
+                                                       const paxos::Hash& hash) {
+  const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
+  Overlay overlay;
+  if (const std::string missing = read_frames(frames(), overlay); !missing.empty())
+    return fail("the log is damaged: " + missing);
+  const auto stored = [&](std::string_view key) -> const std::string* {
+    const auto fresh = overlay.others.find(key);
+    if (fresh != overlay.others.end()) return &fresh->second;
+    const auto old = table_others_.find(key);
+    return old == table_others_.end() ? nullptr : &old->second;
+  };
+  const auto get = [&](std::string_view key) -> tl::expected<std::optional<std::string>, std::string> {
+    const std::string* value = stored(key);
+    if (value == nullptr) return std::optional<std::string>{};
+    auto opened = storage::open_row(key, *value);
+    if (!opened) return tl::make_unexpected(opened.error());
+    return std::optional<std::string>(std::move(*opened));
+  };
+  paxos::Recovered out;
+  auto rows = storage::recover_log(
+      get, newest(cells_), {.cluster_id = cluster_name, .replica = self, .fresh_incarnation = incarnation}, out);
+  if (!rows) return fail(rows.error());
+
+  // As LogStore::read() does it for the entries above the applied slot, and for that one.
+  const auto slot_row = [&](std::uint64_t n) -> const std::string* {
+    const auto fresh = overlay.slots.find(n);
+    if (fresh != overlay.slots.end()) return &fresh->second;
+    return n == 0 || n > table_slots_.size() || table_slots_[n - 1].empty() ? nullptr : &table_slots_[n - 1];
+  };
+  const auto entry_of = [&](std::uint64_t n, const std::string& row) {
+    const auto value = storage::open_value(storage::log_key::slot({n}), row);
+    return value ? storage::decode_slot({n}, *value) : std::nullopt;
+  };
+  out.applied = applied;
+  out.hash = hash;
+  const std::uint64_t last =
+      std::max<std::uint64_t>(table_slots_.size(), overlay.slots.empty() ? 0 : overlay.slots.rbegin()->first);
+  for (std::uint64_t n = applied.n; n <= last; ++n) {
+    const std::string* row = slot_row(n);
+    if (row == nullptr) continue;
+    auto entry = entry_of(n, *row);
+    if (!entry) return fail("the record of slot " + std::to_string(n) + " is damaged");
+    if (n > applied.n) out.entries.push_back(std::move(*entry));
+  }
+  if (auto fits = storage::check_entries(out, applied.none() || slot_row(applied.n) != nullptr); !fits)
+    return fail(fits.error());
+
+  // All of it goes to synced tables; the new boot is the first write of the next log, then comes the mark.
+  for (auto& [slot, value] : overlay.slots) {
+    if (table_slots_.size() < slot) table_slots_.resize(slot);
+    table_slots_[slot - 1] = std::move(value);
+    std::erase_if(spoilt_rows_, [&, n = slot](const SpoiltRow& row) { return row.slot == n; });
+  }
+  for (auto& [key, value] : overlay.others) table_others_.insert_or_assign(key, std::move(value));
+  batches_.clear();
+  torn_.clear();
+  spoilt_frame_.reset();
+  start_rows_ = std::move(*rows);
+  start_promised_ = out.promised;
+  boot = out.boot;
+  cells_[cell_] = storage::encode_mark({.boot = boot, .group = out.last_group});
+  cell_ = 1 - cell_;
+  start_cells_ = cells_;
   return out;
 }
 

@@ -1,18 +1,28 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <optional>
+#include <string>
+#include <tl/expected.hpp>
 #include <vector>
 
 #include "chat/node.h"
 #include "paxos/records.h"
+#include "storage/recovery.h"
+#include "tests/sim/random.h"
 
 namespace sim {
 
 /// One replica's modelled data directory: what is durable, and the groups that are written but not synced.
-/// A group is atomic and groups are ordered, so what a crash leaves of the unsynced ones is a prefix; a group
-/// that was torn is dropped whole, as its checksum demands.
+/// A write is atomic and writes are ordered, so what a crash leaves of the unsynced groups is a prefix; one that was
+/// torn is dropped whole, as its checksum demands.
+///
+/// The fields tell what is durable, in plain values: the truth. With real rows, a start does not take it from there, but
+/// from the bytes that storage/ would have written (rows in tables, a write-ahead log of batches, two mark cells), through
+/// storage/'s own decisions; the result must be the truth or a refusal.
 class Disk {
  public:
   struct Entry {
@@ -41,11 +51,65 @@ class Disk {
   /// As storage/ gives it to a starting replica whose state stands at `applied`.
   [[nodiscard]] paxos::Recovered recovered(paxos::Slot applied, const paxos::Hash& hash) const;
 
+  // --- real rows ---
+
+  /// One write of whole groups, which are applied already; `mark`: the mark was written after it. Takes the records.
+  void write(std::vector<chat::GroupWrite>& groups, bool mark);
+  /// The write that was under way when the power went: its bytes are cut.
+  void tear(const chat::GroupWrite& group, Random& random);
+  /// The mark is never synced by itself: a power cut may take it back, or tear a cell.
+  void lose_mark(Random& random);
+  /// Bit rot in what the mark covers, or in a table. Says what; empty: there is nothing to spoil.
+  [[nodiscard]] std::string rot(Random& random);
+  void repair();
+  [[nodiscard]] bool damaged() const { return spoilt_frame_.has_value() || !spoilt_rows_.empty(); }
+  /// Whether the row of a slot in first..last is spoilt: such a read fails as a whole.
+  [[nodiscard]] bool spoilt(paxos::Slot first, paxos::Slot last) const;
+  /// A start, as storage::Storage::open does it: what it gives to the replica, or why it refuses. Raises `boot`.
+  [[nodiscard]] tl::expected<paxos::Recovered, std::string> open(paxos::ReplicaId self, paxos::Slot applied,
+                                                                 const paxos::Hash& hash);
+
  private:
+  struct Batch {
+    struct Group {
+      std::uint64_t number = 0;
+      std::vector<paxos::Record> records;
+    };
+    std::vector<Group> groups;
+  };
+  /// Rows of the write-ahead log, above those of the tables.
+  struct Overlay {
+    std::map<std::uint64_t, std::string> slots;
+    std::map<std::string, std::string, std::less<>> others;
+  };
+  struct SpoiltFrame {
+    std::size_t frame = 0;
+    std::uint64_t at = 0;  ///< which bit, modulo its size
+    bool zeros = false;    ///< the whole frame
+  };
+  struct SpoiltRow {
+    std::uint64_t slot = 0;
+    std::string value;  ///< as it was
+  };
+
   Entry& at(paxos::Slot slot) {
     if (log.size() < slot.n) log.resize(slot.n);
     return log[slot.n - 1];
   }
+  [[nodiscard]] std::vector<std::string> frames() const;
+  [[nodiscard]] std::string read_frames(const std::vector<std::string>& frames, Overlay& into) const;
+
+  std::vector<std::string> table_slots_;  ///< [i]: the sealed row of slot i + 1; empty: none
+  std::map<std::string, std::string, std::less<>> table_others_;
+  std::vector<storage::LogRow> start_rows_;  ///< the write of this start: the first of the write-ahead log
+  paxos::Ballot start_promised_;             ///< as stored when it was written
+  std::vector<Batch> batches_;               ///< since then
+  std::string torn_;                         ///< a frame that was cut
+  std::array<std::string, 2> cells_;
+  unsigned cell_ = 0;  ///< the next one to be written
+  std::array<std::string, 2> start_cells_;
+  std::optional<SpoiltFrame> spoilt_frame_;
+  std::vector<SpoiltRow> spoilt_rows_;
 };
 
 }  // namespace sim

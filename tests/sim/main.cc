@@ -1,18 +1,20 @@
+#include <malloc.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <deque>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "tests/mutants/choose.h"
+#include "tests/sim/minimise.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/run.h"
 
@@ -20,7 +22,7 @@
 namespace {
 
 constexpr const char* usage =
-    "Usage: paxos-sim --seed N [--trace]\n"
+    "Usage: paxos-sim --seed N [--trace] [LESS]\n"
     "       paxos-sim --seeds K [--first N] [--jobs J] [--seconds S] [--keep-going]\n"
     "       paxos-sim --regressions FILE\n"
     "\n"
@@ -28,50 +30,86 @@ constexpr const char* usage =
     "  --seed N        one run; --trace prints its whole timeline\n"
     "  --seeds K       K runs, from --first on (default 1), in --jobs processes (default 1)\n"
     "  --seconds S     of a range: no new run after S seconds\n"
+    "  --no-minimise   of a failing run: print it as it is\n"
     "  --keep-going    of a range: go on after a violation, to count them\n"
     "  --regressions F the seeds in F: one a line, '#' begins a comment\n"
+    "LESS of a run, as a minimised failure names it:\n"
+    "  --only-faults 3,17  these of its faults (none: 'none')   --clients N     only so many\n"
+    "  --without loss,late without these settings               --length-us N   faults for so long\n"
+    "  --shake N           other luck with everything but the schedule of faults\n"
+    "  --pretend crash,pause  to see the minimiser: a violation once each of these faults has happened\n"
     "Exit status: 0 no violation, 1 a violation (the command that replays it is printed), 2 wrong usage.\n";
 
-char replay[128];
-std::size_t replay_size = 0;
+/// What all runs of this process share.
+struct Mode {
+  std::vector<sim::Fault> pretend;
+  bool minimise = true;
+  bool keep_going = false;
+} mode;
 
-/// A broken invariant inside the replica aborts: say which seed it was.
-void on_abort(int) {
-  static_cast<void>(!write(STDERR_FILENO, replay, replay_size));
-  signal(SIGABRT, SIG_DFL);
-  raise(SIGABRT);
+constexpr std::size_t transcript_lines = 80;
+
+sim::Scenario scenario_of(std::uint64_t seed) {
+  sim::Scenario scenario = sim::draw_scenario(seed);
+  scenario.pretend = mode.pretend;
+  return scenario;
 }
 
-void name_seed(std::uint64_t seed) {
-  replay_size = static_cast<std::size_t>(
-      std::snprintf(replay, sizeof replay, "seed %llu aborted; replay: paxos-sim --seed %llu --trace\n",
-                    static_cast<unsigned long long>(seed), static_cast<unsigned long long>(seed)));
+/// A failing run: what is left when all is left out that the failure does not need, and how to see it again.
+void report(std::uint64_t seed, const sim::Reduction& reduction, const sim::Trial& seen, bool trace) {
+  const auto number = static_cast<unsigned long long>(seed);
+  const sim::Scenario scenario = scenario_of(seed);
+  std::string pretend;
+  for (const sim::Fault fault : mode.pretend) {
+    std::string name = to_string(fault);
+    std::replace(name.begin(), name.end(), ' ', '-');
+    pretend += (pretend.empty() ? " --pretend " : ",") + name;
+  }
+  std::printf("seed %llu violates %s\n%s\nreplay: paxos-sim --seed %llu%s%s --no-minimise --trace\n", number,
+              seen.violation.c_str(), sim::describe(scenario).c_str(), number,
+              sim::to_flags(reduction).c_str(), pretend.c_str());
+  sim::Reduction shown = reduction;
+  if (mode.minimise) {
+    std::fflush(stdout);
+    const sim::Minimised less = sim::minimise(scenario, reduction, seen);
+    const sim::Scenario left = sim::reduce(scenario, less.reduction);
+    std::printf("minimised in %u runs, %.0f s: %zu of %zu faults, %zu of %zu clients, the first %.3f s with faults\n",
+                less.runs, less.seconds, left.schedule.size(), scenario.schedule.size(), left.clients,
+                scenario.clients, static_cast<double>(left.safety_length) / 1e9);
+    for (const sim::PlannedFault& fault : left.schedule)
+      std::printf("  fault %u at %.3f ms: %s\n", fault.number, static_cast<double>(fault.at) / 1e6,
+                  to_string(fault.kind));
+    std::printf("it violates %s\nreplay it: paxos-sim --seed %llu%s%s --no-minimise\n", less.violation.c_str(), number,
+                sim::to_flags(less.reduction).c_str(), pretend.c_str());
+    shown = less.reduction;
+  }
+  std::printf("timeline:\n");
+  sim::print_transcript(sim::reduce(scenario, shown), trace, transcript_lines);
+  std::fflush(stdout);
 }
 
-void report(std::uint64_t seed, const sim::Result& result, const std::deque<std::string>& timeline,
-            std::size_t lines) {
-  std::printf("%s\n", sim::describe(sim::draw_scenario(seed)).c_str());
-  const std::size_t first = timeline.size() > lines ? timeline.size() - lines : 0;
-  for (std::size_t i = first; i < timeline.size(); ++i) std::printf("%s\n", timeline[i].c_str());
-  std::printf("%s", result.standing.c_str());
-  std::printf("seed %llu violates %s\nreplay: paxos-sim --seed %llu --trace\n",
-              static_cast<unsigned long long>(seed), result.violation.c_str(),
-              static_cast<unsigned long long>(seed));
+/// CPU seconds of this process: what a rate is worth on a machine that others use too.
+double cpu_seconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) / 1e6;
+  };
+  return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
-int run_one(std::uint64_t seed, bool trace) {
-  name_seed(seed);
-  std::deque<std::string> timeline;
-  const auto begin = std::chrono::steady_clock::now();
-  const sim::Result result = sim::run_seed(seed, &timeline);
-  const double real = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (!result.violation.empty()) {
-    report(seed, result, timeline, trace ? timeline.size() : 60);
+int run_one(std::uint64_t seed, const sim::Reduction& reduction, bool trace) {
+  const sim::Scenario scenario = sim::reduce(scenario_of(seed), reduction);
+  const sim::Trial trial = sim::try_run(scenario);
+  if (!trial.violation.empty()) {
+    report(seed, reduction, trial, trace);
     return 1;
   }
-  if (trace)
-    for (const std::string& line : timeline) std::printf("%s\n", line.c_str());
-  std::printf("%s\nevents by kind:", sim::describe(sim::draw_scenario(seed)).c_str());
+  if (trace) sim::print_transcript(scenario, true, SIZE_MAX);
+  const double begin = cpu_seconds();
+  const sim::Result result = sim::run(scenario, nullptr);
+  const double real = cpu_seconds() - begin;
+  std::printf("%s\nevents by kind:", sim::describe(scenario).c_str());
   for (std::size_t kind = 0; kind < result.events_by_kind.size(); ++kind)
     if (result.events_by_kind[kind] != 0)
       std::printf(" %s %llu", sim::to_string(static_cast<sim::EventKind>(kind)),
@@ -79,10 +117,12 @@ int run_one(std::uint64_t seed, bool trace) {
   std::printf("\n");
   std::printf(
       "seed %llu: trace %016llx, %llu events, %llu slots, %zu messages, %llu leader changes, "
-      "recovery %.0f ms, %.0f x real time\n",
+      "%llu faults, %llu messages sealed or in fragments, recovery %.0f ms, %.0f x real time\n",
       static_cast<unsigned long long>(seed), static_cast<unsigned long long>(result.trace_hash),
       static_cast<unsigned long long>(result.events), static_cast<unsigned long long>(result.slots),
       result.posted, static_cast<unsigned long long>(result.leaders),
+      static_cast<unsigned long long>(result.faults),
+      static_cast<unsigned long long>(result.reassembled),
       static_cast<double>(result.recovery) / 1e6, static_cast<double>(result.length) / 1e9 / real);
   return 0;
 }
@@ -91,102 +131,156 @@ struct Tally {
   std::uint64_t runs = 0;
   std::uint64_t violations = 0;
   std::uint64_t trace = 0;  ///< of all, in no order
-  sim::Nanos length = 0;
   std::uint64_t events = 0;
   std::uint64_t posted = 0;
+  std::uint64_t faults = 0;
+  std::uint64_t sealed = 0;  ///< messages that went through net::Transport
+  double length = 0;         ///< virtual seconds
+  double faulty = 0;         ///< of them: with faults
+  double replicas = 0;       ///< times virtual seconds
+  double cpu = 0;            ///< seconds
+
+  void add(const Tally& other) {
+    runs += other.runs;
+    violations += other.violations;
+    trace += other.trace;
+    events += other.events;
+    posted += other.posted;
+    faults += other.faults;
+    sealed += other.sealed;
+    length += other.length;
+    faulty += other.faulty;
+    replicas += other.replicas;
+    cpu += other.cpu;
+  }
 };
 
-Tally run_some(const std::vector<std::uint64_t>& seeds, double seconds, bool keep_going) {
+/// What a process that runs seeds leaves for the one that waits for it, also when it aborts.
+struct Desk {
   Tally tally;
-  const auto begin = std::chrono::steady_clock::now();
-  for (const std::uint64_t seed : seeds) {
-    if (seconds > 0 &&
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() > seconds)
-      break;
-    name_seed(seed);
-    const sim::Result result = sim::run_seed(seed, nullptr);
-    ++tally.runs;
-    tally.trace += result.trace_hash * (2 * seed + 1);
-    tally.length += result.length;
-    tally.events += result.events;
-    tally.posted += result.posted;
+  std::size_t next = 0;    ///< of its seeds
+  std::uint64_t seed = 0;  ///< being run
+  bool running = false;
+};
+
+using Clock = std::chrono::steady_clock;
+
+void run_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, Desk& desk) {
+  while (desk.next < seeds.size() && Clock::now() < until) {
+    const std::uint64_t seed = seeds[desk.next++];
+    desk.seed = seed;
+    desk.running = true;
+    const sim::Scenario scenario = scenario_of(seed);
+    const double before = cpu_seconds();
+    const sim::Result result = sim::run(scenario, nullptr);
+    desk.running = false;
+    const double length = static_cast<double>(result.length) / 1e9;
+    desk.tally.add({.runs = 1,
+                    .violations = result.violation.empty() ? 0U : 1U,
+                    .trace = result.trace_hash * (2 * seed + 1),
+                    .events = result.events,
+                    .posted = result.posted,
+                    .faults = result.faults,
+                    .sealed = result.reassembled,
+                    .length = length,
+                    .faulty = std::min(length, static_cast<double>(scenario.safety_length) / 1e9),
+                    .replicas = length * static_cast<double>(scenario.replicas),
+                    .cpu = cpu_seconds() - before});
     if (result.violation.empty()) continue;
-    ++tally.violations;
-    if (keep_going) {
+    if (mode.keep_going) {
       std::printf("seed %llu violates %s\n", static_cast<unsigned long long>(seed), result.violation.c_str());
-    } else {
-      std::deque<std::string> timeline;
-      const sim::Result again = sim::run_seed(seed, &timeline);
-      report(seed, again, timeline, 60);
+      std::fflush(stdout);
+      continue;
     }
-    std::fflush(stdout);
-    if (!keep_going) break;
+    report(seed, {}, {result.violation, result.length}, false);
+    break;
   }
-  return tally;
 }
 
-int run_many(const std::vector<std::uint64_t>& seeds, unsigned jobs, double seconds, bool keep_going) {
-  const auto begin = std::chrono::steady_clock::now();
-  Tally total;
-  bool failed = false;
-  std::vector<int> pipes;
+/// Runs `seeds` in a process that may die of it; with --keep-going another one goes on behind the seed it died of.
+pid_t start_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, Desk& desk) {
+  std::fflush(stdout);
+  // Processes, not threads: with one thread, shared pointers count without atomics.
+  const pid_t child = fork();
+  if (child != 0) return child;
+  run_some(seeds, until, desk);
+  std::fflush(stdout);
+  _exit(0);
+}
+
+/// True when no more is to be waited for.
+bool ended(pid_t child, Desk& desk) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (!desk.running) return true;
+  desk.running = false;
+  ++desk.tally.runs;
+  ++desk.tally.violations;
+  if (!mode.keep_going) {
+    report(desk.seed, {}, sim::try_run(scenario_of(desk.seed)), false);
+    return true;
+  }
+  std::printf("seed %llu aborts\n", static_cast<unsigned long long>(desk.seed));
+  return false;
+}
+
+int run_many(const std::vector<std::uint64_t>& seeds, unsigned jobs, double seconds) {
+  const auto begin = Clock::now();
+  const auto until = seconds > 0 ? begin + std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))
+                                 : Clock::time_point::max();
+  void* shared =
+      mmap(nullptr, jobs * sizeof(Desk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (shared == MAP_FAILED) {
+    std::perror("mmap");
+    return 1;
+  }
+  auto* desks = new (shared) Desk[jobs];
+  std::vector<std::vector<std::uint64_t>> shares(jobs);
+  for (std::size_t i = 0; i < seeds.size(); ++i) shares[i % jobs].push_back(seeds[i]);
   std::vector<pid_t> children;
+  for (unsigned job = 0; job < jobs; ++job) children.push_back(start_some(shares[job], until, desks[job]));
+  Tally total;
   for (unsigned job = 0; job < jobs; ++job) {
-    int ends[2];
-    if (pipe(ends) != 0) {
-      std::perror("pipe");
-      return 1;
-    }
-    std::fflush(stdout);
-    // Processes, not threads: with one thread, shared pointers count without atomics.
-    const pid_t child = fork();
-    if (child < 0) {
+    while (children[job] > 0 && !ended(children[job], desks[job]))
+      children[job] = start_some(shares[job], until, desks[job]);
+    if (children[job] < 0) {
       std::perror("fork");
       return 1;
     }
-    if (child == 0) {
-      close(ends[0]);
-      std::vector<std::uint64_t> share;
-      for (std::size_t i = job; i < seeds.size(); i += jobs) share.push_back(seeds[i]);
-      const Tally tally = run_some(share, seconds, keep_going);
-      std::fflush(stdout);
-      const bool told = write(ends[1], &tally, sizeof tally) == static_cast<ssize_t>(sizeof tally);
-      _exit(told && tally.violations == 0 ? 0 : 1);
-    }
-    close(ends[1]);
-    pipes.push_back(ends[0]);
-    children.push_back(child);
+    total.add(desks[job].tally);
   }
-  for (unsigned job = 0; job < jobs; ++job) {
-    Tally tally;
-    if (read(pipes[job], &tally, sizeof tally) == static_cast<ssize_t>(sizeof tally)) {
-      total.runs += tally.runs;
-      total.violations += tally.violations;
-      total.trace += tally.trace;
-      total.length += tally.length;
-      total.events += tally.events;
-      total.posted += tally.posted;
-    }
-    close(pipes[job]);
-    int status = 0;
-    waitpid(children[job], &status, 0);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) failed = true;
-  }
-  const double real = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  const double simulated = static_cast<double>(total.length) / 1e9;
+  const double real = std::chrono::duration<double>(Clock::now() - begin).count();
+  const double length = std::max(total.length, 1e-9);
+  std::printf(
+      "a virtual second on average: %.1f replicas, %.1f commands, %.2f faults while there are any, %.0f events, "
+      "%.1f messages sealed or in fragments\n",
+      total.replicas / length, static_cast<double>(total.posted) / length,
+      static_cast<double>(total.faults) / std::max(total.faulty, 1e-9),
+      static_cast<double>(total.events) / length, static_cast<double>(total.sealed) / length);
   std::printf(
       "%llu runs, %.1f simulated hours, %llu messages, %llu events, %llu violations, trace %016llx, "
-      "%.0f s, rate %.0f x real time a process\n",
-      static_cast<unsigned long long>(total.runs), simulated / 3600,
+      "%.0f s, rate %.0f x real time a core (%.1f s of CPU time; %.0f x by the clock, a process)\n",
+      static_cast<unsigned long long>(total.runs), total.length / 3600,
       static_cast<unsigned long long>(total.posted), static_cast<unsigned long long>(total.events),
       static_cast<unsigned long long>(total.violations), static_cast<unsigned long long>(total.trace), real,
-      simulated / real / jobs);
-  return failed || total.violations != 0 ? 1 : 0;
+      total.length / std::max(total.cpu, 1e-9), total.cpu, total.length / real / jobs);
+  return total.violations != 0 ? 1 : 0;
 }
 
 int wrong_usage(const std::string& what) {
   std::fprintf(stderr, "paxos-sim: %s\n%s", what.c_str(), usage);
   return 2;
+}
+
+bool parse_faults(std::string_view names, std::vector<sim::Fault>& faults) {
+  while (!names.empty()) {
+    const std::size_t comma = std::min(names.find(','), names.size());
+    const auto fault = sim::parse_fault(names.substr(0, comma));
+    if (!fault) return false;
+    faults.push_back(*fault);
+    names.remove_prefix(std::min(comma + 1, names.size()));
+  }
+  return !faults.empty();
 }
 
 bool regression_seeds(const char* path, std::vector<std::uint64_t>& seeds) {
@@ -207,7 +301,7 @@ bool regression_seeds(const char* path, std::vector<std::uint64_t>& seeds) {
 int main(int argc, char** argv) {
   bool one = false;
   bool trace = false;
-  bool keep_going = false;
+  sim::Reduction reduction;
   std::uint64_t seed = 0;
   std::uint64_t count = 0;
   std::uint64_t first = 1;
@@ -236,7 +330,11 @@ int main(int argc, char** argv) {
     else if (flag == "--trace")
       trace = true;
     else if (flag == "--keep-going")
-      keep_going = true;
+      mode.keep_going = true;
+    else if (flag == "--no-minimise")
+      mode.minimise = false;
+    else if (flag == "--pretend")
+      good = i + 1 < argc && parse_faults(argv[++i], mode.pretend);
     else if (flag == "--regressions")
       good = i + 1 < argc && (regressions = argv[++i]) != nullptr;
     else if (flag == "--mutant")  // of paxos-sim-mutants
@@ -245,16 +343,22 @@ int main(int argc, char** argv) {
       return mutants::list(), 0;
     else if (flag == "--help")
       return std::fputs(usage, stdout) < 0 ? 1 : 0;
+    else if (flag == "--only-faults" || flag == "--clients" || flag == "--length-us" || flag == "--without" ||
+             flag == "--shake")
+      good = i + 1 < argc && sim::parse_flag(flag, argv[++i], reduction);
     else
       return wrong_usage("unknown flag '" + std::string(flag) + "'");
     if (!good) return wrong_usage("'" + std::string(flag) + "' needs a value in range");
   }
-  signal(SIGABRT, on_abort);
-  if (one) return run_one(seed, trace);
+  // Big pieces come and go all the time: the kernel need not hear of it.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  if (one) return run_one(seed, reduction, trace);
+  if (!reduction.none()) return wrong_usage("less of a run: of one --seed only");
   std::vector<std::uint64_t> seeds;
   if (regressions != nullptr && !regression_seeds(regressions, seeds))
     return wrong_usage("cannot read '" + std::string(regressions) + "'");
   for (std::uint64_t i = 0; i < count; ++i) seeds.push_back(first + i);
   if (seeds.empty()) return wrong_usage("nothing to run: name --seed, --seeds or --regressions");
-  return run_many(seeds, static_cast<unsigned>(jobs), static_cast<double>(seconds), keep_going);
+  return run_many(seeds, static_cast<unsigned>(jobs), static_cast<double>(seconds));
 }

@@ -16,7 +16,6 @@ std::string text(paxos::Slot slot) { return "slot " + std::to_string(slot.n); }
   throw Violation(std::string(invariant) + ": " + what);
 }
 
-constexpr std::string_view marker = "{message ";
 constexpr std::size_t mark_digits = 16;
 
 std::uint64_t digest_of(const std::vector<chat::Row>& rows) {

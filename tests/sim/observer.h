@@ -46,7 +46,8 @@ class Observer {
   void applied(std::uint8_t replica, chat::StateWrite write, const Disk& disk);
   void after_turn(std::uint8_t replica, const chat::Node& node);
 
-  // Clients. A message's text carries its mark.
+  // Clients. A message's text carries its mark: this, and 16 hexadecimal digits of client and number.
+  static constexpr std::string_view marker = "{message ";
   [[nodiscard]] std::string mark(std::uint32_t client, std::uint32_t n) const;
   void posted(std::uint32_t client, std::uint32_t room);
   void delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,

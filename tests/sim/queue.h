@@ -34,13 +34,18 @@ enum class EventKind : std::uint8_t {
   resume,
   fault,
   fault_end,
+  datagram,           ///< a sealed one, to a replica
+  client_datagram,    ///< a sealed one, to a client
+  datagram_tick,      ///< of a replica's fragments
+  client_datagram_tick,
 };
 
 [[nodiscard]] inline const char* to_string(EventKind kind) {
   static constexpr const char* names[] = {
       "-",         "peer_arrival", "client_arrival", "reply_arrival", "node_tick",   "node_turn",
       "sync_done", "state_flush",  "history_done",   "log_read_done", "client_tick", "client_post",
-      "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end"};
+      "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end",
+      "datagram",  "client_datagram", "datagram_tick", "client_datagram_tick"};
   return names[static_cast<std::size_t>(kind)];
 }
 
@@ -55,10 +60,11 @@ struct Event {
   std::shared_ptr<const void> payload;
 };
 
-/// What happens next, by (time, order of scheduling): no two events are ever equal.
+/// What happens next, by (time, order of scheduling): no two events are ever equal. A heap of four children a node,
+/// whose entries are small; the events themselves stay where they are.
 class Queue {
  public:
-  void push(Nanos at, Event event) {
+  void push(Nanos at, Event&& event) {
     std::uint32_t place;
     if (free_.empty()) {
       place = static_cast<std::uint32_t>(events_.size());
@@ -68,26 +74,56 @@ class Queue {
       free_.pop_back();
       events_[place] = std::move(event);
     }
-    heap_.push_back({at, ++order_, place});
-    std::push_heap(heap_.begin(), heap_.end(), later);
+    const Entry entry =
+        static_cast<Entry>(static_cast<std::uint64_t>(at)) << 64 | (++order_ << place_bits | place);
+    std::size_t hole = heap_.size();
+    heap_.push_back(entry);
+    while (hole > 0) {
+      const std::size_t parent = (hole - 1) / 4;
+      if (!before(entry, heap_[parent])) break;
+      heap_[hole] = heap_[parent];
+      hole = parent;
+    }
+    heap_[hole] = entry;
   }
   [[nodiscard]] bool empty() const { return heap_.empty(); }
-  [[nodiscard]] Nanos next_at() const { return heap_.empty() ? never : heap_.front().at; }
+  [[nodiscard]] Nanos next_at() const { return heap_.empty() ? never : static_cast<Nanos>(heap_.front() >> 64); }
+  /// Requires !empty().
   Event pop() {
-    std::pop_heap(heap_.begin(), heap_.end(), later);
-    const std::uint32_t place = heap_.back().place;
+    const auto place =
+        static_cast<std::uint32_t>(static_cast<std::uint64_t>(heap_.front()) & ((1U << place_bits) - 1));
+    const Entry last = heap_.back();
     heap_.pop_back();
+    const std::size_t size = heap_.size();
+    for (std::size_t hole = 0; size > 0;) {
+      const std::size_t child = 4 * hole + 1;
+      if (child >= size) {
+        heap_[hole] = last;
+        break;
+      }
+      std::size_t least = child;
+      Entry of_least = heap_[child];
+      for (std::size_t other = child + 1; other < std::min(child + 4, size); ++other) {
+        const bool less = before(heap_[other], of_least);
+        least = less ? other : least;
+        of_least = less ? heap_[other] : of_least;
+      }
+      if (!before(of_least, last)) {
+        heap_[hole] = last;
+        break;
+      }
+      heap_[hole] = of_least;
+      hole = least;
+    }
     free_.push_back(place);
-    return std::exchange(events_[place], Event{});
+    return std::move(events_[place]);  // what stays behind holds no payload
   }
 
  private:
-  struct Entry {
-    Nanos at;
-    std::uint64_t order;
-    std::uint32_t place;
-  };
-  static bool later(const Entry& a, const Entry& b) { return a.at != b.at ? a.at > b.at : a.order > b.order; }
+  /// Time in the upper half, order of scheduling below it, then the place: one comparison, and four to a cache line.
+  using Entry = unsigned __int128;
+  static constexpr unsigned place_bits = 24;
+  static bool before(Entry a, Entry b) { return a < b; }
   std::vector<Entry> heap_;
   std::vector<Event> events_;
   std::vector<std::uint32_t> free_;

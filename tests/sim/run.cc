@@ -13,6 +13,7 @@ void phases(World& world, Result& result) {
   const auto fail = [](const std::string& what) { throw Violation("I8: " + what); };
   world.begin();
   world.run(s.safety_length);
+  if (s.safety_only) return;
 
   // A cluster that is not born needs every replica once: nothing to demand of a core yet.
   for (std::uint8_t i = 0; i < s.replicas; ++i) {
@@ -46,9 +47,8 @@ void phases(World& world, Result& result) {
 
 }  // namespace
 
-Result run_seed(std::uint64_t seed, std::deque<std::string>* timeline) {
+Result run(const Scenario& scenario, Timeline* timeline) {
   Result result;
-  const Scenario scenario = draw_scenario(seed);
   World world(scenario, timeline);
   try {
     phases(world, result);
@@ -63,6 +63,8 @@ Result run_seed(std::uint64_t seed, std::deque<std::string>* timeline) {
   result.events_by_kind = world.events_by_kind();
   result.slots = world.observer().applied_max().n;
   result.posted = world.observer().posted();
+  result.faults = world.faults_injected();
+  result.reassembled = world.reassembled();
   result.leaders = world.leader_changes();
   return result;
 }

@@ -2,10 +2,10 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <string>
 
 #include "tests/sim/scenario.h"
+#include "tests/sim/timeline.h"
 
 namespace sim {
 
@@ -17,6 +17,8 @@ struct Result {
   std::array<std::uint64_t, 32> events_by_kind{};
   std::uint64_t slots = 0;
   std::size_t posted = 0;
+  std::uint64_t faults = 0;
+  std::uint64_t reassembled = 0;  ///< messages that were sealed, and maybe cut
   std::uint64_t leaders = 0;  ///< changes
   Nanos recovery = 0;         ///< from the healing of a core to an answered command
   std::string standing;       ///< of every replica, when something was violated
@@ -24,6 +26,9 @@ struct Result {
 
 /// One whole run: faults for at least a minute, then a core heals and must make progress, then everything
 /// heals and must agree. `timeline`: gets a line for everything of interest, or nullptr.
-[[nodiscard]] Result run_seed(std::uint64_t seed, std::deque<std::string>* timeline);
+[[nodiscard]] Result run(const Scenario& scenario, Timeline* timeline);
+[[nodiscard]] inline Result run_seed(std::uint64_t seed, Timeline* timeline) {
+  return run(draw_scenario(seed), timeline);
+}
 
 }  // namespace sim

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "paxos/bounds.h"
@@ -29,9 +31,24 @@ enum class Fault : std::uint8_t {
   hand_over,
   campaign,
   wipe,
+  rot,  ///< of bits on a disk, within what a minority may lose
 };
-inline constexpr unsigned fault_kinds = 18;
+inline constexpr unsigned fault_kinds = 19;
 [[nodiscard]] const char* to_string(Fault fault);
+
+/// One fault of a run. Whom it hits and for how long it draws from a seed of its own, so that leaving one out changes
+/// nothing about the others.
+struct PlannedFault {
+  unsigned number = 0;  ///< its place in the whole schedule
+  Nanos at = 0;
+  Fault kind{};
+  std::uint64_t seed = 0;
+};
+
+/// What is always on in a run that has it, and can be left out when a failure is minimised.
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows };
+inline constexpr unsigned setting_kinds = 9;
+[[nodiscard]] const char* to_string(Setting setting);
 
 /// What a seed decides before the run: swarm testing (Groce and others, ISSTA 2012) turns a random subset of
 /// faults on, at random strengths, because faults that are always on hide one another.
@@ -52,11 +69,17 @@ struct Scenario {
   Nanos late_max = 0;
   Nanos turn_delay = 0;  ///< inputs gather this long, at most, before a turn
 
+  /// Messages that do not fit into one datagram are sealed, cut and put together as the programs do it; 0: none are.
+  std::size_t datagram_bytes = 1400;
+  bool seal_all = false;  ///< all others too
+
   Nanos sync_min = 200'000;
   Nanos sync_max = 2 * millisecond;
+  bool real_rows = false;  ///< disks hold the bytes that storage/ writes, and starts read them
   Nanos flush_max = 2 * second;  ///< rows of the state become durable after this, at most
 
   std::vector<Fault> faults;  ///< those that happen in this run
+  std::vector<PlannedFault> schedule;
   Nanos fault_every = second;
   Nanos fault_length_max = 3 * second;
   Nanos faults_from = 2 * second;
@@ -64,13 +87,37 @@ struct Scenario {
 
   Nanos safety_length = 60 * second;
   std::uint64_t hot_slots = paxos::limits::hot_slots_max;  ///< kept in memory by each replica
+  Nanos skips_until = 57 * second;  ///< what is skipped at the very end would show only when nobody mends it any more
+  bool safety_only = false;         ///< no healing afterwards
   std::uint32_t posts_per_second = 50;
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
   bool lossy_liveness = false;  ///< the healed core still loses packets
+  std::uint64_t shake = 0;      ///< other luck with everything but the schedule
+  std::vector<Fault> pretend;   ///< test only: once each of these has happened, a violation is pretended
 };
 
 [[nodiscard]] Scenario draw_scenario(std::uint64_t seed);
+
+/// What a failing run is cut down to.
+struct Reduction {
+  std::optional<std::vector<unsigned>> faults;  ///< only these of the schedule
+  std::optional<std::size_t> clients;           ///< only so many
+  std::optional<Nanos> length;                  ///< faults for so long
+  std::uint32_t without = 0;                    ///< bits: Setting
+  std::uint64_t shake = 0;
+
+  [[nodiscard]] bool none() const {
+    return !faults && !clients && !length && without == 0 && shake == 0;
+  }
+};
+[[nodiscard]] Scenario reduce(Scenario scenario, const Reduction& reduction);
+/// As paxos-sim takes it: " --only-faults 3,17 --clients 2", each flag behind a space.
+[[nodiscard]] std::string to_flags(const Reduction& reduction);
+/// A flag of the above with its value; false: not one of them, or the value is wrong.
+[[nodiscard]] bool parse_flag(std::string_view flag, std::string_view value, Reduction& reduction);
+[[nodiscard]] std::optional<Fault> parse_fault(std::string_view name);
+
 [[nodiscard]] std::string describe(const Scenario& s);
 
 }  // namespace sim

@@ -9,28 +9,23 @@ namespace sim {
 namespace {
 
 constexpr std::size_t backlog_max = 2000;
-constexpr std::size_t old_packets_max = 128;
-constexpr std::size_t timeline_lines_max = 200'000;
 
 }  // namespace
 
-World::World(const Scenario& scenario, std::deque<std::string>* timeline)
+World::World(const Scenario& scenario, Timeline* timeline)
     : scenario_(scenario),
-      random_(scenario.seed ^ 0x5eedULL),
+      random_(scenario.seed ^ 0x5eedULL ^ scenario.shake << 48),
       timeline_(timeline),
       observer_(scenario.replicas, scenario.clients, scenario.rooms),
       hosts_(scenario.replicas),
       clients_(scenario.clients),
-      loss_ppm_(scenario.loss_ppm) {}
+      loss_ppm_(scenario.loss_ppm),
+      pretend_(scenario.pretend) {}
 
 World::~World() = default;
 
 void World::say(std::string line) {
-  if (timeline_ == nullptr) return;
-  char stamp[32];
-  std::snprintf(stamp, sizeof stamp, "%9.3f ms  ", static_cast<double>(now_) / 1e6);
-  timeline_->push_back(stamp + std::move(line));
-  if (timeline_->size() > timeline_lines_max) timeline_->pop_front();
+  if (timeline_ != nullptr) timeline_->add({.at = now_, .topic = Topic::life, .slots = {}, .text = std::move(line)});
 }
 
 void World::begin() {
@@ -52,7 +47,7 @@ void World::begin() {
     queue_.push(random_.between(0, second), {.kind = EventKind::client_post, .a = i});
     queue_.push(random_.between(0, 3 * second), {.kind = EventKind::client_read, .a = i});
   }
-  if (!scenario_.faults.empty()) queue_.push(scenario_.faults_from, {.kind = EventKind::fault});
+  if (!scenario_.schedule.empty()) queue_.push(scenario_.schedule.front().at, {.kind = EventKind::fault});
 }
 
 // --- time ---
@@ -95,15 +90,18 @@ void World::step() {
     case EventKind::sync_done:
     case EventKind::state_flush:
     case EventKind::history_done:
-    case EventKind::log_read_done: {
+    case EventKind::log_read_done:
+    case EventKind::datagram:
+    case EventKind::datagram_tick: {
       Host& host = hosts_[event.to];
       if (host.paused != 0) {
         // A stopped process: what is for it waits in the kernel, as far as there is room.
-        if (host.backlog.size() < backlog_max || event.kind != EventKind::peer_arrival)
+        if (host.backlog.size() < backlog_max ||
+            (event.kind != EventKind::peer_arrival && event.kind != EventKind::datagram))
           host.backlog.push_back(std::move(event));
         return;
       }
-      on_host(host, std::move(event));
+      on_host(host, event);
       return;
     }
     case EventKind::reply_arrival:
@@ -111,6 +109,8 @@ void World::step() {
     case EventKind::client_post:
     case EventKind::client_read:
     case EventKind::client_resume:
+    case EventKind::client_datagram:
+    case EventKind::client_datagram_tick:
       client_event(std::move(event));
       return;
     case EventKind::restart: {
@@ -121,7 +121,7 @@ void World::step() {
     case EventKind::resume:
       return;
     case EventKind::fault:
-      next_fault();
+      next_fault(event.a);
       return;
     case EventKind::fault_end:
       end_fault(event);
@@ -139,10 +139,11 @@ void World::start(Host& host) {
     return;
   }
   ++host.life;
-  ++host.disk.boot;
   host.clock_base = random_.between(0, 1'000'000) * second;
   host.clock_at = now_;
   host.newest_boot = {};
+  host.transport.reset();
+  host.transport_at = never;
   host.tick_at = never;
   host.turn_due = false;
   host.syncing = 0;
@@ -164,15 +165,50 @@ void World::start(Host& host) {
                                .hot_slots = scenario_.hot_slots,
                                .seed = random_.next()};
   const paxos::Slot applied = machine->applied();
-  const paxos::Hash hash = machine->hash();
-  host.node = std::make_unique<chat::Node>(options, host.disk.recovered(applied, hash), std::move(*machine),
-                                           local(host));
+  auto recovered = open(host, applied, machine->hash());
+  if (!recovered) return;
+  host.node =
+      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host));
   observer_.started(host.id, host.disk, *host.node);
   if (saying())
     say("replica " + std::to_string(host.id) + " starts: boot " + std::to_string(host.disk.boot) +
         ", promise " + to_string(host.disk.promised) + ", state at slot " + std::to_string(applied.n) +
         ", log to slot " + std::to_string(host.disk.log.size()));
   turn(host);
+}
+
+/// What the replica starts with; nothing when its damaged disk refuses.
+std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, const paxos::Hash& hash) {
+  if (!scenario_.real_rows) {
+    ++host.disk.boot;
+    return host.disk.recovered(applied, hash);
+  }
+  const std::string who = "replica " + std::to_string(host.id);
+  const bool damaged = host.disk.damaged();
+  const std::uint64_t boot = host.disk.boot;
+  auto opened = host.disk.open({host.id}, applied, hash);
+  if (!opened) {
+    if (!damaged) throw Violation("I2: " + who + " refuses a directory that is whole: " + opened.error());
+    if (saying()) say(who + " refuses to start: " + opened.error());
+    return std::nullopt;
+  }
+  // Damaged or not: what it starts with is what it synced.
+  paxos::Recovered truth = host.disk.recovered(applied, hash);
+  for (paxos::LogEntry& entry : opened->entries)
+    entry.chosen = entry.chosen || entry.slot <= opened->chosen_prefix;
+  const auto same = [&](const char* what, bool is) {
+    if (!is)
+      throw Violation("I6: " + who + " starts with another " + what + " than it had synced" +
+                      (damaged ? ", from a damaged directory" : ""));
+  };
+  same("incarnation", opened->incarnation == truth.incarnation);
+  same("boot", opened->boot == boot + 1);
+  same("birth", opened->birth == truth.birth);
+  same("promise", opened->promised == truth.promised);
+  same("last group", opened->last_group == truth.last_group);
+  same("chosen prefix", opened->chosen_prefix == truth.chosen_prefix);
+  same("log", opened->entries == truth.entries);
+  return std::move(*opened);
 }
 
 void World::crash(Host& host, const char* why) {
@@ -187,11 +223,22 @@ void World::crash(Host& host, const char* why) {
     say("replica " + std::to_string(host.id) + " dies (" + why + "); of " +
         std::to_string(host.disk.pending.size()) + " unsynced groups " + std::to_string(survive) +
         " survive");
+  if (scenario_.real_rows && survive < host.disk.pending.size())
+    host.disk.tear(host.disk.pending[survive], random_);
   for (std::size_t i = 0; i < survive; ++i) {
     const chat::GroupWrite& group = host.disk.pending[i];
     if (group.records.empty()) continue;
+    if (saying())
+      for (const paxos::Record& record : group.records)
+        note(std::to_string(host.id) + " has on disk, at its death: ", record);
     observer_.group_durable(host.id, group, host.disk);
     host.disk.apply(group);
+  }
+  if (scenario_.real_rows && survive > 0) {
+    std::vector<chat::GroupWrite> written(
+        std::make_move_iterator(host.disk.pending.begin()),
+        std::make_move_iterator(host.disk.pending.begin() + static_cast<std::ptrdiff_t>(survive)));
+    host.disk.write(written, false);
   }
   host.disk.pending.clear();
   host.syncing = 0;
@@ -213,7 +260,7 @@ bool World::effect(Host& host) {
   return false;
 }
 
-void World::on_host(Host& host, Event event) {
+void World::on_host(Host& host, const Event& event) {
   if (!host.node) return;
   const paxos::Time at = local(host);
   switch (event.kind) {
@@ -221,19 +268,26 @@ void World::on_host(Host& host, Event event) {
       auto& newest = host.newest_boot[event.from];
       if (event.a < newest) return;  // the transport drops what an earlier boot said
       newest = event.a;
+      if (saying())
+        note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
+             *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       host.node->peer_message(at, {event.from}, event.incarnation,
                               *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       break;
     }
     case EventKind::client_arrival: {
-      chat::ClientAddress address;
-      for (unsigned i = 0; i < 8; ++i) {
-        address.bytes[i] = static_cast<std::uint8_t>(event.a >> (8 * i));
-        address.bytes[8 + i] = static_cast<std::uint8_t>(event.b >> (8 * i));
-      }
-      host.node->client_message(at, address, *static_cast<const chat::ClientMessage*>(event.payload.get()));
+      host.node->client_message(at, client_address(event.a, event.b), *static_cast<const chat::ClientMessage*>(event.payload.get()));
       break;
     }
+    case EventKind::datagram:
+      if (!receive(host, event)) return;
+      break;
+    case EventKind::datagram_tick:
+      if (event.a != host.life || host.transport_at > now_ || !host.transport) return;
+      host.transport_at = never;
+      if (host.transport->deadline() <= at) host.transport->tick(at);
+      ship(host);
+      return;
     case EventKind::node_tick:
       if (event.a != host.life || host.tick_at > now_) return;
       host.tick_at = never;
@@ -263,7 +317,8 @@ void World::on_host(Host& host, Event event) {
       if (event.a != host.life) return;
       const auto* wish = static_cast<const paxos::LogReadWish*>(event.payload.get());
       std::vector<paxos::ChosenDecree> decrees;
-      for (paxos::Slot slot = wish->from; slot <= wish->last && decrees.size() < 200; ++slot) {
+      const bool reads = !host.disk.spoilt(wish->from, wish->last);
+      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < 200; ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
         decrees.push_back({slot, entry->ballot, entry->decree});
@@ -292,7 +347,6 @@ void World::turn(Host& host) {
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
   host.node->set_sync_age(at, paxos::Duration{host.syncing != 0 ? now_ - host.sync_started : 0});
-  if (host.node->deadline() <= at) host.node->tick(at);
   chat::NodeOutput out = host.node->turn(at, wall_ms(host));
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);
@@ -325,9 +379,15 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
   const std::uint64_t life = host.life;
   if (saying())
     for (const paxos::Event& event : out.events) say("replica " + std::to_string(host.id) + ": " + event.text);
-  unsigned order[] = {0, 1, 2, 3};
-  for (unsigned i = 3; i > 0; --i) std::swap(order[i], order[random_.below(i + 1)]);
-  for (const unsigned part : order) {
+  unsigned order[4];
+  unsigned parts = 0;
+  if (!out.groups.empty()) order[parts++] = 0;
+  if (!out.send_now.empty()) order[parts++] = 1;
+  if (!out.state.empty()) order[parts++] = 2;
+  if (!out.replies.empty()) order[parts++] = 3;
+  for (unsigned i = parts; i > 1; --i) std::swap(order[i - 1], order[random_.below(i)]);
+  for (unsigned at = 0; at < parts; ++at) {
+    const unsigned part = order[at];
     if (part == 0) {
       for (chat::GroupWrite& group : out.groups) {
         if (!effect(host)) return;
@@ -339,6 +399,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
         if (!effect(host)) return;
         send(host, envelope);
       }
+      if (host.transport) ship(host);
     } else if (part == 2) {
       for (chat::StateWrite& write : out.state) {
         if (!effect(host)) return;
@@ -355,6 +416,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
         if (!effect(host)) return;
         reply(host, answer);
       }
+      if (host.transport) ship(host);
     }
     if (host.life != life) return;
   }
@@ -402,59 +464,22 @@ void World::sync_done(Host& host, std::uint64_t sync) {
     groups.push_back(std::move(host.disk.pending.front()));
     host.disk.pending.pop_front();
     if (groups.back().records.empty()) continue;
+    if (saying())
+      for (const paxos::Record& record : groups.back().records)
+        note(std::to_string(host.id) + " has on disk: ", record);
     observer_.group_durable(host.id, groups.back(), host.disk);
     host.disk.apply(groups.back());
   }
+  if (scenario_.real_rows) host.disk.write(groups, true);
   for (const chat::GroupWrite& group : groups)
     for (const paxos::Envelope& envelope : group.send_after_sync) {
       if (!effect(host)) return;
       send(host, envelope);
     }
+  if (host.transport) ship(host);
   start_sync(host);
   host.synced = groups.back().group;
   if (host.life == life && host.node->waits_for_sync()) node_input_done(host);
-}
-
-// --- the network ---
-
-Nanos World::delay() {
-  Nanos length = random_.between(scenario_.delay_min, scenario_.delay_max);
-  if (scenario_.late_ppm != 0 && faults_on_ && random_.chance(scenario_.late_ppm))
-    length += random_.between(0, scenario_.late_max);
-  return length;
-}
-
-bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
-
-void World::send(Host& host, const paxos::Envelope& envelope) {
-  observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
-  const Event packet{.kind = EventKind::peer_arrival,
-                     .from = host.id,
-                     .a = host.disk.boot,
-                     .b = envelope.message.index(),
-                     .incarnation = host.disk.incarnation,
-                     .payload = std::make_shared<const paxos::PeerMessage>(envelope.message)};
-  if (envelope.to) {
-    carry(host.id, envelope.to->n, packet);
-    return;
-  }
-  for (std::uint8_t to = 0; to < scenario_.replicas; ++to)
-    if (to != host.id) carry(host.id, to, packet);
-}
-
-void World::carry(std::uint8_t from, std::uint8_t to, const Event& packet) {
-  Event copy = packet;
-  copy.to = to;
-  if (faults_on_ && random_.below(16) == 0) {
-    if (old_packets_.size() < old_packets_max)
-      old_packets_.push_back(copy);
-    else
-      old_packets_[random_.below(old_packets_max)] = copy;
-  }
-  if (cuts_[from][to] != 0 || lost()) return;
-  if (scenario_.duplicate_ppm != 0 && faults_on_ && random_.chance(scenario_.duplicate_ppm))
-    queue_.push(now_ + delay(), copy);
-  queue_.push(now_ + delay(), std::move(copy));
 }
 
 // --- what others look at ---

@@ -11,21 +11,35 @@
 
 #include "chat/node.h"
 #include "client/outbox.h"
+#include "net/transport.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 #include "tests/sim/scenario.h"
+#include "tests/sim/timeline.h"
 
 namespace sim {
 
 inline constexpr std::size_t replicas_max = 9;
+/// The one that asks whether there is progress.
+inline constexpr std::uint64_t probe_client = 1'000'000;
+
+[[nodiscard]] inline paxos::Time at_time(Nanos now) { return paxos::Time{paxos::Duration{now}}; }
+[[nodiscard]] inline chat::ClientAddress client_address(std::uint64_t client, std::uint64_t life) {
+  chat::ClientAddress out;
+  for (unsigned i = 0; i < 8; ++i) {
+    out.bytes[i] = static_cast<std::uint8_t>(client >> (8 * i));
+    out.bytes[8 + i] = static_cast<std::uint8_t>(life >> (8 * i));
+  }
+  return out;
+}
 
 /// A cluster, its clients, network and disks in virtual time. Everything follows from the scenario's seed.
 /// The replicas are chat::Node and the clients client::Outbox, as in the programs.
 class World {
  public:
-  World(const Scenario& scenario, std::deque<std::string>* timeline);
+  World(const Scenario& scenario, Timeline* timeline);
   ~World();
   World(const World&) = delete;
   World& operator=(const World&) = delete;
@@ -61,14 +75,22 @@ class World {
   [[nodiscard]] Random& random() { return random_; }
   void say(std::string line);
   [[nodiscard]] bool saying() const { return timeline_ != nullptr; }
+  template <class Told>
+  void note(const std::string& who, const Told& told) {
+    if (timeline_ == nullptr) return;
+    Timeline::Line line{.at = now_, .text = who};
+    if (tell(told, line)) timeline_->add(std::move(line));
+  }
   /// How far a client's command came: sends an open to every replica until one answers.
   void start_probe();
   [[nodiscard]] bool probe_answered() const { return !probing_; }
   [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
+  [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
+  [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
 
   // Faults (world_faults.cc).
-  void inject(Fault fault);
+  void inject(const PlannedFault& planned);
   void stop_faults();
   void stop_posting() { posting_ = false; }
   /// Ends every fault: what is down starts, links and disks are well. With a core, only within it: links
@@ -105,6 +127,8 @@ class World {
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
     std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, heard in this life
+    std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
+    Nanos transport_at = never;
   };
   struct Read {
     std::uint32_t room = 0;
@@ -121,10 +145,16 @@ class World {
     std::uint32_t next_message = 0;
     std::map<std::uint64_t, Read> reads;
     bool leaves_next = false;  ///< dies after storing, before sending
+    std::unique_ptr<net::Transport> transport;  ///< of its `transport_life`
+    std::uint64_t transport_life = 0;
+    Nanos transport_at = never;
   };
 
   // Replicas (world.cc).
   void start(Host& host);
+  [[nodiscard]] std::optional<paxos::Recovered> open(Host& host, paxos::Slot applied, const paxos::Hash& hash);
+  /// How many cannot take part until an operator mends them.
+  [[nodiscard]] std::size_t unfit() const;
   void crash(Host& host, const char* why);
   void restart_later(Host& host, Nanos wait);
   bool effect(Host& host);
@@ -136,8 +166,22 @@ class World {
   void schedule_tick(Host& host);
   void send(Host& host, const paxos::Envelope& envelope);
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
+  // Datagrams (world_network.cc).
+  [[nodiscard]] bool fits(std::size_t bytes) const {
+    return !scenario_.seal_all &&
+           (scenario_.datagram_bytes == 0 || bytes + net::seal_overhead + 8 <= scenario_.datagram_bytes);
+  }
+  [[nodiscard]] net::Transport& transport(Host& host);
+  [[nodiscard]] net::Transport& transport(Client& client);
+  void send_sealed(Host& host, const paxos::Envelope& envelope);
+  /// Seals what was packed, and gives each datagram to the network.
+  void ship(Host& host);
+  void ship(Client& client);
+  /// True when the node got something.
+  bool receive(Host& host, const Event& event);
+  void client_receive(Client& client, const Event& event);
   void reply(Host& host, const chat::Reply& reply);
-  void on_host(Host& host, Event event);
+  void on_host(Host& host, const Event& event);
   void watch_leader(Host& host);
   [[nodiscard]] paxos::Time local(const Host& host) const;
   [[nodiscard]] Nanos global(const Host& host, paxos::Time at) const;
@@ -153,24 +197,25 @@ class World {
   void begin_read(Client& client);
   void to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
                   std::shared_ptr<const chat::ClientMessage> message);
-  void on_reply(const Event& event);
+  void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message);
   void probe();
 
   // Faults.
-  void next_fault();
+  void next_fault(std::size_t index);
+  void pretend(Fault fault);
   void end_fault(const Event& event);
   void until_later(std::uint64_t what, std::uint8_t a, std::uint64_t mask, Nanos length);
   void cut(std::uint8_t from, std::uint8_t to, int by);
   [[nodiscard]] bool lost();
   [[nodiscard]] Nanos delay();
-  [[nodiscard]] std::uint8_t any_replica() {
-    return static_cast<std::uint8_t>(random_.below(scenario_.replicas));
+  [[nodiscard]] std::uint8_t any_replica(Random& random) const {
+    return static_cast<std::uint8_t>(random.below(scenario_.replicas));
   }
   void unwipe(Host& host);
 
   Scenario scenario_;
   Random random_;
-  std::deque<std::string>* timeline_;
+  Timeline* timeline_;
   Observer observer_;
   Queue queue_;
   Nanos now_ = 0;
@@ -187,6 +232,10 @@ class World {
   bool posting_ = true;
   std::uint64_t era_ = 0;  ///< ends of faults of an earlier era are void
   std::vector<Event> old_packets_;
+  std::vector<net::Received> received_;
+  std::uint64_t faults_injected_ = 0;
+  std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
+  std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 
   bool probing_ = false;
   std::uint64_t probe_nonce_ = 0;

@@ -7,9 +7,6 @@ namespace sim {
 
 namespace {
 constexpr std::size_t pending_max = 64;
-constexpr std::uint64_t probe_client = 1'000'000;
-
-paxos::Time at_time(Nanos now) { return paxos::Time{paxos::Duration{now}}; }
 }  // namespace
 
 void World::start_client(Client& client) {
@@ -57,7 +54,7 @@ void World::client_turn(Client& client) {
 
 void World::client_event(Event event) {
   if (event.kind == EventKind::reply_arrival) {
-    on_reply(event);
+    on_reply(event.a, event.b, event.from, *static_cast<const chat::ClientReply*>(event.payload.get()));
     return;
   }
   if (event.a == probe_client) {
@@ -82,6 +79,15 @@ void World::client_event(Event event) {
       if (posting_) begin_read(client);
       queue_.push(now_ + random_.between(0, second), {.kind = EventKind::client_read, .a = client.id});
       return;
+    case EventKind::client_datagram:
+      client_receive(client, event);
+      return;
+    case EventKind::client_datagram_tick:
+      if (event.b != client.life || client.transport_at > now_ || client.transport_life != client.life) return;
+      client.transport_at = never;
+      client.transport->tick(at_time(now_));
+      ship(client);
+      return;
     case EventKind::client_resume:
       if (event.b == client.life && !client.outbox) start_client(client);
       return;
@@ -95,7 +101,9 @@ void World::post(Client& client) {
   const auto room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms));
   observer_.posted(client.id, room);
   std::string text = observer_.mark(client.id, client.next_message++);
-  text.append(client.random.below(scenario_.text_bytes_max), 'x');
+  // Where texts are big, most are not.
+  const std::size_t most = client.random.below(16) == 0 ? scenario_.text_bytes_max : 100;
+  text.append(client.random.below(std::min(most, scenario_.text_bytes_max)), 'x');
   client.outbox->post(at_time(now_), {Observer::room_name(room), "c" + std::to_string(client.id), text});
   client_turn(client);
 }
@@ -113,37 +121,8 @@ void World::begin_read(Client& client) {
   to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
 }
 
-void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
-                       std::shared_ptr<const chat::ClientMessage> message) {
-  Event event{
-      .kind = EventKind::client_arrival, .to = to, .a = client, .b = life, .payload = std::move(message)};
-  if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
-    Event twin = event;
-    twin.to = any_replica();
-    queue_.push(now_ + delay(), std::move(twin));
-  }
-  if (!lost()) queue_.push(now_ + delay(), std::move(event));
-}
-
-void World::reply(Host& host, const chat::Reply& reply) {
-  std::uint64_t client = 0;
-  std::uint64_t life = 0;
-  for (unsigned i = 8; i-- > 0;) {
-    client = client << 8 | reply.to.bytes[i];
-    life = life << 8 | reply.to.bytes[8 + i];
-  }
-  if (lost()) return;
-  queue_.push(now_ + delay(), {.kind = EventKind::reply_arrival,
-                               .to = 0,
-                               .from = host.id,
-                               .a = client,
-                               .b = life,
-                               .payload = std::make_shared<const chat::ClientReply>(reply.message)});
-}
-
-void World::on_reply(const Event& event) {
-  const auto& message = *static_cast<const chat::ClientReply*>(event.payload.get());
-  if (event.a == probe_client) {
+void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message) {
+  if (to == probe_client) {
     if (const auto* receipts = std::get_if<chat::Receipts>(&message))
       for (const chat::Receipt& receipt : receipts->receipts)
         if (probing_ && receipt.nonce[0] == static_cast<std::uint8_t>(probe_nonce_) &&
@@ -151,8 +130,8 @@ void World::on_reply(const Event& event) {
           probing_ = false;
     return;
   }
-  Client& client = clients_[event.a];
-  if (!client.outbox || client.life != event.b) return;
+  Client& client = clients_[to];
+  if (!client.outbox || client.life != life) return;
   if (const auto* history = std::get_if<chat::HistoryReply>(&message)) {
     const auto read = client.reads.find(history->id);
     if (read != client.reads.end()) {
@@ -163,7 +142,7 @@ void World::on_reply(const Event& event) {
       return;
     }
   }
-  client.outbox->on_reply(at_time(now_), {event.from}, message);
+  client.outbox->on_reply(at_time(now_), {from}, message);
   client_turn(client);
 }
 

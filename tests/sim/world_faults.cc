@@ -8,7 +8,7 @@ namespace sim {
 
 namespace {
 
-enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy };
+enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend };
 
 using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
 struct Flapping {
@@ -17,6 +17,7 @@ struct Flapping {
   bool down = false;
   unsigned left = 0;
   Nanos every = 0;
+  Random random{0};
 };
 
 }  // namespace
@@ -28,17 +29,30 @@ void World::until_later(std::uint64_t what, std::uint8_t a, std::uint64_t, Nanos
 
 void World::cut(std::uint8_t from, std::uint8_t to, int by) { cuts_[from][to] += by; }
 
-void World::next_fault() {
+void World::next_fault(std::size_t index) {
   if (!faults_on_) return;
-  inject(scenario_.faults[random_.below(scenario_.faults.size())]);
-  queue_.push(now_ + random_.between(0, 2 * scenario_.fault_every), {.kind = EventKind::fault});
+  inject(scenario_.schedule[index]);
+  if (index + 1 < scenario_.schedule.size())
+    queue_.push(scenario_.schedule[index + 1].at, {.kind = EventKind::fault, .a = index + 1});
 }
 
-void World::inject(Fault fault) {
-  Host& host = hosts_[any_replica()];
+/// For tests of the minimiser: a failure that needs certain faults and nothing else.
+void World::pretend(Fault fault) {
+  const auto awaited = std::find(pretend_.begin(), pretend_.end(), fault);
+  if (awaited == pretend_.end()) return;
+  pretend_.erase(awaited);
+  if (pretend_.empty()) throw Violation("I0: pretended, the last of the faults was: " + std::string(to_string(fault)));
+}
+
+void World::inject(const PlannedFault& planned) {
+  const Fault fault = planned.kind;
+  Random random(planned.seed);
+  Host& host = hosts_[any_replica(random)];
   const std::string who = "replica " + std::to_string(host.id);
-  const Nanos length = random_.between(millisecond, scenario_.fault_length_max);
-  if (saying()) say(std::string("fault: ") + to_string(fault) + " (" + who + ")");
+  const Nanos length = random.between(millisecond, scenario_.fault_length_max);
+  ++faults_injected_;
+  if (saying()) say("fault " + std::to_string(planned.number) + ": " + to_string(fault) + " (" + who + ")");
+  if (!pretend_.empty()) pretend(fault);
   const auto cut_for = [&](Links links) {
     for (auto [from, to] : links) cut(from, to, 1);
     queue_.push(now_ + length, {.kind = EventKind::fault_end,
@@ -52,12 +66,14 @@ void World::inject(Fault fault) {
       restart_later(host, length);
       return;
     case Fault::crash_at_effect:
-      host.effects_left = random_.between(0, 30);
+      host.effects_left = random.between(0, 30);
       return;
     case Fault::crash_all:
       for (Host& each : hosts_) {
+        const bool ran = each.node != nullptr;
         crash(each, "power cut");
-        restart_later(each, random_.between(millisecond, scenario_.fault_length_max));
+        if (ran && scenario_.real_rows) each.disk.lose_mark(random);
+        restart_later(each, random.between(millisecond, scenario_.fault_length_max));
       }
       return;
     case Fault::fail_sync:
@@ -76,13 +92,13 @@ void World::inject(Fault fault) {
       until_later(unpause, host.id, 0, length);
       return;
     case Fault::cut_one_way:
-      cut_for({{host.id, any_replica()}});
+      cut_for({{host.id, any_replica(random)}});
       return;
     case Fault::partition: {
       Links links;
-      const std::uint64_t shape = random_.below(4);
-      const std::uint64_t side = random_.next();
-      const std::uint8_t bridge = any_replica();
+      const std::uint64_t shape = random.below(4);
+      const std::uint64_t side = random.next();
+      const std::uint8_t bridge = any_replica(random);
       for (std::uint8_t a = 0; a < scenario_.replicas; ++a)
         for (std::uint8_t b = 0; b < scenario_.replicas; ++b) {
           if (a == b) continue;
@@ -99,30 +115,31 @@ void World::inject(Fault fault) {
     case Fault::flap: {
       auto flapping =
           std::make_shared<Flapping>(Flapping{.a = host.id,
-                                              .b = any_replica(),
+                                              .b = any_replica(random),
                                               .down = false,
-                                              .left = static_cast<unsigned>(random_.between(2, 30)),
-                                              .every = random_.between(5, 300) * millisecond});
+                                              .left = static_cast<unsigned>(random.between(2, 30)),
+                                              .every = random.between(5, 300) * millisecond,
+                                              .random = random.fork()});
       queue_.push(now_, {.kind = EventKind::fault_end, .from = flap, .b = era_, .payload = flapping});
       return;
     }
     case Fault::loss_burst:
-      burst_ppm_ = static_cast<std::uint32_t>(random_.between(100'000, 1'000'000));
+      burst_ppm_ = static_cast<std::uint32_t>(random.between(100'000, 1'000'000));
       until_later(unburst, 0, 0, length / 4);
       return;
     case Fault::replay:
       for (unsigned i = 0; i < 20 && !old_packets_.empty(); ++i) {
-        Event old = old_packets_[random_.below(old_packets_.size())];
-        queue_.push(now_ + random_.between(0, length), std::move(old));
+        Event old = old_packets_[random.below(old_packets_.size())];
+        queue_.push(now_ + random.between(0, length), std::move(old));
       }
       return;
     case Fault::wall_clock:
-      host.wall_offset_ms = random_.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);
+      host.wall_offset_ms = random.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);
       return;
     case Fault::client_crash: {
-      Client& client = clients_[random_.below(clients_.size())];
+      Client& client = clients_[random.below(clients_.size())];
       if (!client.outbox) return;
-      if (random_.below(2) == 0) {
+      if (random.below(2) == 0) {
         client.leaves_next = true;
         return;
       }
@@ -132,17 +149,16 @@ void World::inject(Fault fault) {
       return;
     }
     case Fault::skip:
-      // What is skipped at the very end would only show when nobody is there any more to mend it.
-      if (now_ + 3 * second > scenario_.safety_length) return;
+      if (now_ > scenario_.skips_until) return;
       for (Host& each : hosts_) {
         if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
-        const std::size_t count = 1 + random_.below(4);
-        if (random_.below(2) == 0) {
+        const std::size_t count = 1 + random.below(4);
+        if (random.below(2) == 0) {
           static_cast<void>(each.node->skip_next(local(each), count));
         } else {
           std::vector<paxos::Slot> slots;
           const paxos::Slot base = each.node->status().accepted;
-          for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random_.below(12)));
+          for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random.below(12)));
           static_cast<void>(each.node->skip(local(each), std::move(slots)));
         }
         turn(each);
@@ -161,21 +177,35 @@ void World::inject(Fault fault) {
       return;
     case Fault::wipe: {
       // The original is kept aside: without it a minority can vanish for good, which only operators mend.
-      const auto wiped = std::count_if(hosts_.begin(), hosts_.end(), [](const Host& h) { return h.shelf; });
-      if (host.shelf || !born(host.id) || static_cast<std::size_t>(wiped + 1) > (scenario_.replicas - 1) / 2)
-        return;
+      if (host.shelf || host.disk.damaged() || !born(host.id) || unfit() + 1 > (scenario_.replicas - 1) / 2) return;
       crash(host, "its directory is emptied");
       host.shelf = std::move(host.disk);
       host.disk = Disk{};
       host.disk.boot = 0;
-      for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random_.next());
+      for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random.next());
       host.disk.incarnation.bytes[0] |= 1;
       observer_.directory_wiped(host.id);
       restart_later(host, length / 4);
       until_later(restore, host.id, 0, 4 * length);
       return;
     }
+    case Fault::rot: {
+      if (!scenario_.real_rows || host.shelf || host.disk.damaged() || !born(host.id) ||
+          unfit() + 1 > (scenario_.replicas - 1) / 2)
+        return;
+      crash(host, "killed");
+      const std::string what = host.disk.rot(random);
+      if (saying()) say(who + "'s disk rots: " + (what.empty() ? "where nothing stands" : what));
+      restart_later(host, length / 4);
+      until_later(mend, host.id, 0, 4 * length);
+      return;
+    }
   }
+}
+
+std::size_t World::unfit() const {
+  return static_cast<std::size_t>(std::count_if(
+      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged(); }));
 }
 
 void World::unwipe(Host& host) {
@@ -216,8 +246,9 @@ void World::end_fault(const Event& event) {
       if (flapping.left > 0) --flapping.left;
       if (flapping.left == 0 && !flapping.down) return;
       Event next = event;
+      const Nanos wait = flapping.random.between(0, flapping.every);
       next.payload = std::make_shared<const Flapping>(flapping);
-      queue_.push(now_ + random_.between(0, flapping.every), std::move(next));
+      queue_.push(now_ + wait, std::move(next));
       return;
     }
     case unburst:
@@ -225,6 +256,13 @@ void World::end_fault(const Event& event) {
       return;
     case restore:
       unwipe(host);
+      return;
+    case mend:
+      // Put back from before the damage, while it was down.
+      if (!host.disk.damaged()) return;
+      crash(host, "its disk is mended");
+      host.disk.repair();
+      restart_later(host, millisecond);
       return;
     case remedy:
       // What the operator does about the slots that were left empty: another leader.
@@ -267,7 +305,7 @@ void World::heal_core() {
   // A centre and enough others for a quorum, of those that can still vote.
   std::vector<std::uint8_t> able;
   for (Host& host : hosts_)
-    if (!host.shelf) able.push_back(host.id);
+    if (!host.shelf && !host.disk.damaged()) able.push_back(host.id);
   for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
   const std::size_t quorum = scenario_.replicas / 2 + 1;
   const std::size_t core = quorum + random_.below(able.size() - quorum + 1);
@@ -304,7 +342,7 @@ void World::heal_core() {
       host.gone = !host.node;
       continue;  // stays as it is: paused, slow, hung, emptied
     }
-    if (!inside && host.shelf) continue;
+    if (!inside && (host.shelf || host.disk.damaged())) continue;
     const unsigned paused = std::exchange(host.paused, 0U);
     if (paused != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
@@ -339,6 +377,10 @@ void World::heal_all() {
     host.slow = 0;
     if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
       queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+    if (host.disk.damaged()) {
+      crash(host, "its disk is mended");
+      host.disk.repair();
+    }
     if (host.shelf)
       unwipe(host);
     else if (!host.node)

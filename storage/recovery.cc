@@ -1,0 +1,164 @@
+#include "storage/recovery.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <cstring>
+
+#include "paxos/coding.h"
+#include "paxos/mutants.h"
+
+namespace storage {
+
+std::string encode_mark(const LogMark& mark) {
+  std::string bytes;
+  paxos::ByteWriter w(bytes);
+  w.fixed(mark.boot);
+  w.fixed(mark.group);
+  const std::uint64_t sum = XXH3_64bits(bytes.data(), bytes.size());
+  w.fixed(sum);
+  return bytes;
+}
+
+std::optional<LogMark> decode_mark(std::string_view cell) {
+  if (cell.size() != mark_cell_bytes) return std::nullopt;
+  paxos::ByteReader r(cell);
+  LogMark mark;
+  mark.boot = r.fixed<std::uint64_t>();
+  mark.group = r.fixed<std::uint64_t>();
+  if (r.fixed<std::uint64_t>() != XXH3_64bits(cell.data(), 16)) return std::nullopt;
+  return mark;
+}
+
+std::string GroupChain::follow(const GroupValue& found) {
+  std::string missing;
+  if (last_ && found.last == *last_) return missing;  // said again by a start
+  if (last_ && found.before != *last_)
+    missing = fmt::format("group {} is followed by group {}, which was written after group {}", *last_, found.last,
+                          found.before);
+  last_ = found.last;
+  return missing;
+}
+
+tl::expected<std::string, std::string> open_row(std::string_view key, std::string_view stored) {
+  const auto value = open_value(key, stored);
+  if (!value) return tl::make_unexpected(fmt::format("the record '{}' is damaged. {}", key, damage_hint));
+  return std::string(*value);
+}
+
+tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, const LogMark& mark,
+                                                           const LogOwner& owner, paxos::Recovered& out) {
+  const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
+  std::vector<LogRow> rows;
+  const auto put = [&](std::string_view key, std::string value) {
+    rows.push_back({std::string(key), seal_value(key, std::move(value))});
+  };
+  const auto format = get(log_key::format);
+  if (!format) return fail(format.error());
+  if (!*format) {
+    // Nothing was ever synced here. (A log that lost its first group has a mark, or slots.)
+    if (mark.boot != 0)
+      return fail(
+          fmt::format("boot {} and groups up to {} were synced, but the log is empty: it is damaged. {}",
+                      mark.boot, mark.group, damage_hint));
+    put(log_key::format, encode_number(format_version));
+    put(log_key::cluster, owner.cluster_id);
+    put(log_key::replica, encode_number(owner.replica.n));
+    put(log_key::incarnation,
+        std::string(reinterpret_cast<const char*>(owner.fresh_incarnation.bytes.data()), 16));
+    put(log_key::boot, encode_number(1));
+    put(log_key::group, encode_group({}));
+    out.incarnation = owner.fresh_incarnation;
+    out.boot = 1;
+  } else {
+    const auto stored = decode_number(**format).value_or(0);
+    if (stored < format_version || stored > owner.format_known)
+      return fail(fmt::format("format version {}; this program knows version{} {}: use the paxosd that wrote it, or a newer one",
+                              stored, owner.format_known == format_version ? "" : fmt::format("s {} to", format_version),
+                              owner.format_known));
+    const auto cluster = get(log_key::cluster);
+    if (!cluster) return fail(cluster.error());
+    if (!*cluster || **cluster != owner.cluster_id)
+      return fail(fmt::format(
+          "this directory belongs to cluster {}, the config is of cluster {}: check `data_dir` and `id`",
+          cluster->value_or("(unknown)"), owner.cluster_id));
+    const auto replica = get(log_key::replica);
+    if (!replica) return fail(replica.error());
+    const auto known = *replica ? decode_number(**replica) : std::nullopt;
+    if (known != owner.replica.n)
+      return fail(
+          fmt::format("this directory belongs to replica {}, not to replica {}: check --id and `data_dir`",
+                      known ? std::to_string(*known) : "(unknown)", owner.replica.n));
+    GroupValue group;
+    for (std::string_view key : {log_key::incarnation, log_key::boot, log_key::birth, log_key::promised,
+                                 log_key::chosen_prefix, log_key::group}) {
+      const auto found = get(key);
+      if (!found) return fail(found.error());
+      if (!*found) continue;
+      const std::string& value = **found;
+      bool ok = true;
+      if (key == log_key::incarnation) {
+        ok = value.size() == 16;
+        if (ok) std::memcpy(out.incarnation.bytes.data(), value.data(), 16);
+      } else if (key == log_key::birth) {
+        out.birth = decode_birth(value);
+        ok = out.birth.has_value();
+      } else if (key == log_key::promised) {
+        const auto ballot = decode_ballot(value);
+        ok = ballot.has_value();
+        if (ok) out.promised = *ballot;
+      } else if (key == log_key::group) {
+        const auto found_group = decode_group(value);
+        ok = found_group.has_value();
+        if (ok) group = *found_group;
+        out.last_group = group.last;
+      } else {
+        const auto number = decode_number(value);
+        ok = number.has_value();
+        if (ok && key == log_key::boot) out.boot = *number + 1;
+        if (ok && key == log_key::chosen_prefix) out.chosen_prefix = {*number};
+      }
+      if (!ok) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
+    }
+    if (out.incarnation.none() || out.boot == 0)
+      return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
+    const std::uint64_t marked = paxos::mutant(paxos::Mutant::damaged_tail_clean) ? 0 : mark.group;
+    if (out.last_group < marked)
+      return fail(
+          fmt::format("groups up to {} were synced, but the log ends at group {}: its tail is damaged. {}",
+                      mark.group, out.last_group, damage_hint));
+    // A boot that is used twice would take the peers' answers to the first one for its own.
+    if (out.boot <= mark.boot)
+      return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
+                              mark.boot, out.boot - 1, damage_hint));
+    put(log_key::boot, encode_number(out.boot));
+    // Said again, so that the first group of this start has one before it: otherwise nobody would miss that group,
+    // were its write stepped over.
+    put(log_key::group, encode_group(group));
+  }
+  return rows;
+}
+
+tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there) {
+  // A slot is applied only after its record is synced, so the log holds it.
+  if (!applied_there)
+    return tl::make_unexpected(
+        fmt::format("the state has applied slot {}, which the log does not have: the log is damaged. Restore "
+                    "it, or replace this replica",
+                    recovered.applied.n));
+  // The prefix is a hint: it holds only as far as the entries go without a hole.
+  paxos::Slot whole = recovered.applied;
+  for (const paxos::LogEntry& entry : recovered.entries) {
+    if (entry.slot != whole + 1 || entry.slot > recovered.chosen_prefix) break;
+    whole = entry.slot;
+  }
+  if (whole < recovered.chosen_prefix)
+    return tl::make_unexpected(
+        fmt::format("slot {} is missing from the log, which knew every slot up to {}: it is damaged. Restore it, "
+                    "or replace this replica",
+                    whole.n + 1, recovered.chosen_prefix.n));
+  recovered.chosen_prefix = std::max(recovered.chosen_prefix, recovered.applied);
+  return {};
+}
+
+}  // namespace storage

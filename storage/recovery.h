@@ -1,0 +1,113 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "paxos/records.h"
+#include "storage/log_format.h"
+
+/// What storage/ decides, without RocksDB: which rows a write consists of, what a start makes of the rows, the mark and
+/// the write-ahead log that it finds, and when it must refuse. LogStore and the simulator's modelled disk both use it.
+namespace storage {
+
+inline constexpr std::string_view damage_hint =
+    "Don't start it like this: it may have promised or voted for what is lost. Restore the directory from "
+    "before the "
+    "damage, or replace this replica";
+
+struct LogRow {
+  std::string key;
+  std::string value;  ///< with its checksum
+};
+
+/// One group that waits for the disk.
+struct LogGroup {
+  std::uint64_t number = 0;
+  std::vector<paxos::Record> records;
+};
+
+/// The rows of one write, each given to put(key, sealed value). `groups`: at least one, dense and ascending.
+/// `promised`: as stored so far; gives the one that is stored with this write.
+template <class Groups, class Put>
+paxos::Ballot each_row(const Groups& groups, paxos::Ballot promised, Put&& put) {
+  const auto sealed = [&](std::string_view key, std::string value) {
+    put(key, seal_value(key, std::move(value)));
+  };
+  const paxos::Ballot before = promised;
+  for (const auto& group : groups) {
+    for (const paxos::Record& record : group.records) {
+      if (const auto* vote = std::get_if<paxos::VoteRecord>(&record)) {
+        sealed(log_key::slot(vote->slot), encode_slot(false, vote->ballot, vote->decree));
+        promised = std::max(promised, vote->ballot);
+      } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
+        sealed(log_key::slot(chosen->slot), encode_slot(true, chosen->ballot, chosen->decree));
+      } else if (const auto* promise = std::get_if<paxos::PromiseRecord>(&record)) {
+        promised = std::max(promised, promise->ballot);
+      } else if (const auto* prefix = std::get_if<paxos::ChosenPrefixRecord>(&record)) {
+        sealed(log_key::chosen_prefix, encode_number(prefix->slot.n));
+      } else {
+        sealed(log_key::birth, encode_birth(std::get<paxos::BirthRecord>(record)));
+      }
+    }
+  }
+  // A vote implies its promise; kept in one row, so that no restart has to scan the log for the highest.
+  if (promised > before) sealed(log_key::promised, encode_ballot(promised));
+  sealed(log_key::group, encode_group({.last = groups.back().number, .before = groups.front().number - 1}));
+  return promised;
+}
+
+/// How far boots and groups are known to have been synced: see GroupMark.
+struct LogMark {
+  std::uint64_t boot = 0;
+  std::uint64_t group = 0;
+  friend auto operator<=>(const LogMark&, const LogMark&) = default;
+};
+inline constexpr std::size_t mark_cell_bytes = 24;  ///< boot, group, checksum
+[[nodiscard]] std::string encode_mark(const LogMark& mark);
+[[nodiscard]] std::optional<LogMark> decode_mark(std::string_view cell);
+
+/// The write-ahead log's batches in the order in which they are found: each names the group before it, and each start's
+/// own write says the last one again.
+class GroupChain {
+ public:
+  /// Says what is missing before this batch; empty: nothing.
+  [[nodiscard]] std::string follow(const GroupValue& found);
+
+ private:
+  std::optional<std::uint64_t> last_;  ///< group
+};
+
+struct LogOwner {
+  std::string cluster_id;
+  paxos::ReplicaId replica;
+  paxos::Incarnation fresh_incarnation;         ///< for an empty directory
+  std::uint32_t format_known = format_version;  ///< the last one that this program reads
+};
+
+/// A row's value without its checksum; nothing where there is none; an error where it does not read.
+using LogGet =
+    std::function<tl::expected<std::optional<std::string>, std::string>(std::string_view key)>;
+/// The same for a stored row.
+[[nodiscard]] tl::expected<std::string, std::string> open_row(std::string_view key, std::string_view stored);
+
+/// What a start makes of what it finds: everything but the entries, or why it must not start. Gives the rows
+/// (the new boot, and in an empty directory the owner) that have to be synced, after all that was found, before
+/// anything of it is used.
+[[nodiscard]] tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, const LogMark& mark,
+                                                                         const LogOwner& owner,
+                                                                         paxos::Recovered& out);
+
+/// Whether the log's entries fit the state (`applied_there`: the log has the last applied slot) and the chosen
+/// prefix, which is settled; else why it must not start.
+[[nodiscard]] tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there);
+
+}  // namespace storage

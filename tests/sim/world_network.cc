@@ -1,0 +1,281 @@
+#include <algorithm>
+#include <utility>
+
+#include "tests/sim/world.h"
+
+/// The network. What fits into a datagram travels as a value, which is cheap; what does not, and in some runs all, goes
+/// through net::Transport, the class that the programs use: encoded, cut, sealed, each datagram with luck of its own, and
+/// opened, put together and decoded at the other end.
+namespace sim {
+
+namespace {
+
+constexpr std::size_t old_packets_max = 128;
+constexpr net::ClusterKey cluster_key{7, 7, 7};
+
+/// At least what it takes, encoded.
+struct Bytes {
+  std::size_t operator()(const paxos::Accept& m) const { return 64 + m.decree.value.size(); }
+  std::size_t operator()(const paxos::Promise& m) const {
+    std::size_t out = 64;
+    for (const paxos::PromiseEntry& entry : m.entries) out += 32 + entry.decree.value.size();
+    return out;
+  }
+  std::size_t operator()(const paxos::Accepted& m) const { return 24 + 20 * m.slots.size(); }
+  std::size_t operator()(const paxos::LearnReply& m) const {
+    std::size_t out = 48;
+    for (const paxos::ChosenDecree& chosen : m.decrees) out += 32 + chosen.decree.value.size();
+    return out;
+  }
+  std::size_t operator()(const paxos::Forward& m) const { return of(m.commands); }
+  std::size_t operator()(const paxos::Birth& m) const { return 16 + 16 * m.members.size(); }
+  std::size_t operator()(const chat::ClientCommands& m) const { return of(m.commands); }
+  std::size_t operator()(const chat::Receipts& m) const { return 16 + 80 * m.receipts.size(); }
+  std::size_t operator()(const chat::HistoryReply& m) const {
+    std::size_t out = 128 + m.refused.size();
+    for (const chat::Message& message : m.page.messages) out += 64 + message.room.size() + message.text.size() + message.name.size();
+    return out;
+  }
+  template <class M>
+  std::size_t operator()(const M&) const {
+    return 128;
+  }
+  static std::size_t of(const std::vector<paxos::Bytes>& commands) {
+    std::size_t out = 24;
+    for (const paxos::Bytes& command : commands) out += 3 + command.size();
+    return out;
+  }
+};
+
+template <class Message>
+std::size_t bytes_of(const Message& message) {
+  return std::visit(Bytes{}, message);
+}
+
+// Replicas have the ports from 1 on, each life of a client one of its own from 100 on.
+net::Address address_of(std::uint8_t replica) {
+  return net::Address::loopback(static_cast<std::uint16_t>(1 + replica));
+}
+net::Address address_of(std::uint64_t client, std::uint64_t life) {
+  return net::Address::loopback(static_cast<std::uint16_t>(100 + client + 16 * (life % 4000)));
+}
+
+template <class Give>
+void each_datagram(net::Transport& transport, Give give) {
+  for (net::Outgoing& out : transport.take_outgoing()) {
+    const std::size_t segment = out.segment == 0 ? out.data.size() : out.segment;
+    for (std::size_t at = 0; at < out.data.size(); at += segment)
+      give(out.to, std::make_shared<const paxos::Bytes>(
+                       out.data.slice(at, std::min(segment, out.data.size() - at))));
+  }
+}
+
+}  // namespace
+
+Nanos World::delay() {
+  Nanos length = random_.between(scenario_.delay_min, scenario_.delay_max);
+  if (scenario_.late_ppm != 0 && faults_on_ && random_.chance(scenario_.late_ppm))
+    length += random_.between(0, scenario_.late_max);
+  return length;
+}
+
+bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
+
+void World::send(Host& host, const paxos::Envelope& envelope) {
+  if (saying())
+    note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
+         envelope.message);
+  observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
+  if (!fits(bytes_of(envelope.message))) {
+    send_sealed(host, envelope);
+    return;
+  }
+  const Event packet{.kind = EventKind::peer_arrival,
+                     .from = host.id,
+                     .a = host.disk.boot,
+                     .b = envelope.message.index(),
+                     .incarnation = host.disk.incarnation,
+                     .payload = std::make_shared<const paxos::PeerMessage>(envelope.message)};
+  if (envelope.to) {
+    carry(host.id, envelope.to->n, packet);
+    return;
+  }
+  for (std::uint8_t to = 0; to < scenario_.replicas; ++to)
+    if (to != host.id) carry(host.id, to, packet);
+}
+
+void World::carry(std::uint8_t from, std::uint8_t to, const Event& packet) {
+  Event copy = packet;
+  copy.to = to;
+  if (faults_on_ && random_.below(16) == 0) {
+    if (old_packets_.size() < old_packets_max)
+      old_packets_.push_back(copy);
+    else
+      old_packets_[random_.below(old_packets_max)] = copy;
+  }
+  if (cuts_[from][to] != 0 || lost()) return;
+  if (scenario_.duplicate_ppm != 0 && faults_on_ && random_.chance(scenario_.duplicate_ppm))
+    queue_.push(now_ + delay(), Event(copy));
+  queue_.push(now_ + delay(), std::move(copy));
+}
+
+// --- datagrams ---
+
+net::Transport& World::transport(Host& host) {
+  if (!host.transport) {
+    std::vector<net::Address> addresses;
+    for (std::uint8_t id = 0; id < scenario_.replicas; ++id) addresses.push_back(address_of(id));
+    host.transport = std::make_unique<net::Transport>(
+        net::Transport::Options{.self = {.sender = host.id, .incarnation = host.disk.incarnation, .boot = host.disk.boot},
+                                .key = cluster_key,
+                                .datagram_bytes = scenario_.datagram_bytes,
+                                .replicas = scenario_.replicas,
+                                .addresses = std::move(addresses)});
+  }
+  return *host.transport;
+}
+
+net::Transport& World::transport(Client& client) {
+  if (!client.transport || client.transport_life != client.life) {
+    net::Identity self;
+    for (unsigned i = 0; i < 8; ++i) {
+      self.incarnation.bytes[i] = static_cast<std::uint8_t>(client.life >> (8 * i));
+      self.incarnation.bytes[8 + i] = static_cast<std::uint8_t>((client.id + 1ULL) >> (8 * i));
+    }
+    client.transport = std::make_unique<net::Transport>(net::Transport::Options{
+        .self = self, .key = cluster_key, .datagram_bytes = scenario_.datagram_bytes, .replicas = scenario_.replicas});
+    client.transport_life = client.life;
+    client.transport_at = never;
+  }
+  return *client.transport;
+}
+
+void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
+  std::vector<net::Address> to;
+  for (std::uint8_t id = 0; id < scenario_.replicas; ++id)
+    if (envelope.to ? id == envelope.to->n : id != host.id) to.push_back(address_of(id));
+  if (envelope.to)
+    transport(host).send(local(host), to.front(), net::Body(envelope.message));
+  else
+    transport(host).broadcast(local(host), to, net::Body(envelope.message));
+}
+
+void World::ship(Host& host) {
+  host.transport->flush(local(host));
+  each_datagram(*host.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+    const unsigned port = to.port();
+    if (port < 100) {
+      carry(host.id, static_cast<std::uint8_t>(port - 1),
+            {.kind = EventKind::datagram, .from = host.id, .b = bytes->size(), .payload = bytes});
+    } else if (!lost()) {
+      queue_.push(now_ + delay(), {.kind = EventKind::client_datagram,
+                                   .from = host.id,
+                                   .a = (port - 100) % 16,
+                                   .b = (port - 100) / 16,
+                                   .payload = std::move(bytes)});
+    }
+  });
+  const Nanos at = global(host, host.transport->deadline());
+  if (at >= host.transport_at) return;
+  host.transport_at = at;
+  queue_.push(at, {.kind = EventKind::datagram_tick, .to = host.id, .a = host.life});
+}
+
+void World::ship(Client& client) {
+  client.transport->flush(at_time(now_));
+  each_datagram(*client.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+    if (lost()) return;
+    queue_.push(now_ + delay(), {.kind = EventKind::datagram,
+                                 .to = static_cast<std::uint8_t>(to.port() - 1),
+                                 .from = net::client_sender,
+                                 .a = client.id,
+                                 .b = client.life,
+                                 .payload = std::move(bytes)});
+  });
+  const paxos::Time deadline = client.transport->deadline();
+  if (deadline == paxos::time_never) return;
+  const Nanos at = std::max(now_ + 1000, deadline.time_since_epoch().count());
+  if (at >= client.transport_at) return;
+  client.transport_at = at;
+  queue_.push(at, {.kind = EventKind::client_datagram_tick, .a = client.id, .b = client.life});
+}
+
+bool World::receive(Host& host, const Event& event) {
+  const bool from_client = event.from == net::client_sender;
+  received_.clear();
+  transport(host).receive(local(host), from_client ? address_of(event.a, event.b) : address_of(event.from),
+                          static_cast<const paxos::Bytes*>(event.payload.get())->span(), received_);
+  bool took = false;
+  for (const net::Received& received : received_) {
+    ++reassembled_;
+    if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
+      auto& newest = host.newest_boot[received.sender.sender];
+      if (received.sender.boot < newest) continue;
+      newest = received.sender.boot;
+      if (saying())
+        note(std::to_string(host.id) + " hears from " + std::to_string(received.sender.sender) + ": ", *peer);
+      host.node->peer_message(local(host), {received.sender.sender}, received.sender.incarnation, *peer);
+      took = true;
+    } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
+      host.node->client_message(local(host), client_address(event.a, event.b), *client);
+      took = true;
+    }
+  }
+  ship(host);
+  return took;
+}
+
+void World::client_receive(Client& client, const Event& event) {
+  if (!client.outbox || client.life % 4000 != event.b) return;
+  received_.clear();
+  transport(client).receive(at_time(now_), address_of(event.from),
+                            static_cast<const paxos::Bytes*>(event.payload.get())->span(), received_);
+  ship(client);
+  for (const net::Received& received : std::exchange(received_, {})) {
+    ++reassembled_;
+    if (const auto* reply = std::get_if<chat::ClientReply>(&received.body))
+      on_reply(client.id, client.life, event.from, *reply);
+  }
+}
+
+// --- between clients and replicas ---
+
+void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
+                       std::shared_ptr<const chat::ClientMessage> message) {
+  if (client != probe_client && !fits(bytes_of(*message))) {
+    Client& from = clients_[client];
+    transport(from).send(at_time(now_), address_of(to), net::Body(*message));
+    ship(from);
+    return;
+  }
+  Event event{
+      .kind = EventKind::client_arrival, .to = to, .a = client, .b = life, .payload = std::move(message)};
+  if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
+    Event twin = event;
+    twin.to = any_replica(random_);
+    queue_.push(now_ + delay(), std::move(twin));
+  }
+  if (!lost()) queue_.push(now_ + delay(), std::move(event));
+}
+
+void World::reply(Host& host, const chat::Reply& reply) {
+  std::uint64_t client = 0;
+  std::uint64_t life = 0;
+  for (unsigned i = 8; i-- > 0;) {
+    client = client << 8 | reply.to.bytes[i];
+    life = life << 8 | reply.to.bytes[8 + i];
+  }
+  if (client != probe_client && !fits(bytes_of(reply.message))) {
+    transport(host).send(local(host), address_of(client, life), net::Body(reply.message));
+    return;
+  }
+  if (lost()) return;
+  queue_.push(now_ + delay(), {.kind = EventKind::reply_arrival,
+                               .to = 0,
+                               .from = host.id,
+                               .a = client,
+                               .b = life,
+                               .payload = std::make_shared<const chat::ClientReply>(reply.message)});
+}
+
+}  // namespace sim
