@@ -13,6 +13,16 @@ std::optional<double> number_in(const Json& object, const char* field) {
   return at != object.end() && at->is_number() ? std::optional(at->get<double>()) : std::nullopt;
 }
 
+std::vector<unsigned> ids_in(const Json& object, const char* field) {
+  std::vector<unsigned> out;
+  const auto at = object.find(field);
+  if (at == object.end() || !at->is_array()) return out;
+  for (const Json& one : *at)
+    if (one.is_number_integer() && one.get<std::int64_t>() >= 0 && one.get<std::int64_t>() < static_cast<std::int64_t>(paxos::limits::replicas_max))
+      out.push_back(one.get<unsigned>());
+  return out;
+}
+
 std::string text_in(const Json& object, const char* field) {
   const auto at = object.find(field);
   return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
@@ -125,10 +135,7 @@ Outage outage_of(const Json& status) {
       silent_voters += fmt::format("{}replica {} does not vote{}{}", silent_voters.empty() ? "" : "; ", id,
                                    reason.empty() ? "" : ": ", reason);
     }
-    std::vector<unsigned> unheard;
-    if (const auto missing = r.find("missing"); missing != r.end() && missing->is_array())
-      for (const Json& one : *missing)
-        if (one.is_number_unsigned()) unheard.push_back(one.get<unsigned>());
+    const std::vector<unsigned> unheard = ids_in(r, "missing");
     if (!unheard.empty())
       deaf += fmt::format("{}replica {} does not hear {}", deaf.empty() ? "" : "; ", id, list_text(unheard));
   }

@@ -53,6 +53,7 @@ net::Task<Outage> look_for_outage(Connection& connection, std::chrono::milliseco
 
 /// Fields of a foreign object: nothing where they are missing or of another type.
 [[nodiscard]] std::optional<double> number_in(const Json& object, const char* field);
+[[nodiscard]] std::vector<unsigned> ids_in(const Json& object, const char* field);
 [[nodiscard]] std::string text_in(const Json& object, const char* field);
 
 }  // namespace client

@@ -243,11 +243,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   else
     add(make("version", Verdict::warn, fmt::format("{} there, {} here", printable(version), options.version),
              "fine during an upgrade; finish it"));
-  if (const auto missing = d.find("missing"); missing != d.end() && missing->is_array() && !missing->empty()) {
-    std::vector<unsigned> ids;
-    for (const Json& one : *missing)
-      if (one.is_number_unsigned()) ids.push_back(one.get<unsigned>());
-    add(make("peers", Verdict::warn, "it does not hear replica " + list_text(ids),
+  if (const std::vector<unsigned> ids = ids_in(d, "missing"); !ids.empty()) {
+    add(make("peers", Verdict::warn, fmt::format("it does not hear replica{} {}", ids.size() == 1 ? "" : "s", list_text(ids)),
              "if that one answers here, look at the network and the firewall between the two (UDP, both ways)"));
   } else {
     add(make("peers", Verdict::ok, "it hears all others"));
