@@ -186,7 +186,10 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
   std::vector<ScreenLine> out;
   const Outage outage = outage_of(all);
   std::string title = fmt::format("{}: ", printable(config_.cluster));
-  if (outage.over()) {
+  const bool told = std::any_of(replicas_.begin(), replicas_.end(), [](const TopReplica& r) { return r.asked(); });
+  if (!told) {
+    out.push_back({title + "asking", Look::bold});
+  } else if (outage.over()) {
     const auto leader = all.at("leader").get<std::size_t>();
     title += fmt::format("healthy, replica {} leads", leader);
     if (leader < replicas_.size() && replicas_[leader].answer())
@@ -197,7 +200,7 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
     out.push_back({title + outage.what + (outage.age ? " for " + age_text(*outage.age) : ""), Look::alarm});
   }
   std::string note;
-  if (!outage.over()) {
+  if (told && !outage.over()) {
     note = outage.why;
     if (!outage.missing.empty() && outage.anyone)
       note += fmt::format("; next: systemctl start paxosd@{} there, or paxosctl doctor", outage.missing.front());
@@ -223,7 +226,7 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
   const std::size_t spark = std::clamp<std::size_t>(room / 2, 1, 60);
   for (std::size_t i = 0; i < replicas_.size(); ++i) {
     const TopReplica& r = replicas_[i];
-    const Json& told = all.at("replicas").at(i);
+    const Json& derived = all.at("replicas").at(i);
     const std::string address = std::string(cut(printable(config_.replicas[i].address), 21));
     if (!r.answer()) {
       out.push_back({fmt::format("{:>2} {}", i, r.asked() ? "no answer" : "not asked yet"), r.asked() ? Look::alarm : Look::plain});
@@ -235,7 +238,7 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
       out.push_back({fmt::format("{:>2} {:<9} {:>8} {:>8} {:>7} {:>8} {:>8} {:>6} {:>6} {:>5}", i,
                                  cut(printable(text_in(a, "role")), 9), cut(ballot, 8),
                                  r.slots_per_second() ? count_text(*r.slots_per_second()) : "-",
-                                 count_text(number_in(told, "lag").value_or(0)), latency_text(r.commit()), latency_text(r.sync()),
+                                 count_text(number_in(derived, "lag").value_or(0)), latency_text(r.commit()), latency_text(r.sync()),
                                  bytes_text(number_in(a, "disk_used_bytes")), bytes_text(number_in(a, "disk_free_bytes")),
                                  bytes_text(number_in(a, "resident_bytes"))),
                      Look::plain});

@@ -94,6 +94,13 @@ TEST(Top, FitsEightyColumnsAndSaysWhatIsMissing) {
   }
 }
 
+TEST(Top, SaysNothingOfTheClusterBeforeAnyoneHadTimeToAnswer) {
+  Top top(cluster(3));
+  EXPECT_EQ(top.lines(Time{}, 80, true)[0].text, "demo: asking");
+  top.replica({1}).take(Time{} + 1s, std::nullopt);
+  EXPECT_EQ(top.lines(Time{} + 1s, 80, true)[0].text, "demo: no replica answers");
+}
+
 TEST(Screen, CutsAtCharactersAndErasesWhatWasThere) {
   EXPECT_EQ(cut("▁▂▃", 2), "▁▂");
   EXPECT_EQ(cut("abc", 9), "abc");
