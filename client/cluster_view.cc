@@ -39,6 +39,11 @@ net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id,
 }
 
 namespace {
+bool votes(const Json& answer) {
+  const auto at = answer.find("voting");
+  return at != answer.end() && at->is_boolean() && at->get<bool>();
+}
+
 net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout,
                          ReplicaStatus& out) {
   out = co_await ask_status(connection, id, timeout);
@@ -58,10 +63,13 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
                     std::chrono::milliseconds timeout) {
   // A quorum of voting replicas that name the same leader and ballot, in this one answer.
   std::map<std::pair<int, std::string>, std::size_t> named;
-  for (const ReplicaStatus& r : replicas)
-    if (r.json && r.json->value("voting", false) && r.json->contains("leader") &&
-        !r.json->at("leader").is_null())
-      ++named[{r.json->at("leader").get<int>(), r.json->at("leader_ballot").dump()}];
+  for (const ReplicaStatus& r : replicas) {
+    if (!r.json || !votes(*r.json)) continue;
+    const auto leader = number_in(*r.json, "leader");
+    const auto ballot = r.json->find("leader_ballot");
+    if (leader && *leader >= 0 && *leader < static_cast<double>(replicas.size()) && ballot != r.json->end())
+      ++named[{static_cast<int>(*leader), ballot->dump()}];
+  }
   Json leader = nullptr;
   for (const auto& [who, count] : named)
     if (count >= config.quorum()) leader = who.first;
@@ -69,10 +77,15 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
            {"healthy", !leader.is_null()}, {"leader", leader},        {"replicas", Json::array()}};
   for (const ReplicaStatus& r : replicas) {
     Json one{{"id", r.id.n}, {"address", config.replicas[r.id.n].address}, {"reachable", r.json.has_value()}};
-    if (r.json)
+    if (r.json) {
       one.update(*r.json);
-    else
+      // Whatever it says of these: they are ours to tell.
+      one["id"] = r.id.n;
+      one["address"] = config.replicas[r.id.n].address;
+      one["reachable"] = true;
+    } else {
       one["error"] = fmt::format("no answer in {} ms", timeout.count());
+    }
     out["replicas"].push_back(std::move(one));
   }
   if (const Outage outage = outage_of(out); !outage.over()) {
@@ -128,7 +141,7 @@ Outage outage_of(const Json& status) {
       const std::chrono::milliseconds ms{static_cast<std::int64_t>(std::clamp(*age, 0.0, 1e15))};
       out.age = std::max(out.age.value_or(ms), ms);
     }
-    if (r.value("voting", false)) {
+    if (votes(r)) {
       ++voters;
     } else {
       const std::string reason = printable(text_in(r, "reason"));

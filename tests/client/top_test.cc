@@ -156,6 +156,24 @@ TEST(Outage, TellsSilenceElectionsAndWhoMayNotVote) {
             "no quorum: replica 2 is missing; replica 0 does not vote: waits for replica 2; replica 1 does not vote: waits for replica 2");
 }
 
+TEST(Outage, SurvivesWhatAnotherVersionMaySay) {
+  for (const Json& odd : {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)}) {
+    Json answer = figures(5);
+    for (const char* field : {"voting", "leader", "leader_ballot", "no_quorum_age_ms", "missing", "reason", "id", "reachable", "ballot", "role",
+                              "applied", "boot", "chosen_max", "sync_us_buckets", "disk_used_bytes", "leader_age_ms"})
+      answer[field] = odd;
+    (void)outage_of(status_of({answer, answer, answer}));
+    Top top(cluster(1));
+    top.replica({0}).take(Time{} + 1s, answer);
+    top.replica({0}).take(Time{} + 2s, answer);
+    (void)top.lines(Time{} + 2s, 80, false);
+    Json sound = figures(5);
+    for (const char* field : {"leader_age_ms", "applied", "missing", "disk_free_bytes", "hole"}) sound[field] = odd;
+    top.replica({0}).take(Time{} + 3s, sound);
+    EXPECT_EQ(top.lines(Time{} + 3s, 80, false).size(), 5U);
+  }
+}
+
 TEST(Text, AgesAndLists) {
   EXPECT_EQ(age_text(350ms), "350 ms");
   EXPECT_EQ(age_text(119s), "119 s");
