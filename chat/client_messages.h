@@ -156,11 +156,17 @@ struct IsolateRequest {
 struct RestartRequest {
   friend bool operator==(const RestartRequest&, const RestartRequest&) = default;
 };
-using OperatorCommand = std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest,
-                                     SkipRequest, LossRequest, PauseRequest, IsolateRequest, RestartRequest>;
+/// What a replica's surroundings are like: clock, disk, limits, config.
+struct DoctorRequest {
+  bool probe_disk = false;  ///< also time a few synced writes, to a file beside the log
+  friend bool operator==(const DoctorRequest&, const DoctorRequest&) = default;
+};
+using OperatorCommand =
+    std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest, LossRequest,
+                 PauseRequest, IsolateRequest, RestartRequest, DoctorRequest>;
 struct OperatorRequest {
   std::uint64_t id = 0;           ///< random; a repeat gets the first answer
-  std::uint64_t target_boot = 0;  ///< 0: any (status, hash, scrub, log only); another boot ignores it
+  std::uint64_t target_boot = 0;  ///< 0: any (status, hash, scrub, log, doctor only); another boot ignores it
   OperatorCommand command;
   friend bool operator==(const OperatorRequest&, const OperatorRequest&) = default;
 };
@@ -205,7 +211,13 @@ struct DoneReply {
   paxos::Slot next_free;
   friend bool operator==(const DoneReply&, const DoneReply&) = default;
 };
-using OperatorAnswer = std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply>;
+/// An object as docs/WIRE.md lists it, so that a newer replica can say more.
+struct DoctorReply {
+  std::string json;
+  friend bool operator==(const DoctorReply&, const DoctorReply&) = default;
+};
+using OperatorAnswer =
+    std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply>;
 struct OperatorReply {
   std::uint64_t id = 0;
   OperatorAnswer answer;

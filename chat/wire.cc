@@ -349,6 +349,8 @@ void encode(std::string& out, const OperatorRequest& message) {
           w.fixed(std::bit_cast<std::uint64_t>(c.share));
         } else if constexpr (std::is_same_v<C, PauseRequest> || std::is_same_v<C, IsolateRequest>) {
           w.number(c.duration_ms);
+        } else if constexpr (std::is_same_v<C, DoctorRequest>) {
+          w.flag(c.probe_disk);
         } else {
           static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest> ||
                         std::is_same_v<C, RestartRequest>);
@@ -405,6 +407,9 @@ tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& 
       case 10:
         m.command = RestartRequest{};
         break;
+      case 11:
+        m.command = DoctorRequest{r.flag()};
+        break;
       default:
         r.fail();
     }
@@ -419,7 +424,7 @@ void encode(std::string& out, const OperatorReply& message) {
   std::visit(
       [&](const auto& a) {
         using A = std::decay_t<decltype(a)>;
-        if constexpr (std::is_same_v<A, StatusReply>) {
+        if constexpr (std::is_same_v<A, StatusReply> || std::is_same_v<A, DoctorReply>) {
           PAXOS_ASSERT(a.json.size() <= json_bytes_max);
           w.text(a.json);
         } else if constexpr (std::is_same_v<A, HashReply>) {
@@ -507,6 +512,9 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
         m.answer = std::move(a);
         break;
       }
+      case 6:
+        m.answer = DoctorReply{r.text(json_bytes_max)};
+        break;
       default:
         r.fail();
     }

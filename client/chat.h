@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cluster_view.h"
 #include "client/command_line.h"
 
 /// The verbs of paxoschat: each takes its words and gives the exit code.
@@ -79,6 +80,7 @@ class Follower {
   void move_on();
   net::Task<bool> find_start();
   net::Task<void> look_elsewhere();
+  net::Task<void> look_at_quorum();
 
   Connection& connection_;
   Options options_;
@@ -88,6 +90,7 @@ class Follower {
   std::uint8_t elsewhere_ = 0;
   std::size_t unanswered_ = 0;
   bool stopped_ = false;
+  Outage outage_;  ///< as last told
   std::string trouble_;
   std::function<void(const std::string&)> on_trouble_;
 };

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "client/chat.h"
+#include "client/cluster_view.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
 #include "client/terminal.h"
@@ -21,6 +22,7 @@ constexpr std::uint32_t shown_at_most = 500;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
+constexpr std::chrono::milliseconds outage_timeout = 500ms;
 
 constexpr const char* help_text =
     "/join ROOM      go to another room\n"
@@ -101,10 +103,12 @@ class Interactive {
       (void)co_await changed_.wait_until(c_.loop().now() + 250ms);
       const auto oldest = session_->outbox().oldest();
       if (!oldest || c_.loop().now() - *oldest < patience || trouble_shown_ || leaving_) continue;
-      const std::string why = session_->outbox().trouble();
-      note(fmt::format("{} message{} wait{} for a receipt{}{}", session_->outbox().pending(),
-                       session_->outbox().pending() == 1 ? "" : "s",
-                       session_->outbox().pending() == 1 ? "s" : "", why.empty() ? "" : ": ", why));
+      const Outage outage = co_await look_for_outage(c_, outage_timeout);
+      const std::size_t pending = session_->outbox().pending();
+      if (stopped_ || leaving_ || pending == 0) continue;
+      const std::string why = outage.over() ? session_->outbox().trouble() : outage.sentence();
+      note(fmt::format("{} message{} queued{}{}; what you write is kept and goes out, once, when a quorum is back",
+                       pending, pending == 1 ? " is" : "s are", why.empty() ? "" : ": ", why));
       trouble_shown_ = true;
     }
   }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "client/chat.h"
+#include "client/cluster_view.h"
 
 /// Reading rooms: history pages, and the long polls of follow.
 namespace client {
@@ -21,6 +22,7 @@ constexpr std::chrono::milliseconds poll_patience = 1500ms;
 /// A replica that is cut off from the others answers polls for ever with nothing: look elsewhere now and
 /// then.
 constexpr paxos::Duration look_every = 2s;
+constexpr std::chrono::milliseconds outage_timeout = 500ms;
 
 paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
   return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
@@ -102,11 +104,13 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
     const auto page = co_await reader.next(static_cast<std::uint32_t>(
         std::min<std::uint64_t>(wanted - printed, chat::limits::page_messages_max)));
     if (!page) {
+      const Outage outage = co_await look_for_outage(c, outage_timeout);
       complain("paxoschat history",
                fmt::format(
-                   "{} answered within {:g} s: {}. See `paxosctl status`{}",
+                   "{} answered within {:g} s: {}{}{}. See `paxosctl status`{}",
                    options.read.pinned ? "the replica asked for has not" : "no replica has",
-                   static_cast<double>(options.read.timeout.count()) / 1000, page.error(),
+                   static_cast<double>(options.read.timeout.count()) / 1000, page.error(), outage.over() ? "" : "; ",
+                   outage.sentence(),
                    options.read.local ? "" : "; with --local a replica shows what it has, without a quorum"),
                config::exit_unknown);
       co_return config::exit_unknown;
@@ -203,7 +207,10 @@ net::Task<bool> Follower::find_start() {
       trouble({});
       co_return true;
     }
-    trouble(page.error());
+    const Outage outage = co_await look_for_outage(connection_, outage_timeout);
+    if (stopped_) break;
+    if (outage.over() || outage.differs(outage_)) trouble(outage.over() ? page.error() : outage.sentence());
+    outage_ = outage;
   }
   co_return false;
 }
@@ -221,6 +228,22 @@ net::Task<void> Follower::look_elsewhere() {
   if (head && head->refused.empty() && head->page.head >= cursor_) target_ = {elsewhere_};
 }
 
+/// A replica without a quorum answers polls for ever with nothing: that is said, once.
+net::Task<void> Follower::look_at_quorum() {
+  const ReplicaStatus here = co_await ask_status(connection_, target_, outage_timeout);
+  // One without a quorum may be cut off alone: the others decide.
+  const bool well = here.json && here.json->contains("leader") && !here.json->at("leader").is_null() &&
+                    !here.json->contains("no_quorum_age_ms");
+  Outage outage;
+  if (!well) outage = co_await look_for_outage(connection_, outage_timeout);
+  if (stopped_) co_return;
+  if (outage.over())
+    trouble({});
+  else if (outage.differs(outage_))
+    trouble(outage.sentence() + "; " + outage.still_works());
+  outage_ = std::move(outage);
+}
+
 net::Task<std::vector<chat::Message>> Follower::next() {
   net::Loop& loop = connection_.loop();
   if (cursor_ == 0 && !co_await find_start()) co_return std::vector<chat::Message>{};
@@ -231,14 +254,16 @@ net::Task<std::vector<chat::Message>> Follower::next() {
     if (!reply || !reply->refused.empty()) {
       ++unanswered_;
       const std::string why = reply ? reply->refused : "no answer";
-      if (unanswered_ >= connection_.config().replicas.size())
+      if (unanswered_ % connection_.config().replicas.size() == 0) co_await look_at_quorum();
+      if (stopped_) break;
+      if (unanswered_ >= connection_.config().replicas.size() && outage_.over())
         trouble(fmt::format("replica {}: {}; trying the others", target_.n, why));
       if (reply) co_await loop.sleep(pause);
       move_on();
       continue;
     }
     unanswered_ = 0;
-    trouble({});
+    if (outage_.over()) trouble({});
     std::vector<chat::Message> fresh;
     for (chat::Message& message : reply->page.messages) {
       if (message.seq != cursor_) continue;  // a repeat, or behind a gap that the next poll closes
@@ -246,10 +271,15 @@ net::Task<std::vector<chat::Message>> Follower::next() {
       fresh.push_back(std::move(message));
     }
     if (!fresh.empty()) {
+      outage_ = {};
+      trouble({});
       looked_elsewhere_ = loop.now();
       co_return fresh;
     }
-    if (loop.now() - looked_elsewhere_ >= look_every) co_await look_elsewhere();
+    if (loop.now() - looked_elsewhere_ >= look_every) {
+      co_await look_elsewhere();
+      if (!stopped_) co_await look_at_quorum();
+    }
   }
   co_return std::vector<chat::Message>{};
 }

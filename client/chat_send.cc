@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "client/chat.h"
+#include "client/cluster_view.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
 
@@ -20,6 +21,9 @@ namespace {
 /// Messages taken in before their predecessors' receipts came: input waits behind them.
 constexpr std::size_t queue_max = 1024;
 constexpr paxos::Duration close_patience = 1s;
+/// A message without a receipt for so long is worth a word.
+constexpr paxos::Duration trouble_patience = 2s;
+constexpr std::chrono::milliseconds outage_timeout = 500ms;
 
 struct SendFlags {
   std::string room;
@@ -58,8 +62,11 @@ class Sender {
     } else {
       scope.spawn(read_input(input));
     }
+    scope.spawn(watch());
     const bool in_time = co_await deliver_all();
     input_stop_ = true;
+    c_.give_up();
+    changed_.notify();
     input.cancel();
     room_.notify();
     co_await scope.join();
@@ -180,8 +187,32 @@ class Sender {
     }
   }
 
+  /// Tells once what messages wait for, when that has lasted.
+  net::Task<void> watch() {
+    const paxos::Duration patience = std::min<paxos::Duration>(trouble_patience, flags_.timeout / 2);
+    while (!input_stop_) {
+      (void)co_await changed_.wait_until(c_.loop().now() + 250ms);
+      if (input_stop_) co_return;
+      const auto waits = [&] { return !items_.empty() && c_.loop().now() - items_.front().since >= patience; };
+      if (!waits()) {
+        if (!outage_.over()) complain("paxoschat send", "going on", 0);
+        outage_ = {};
+        continue;
+      }
+      Outage now = co_await look_for_outage(c_, outage_timeout);
+      if (input_stop_) co_return;
+      if (!waits() || now.over()) continue;
+      if (now.differs(outage_))
+        complain("paxoschat send",
+                 fmt::format("{}; {} message{} queued{}, to go out when they are back", now.sentence(), items_.size(),
+                             items_.size() == 1 ? " is" : "s are", flags_.state ? " in the state file" : ""),
+                 0);
+      outage_ = std::move(now);
+    }
+  }
+
   int gave_up() {
-    const std::string trouble = session_->outbox().trouble();
+    const std::string trouble = outage_.over() ? session_->outbox().trouble() : outage_.sentence();
     // Without a session nothing that could run has left.
     const bool certain = !hub_.sent_commands() && !left_over_;
     const std::string next =
@@ -212,6 +243,7 @@ class Sender {
   Hub hub_;
   HubSession* session_ = nullptr;
   std::deque<Item> items_;
+  Outage outage_;  ///< as last told
   std::uint64_t line_ = 0;
   bool input_ended_ = false;
   bool input_stop_ = false;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cluster_view.h"
 #include "client/command_line.h"
 
 /// The verbs of paxosctl: each takes its words and gives the exit code.
@@ -13,6 +14,8 @@ using Words = std::vector<std::string>;
 
 int ctl_config(const Words& words);
 int ctl_status(const Words& words);
+int ctl_top(const Words& words);
+int ctl_doctor(const Words& words);
 int ctl_verify(const Words& words);
 int ctl_log(const Words& words);
 int ctl_kill(const Words& words);
@@ -23,20 +26,6 @@ int ctl_isolate(const Words& words);
 int ctl_bench(const Words& words);
 int ctl_rolling_restart(const Words& words);
 int ctl_run(const Words& words);
-
-/// One replica's answer to a status request: its own object, or nothing when it did not answer.
-struct ReplicaStatus {
-  paxos::ReplicaId id;
-  std::optional<Json> json;
-  [[nodiscard]] std::uint64_t boot() const { return json ? json->value("boot", std::uint64_t{0}) : 0; }
-};
-/// Asks all replicas at once.
-net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout);
-
-/// The cluster in one answer, as `status --json` prints it.
-[[nodiscard]] Json cluster_status(const config::ClusterConfig& config,
-                                  const std::vector<ReplicaStatus>& replicas,
-                                  std::chrono::milliseconds timeout);
 
 /// The replica that a quorum takes for its leader; asked until one is there or the time is up.
 net::Task<std::optional<ReplicaStatus>> find_leader(Connection& connection,

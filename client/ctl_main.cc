@@ -18,6 +18,8 @@ const std::map<std::string, Verb>& verbs() {
   static const std::map<std::string, Verb> all{
       {"config", {client::ctl_config, "generate a config, check one"}},
       {"status", {client::ctl_status, "who leads, who lags, who is missing"}},
+      {"top", {client::ctl_top, "a live view: rates, latency, disk, memory"}},
+      {"doctor", {client::ctl_doctor, "what is wrong with machines, network and config, and what to do"}},
       {"verify", {client::ctl_verify, "compare the replicas' hash chains"}},
       {"log", {client::ctl_log, "the slots in one replica's log"}},
       {"kill", {client::ctl_kill, "kill replicas as if the power failed"}},

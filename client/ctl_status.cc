@@ -14,17 +14,6 @@ namespace {
 
 constexpr std::chrono::milliseconds status_timeout{1000};
 
-net::Task<void> ask_one(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout,
-                        ReplicaStatus& out) {
-  out.id = id;
-  const auto answer = co_await connection.ask(id, chat::StatusRequest{}, 0, timeout);
-  if (!answer) co_return;
-  const auto* status = std::get_if<chat::StatusReply>(&*answer);
-  if (status == nullptr) co_return;
-  Json json = Json::parse(status->json, nullptr, false);
-  if (json.is_object()) out.json = std::move(json);
-}
-
 std::string ballot_text(const Json& ballot) {
   return fmt::format("{}.{}", ballot.value("round", std::uint64_t{0}), ballot.value("replica", 0));
 }
@@ -55,45 +44,14 @@ void print_table(const Json& status) {
                r.value("chosen", std::uint64_t{0}), r.value("applied", std::uint64_t{0}),
                r.value("hash", std::string()).substr(0, 12), notes);
   }
-  if (!healthy)
-    fmt::print(
-        "Next: start the replicas that do not answer (systemctl start paxosd@ID), or read their logs.\n");
+  const Outage outage = outage_of(status);
+  if (outage.over()) return;
+  fmt::print("{}; {}\n", outage.sentence(), outage.still_works());
+  if (!outage.missing.empty())
+    fmt::print("Next: start what is missing (systemctl start paxosd@ID on its machine), or read its log; `paxosctl doctor` looks further.\n");
 }
 
 }  // namespace
-
-net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
-  std::vector<ReplicaStatus> out(connection.config().replicas.size());
-  net::Scope scope(connection.loop());
-  for (const config::ReplicaConfig& r : connection.config().replicas)
-    scope.spawn(ask_one(connection, r.id, timeout, out[r.id.n]));
-  co_await scope.join();
-  co_return out;
-}
-
-Json cluster_status(const config::ClusterConfig& config, const std::vector<ReplicaStatus>& replicas,
-                    std::chrono::milliseconds timeout) {
-  // A quorum of voting replicas that name the same leader and ballot, in this one answer.
-  std::map<std::pair<int, std::string>, std::size_t> named;
-  for (const ReplicaStatus& r : replicas)
-    if (r.json && r.json->value("voting", false) && r.json->contains("leader") &&
-        !r.json->at("leader").is_null())
-      ++named[{r.json->at("leader").get<int>(), r.json->at("leader_ballot").dump()}];
-  Json leader = nullptr;
-  for (const auto& [who, count] : named)
-    if (count >= config.quorum()) leader = who.first;
-  Json out{{"cluster", config.cluster},    {"cluster_id", config.id}, {"quorum", config.quorum()},
-           {"healthy", !leader.is_null()}, {"leader", leader},        {"replicas", Json::array()}};
-  for (const ReplicaStatus& r : replicas) {
-    Json one{{"id", r.id.n}, {"address", config.replicas[r.id.n].address}, {"reachable", r.json.has_value()}};
-    if (r.json)
-      one.update(*r.json);
-    else
-      one["error"] = fmt::format("no answer in {} ms", timeout.count());
-    out["replicas"].push_back(std::move(one));
-  }
-  return out;
-}
 
 net::Task<std::optional<ReplicaStatus>> find_leader(Connection& connection,
                                                     std::chrono::milliseconds timeout) {

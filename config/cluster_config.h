@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "paxos/types.h"
@@ -36,6 +37,9 @@ struct ClusterConfig {
 
   [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }
 };
+
+/// The parts of a config that all machines of a cluster must have alike, as name and value, in a fixed order.
+[[nodiscard]] std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfig& config);
 
 using ClusterKey = std::array<std::uint8_t, 32>;
 

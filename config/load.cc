@@ -302,6 +302,17 @@ tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config) {
   return load_key(config.key_file);
 }
 
+std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfig& config) {
+  std::vector<std::pair<std::string, std::string>> out{
+      {"id", config.id},
+      {"heartbeat_ms", std::to_string(config.heartbeat.count())},
+      {"election_timeout_ms", std::to_string(config.election_timeout.count())},
+      {"replicas", std::to_string(config.replicas.size())}};
+  for (const ReplicaConfig& replica : config.replicas)
+    out.emplace_back(fmt::format("address of replica {}", replica.id.n), replica.address);
+  return out;
+}
+
 std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh) {
   const auto differs = [](std::string_view key) {
     return fmt::format("`{}` differs from what this replica was started with; restart it to change that", key);

@@ -71,7 +71,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
       faults_(options_.config.loss, options_.seed),
       synced_group_(opened.recovered.last_group),
       log_synced_(opened.recovered.last_group),
-      started_(loop.now()) {
+      started_(loop.now()),
+      vitals_(loop.now()) {
   for (std::size_t id = 0; id < options_.replicas.size(); ++id)
     if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
 }
@@ -214,6 +215,7 @@ void Host::end_turn() {
   if (node_.deadline() <= now) node_.tick(now);
   if (transport_.deadline() <= now) transport_.tick(now);
   carry_out(node_.turn(now, wall_ms()));
+  watch_vitals(now);
   finish_skips();
   send_packets();
   // In this order, as the log thread does it in the other: one of the two sees what the other wrote.
@@ -240,7 +242,10 @@ void Host::hold_while_behind(paxos::Time now) {
 
 void Host::carry_out(chat::NodeOutput out) {
   // What goes to the others first: their syncs begin later than ours by the way there, and wait for it.
-  for (const paxos::Envelope& envelope : out.send_now) send_peer(envelope);
+  for (const paxos::Envelope& envelope : out.send_now) {
+    if (const auto* accept = std::get_if<paxos::Accept>(&envelope.message)) vitals_.proposed(loop_.now(), accept->slot);
+    send_peer(envelope);
+  }
   if (!out.groups.empty() && !out.send_now.empty()) {
     send_packets();
     loop_.submit();

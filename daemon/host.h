@@ -3,10 +3,12 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -16,6 +18,7 @@
 #include "config/cluster_config.h"
 #include "daemon/faults.h"
 #include "daemon/service_manager.h"
+#include "daemon/vitals.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
 #include "net/task.h"
@@ -38,6 +41,7 @@ class Host {
     std::uint64_t seed = 1;
     std::string version = PAXOSD_VERSION;
     std::uint16_t rules_known = chat::rules_released;
+    std::filesystem::path directory;     ///< of the data; not the config's where --data-dir says another
     bool level_by_flag = false;  ///< --log-level was given: a reload leaves it alone
   };
 
@@ -89,6 +93,13 @@ class Host {
   [[nodiscard]] std::string status_json() const;
   [[nodiscard]] std::optional<std::string> faults_refused() const;
 
+  // For `paxosctl top` and `doctor` (doctor.cc).
+  void watch_vitals(paxos::Time now);
+  void refresh_disk_figures();
+  void add_vitals(nlohmann::json& out) const;
+  void answer_doctor(const net::Address& to, std::uint64_t id, const chat::DoctorRequest& request);
+  [[nodiscard]] std::string doctor_json() const;
+
   /// Sealed datagrams that may leave once the group is on disk.
   struct AfterSync {
     std::uint64_t group = 0;
@@ -136,6 +147,20 @@ class Host {
   paxos::Time alive_at_ = paxos::time_never;  ///< when the next sign of life is due
   paxos::Time standing_at_{};                 ///< no new status line before
   std::optional<paxos::ReplicaId> leader_told_;
+
+  Vitals vitals_;
+  struct DiskFigures {
+    bool asked = false;  ///< the state thread is at it
+    paxos::Time at{};    ///< none: never looked
+    std::uint64_t used = 0;
+    std::optional<std::uint64_t> free;
+  } disk_;
+  struct Probe {
+    paxos::Time at{};
+    std::string found;  ///< JSON
+  };
+  std::optional<Probe> probe_;
+  bool probing_ = false;
   bool stuck_told_ = false;
 };
 

@@ -70,7 +70,10 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
       [&](const auto& command) {
         using C = std::decay_t<decltype(command)>;
         if constexpr (std::is_same_v<C, chat::StatusRequest>) {
+          refresh_disk_figures();
           answer(from, request.id, chat::StatusReply{status_json()});
+        } else if constexpr (std::is_same_v<C, chat::DoctorRequest>) {
+          answer_doctor(from, request.id, command);
         } else if constexpr (std::is_same_v<C, chat::HashRequest>) {
           const paxos::Slot applied = node_.machine().applied();
           if (command.slot == applied || command.slot.none() || command.slot > applied) {
@@ -248,6 +251,7 @@ std::string Host::status_json() const {
       {"first_slot", s.first_slot.n},
       {"accepted", s.accepted.n},
       {"chosen", s.chosen.n},
+      {"chosen_max", s.chosen_max.n},
       {"applied", s.applied.n},
       {"hash", paxos::to_string(node_.machine().hash())},
       {"incarnation", paxos::to_string(incarnation_)},
@@ -270,6 +274,7 @@ std::string Host::status_json() const {
   };
   auto& connected = out["connected"] = nlohmann::json::array();
   for (paxos::ReplicaId id : s.connected) connected.push_back(id.n);
+  add_vitals(out);
   if (s.hole) out["hole"] = s.hole->n;
   if (!s.reason.empty()) out["reason"] = s.reason;
   return out.dump();

@@ -337,4 +337,11 @@ bool UdpSocket::idle() const { return impl_->sends_in_flight == 0; }
 void UdpSocket::stop() { impl_->stop(); }
 const UdpSocket::Figures& UdpSocket::figures() const { return impl_->figures; }
 
+std::size_t UdpSocket::receive_buffer() const {
+  int bytes = 0;
+  socklen_t size = sizeof bytes;
+  // The kernel tells twice what was asked for: half of it is for its own bookkeeping (socket(7)).
+  return ::getsockopt(impl_->fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) == 0 ? static_cast<std::size_t>(bytes) / 2 : 0;
+}
+
 }  // namespace net

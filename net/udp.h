@@ -44,6 +44,8 @@ class UdpSocket {
   ~UdpSocket();  ///< stop(), then closes
 
   [[nodiscard]] Address local_address() const;
+  /// What the kernel gave for datagrams that wait to be taken, in bytes of payload.
+  [[nodiscard]] std::size_t receive_buffer() const;
 
   /// Awaitable: all datagrams that have come since the last call, at least one; empty only after stop().
   auto receive() {

@@ -6,6 +6,7 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -187,6 +188,7 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
   groups_ += groups.size();
   sync_ns_total_ += took;
   if (took > sync_ns_max_) sync_ns_max_ = took;
+  ++sync_buckets_[std::min<std::size_t>(std::bit_width(took / 1000), sync_buckets_.size() - 1)];
   {
     const std::lock_guard lock(mutex_);
     sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
@@ -250,11 +252,14 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
 }
 
 Storage::Figures LogStore::figures() const {
-  return {.groups = groups_,
-          .syncs = syncs_,
-          .bytes = bytes_,
-          .sync_ns_total = sync_ns_total_,
-          .sync_ns_max = sync_ns_max_};
+  Storage::Figures out{.groups = groups_,
+                       .syncs = syncs_,
+                       .bytes = bytes_,
+                       .sync_ns_total = sync_ns_total_,
+                       .sync_ns_max = sync_ns_max_,
+                       .sync_buckets = {}};
+  std::copy(sync_buckets_.begin(), sync_buckets_.end(), out.sync_buckets.begin());
+  return out;
 }
 
 }  // namespace storage

@@ -271,6 +271,7 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {chat::OperatorRequest{1, 2, chat::PauseRequest{3}}, id + "020803"},
       {chat::OperatorRequest{1, 2, chat::IsolateRequest{3}}, id + "020903"},
       {chat::OperatorRequest{1, 2, chat::RestartRequest{}}, id + "020a"},
+      {chat::OperatorRequest{1, 2, chat::DoctorRequest{true}}, id + "020b01"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},
       {chat::OperatorReply{1, chat::HashReply{{7}, std::nullopt}}, id + "020700"},
       {chat::OperatorReply{1, chat::ScrubReply{{7}, 8, ""}}, id + "03070800"},
@@ -278,6 +279,7 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
        id + "04080107000105020100"
             "00"},
       {chat::OperatorReply{1, chat::DoneReply{"", {{7}}, {8}}}, id + "0500010708"},
+      {chat::OperatorReply{1, chat::DoctorReply{"{}"}}, id + "06027b7d"},
   };
   for (const auto& [message, bytes] : others) {
     EXPECT_EQ(hex(encoded(message)), bytes);

@@ -235,8 +235,11 @@ class Samples {
       case 8:
         m.command = chat::IsolateRequest{number32()};
         break;
-      default:
+      case 9:
         m.command = chat::RestartRequest{};
+        break;
+      default:
+        m.command = chat::DoctorRequest{coin()};
     }
     return m;
   }
@@ -270,8 +273,11 @@ class Samples {
         m.answer = std::move(reply);
         break;
       }
-      default:
+      case 4:
         m.answer = chat::DoneReply{text(100), slots(), slot()};
+        break;
+      default:
+        m.answer = chat::DoctorReply{text(500)};
     }
     return m;
   }

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "client/command_line.h"
+
+/// The cluster as its replicas describe it in one round of answers; what is missing where it has no quorum.
+namespace client {
+
+/// One replica's answer to a status request: its own object, or nothing when it did not answer.
+struct ReplicaStatus {
+  paxos::ReplicaId id;
+  std::optional<Json> json;
+  [[nodiscard]] std::uint64_t boot() const { return json ? json->value("boot", std::uint64_t{0}) : 0; }
+};
+/// Asks one; asks all at once.
+net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout);
+net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout);
+
+/// The cluster in one answer, as `status --json` prints it.
+[[nodiscard]] Json cluster_status(const config::ClusterConfig& config,
+                                  const std::vector<ReplicaStatus>& replicas,
+                                  std::chrono::milliseconds timeout);
+
+/// Why nothing can be chosen now. Pure.
+struct Outage {
+  std::string what;  ///< "no quorum", "no leader", "no replica answers"; empty: all is well
+  std::string why;   ///< "replicas 1 and 2 are missing"
+  std::optional<std::chrono::milliseconds> age;  ///< as the replica says that has been without it for longest
+  std::vector<unsigned> missing;                 ///< replicas that don't answer here
+  bool anyone = false;                           ///< some replica answers
+
+  [[nodiscard]] bool over() const { return what.empty(); }
+  /// "no quorum for 12 s: replicas 1, 3 and 4 are missing"
+  [[nodiscard]] std::string sentence() const;
+  /// Where this one tells something else than `other`; only the time that went by is nothing new.
+  [[nodiscard]] bool differs(const Outage& other) const { return what != other.what || why != other.why; }
+  /// What still works meanwhile, for readers and writers.
+  [[nodiscard]] std::string still_works() const;
+};
+/// `status`: as cluster_status() gives it.
+[[nodiscard]] Outage outage_of(const Json& status);
+/// Asks all replicas.
+net::Task<Outage> look_for_outage(Connection& connection, std::chrono::milliseconds timeout);
+
+/// "1", "1 and 2", "1, 3 and 4"
+[[nodiscard]] std::string list_text(const std::vector<unsigned>& ids);
+/// "350 ms", "12 s", "3 min", "5 h", "2 days"
+[[nodiscard]] std::string age_text(std::chrono::milliseconds age);
+
+/// Fields of a foreign object: nothing where they are missing or of another type.
+[[nodiscard]] std::optional<double> number_in(const Json& object, const char* field);
+[[nodiscard]] std::vector<unsigned> ids_in(const Json& object, const char* field);
+[[nodiscard]] std::string text_in(const Json& object, const char* field);
+
+}  // namespace client

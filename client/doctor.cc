@@ -1,0 +1,269 @@
+#include "client/doctor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "client/cluster_view.h"
+
+namespace client {
+
+namespace {
+
+constexpr double mib = 1024.0 * 1024.0;
+constexpr double clock_warn_ms = 500;
+constexpr double clock_bad_ms = 5000;
+constexpr double memlock_wanted = 8 * mib;
+constexpr double files_wanted = 1024;
+constexpr double files_needed = 256;
+constexpr double memory_wanted = 300 * mib;
+constexpr double memory_needed = 64 * mib;
+constexpr double disk_free_wanted = 1024 * mib;
+constexpr double disk_free_needed = 100 * mib;
+constexpr double sync_wanted_us = 10'000;
+constexpr double receive_buffer_wanted = 4 * mib;
+constexpr double drops_share_max = 0.001;
+constexpr int headers_v4 = 28;
+constexpr int headers_v6 = 48;
+
+std::string bytes_text(double bytes) {
+  if (bytes >= 1024 * mib) return fmt::format("{:.1f} GiB", bytes / (1024 * mib));
+  if (bytes >= mib) return fmt::format("{:.0f} MiB", bytes / mib);
+  return fmt::format("{:.0f} KiB", bytes / 1024);
+}
+
+std::string us_text(double us) { return us < 10'000 ? fmt::format("{:.2f} ms", us / 1000) : fmt::format("{:.0f} ms", us / 1000); }
+
+Finding make(std::string check, Verdict verdict, std::string measured, std::string advice = {}) {
+  return {.replica = {}, .check = std::move(check), .verdict = verdict, .measured = std::move(measured), .advice = std::move(advice)};
+}
+
+Finding judge_disk_speed(const Json& doctor, std::chrono::milliseconds election_timeout) {
+  const auto at = doctor.find("disk_probe");
+  const Json probe = at != doctor.end() && at->is_object() ? *at : Json::object();
+  if (const std::string error = text_in(probe, "error"); !error.empty())
+    return make("disk sync", Verdict::bad, "a synced write failed: " + printable(error),
+                "check the disk and the file system of the data directory (dmesg, df)");
+  const auto median = number_in(probe, "us_median");
+  const auto syncs = number_in(doctor, "syncs");
+  const auto total = number_in(doctor, "sync_us_total");
+  std::string measured;
+  if (median)
+    measured = fmt::format("{} at the median of {:.0f} probes, {} at most", us_text(*median),
+                           number_in(probe, "syncs").value_or(0), us_text(number_in(probe, "us_max").value_or(0)));
+  std::optional<double> mean;
+  if (syncs && total && *syncs > 0) mean = *total / *syncs;
+  if (mean)
+    measured += fmt::format("{}{} mean of {:.0f} log syncs", measured.empty() ? "" : "; ", us_text(*mean), *syncs);
+  if (measured.empty()) return make("disk sync", Verdict::ok, "not measured");
+  const double worst = std::max(median.value_or(0), mean.value_or(0));
+  const double hung = static_cast<double>(election_timeout.count()) * 1000;
+  if (worst > hung / 2)
+    return make("disk sync", Verdict::bad, measured,
+                fmt::format("a sync that takes election_timeout_ms ({} ms) counts as a hung disk: use a faster disk, take "
+                            "other writers off it, or raise the timeout in every config",
+                            election_timeout.count()));
+  if (worst > sync_wanted_us)
+    return make("disk sync", Verdict::warn, measured, "every message waits for a sync on a quorum: a faster disk (SSD) helps most");
+  return make("disk sync", Verdict::ok, measured);
+}
+
+Finding judge_disk_space(const Json& doctor) {
+  const auto free = number_in(doctor, "disk_free_bytes");
+  if (!free) return make("disk space", Verdict::ok, "not measured yet");
+  std::string measured = bytes_text(*free) + " free";
+  if (const auto used = number_in(doctor, "disk_used_bytes")) measured += ", data takes " + bytes_text(*used);
+  if (*free < disk_free_needed)
+    return make("disk space", Verdict::bad, measured, "a full disk stops the replica: make room now");
+  if (*free < disk_free_wanted) return make("disk space", Verdict::warn, measured, "make room on the volume of the data directory");
+  return make("disk space", Verdict::ok, measured);
+}
+
+Finding judge_udp(const Json& doctor) {
+  const auto buffer = number_in(doctor, "receive_buffer_bytes");
+  const double drops = number_in(doctor, "receive_drops").value_or(0);
+  const double received = number_in(doctor, "datagrams_received").value_or(0);
+  std::string measured = buffer ? bytes_text(*buffer) + " receive buffer" : "receive buffer not measured";
+  measured += fmt::format(", {:.0f} datagrams dropped of {:.0f}", drops, drops + received);
+  const bool dropping = drops > drops_share_max * (drops + received);
+  if ((buffer && *buffer < receive_buffer_wanted) || dropping)
+    return make("udp", Verdict::warn, measured,
+                "bursts are lost and sent again: sysctl -w net.core.rmem_max=8388608 (and in /etc/sysctl.d), then "
+                "restart the replica");
+  return make("udp", Verdict::ok, measured);
+}
+
+Finding judge_config(const Json& doctor, const DoctorOptions& options) {
+  const auto at = doctor.find("config");
+  if (at == doctor.end() || !at->is_object()) return make("config", Verdict::ok, "not told");
+  std::string differing;
+  for (const auto& [name, ours] : options.agreed) {
+    const std::string theirs = text_in(*at, name.c_str());
+    if (theirs == ours) continue;
+    if (name.starts_with("address") && options.same_address && options.same_address(ours, theirs)) continue;
+    differing += fmt::format("{}{} is {} there and {} here", differing.empty() ? "" : "; ", name,
+                             theirs.empty() ? "missing" : printable(theirs), ours);
+  }
+  if (differing.empty()) return make("config", Verdict::ok, "agrees with the one here");
+  return make("config", Verdict::bad, differing,
+              "copy one cluster.yaml to all machines (these parts must be alike), then restart the replicas that had another");
+}
+
+Finding judge_faults(const Json& doctor) {
+  const auto on = doctor.find("fault_injection");
+  if (on == doctor.end() || !on->is_boolean()) return make("faults", Verdict::ok, "not told");
+  const double loss = number_in(doctor, "loss").value_or(0);
+  if (!on->get<bool>() && loss == 0) return make("faults", Verdict::ok, "fault injection is off");
+  std::string measured = on->get<bool>() ? "fault injection is on: whoever has the key can kill, pause and cut off this replica"
+                                         : "fault injection is off";
+  if (loss > 0) measured += fmt::format("; it drops {:.0f} % of its datagrams", loss * 100);
+  return make("faults", Verdict::warn, measured,
+              "in production: `fault_injection: false` and `loss: 0` in cluster.yaml (paxosctl config generate --production), then "
+              "systemctl reload paxosd@ID");
+}
+
+}  // namespace
+
+const char* to_string(Verdict verdict) {
+  return verdict == Verdict::ok ? "ok" : verdict == Verdict::warn ? "warn" : "bad";
+}
+
+Finding judge_clock(const ClockReading& r) {
+  const double half = static_cast<double>(std::max<std::int64_t>(0, r.received_ms - r.sent_ms)) / 2;
+  const double offset = static_cast<double>(r.remote_ms) - (static_cast<double>(r.sent_ms) + half);
+  const double at_least = std::max(0.0, std::abs(offset) - half);
+  const std::string measured = fmt::format("{:+.0f} ms against here (+- {:.0f} ms)", offset, std::ceil(half));
+  const std::string advice =
+      "messages carry the leader's time: set the clock and keep it set (timedatectl set-ntp true; chronyc tracking)";
+  if (at_least > clock_bad_ms) return make("clock", Verdict::bad, measured, advice);
+  if (at_least > clock_warn_ms) return make("clock", Verdict::warn, measured, advice);
+  return make("clock", Verdict::ok, measured);
+}
+
+Finding judge_mtu(int mtu, bool loopback, std::size_t datagram_bytes, bool v6) {
+  const int needed = static_cast<int>(datagram_bytes) + (v6 ? headers_v6 : headers_v4);
+  const std::string measured = fmt::format("path MTU {} bytes, datagrams take {}", mtu, needed);
+  if (mtu >= needed) return make("mtu", Verdict::ok, measured);
+  return make("mtu", Verdict::warn, measured,
+              loopback ? "datagrams are fragmented: ip link set lo mtu 65536"
+                       : "datagrams are fragmented, and one lost fragment loses the whole: raise the MTU of the link or tunnel "
+                         "(ip link), and let ICMP 'fragmentation needed' through the firewall");
+}
+
+Finding judge_memlock(const Json& bytes) {
+  if (bytes.is_string()) return make("memlock", Verdict::ok, "unlimited");
+  if (!bytes.is_number()) return make("memlock", Verdict::ok, "not measured");
+  const double n = bytes.get<double>();
+  if (n >= memlock_wanted) return make("memlock", Verdict::ok, bytes_text(n));
+  return make("memlock", Verdict::warn, bytes_text(n),
+              "io_uring's buffers may not fit: LimitMEMLOCK=8M in the unit, or memlock in /etc/security/limits.conf");
+}
+
+Finding judge_files(const Json& files) {
+  if (files.is_string()) return make("open files", Verdict::ok, "unlimited");
+  if (!files.is_number()) return make("open files", Verdict::ok, "not measured");
+  const double n = files.get<double>();
+  const std::string advice = "RocksDB keeps files open: LimitNOFILE=65536 in the unit, or ulimit -n";
+  const std::string measured = fmt::format("at most {:.0f}", n);
+  if (n < files_needed) return make("open files", Verdict::bad, measured, advice);
+  if (n < files_wanted) return make("open files", Verdict::warn, measured, advice);
+  return make("open files", Verdict::ok, measured);
+}
+
+Finding judge_memory(std::optional<double> most) {
+  if (!most) return make("memory", Verdict::ok, "no limit found");
+  const std::string measured = "limited to " + bytes_text(*most);
+  const std::string advice = "under load a replica takes up to 300 MiB: raise MemoryMax= of the unit";
+  if (*most < memory_needed) return make("memory", Verdict::bad, measured, advice);
+  if (*most < memory_wanted) return make("memory", Verdict::warn, measured, advice);
+  return make("memory", Verdict::ok, measured);
+}
+
+Finding judge_kernel(const std::string& release) {
+  const unsigned long major = std::strtoul(release.c_str(), nullptr, 10);
+  const std::size_t dot = release.find('.');
+  const unsigned long minor = dot == std::string::npos ? 0 : std::strtoul(release.c_str() + dot + 1, nullptr, 10);
+  const std::string measured = "Linux " + printable(release);
+  if (major == 0) return make("kernel", Verdict::ok, "not told");
+  if (major > 6 || (major == 6 && minor >= 1)) return make("kernel", Verdict::ok, measured);
+  return make("kernel", Verdict::warn, measured, "made for and tried on 6.1 and later: upgrade the kernel");
+}
+
+Finding judge_key_mode(unsigned mode) {
+  const std::string measured = fmt::format("mode {:04o}", mode & 07777U);
+  if ((mode & 077U) != 0)
+    return make("key", Verdict::bad, measured, "others may read the cluster's key: chmod 600, and make a new one if they may have");
+  return make("key", Verdict::ok, "well-formed, " + measured);
+}
+
+std::vector<Finding> judge_replica(unsigned id, const std::string& address, const std::optional<Json>& status,
+                                   const std::optional<Json>& doctor, const std::optional<ClockReading>& clock,
+                                   const DoctorOptions& options) {
+  std::vector<Finding> out;
+  const auto add = [&](Finding finding) {
+    finding.replica = id;
+    out.push_back(std::move(finding));
+  };
+  if (!status && !doctor) {
+    const std::size_t colon = address.rfind(':');
+    const std::string port = colon == std::string::npos ? address : address.substr(colon + 1);
+    add(make("answer", Verdict::bad, fmt::format("no answer from {}", address),
+             fmt::format("on its machine: `systemctl status paxosd@{}` and its log; the firewall must let UDP port {} through, both "
+                         "ways; and the key and the config must be this cluster's: datagrams under another key are dropped without "
+                         "a word",
+                         id, port)));
+    return out;
+  }
+  if (status) {
+    const Json& s = *status;
+    const bool voting = s.contains("voting") && s.at("voting").is_boolean() && s.at("voting").get<bool>();
+    const std::string role = text_in(s, "role");
+    if (!voting)
+      add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
+               "start every replica once (the first time), or replace this one's data directory"));
+    else if (const auto age = number_in(s, "no_quorum_age_ms"))
+      add(make("answer", Verdict::bad,
+               "it has had no quorum for " + age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*age, 0.0, 1e15))}),
+               "start the replicas that are missing, and see the lines about them"));
+    else
+      add(make("answer", Verdict::ok, role.empty() ? "it answers" : printable(role)));
+  }
+  if (!doctor) {
+    add(make("doctor", Verdict::warn, fmt::format("it answers `status`, but not `doctor`; it runs version {}", status ? printable(text_in(*status, "version")) : "?"),
+             "it is older, or too busy: upgrade it, or ask again"));
+    return out;
+  }
+  const Json& d = *doctor;
+  if (clock) add(judge_clock(*clock));
+  add(judge_config(d, options));
+  if (const std::string version = text_in(d, "version"); version == options.version)
+    add(make("version", Verdict::ok, printable(version)));
+  else
+    add(make("version", Verdict::warn, fmt::format("{} there, {} here", printable(version), options.version),
+             "fine during an upgrade; finish it"));
+  if (const std::vector<unsigned> ids = ids_in(d, "missing"); !ids.empty()) {
+    add(make("peers", Verdict::warn, fmt::format("it does not hear replica{} {}", ids.size() == 1 ? "" : "s", list_text(ids)),
+             "if that one answers here, look at the network and the firewall between the two (UDP, both ways)"));
+  } else {
+    add(make("peers", Verdict::ok, "it hears all others"));
+  }
+  add(judge_kernel(text_in(d, "kernel")));
+  add(judge_disk_speed(d, options.election_timeout));
+  add(judge_disk_space(d));
+  add(judge_memlock(d.contains("memlock_bytes") ? d.at("memlock_bytes") : Json()));
+  add(judge_files(d.contains("files_max") ? d.at("files_max") : Json()));
+  add(judge_memory(number_in(d, "memory_max_bytes")));
+  add(judge_udp(d));
+  add(judge_faults(d));
+  return out;
+}
+
+int doctor_exit(const std::vector<Finding>& findings, bool asked, bool anyone) {
+  if (asked && !anyone) return config::exit_unknown;
+  const bool bad = std::any_of(findings.begin(), findings.end(), [](const Finding& f) { return f.verdict == Verdict::bad; });
+  return bad ? config::exit_refused : config::exit_fine;
+}
+
+}  // namespace client

@@ -1,0 +1,234 @@
+"""paxosctl top and doctor: a screen that is given back, rates that are true, findings that name what to mend."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import termios
+import time
+import unittest
+
+from harness import BIN, DEADLINE, ClusterTest, die_with_parent, run, wait_for
+
+ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
+
+
+class OnTerminal:
+    """A program on a pseudo terminal of a real size."""
+
+    def __init__(self, *words, rows=24, columns=80):
+        self.master, self.slave = pty.openpty()
+        self.resize(rows, columns)
+        self.before = termios.tcgetattr(self.slave)
+        self.seen = ""
+        self.process = subprocess.Popen([str(BIN / words[0]), *map(str, words[1:])], stdin=self.slave, stdout=self.slave,
+                                        stderr=self.slave, preexec_fn=die_with_parent, env={**os.environ, "TERM": "xterm"})
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read(self):
+        while select.select([self.master], [], [], 0.02)[0]:
+            self.seen += os.read(self.master, 65536).decode(errors="replace")
+        return self.seen
+
+    def wait_text(self, text):
+        wait_for(f"the screen shows {text!r}", lambda: text in self.read())
+
+    def key(self, key):
+        os.write(self.master, key.encode())
+
+    def end(self):
+        end = time.monotonic() + DEADLINE
+        while self.process.poll() is None and time.monotonic() < end:
+            self.read()
+        self.read()
+        return self.process.wait(timeout=1)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self.master)
+        os.close(self.slave)
+
+
+def frames(seen):
+    """What was drawn, frame by frame, as lists of lines without escapes."""
+    return [[re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", line) for line in frame.split("\r\n")]
+            for frame in seen.split("\x1b[H")[1:]]
+
+
+class Top(ClusterTest):
+    def terminal(self, *words, **size):
+        terminal = OnTerminal(*words, **size)
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def test_one_sample_tells_rates_latencies_disk_and_memory(self):
+        cluster = self.cluster(f=1)
+        load = subprocess.Popen([str(BIN / "paxosctl"), "bench", "--config", str(cluster.config), "--clients", "2", "--warmup", "0s",
+                                 "--duration", "60s"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self.addCleanup(load.wait)
+        self.addCleanup(load.kill)
+
+        def sample():
+            code, out, err = cluster.ctl("top", "--once", "--json", "--interval", "500ms")
+            self.assertEqual(code, 0, err)
+            top = json.loads(out)
+            leader = top["replicas"][top["leader"]]
+            return top if leader["commit"] and leader["slots_per_second"] and "disk_used_bytes" in leader else None
+        top = wait_for("a sample under load", sample)
+        for replica in top["replicas"]:
+            self.assertGreater(replica["resident_bytes"], 1 << 20)
+            self.assertGreater(replica["disk_free_bytes"], 0)
+            self.assertGreaterEqual(replica["lag"], 0)
+        leader = top["replicas"][top["leader"]]
+        self.assertGreaterEqual(leader["commit"]["us_p99"], 1)
+        self.assertGreater(leader["sync"]["us_mean"], 0)
+        load.kill()
+        code, out, _ = cluster.ctl("top", "--once")
+        self.assertEqual(code, 0)
+        self.assertIn("healthy, replica", out)
+        self.assertNotIn("\x1b", out)
+
+    def test_a_dead_replica_stalls_nobody_and_a_lost_quorum_is_told(self):
+        cluster = self.cluster(f=1)
+        cluster.kill(1)
+        cluster.wait_healthy()
+        code, out, _ = cluster.ctl("top", "--once", "--json")
+        top = json.loads(out)
+        self.assertEqual((code, top["replicas"][1]["reachable"]), (0, False))
+        self.assertIsNotNone(top["replicas"][0]["slots_per_second"])
+        cluster.kill(0)
+        wait_for("it is told", lambda: cluster.ctl("top", "--once")[0] == 3)
+        code, out, _ = cluster.ctl("top", "--once")
+        self.assertEqual(code, 3)
+        self.assertRegex(out, r"no quorum for \d+ m?s")
+        self.assertIn("replicas 0 and 1 are missing", out)
+        self.assertIn("systemctl start paxosd@0", out)
+
+    def test_the_screen_fits_80_by_24_resizes_and_is_given_back(self):
+        cluster = self.cluster(f=1)
+        top = self.terminal("paxosctl", "top", "--config", cluster.config, "--interval", "200ms")
+        top.wait_text("healthy, replica")
+        wait_for("a spark", lambda: "▁" in top.read())
+        top.key("r")
+        for frame in frames(top.read()):
+            self.assertLessEqual(len(frame), 24)
+            self.assertTrue(all(len(line) < 80 for line in frame), frame)
+        top.resize(4, 40)
+        top.process.send_signal(signal.SIGWINCH)
+        wait_for("a small frame", lambda: len(frames(top.read())[-1]) == 4)
+        # The last one may still be under way: the one before is whole.
+        wait_for("narrow ones", lambda: all(len(line) < 40 for line in frames(top.read())[-2]) and len(frames(top.seen)[-2]) == 4)
+        top.key("q")
+        self.assertEqual(top.end(), 0)
+        self.assertEqual((top.seen.count(ENTER), top.seen.count(LEAVE)), (1, 1))
+        self.assertTrue(top.seen.endswith(LEAVE))
+        self.assertEqual(termios.tcgetattr(top.slave), top.before)
+
+    def test_every_end_gives_the_terminal_back(self):
+        cluster = self.cluster(f=0)
+        for end in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGSEGV, "\x03"):
+            with self.subTest(end=end):
+                top = self.terminal("paxosctl", "top", "--config", cluster.config, "--interval", "200ms")
+                top.wait_text("healthy, replica")
+                if isinstance(end, str):
+                    # Its control terminal is another one here: the key's signal is sent by hand.
+                    self.assertTrue(termios.tcgetattr(top.slave)[3] & termios.ISIG)
+                    top.process.send_signal(signal.SIGINT)
+                else:
+                    top.process.send_signal(end)
+                self.assertEqual(top.end(), -end if end == signal.SIGSEGV else 0)
+                self.assertIn(LEAVE, top.seen)
+                self.assertEqual(termios.tcgetattr(top.slave), top.before)
+
+
+class Doctor(ClusterTest):
+    def doctor(self, cluster, config=None):
+        code, out, err = run("paxosctl", "doctor", "--config", config or cluster.config, "--json")
+        report = json.loads(out)
+        return code, report, {(c["replica"], c["check"]): c for c in report["checks"]}
+
+    def test_a_sound_cluster_has_no_finding_that_is_bad(self):
+        cluster = self.cluster(f=1, production=True)
+        code, report, checks = self.doctor(cluster)
+        self.assertEqual(code, 0, report)
+        for replica in range(3):
+            for check in ("answer", "clock", "config", "version", "peers", "disk sync", "udp", "faults", "mtu"):
+                self.assertIn((replica, check), checks)
+            self.assertEqual(checks[replica, "faults"]["verdict"], "ok")
+            self.assertIn("probes", checks[replica, "disk sync"]["measured"])
+        for check in ("config", "key", "address", "io_uring", "memlock", "open files"):
+            self.assertIn((None, check), checks)
+        code, out, _ = cluster.ctl("doctor")
+        self.assertEqual(code, 0)
+        self.assertIn(" 0 bad", out)
+        self.assertFalse(list(cluster.folder.rglob("doctor-probe")))
+
+    def test_fault_injection_is_a_warning(self):
+        cluster = self.cluster(f=0)
+        code, _, checks = self.doctor(cluster)
+        self.assertEqual(code, 0)
+        self.assertEqual(checks[0, "faults"]["verdict"], "warn")
+        self.assertIn("--production", checks[0, "faults"]["advice"])
+
+    def test_a_dead_replica_is_named_with_what_to_look_at(self):
+        cluster = self.cluster(f=1)
+        cluster.kill(2)
+        wait_for("the others miss it", lambda: cluster.status()["replicas"][0].get("missing") == [2])
+        code, _, checks = self.doctor(cluster)
+        self.assertEqual(code, 1)
+        self.assertEqual(checks[2, "answer"]["verdict"], "bad")
+        for hint in ("paxosd@2", f"UDP port {cluster.base_port + 2}", "key"):
+            self.assertIn(hint, checks[2, "answer"]["advice"])
+        self.assertEqual(checks[0, "peers"]["verdict"], "warn")
+
+    def test_a_config_that_differs_is_named(self):
+        cluster = self.cluster(f=1)
+        other = cluster.folder / "other.yaml"
+        text = cluster.config.read_text()
+        other.write_text(re.sub(r"election_timeout_ms: \d+", "election_timeout_ms: 999", text))
+        code, _, checks = self.doctor(cluster, other)
+        self.assertEqual(code, 1)
+        self.assertEqual(checks[1, "config"]["verdict"], "bad")
+        self.assertIn("election_timeout_ms", checks[1, "config"]["measured"])
+        self.assertIn("999", checks[1, "config"]["measured"])
+        other.write_text(re.sub(r"(?m)^id: .*$", "id: 11111111-2222-4333-8444-555555555555", text))
+        code, _, checks = self.doctor(cluster, other)
+        self.assertEqual(code, 1)
+        self.assertIn("id is", checks[0, "config"]["measured"])
+
+    def test_a_wrong_key_is_told_apart_from_nothing_else_but_hinted_at(self):
+        cluster = self.cluster(f=1)
+        elsewhere = cluster.folder / "elsewhere"
+        elsewhere.mkdir()
+        shutil.copy(cluster.config, elsewhere / "cluster.yaml")
+        key = elsewhere / "cluster.key"
+        key.write_text("ab" * 32 + "\n")
+        key.chmod(0o600)
+        code, report, checks = self.doctor(cluster, elsewhere / "cluster.yaml")
+        self.assertEqual((code, report["verdict"]), (3, "no answer"))
+        self.assertIn("key", checks[0, "answer"]["advice"])
+        key.chmod(0o644)
+        code, _, checks = self.doctor(cluster, elsewhere / "cluster.yaml")
+        self.assertEqual(code, 1)
+        self.assertEqual(checks[None, "key"]["verdict"], "bad")
+
+    def test_a_config_that_does_not_load_is_a_finding(self):
+        cluster = self.cluster(f=0, start=False)
+        broken = cluster.folder / "broken.yaml"
+        broken.write_text("cluster: [")
+        code, _, checks = self.doctor(cluster, broken)
+        self.assertEqual(code, 1)
+        self.assertEqual(checks[None, "config"]["verdict"], "bad")
+
+
+if __name__ == "__main__":
+    unittest.main()
