@@ -14,6 +14,7 @@
 #include "chat/versions.h"
 #include "paxos/invariant.h"
 #include "paxos/mutants.h"
+#include "storage/database_figures.h"
 #include "storage/log_format.h"
 #include "storage/steady.h"
 
@@ -264,6 +265,7 @@ void LogStore::announce(const std::vector<Group>& groups, std::int64_t began) {
   groups_ += groups.size();
   sync_ns_total_ += took;
   if (took > sync_ns_max_) sync_ns_max_ = took;
+  sync_latency_.add(static_cast<std::int64_t>(took));
   {
     const std::lock_guard lock(mutex_);
     sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
@@ -351,7 +353,10 @@ Storage::Figures LogStore::figures() const {
           .syncs = syncs_,
           .bytes = bytes_,
           .sync_ns_total = sync_ns_total_,
-          .sync_ns_max = sync_ns_max_};
+          .sync_ns_max = sync_ns_max_,
+          .sync_latency = sync_latency_.figures()};
 }
+
+DatabaseFigures LogStore::database_figures() const { return figures_of(*db_, where_); }
 
 }  // namespace storage

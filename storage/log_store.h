@@ -44,6 +44,7 @@ class LogStore {
     return sync_started_ns_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] Storage::Figures figures() const;
+  [[nodiscard]] DatabaseFigures database_figures() const;
 
  private:
   struct Group {
@@ -75,6 +76,7 @@ class LogStore {
   std::uint64_t appended_ = 0;
   std::atomic<std::int64_t> sync_started_ns_{0};
   std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_total_{0}, sync_ns_max_{0};
+  Latency sync_latency_;
   mutable std::mutex readable_mutex_;  ///< held while what was announced is not in RocksDB's table yet
   std::thread thread_;
 };
