@@ -27,6 +27,7 @@ enum class Verdict : std::uint8_t {
   rooms_full = 7,       ///< 65,536 rooms exist
   invalid = 8,          ///< content out of range (a client of another version)
 };
+inline constexpr std::size_t verdicts_end = 9;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where

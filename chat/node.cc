@@ -113,7 +113,7 @@ NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
       standing_stale_ = true;
       auto decree = desk_.next_batch(now, wall_ms, standing());
       if (!decree) break;
-      replica_.propose(now, std::move(*decree));
+      note_proposed(now, replica_.propose(now, std::move(*decree)));
     }
     more = drain_replica(now, out);
     if (drain_desk(now, out)) more = true;
@@ -130,6 +130,23 @@ void Node::raise_rules(paxos::Time now) {
   standing_stale_ = true;
 }
 
+void Node::note_proposed(paxos::Time now, paxos::Slot slot) {
+  // A leadership that was lost and won again between two turns may propose below what the first one did.
+  while (!proposed_.empty() && proposed_.back().slot >= slot) proposed_.pop_back();
+  proposed_.push_back({slot, now});
+  ++figures_.proposed;
+}
+
+void Node::note_applied(paxos::Time now, const Applied& applied, NodeOutput& out) {
+  while (!proposed_.empty() && proposed_.front().slot < applied.slot) proposed_.pop_front();
+  if (!proposed_.empty() && proposed_.front().slot == applied.slot) {
+    out.commits.push_back(now - proposed_.front().at);
+    proposed_.pop_front();
+  }
+  if (applied.noop) ++figures_.noops;
+  for (const Outcome& outcome : applied.outcomes) ++figures_.verdicts[static_cast<std::size_t>(outcome.verdict)];
+}
+
 /// True when something new may have become possible.
 bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   paxos::Ready ready = replica_.take_ready();
@@ -138,6 +155,8 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   append(ready.send_now, out.send_now);
   append(ready.log_reads, out.log_reads);
   append(ready.events, out.events);
+  // What another leader decides in these slots is not ours to time.
+  if (!replica_.is_leader()) proposed_.clear();
   for (const paxos::ChosenDecree& chosen : ready.to_apply) {
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
     if (!applied.refused.empty()) {
@@ -152,6 +171,7 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
                             .slot = chosen.slot});
     replica_.applied(now, chosen.slot, applied.hash);
     desk_.on_applied(now, applied);
+    note_applied(now, applied, out);
     out.state.push_back({chosen.slot, std::move(applied.rows)});
   }
   standing_stale_ = true;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,6 +39,8 @@ struct NodeOutput {
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
   std::vector<paxos::Event> events;
   std::string stop;  ///< not empty: this replica can't go on, and why; nothing more is to be carried out
+  /// Of slots proposed here and applied now: how long it took from the one to the other.
+  std::vector<paxos::Duration> commits;
 };
 
 /// Loop thread only. Inputs may be many a turn; turn() ends it and gives the effects.
@@ -75,12 +79,21 @@ class Node {
   [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
   [[nodiscard]] const Machine& machine() const { return machine_; }
   [[nodiscard]] Desk::Figures desk_figures() const { return desk_.figures(); }
+  /// Since the start.
+  struct Figures {
+    std::uint64_t proposed = 0;                               ///< batches of commands that this replica proposed
+    std::uint64_t noops = 0;                                  ///< applied
+    std::array<std::uint64_t, verdicts_end> verdicts{};  ///< commands applied, by Verdict
+  };
+  [[nodiscard]] const Figures& figures() const { return figures_; }
   void check_invariants() const { replica_.check_invariants(); }
 
  private:
   [[nodiscard]] const Standing& standing();
   /// Proposes the next rules once every replica knows them (chat/versions.h).
   void raise_rules(paxos::Time now);
+  void note_proposed(paxos::Time now, paxos::Slot slot);
+  void note_applied(paxos::Time now, const Applied& applied, NodeOutput& out);
   bool drain_replica(paxos::Time now, NodeOutput& out);
   bool drain_desk(paxos::Time now, NodeOutput& out);
 
@@ -91,6 +104,12 @@ class Node {
   Standing standing_;
   bool standing_stale_ = true;
   paxos::Slot raise_slot_;  ///< where the last raise was proposed
+  struct Proposed {
+    paxos::Slot slot;
+    paxos::Time at;
+  };
+  std::deque<Proposed> proposed_;  ///< ascending; by the present leadership, not applied yet: at most a window
+  Figures figures_;
 };
 
 }  // namespace chat

@@ -143,6 +143,8 @@ int generate(const Words& words) {
   flags.value("output", "FILE", "the config (default: cluster.yaml)", 'o');
   flags.list("host", "H", "a machine's address; several make one replica a machine (default: 127.0.0.1)");
   flags.value("base-port", "PORT", "first port (default: 7400)");
+  flags.value("metrics-base-port", "PORT",
+              "each replica serves metrics over HTTP on 127.0.0.1, from this port on (default: none does)");
   flags.value("data-root", "DIR", "where the data directories go (default: data, beside the config)");
   flags.value("loss", "SHARE", "share of datagrams each process drops on receipt");
   flags.value("cluster", "NAME", "its name (default: demo)");
@@ -159,6 +161,9 @@ int generate(const Words& words) {
   const auto port = flags.number("base-port", 1, 65535, 7400);
   if (!port) return flags.wrong_usage(port.error());
   o.base_port = static_cast<std::uint16_t>(*port);
+  const auto metrics = flags.number("metrics-base-port", 1, 65535, 0);
+  if (!metrics) return flags.wrong_usage(metrics.error());
+  o.metrics_base_port = static_cast<std::uint16_t>(*metrics);
   const auto loss = flags.share("loss", 0);
   if (!loss) return flags.wrong_usage(loss.error());
   o.loss = *loss;

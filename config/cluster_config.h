@@ -21,6 +21,7 @@ struct ReplicaConfig {
   std::string host;
   std::uint16_t port = 0;
   std::filesystem::path data_dir;  ///< absolute (resolved against the config file)
+  std::string metrics;  ///< "host:port" (TCP) of its metrics; empty: it serves none
 };
 
 struct ClusterConfig {
@@ -68,6 +69,7 @@ struct GenerateOptions {
   std::vector<std::string>
       hosts;  ///< none: 127.0.0.1 and consecutive ports; else one replica a host, round robin
   std::uint16_t base_port = 7400;
+  std::uint16_t metrics_base_port = 0;  ///< on 127.0.0.1 of each machine; 0: no metrics
   std::string data_root = "data";
   double loss = 0.0;
   bool production = false;

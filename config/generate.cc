@@ -97,6 +97,9 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
   if (o.base_port == 0 || o.base_port + replicas - 1 > 65535)
     return tl::make_unexpected(fmt::format("--base-port {}: ports {} to {} don't all exist", o.base_port,
                                            o.base_port, o.base_port + replicas - 1));
+  if (o.metrics_base_port + replicas - 1 > 65535)
+    return tl::make_unexpected(fmt::format("--metrics-base-port {}: ports {} to {} don't all exist", o.metrics_base_port,
+                                           o.metrics_base_port, o.metrics_base_port + replicas - 1));
   const std::filesystem::path key_file = std::filesystem::path(o.output).replace_extension(".key");
   if (key_file == o.output)
     return tl::make_unexpected(
@@ -120,8 +123,11 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
       port = o.base_port + id / o.hosts.size();
       if (host.find(':') != std::string::npos && host.front() != '[') host = "[" + host + "]";
     }
-    yaml += fmt::format("  - {{id: {}, address: \"{}:{}\", data_dir: {}}}\n", id, host, port,
-                        scalar(fmt::format("{}/{}", o.data_root, id)));
+    std::string metrics;
+    if (o.metrics_base_port != 0)
+      metrics = fmt::format(", metrics: \"127.0.0.1:{}\"", o.metrics_base_port + port - o.base_port);
+    yaml += fmt::format("  - {{id: {}, address: \"{}:{}\", data_dir: {}{}}}\n", id, host, port,
+                        scalar(fmt::format("{}/{}", o.data_root, id)), metrics);
   }
   yaml += "heartbeat_ms: 50\nelection_timeout_ms: 250\n";
   if (!o.production)

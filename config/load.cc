@@ -12,6 +12,7 @@
 #include <cstring>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "config/cluster_config.h"
 
@@ -167,10 +168,12 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   std::map<std::pair<std::string, std::uint16_t>, std::int64_t> addresses;
   // Machines of their own may well use the same folder; two replicas of one machine may not.
   std::map<std::pair<std::string, std::filesystem::path>, std::int64_t> directories;
+  // By machine too: 127.0.0.1:9480 of one is not that of another.
+  std::map<std::tuple<std::string, std::string, std::uint16_t>, std::int64_t> listeners;
   std::set<std::int64_t> ids;
   const auto count = static_cast<std::int64_t>(replicas->second.size());
   for (const YAML::Node& node : replicas->second) {
-    const auto one = r.mapping(node, "a replica", {"id", "address", "data_dir"});
+    const auto one = r.mapping(node, "a replica", {"id", "address", "data_dir", "metrics"});
     if (!one.contains("id")) r.refuse(node.Mark(), "id", "is missing");
     ReplicaConfig replica;
     const std::int64_t id = r.number(one.at("id"), "id", 0, count - 1);
@@ -189,6 +192,17 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
       r.refuse(one.at("data_dir").Mark(), "data_dir",
                fmt::format("{} is replica {}'s already; each replica of a machine needs its own",
                            replica.data_dir.string(), at->second));
+    if (one.contains("metrics")) {
+      replica.metrics = r.text(one, node, "metrics", 256);
+      std::string host;
+      std::uint16_t port = 0;
+      if (const std::string fault = split_address(replica.metrics, host, port); !fault.empty())
+        r.refuse(one.at("metrics").Mark(), "metrics", fault);
+      if (const auto [at, fresh] = listeners.emplace(std::tuple(replica.host, host, port), id); !fresh)
+        r.refuse(one.at("metrics").Mark(), "metrics",
+                 fmt::format("{} is replica {}'s already; each replica of a machine needs its own", replica.metrics,
+                             at->second));
+    }
     out.replicas.push_back(std::move(replica));
   }
   std::sort(out.replicas.begin(), out.replicas.end(),
@@ -323,7 +337,7 @@ std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fres
   if (now.heartbeat != fresh.heartbeat) return differs("heartbeat_ms");
   if (now.election_timeout != fresh.election_timeout) return differs("election_timeout_ms");
   const auto same = [](const ReplicaConfig& a, const ReplicaConfig& b) {
-    return a.id == b.id && a.address == b.address && a.data_dir == b.data_dir;
+    return a.id == b.id && a.address == b.address && a.data_dir == b.data_dir && a.metrics == b.metrics;
   };
   if (!std::equal(now.replicas.begin(), now.replicas.end(), fresh.replicas.begin(), fresh.replicas.end(), same))
     return differs("replicas");

@@ -52,7 +52,8 @@ net::Address socket_address(const chat::ClientAddress& address) {
 
 }  // namespace
 
-Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket)
+Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket,
+           std::unique_ptr<MetricsServer> metrics)
     : loop_(loop),
       options_(std::move(options)),
       incarnation_(opened.recovered.incarnation),
@@ -72,13 +73,17 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
       synced_group_(opened.recovered.last_group),
       log_synced_(opened.recovered.last_group),
       started_(loop.now()),
-      vitals_(loop.now()) {
+      vitals_(loop.now()),
+      metrics_(std::move(metrics)) {
   for (std::size_t id = 0; id < options_.replicas.size(); ++id)
     if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
 }
 
-// The storage threads call back into this object until they are joined.
-Host::~Host() { storage_.reset(); }
+// The storage threads call back into this object until they are joined, and so does the metrics' thread.
+Host::~Host() {
+  metrics_.reset();
+  storage_.reset();
+}
 
 net::Task<int> Host::run() {
   mailbox_.on_receive([](Posted& work) { work(); });
@@ -105,6 +110,7 @@ net::Task<int> Host::run() {
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
   scope.spawn(receive_datagrams());
+  serve_metrics();
   manager_.ready();
   co_await wait_for_signals();
   socket_.stop();
@@ -152,14 +158,21 @@ void Host::on_body(net::Received received) {
     on_operator(received.from, *request);
     return;
   }
-  if (faults_.isolated(now)) return;
+  if (faults_.isolated(now)) {
+    ++dropped_by_isolation_;
+    return;
+  }
   if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
-    if (received.sender.sender >= options_.replicas.size()) return;
+    if (received.sender.sender >= options_.replicas.size()) {
+      ++strays_;
+      return;
+    }
     node_.peer_message(now, paxos::ReplicaId{received.sender.sender}, received.sender.incarnation, *peer);
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
     node_.client_message(now, client_address(received.from), *client);
+  } else {
+    ++strays_;  // a reply: a replica is nobody's client
   }
-  // A replica is nobody's client: replies that reach it are strays.
 }
 
 void Host::notice_synced() {
@@ -223,6 +236,7 @@ void Host::end_turn() {
   if (waits_for_sync_ && log_synced_ > synced_group_) mailbox_.push([] {});
   report(now);
   wake_at(std::min({node_.deadline(), transport_.deadline(), alive_at_}));
+  turns_.add(std::chrono::steady_clock::now().time_since_epoch().count() - now.time_since_epoch().count());
 }
 
 /// Rows that the state thread can't get rid of stay in memory: above a bound nothing more is applied, and the
@@ -266,6 +280,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
+  for (const paxos::Duration& commit : out.commits) commits_.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
   if (!out.stop.empty()) {

@@ -17,6 +17,8 @@
 #include "chat/node.h"
 #include "config/cluster_config.h"
 #include "daemon/faults.h"
+#include "daemon/metrics.h"
+#include "daemon/metrics_server.h"
 #include "daemon/service_manager.h"
 #include "daemon/vitals.h"
 #include "net/loop.h"
@@ -45,7 +47,9 @@ class Host {
     bool level_by_flag = false;  ///< --log-level was given: a reload leaves it alone
   };
 
-  Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket);
+  /// `metrics` may be null: nobody is served then.
+  Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket,
+       std::unique_ptr<MetricsServer> metrics = nullptr);
   ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
@@ -82,6 +86,10 @@ class Host {
   [[nodiscard]] std::string standing_line() const;
   /// Reads the config again and takes what can change in a running replica.
   void reload();
+
+  // Metrics (metrics.cc).
+  void serve_metrics();
+  [[nodiscard]] LoopFigures loop_figures() const;
 
   // Operator requests (operator.cc).
   void on_operator(const net::Address& from, const chat::OperatorRequest& request);
@@ -141,6 +149,10 @@ class Host {
   bool stopping_ = false;
   int exit_code_ = 0;
   std::uint64_t dropped_by_loss_ = 0;
+  std::uint64_t dropped_by_isolation_ = 0;
+  std::uint64_t strays_ = 0;
+  storage::Latency commits_;
+  storage::Latency turns_;
 
   ServiceManager manager_;
   std::optional<paxos::Duration> watchdog_;
@@ -162,6 +174,8 @@ class Host {
   std::optional<Probe> probe_;
   bool probing_ = false;
   bool stuck_told_ = false;
+
+  std::unique_ptr<MetricsServer> metrics_;  ///< its thread asks all of the above: goes first
 };
 
 }  // namespace paxosd

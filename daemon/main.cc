@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <string>
 
 #include "chat/versions.h"
@@ -12,6 +13,7 @@
 #include "config/flags.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
+#include "daemon/metrics_server.h"
 #include "net/loop.h"
 #include "net/udp.h"
 #include "storage/stores.h"
@@ -89,6 +91,14 @@ int run(int argc, char** argv) {
   if (!socket) return refuse(socket.error());
 
   const config::ReplicaConfig& self = config->replicas[*id];
+  std::unique_ptr<paxosd::MetricsServer> metrics;
+  if (!self.metrics.empty()) {
+    const auto address = net::Address::resolve(self.metrics);
+    if (!address) return refuse(fmt::format("key 'metrics' of replica {}: {}", self.id.n, address.error()));
+    auto listening = paxosd::MetricsServer::open(*address);
+    if (!listening) return refuse(listening.error());
+    metrics = std::move(*listening);
+  }
   storage::OpenOptions options;
   options.directory = flags.get("data-dir") ? std::filesystem::path(*flags.get("data-dir")) : self.data_dir;
   options.cluster_id = config->id;
@@ -102,12 +112,14 @@ int run(int argc, char** argv) {
                    addresses[*id].to_string(), config->replicas.size(), opened->recovered.boot,
                    opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());
+  if (metrics) daemon_log::info("metrics on http://{}/metrics", metrics->local_address().to_string());
 
   paxosd::Host::Options host_options{
       .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses),
       .version = version, .rules_known = rules_known, .directory = options.directory, .level_by_flag = flags.get("log-level").has_value()};
   fill_random(&host_options.seed, sizeof host_options.seed);
-  paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
+  paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket),
+                    std::move(metrics));
   const int code = loop.run(host.run());
   daemon_log::info("stopped");
   return code;

@@ -111,6 +111,7 @@ io_uring_sqe* Loop::prepare(Operation& operation) {
     PAXOS_ASSERT(sqe != nullptr);
   }
   operation.under_way_ = true;
+  ++figures_.submissions;
   io_uring_sqe_set_data(sqe, &operation);
   return sqe;
 }
@@ -144,6 +145,7 @@ void Loop::collect(bool wait) {
     operation->completed(cqe->res, cqe->flags);
   }
   io_uring_cq_advance(&ring_, count);
+  figures_.completions += count;
 }
 
 void Loop::cancel_and_wait(Operation& operation) {
@@ -173,6 +175,7 @@ void Loop::run_ready() {
 }
 
 void Loop::turn() {
+  ++figures_.turns;
   // What the last turn's end woke is ready now: look what came, without waiting, run it, and end this turn
   // too. Run right after the hook instead, its work would lie until the next completion or timer.
   collect(ready_.empty() && deferred_.empty());

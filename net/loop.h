@@ -56,6 +56,13 @@ class Loop {
   /// What this kernel lacks for us, in one sentence with what to do; empty when nothing.
   [[nodiscard]] static std::string probe();
 
+  struct Figures {
+    std::uint64_t turns = 0;
+    std::uint64_t submissions = 0;  ///< operations prepared; cancels not counted
+    std::uint64_t completions = 0;
+  };
+  [[nodiscard]] const Figures& figures() const { return figures_; }
+
   /// The time of this turn.
   [[nodiscard]] paxos::Time now() const { return now_; }
   void refresh_now();
@@ -120,6 +127,7 @@ class Loop {
   io_uring ring_{};
   std::thread::id thread_;
   paxos::Time now_{};
+  Figures figures_;
   std::multimap<paxos::Time, TimerId> timer_order_;
   struct Timer {
     std::multimap<paxos::Time, TimerId>::iterator order;

@@ -89,6 +89,8 @@ struct UdpSocket::Impl {
 
   void arm() {
     if (stopped || receive.under_way()) return;
+    if (armed) ++figures.rearms;
+    armed = true;
     message = {};
     message.msg_namelen = name_bytes;
     message.msg_controllen = control_bytes;
@@ -189,6 +191,7 @@ struct UdpSocket::Impl {
   std::coroutine_handle<> waiting;
   bool woken = false;
   bool rearm = false;
+  bool armed = false;  ///< once at least
   bool stopped = false;
   std::vector<std::unique_ptr<Send>> sends;
   std::vector<Send*> free_sends;

@@ -75,6 +75,7 @@ class UdpSocket {
     std::uint64_t send_errors = 0;
     std::uint64_t dropped_sends = 0;
     std::uint64_t out_of_buffers = 0;
+    std::uint64_t rearms = 0;  ///< multishot receives started again after the kernel had ended one
     std::uint64_t truncated = 0;
   };
   [[nodiscard]] const Figures& figures() const;

@@ -14,6 +14,7 @@
 
 #include "chat/versions.h"
 #include "paxos/invariant.h"
+#include "storage/database_figures.h"
 #include "storage/log_format.h"
 #include "storage/recovery.h"
 #include "storage/steady.h"
@@ -189,6 +190,7 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
   sync_ns_total_ += took;
   if (took > sync_ns_max_) sync_ns_max_ = took;
   ++sync_buckets_[std::min<std::size_t>(std::bit_width(took / 1000), sync_buckets_.size() - 1)];
+  sync_latency_.add(static_cast<std::int64_t>(took));
   {
     const std::lock_guard lock(mutex_);
     sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
@@ -257,9 +259,12 @@ Storage::Figures LogStore::figures() const {
                        .bytes = bytes_,
                        .sync_ns_total = sync_ns_total_,
                        .sync_ns_max = sync_ns_max_,
-                       .sync_buckets = {}};
+                       .sync_buckets = {},
+                       .sync_latency = sync_latency_.figures()};
   std::copy(sync_buckets_.begin(), sync_buckets_.end(), out.sync_buckets.begin());
   return out;
 }
+
+DatabaseFigures LogStore::database_figures() const { return figures_of(*db_, where_); }
 
 }  // namespace storage

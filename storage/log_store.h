@@ -46,6 +46,7 @@ class LogStore {
     return sync_started_ns_.load(std::memory_order_relaxed);
   }
   [[nodiscard]] Storage::Figures figures() const;
+  [[nodiscard]] DatabaseFigures database_figures() const;
 
  private:
   LogStore() = default;
@@ -73,6 +74,7 @@ class LogStore {
   std::atomic<std::int64_t> sync_started_ns_{0};
   std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_total_{0}, sync_ns_max_{0};
   std::array<std::atomic<std::uint64_t>, std::tuple_size_v<decltype(Storage::Figures::sync_buckets)>> sync_buckets_{};
+  Latency sync_latency_;
   mutable std::mutex readable_mutex_;  ///< held while what was announced is not in RocksDB's table yet
   std::thread thread_;
 };

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "paxos/mutants.h"
+#include "storage/database_figures.h"
 #include "storage/steady.h"
 
 namespace storage {
@@ -113,6 +114,8 @@ void StateStore::with_reader(const std::function<void(const chat::RowReader&)>& 
   const Snapshot snapshot(*db_);
   use(snapshot);
 }
+
+DatabaseFigures StateStore::database_figures() const { return figures_of(*db_, where_); }
 
 StateStore::~StateStore() {
   {

@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -62,6 +63,7 @@ std::string sync_folder(const std::filesystem::path& folder) {
 
 class Storage::Impl {
  public:
+  std::filesystem::path directory;
   DirectoryLock lock;
   std::unique_ptr<LogStore> log;
   std::unique_ptr<StateStore> state;  ///< goes before the log, which its jobs read
@@ -76,6 +78,7 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   std::filesystem::create_directories(options.directory, error);
   if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
   auto impl = std::make_unique<Impl>();
+  impl->directory = options.directory;
   if (std::string why = impl->lock.take(options.directory); !why.empty()) return fail(std::move(why));
   const bool has_log = std::filesystem::exists(options.directory / "log" / "CURRENT", error);
   if (error)
@@ -157,5 +160,14 @@ std::int64_t Storage::oldest_work_started_ns() const {
   return log == 0 ? state : state == 0 ? log : std::min(log, state);
 }
 Storage::Figures Storage::figures() const { return impl_->log->figures(); }
+Storage::DiskFigures Storage::disk_figures() const {
+  DiskFigures out{.log = impl_->log->database_figures(), .state = impl_->state->database_figures()};
+  struct statvfs info{};
+  if (::statvfs(impl_->directory.c_str(), &info) == 0) {
+    out.free_bytes = std::uint64_t{info.f_bavail} * info.f_frsize;
+    out.size_bytes = std::uint64_t{info.f_blocks} * info.f_frsize;
+  }
+  return out;
+}
 
 }  // namespace storage

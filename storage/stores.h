@@ -12,6 +12,7 @@
 
 #include "chat/machine.h"
 #include "paxos/records.h"
+#include "storage/latency.h"
 
 /// RocksDB behind two threads: log/ (synced groups) and state/ (applied rows, no WAL).
 namespace storage {
@@ -39,6 +40,17 @@ struct Completions {
   std::function<void(paxos::Slot applied)> state_durable;
   /// A write or a sync failed: final. The daemon stops voting and exits.
   std::function<void(std::string error)> failed;
+};
+
+/// One RocksDB's own figures.
+struct DatabaseFigures {
+  std::uint64_t memtable_bytes = 0;
+  std::uint64_t sst_bytes = 0;  ///< live files
+  std::uint64_t wal_bytes = 0;  ///< on disk, zeros written ahead included
+  std::uint64_t cache_bytes = 0;
+  std::uint64_t pending_compaction_bytes = 0;  ///< an estimate
+  std::uint64_t compactions_running = 0;
+  std::uint64_t background_errors = 0;
 };
 
 /// One replica's storage. Constructed by open(); its threads run until destruction.
@@ -85,8 +97,18 @@ class Storage {
     std::uint64_t sync_ns_max = 0;
     /// How many took so long: [i] counts those of 2^(i-1) to 2^i - 1 us, the last one all longer ones.
     std::array<std::uint64_t, 24> sync_buckets{};
+    Latency::Figures sync_latency;
   };
   [[nodiscard]] Figures figures() const;
+
+  struct DiskFigures {
+    DatabaseFigures log;
+    DatabaseFigures state;
+    std::uint64_t free_bytes = 0;  ///< of the file system, for this user
+    std::uint64_t size_bytes = 0;
+  };
+  /// Asks RocksDB and the file system, and may wait for them: any thread but the loop.
+  [[nodiscard]] DiskFigures disk_figures() const;
 
  private:
   class Impl;

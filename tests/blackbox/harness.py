@@ -34,14 +34,14 @@ def wait_for(what, condition, deadline=DEADLINE):
         time.sleep(0.02)
 
 
-def free_ports(count):
-    """The first of `count` consecutive free UDP ports, below the range that the kernel hands out by itself."""
+def free_ports(count, kind=socket.SOCK_DGRAM):
+    """The first of `count` consecutive free ports, UDP ones unless told, below the range that the kernel hands out by itself."""
     while True:
         base = random.randrange(10000, 30000)
         held = []
         try:
             for port in range(base, base + count):
-                s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                s = socket.socket(socket.AF_INET, kind)
                 held.append(s)
                 s.bind(("127.0.0.1", port))
             return base
@@ -61,7 +61,7 @@ def run(program, *arguments, text="", timeout=120, cwd=None, env=None):
 
 
 class Cluster:
-    def __init__(self, f=1, loss=0.0, start=True, production=False):
+    def __init__(self, f=1, loss=0.0, start=True, production=False, metrics=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="paxosd-test-"))
         self.config = self.folder / "cluster.yaml"
         self.replicas = 2 * f + 1
@@ -73,6 +73,9 @@ class Cluster:
             words += ["--loss", loss]
         if production:
             words += ["--production"]
+        if metrics:
+            self.metrics_port = free_ports(self.replicas, socket.SOCK_STREAM)
+            words += ["--metrics-base-port", self.metrics_port]
         code, out, err = run("paxosctl", *words)
         assert code == 0, err
         if start:

@@ -117,6 +117,19 @@ TEST(ConfigGenerate, QuotesWhatYamlWouldReadOtherwise) {
   }
 }
 
+TEST(ConfigGenerate, GivesMetricsALoopbackPortForEachReplicaOfAMachine) {
+  const Folder folder;
+  auto o = into(folder);
+  o.metrics_base_port = 9480;
+  o.hosts = {"10.0.0.1", "10.0.0.2"};
+  const auto done = config::generate(o);
+  ASSERT_TRUE(done) << done.error();
+  const auto config = config::load(o.output);
+  EXPECT_EQ(config->replicas[0].metrics, "127.0.0.1:9480");
+  EXPECT_EQ(config->replicas[1].metrics, "127.0.0.1:9480");
+  EXPECT_EQ(config->replicas[2].metrics, "127.0.0.1:9481") << "the second one on the first machine";
+}
+
 TEST(ConfigGenerate, RefusesWhatMakesNoClusterAndWritesNothing) {
   struct Bad {
     const char* says;
@@ -129,6 +142,7 @@ TEST(ConfigGenerate, RefusesWhatMakesNoClusterAndWritesNothing) {
            {"0 to 1", [](auto& o) { o.loss = -0.1; }},
            {"exclude each other", [](auto& o) { o.production = true, o.loss = 0.1; }},
            {"65534 to 65536", [](auto& o) { o.base_port = 65534; }},
+           {"65534 to 65536", [](auto& o) { o.metrics_base_port = 65534; }},
            {"--base-port 0", [](auto& o) { o.base_port = 0; }},
            {"--host ''", [](auto& o) { o.hosts = {""}; }},
            {"--host 'a b'", [](auto& o) { o.hosts = {"a b"}; }},

@@ -77,6 +77,42 @@ TEST(ConfigLoad, MachinesOfTheirOwnMayUseTheSameFolder) {
   EXPECT_TRUE(config) << config.error();
 }
 
+TEST(ConfigLoad, MetricsAreServedWhereAReplicaSaysSo) {
+  const Folder folder;
+  const auto config =
+      config::load(folder.write("cluster.yaml", with("data_dir: data/1}", "data_dir: data/1, metrics: \"[::1]:9480\"}")));
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->replicas[0].metrics, "");
+  EXPECT_EQ(config->replicas[1].metrics, "[::1]:9480");
+  const auto plain = config::load(folder.write("plain.yaml", good));
+  ASSERT_TRUE(plain);
+  EXPECT_NE(config::fixed_difference(*plain, *config).find("`replicas`"), std::string::npos)
+      << "a listener does not move while the replica runs";
+}
+
+TEST(ConfigLoad, RefusesAMetricsAddressThatIsNoneOrTwiceOnAMachine) {
+  for (const auto& [value, says] : {std::pair("9480", "write host:port"), std::pair("127.0.0.1:0", "no port"),
+                                    std::pair("127.0.0.1:70000", "no port"), std::pair("::1:9480", "in brackets")}) {
+    const Folder folder;
+    const auto config = config::load(folder.write(
+        "cluster.yaml", with("data_dir: data/1}", std::string("data_dir: data/1, metrics: \"") + value + "\"}")));
+    ASSERT_FALSE(config) << value;
+    EXPECT_NE(config.error().find(":6: key 'metrics'"), std::string::npos) << config.error();
+    EXPECT_NE(config.error().find(says), std::string::npos) << config.error();
+  }
+  const Folder folder;
+  std::string text = with("data_dir: data/1}", "data_dir: data/1, metrics: \"127.0.0.1:9480\"}");
+  text.replace(text.find("data_dir: data/2}"), 17, "data_dir: data/2, metrics: \"127.0.0.1:9480\"}");
+  const auto twice = config::load(folder.write("cluster.yaml", text));
+  ASSERT_FALSE(twice);
+  EXPECT_NE(twice.error().find(":7: key 'metrics': 127.0.0.1:9480 is replica 1's already"), std::string::npos)
+      << twice.error();
+  // The loopback of another machine is another place.
+  text.replace(text.find("127.0.0.1:7402"), 14, "10.0.0.3:7402");
+  const auto elsewhere = config::load(folder.write("cluster.yaml", text));
+  EXPECT_TRUE(elsewhere) << elsewhere.error();
+}
+
 TEST(ConfigLoad, UnderstandsIpv6InBrackets) {
   const Folder folder;
   const auto config = config::load(folder.write("cluster.yaml", with("127.0.0.1:7401", "[fd00::1]:7400")));
