@@ -15,6 +15,7 @@ int ctl_config(const Words& words);
 int ctl_status(const Words& words);
 int ctl_verify(const Words& words);
 int ctl_log(const Words& words);
+int ctl_explain(const Words& words);
 int ctl_kill(const Words& words);
 int ctl_skip(const Words& words);
 int ctl_loss(const Words& words);

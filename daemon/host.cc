@@ -74,6 +74,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
       started_(loop.now()) {
   for (std::size_t id = 0; id < options_.replicas.size(); ++id)
     if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
+  flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
+  prepare_flight_recorder();
 }
 
 // The storage threads call back into this object until they are joined.
@@ -85,6 +87,7 @@ net::Task<int> Host::run() {
                        [this](std::uint64_t group) {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
                          send_after_sync(group);
+                         flight_.synced_from_log_thread(group);
                          log_synced_ = group;
                          // A follower has said all by its vote: it hears of the sync when something else wakes it.
                          if (waits_for_sync_) mailbox_.push([] {});
@@ -154,8 +157,11 @@ void Host::on_body(net::Received received) {
   if (faults_.isolated(now)) return;
   if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
     if (received.sender.sender >= options_.replicas.size()) return;
+    flight_.received(now, paxos::ReplicaId{received.sender.sender}, *peer);
     node_.peer_message(now, paxos::ReplicaId{received.sender.sender}, received.sender.incarnation, *peer);
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
+    if (const auto* commands = std::get_if<chat::ClientCommands>(client))
+      flight_.commands_came(now, commands->commands.size());
     node_.client_message(now, client_address(received.from), *client);
   }
   // A replica is nobody's client: replies that reach it are strays.
@@ -213,6 +219,7 @@ void Host::end_turn() {
   hold_while_behind(now);
   if (node_.deadline() <= now) node_.tick(now);
   if (transport_.deadline() <= now) transport_.tick(now);
+  flight_.take_syncs();
   carry_out(node_.turn(now, wall_ms()));
   finish_skips();
   send_packets();
@@ -245,6 +252,9 @@ void Host::carry_out(chat::NodeOutput out) {
     send_packets();
     loop_.submit();
   }
+  flight_.effects(loop_.now(), out, synced_group_);
+  flight_.standing(loop_.now(), node_.chosen(), node_.chosen_max());
+  for (const chat::StateWrite& write : out.state) flight_.applied(loop_.now(), write.slot);
   for (chat::GroupWrite& group : out.groups) {
     if (group.group <= synced_group_) {
       for (const paxos::Envelope& envelope : group.send_after_sync) send_peer(envelope);

@@ -105,7 +105,7 @@ int run(int argc, char** argv) {
 
   paxosd::Host::Options host_options{
       .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses),
-      .version = version, .rules_known = rules_known, .level_by_flag = flags.get("log-level").has_value()};
+      .version = version, .rules_known = rules_known, .data_dir = options.directory, .level_by_flag = flags.get("log-level").has_value()};
   fill_random(&host_options.seed, sizeof host_options.seed);
   paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket));
   const int code = loop.run(host.run());
