@@ -41,7 +41,7 @@ void print_story(const Story& story) {
                e.at("offset_ms").get<double>(), e.at("text").get<std::string>());
   if (!story.json.at("events").empty())
     fmt::print("\nOrdered by each machine's wall clock, which may differ; an offset counts from that replica's own first record "
-               "of the slot.\n\n");
+               "of the slot (phase 1 comes before).\n\n");
   fmt::print("{}\n", story.summary);
   for (const std::string& note : story.notes) fmt::print("{}\n", note);
 }

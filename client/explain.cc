@@ -75,9 +75,14 @@ class Detective {
     return nullptr;
   }
   [[nodiscard]] std::int64_t began(paxos::ReplicaId id) const {
-    for (const Told& t : told_)
-      if (t.by == id) return t.entry.ns;
-    return 0;
+    // Phase 1 comes long before the slots that it is for: it counts backwards.
+    const Told* any = nullptr;
+    for (const Told& t : told_) {
+      if (t.by != id) continue;
+      if (any == nullptr) any = &t;
+      if (t.entry.kind >= FlightKind::proposed && t.entry.kind < FlightKind::commands_came) return t.entry.ns;
+    }
+    return any == nullptr ? 0 : any->entry.ns;
   }
   void find_ballots();
   void find_state();
@@ -179,7 +184,8 @@ std::string Detective::how_proposed() const {
   if (const Told* proposed = first(FlightKind::proposed, ballot.replica, *ballot_)) {
     out += fmt::format(" at {}", clock_text(proposed->entry.ns));
     const Told* came = first(FlightKind::commands_came, ballot.replica);
-    if (came != nullptr && came->entry.ns <= proposed->entry.ns && proposed->entry.detail == 0 && !earlier_ && commands_ > 0)
+    if (came != nullptr && proposed->entry.detail == 0 && !earlier_ && commands_ > 0 &&
+        came->entry.ns < proposed->entry.ns)
       out += fmt::format(", {} after the last commands came in", ms_text(proposed->entry.ns - came->entry.ns));
   }
   if (earlier_) {
@@ -466,6 +472,7 @@ std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
                             : e.count == 1  ? fmt::format("slot {}", e.slot)
                                             : fmt::format("slots {} to {}", e.slot, e.slot + e.count - 1);
   const std::string it = ranges ? slots : "it";
+  const char* is = ranges && e.count > 1 ? "are" : "is";
   const auto peer = e.peer;
   switch (e.kind) {
     case FlightKind::boot: return fmt::format("starts: applied up to slot {}, promised ballot {}", e.slot, ballot);
@@ -482,7 +489,7 @@ std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
     case FlightKind::promise_received:
       return fmt::format("receives the promise of replica {} for ballot {} with {} decrees, from slot {} on", peer, ballot, e.detail, e.slot);
     case FlightKind::promise_named:
-      return e.detail == 1 ? fmt::format("hears from replica {} that {} is chosen (ballot {})", peer, it, ballot)
+      return e.detail == 1 ? fmt::format("hears from replica {} that {} {} chosen (ballot {})", peer, it, is, ballot)
                            : fmt::format("hears from replica {} of its vote for {} under ballot {}", peer, it, ballot);
     case FlightKind::nack_sent: return fmt::format("refuses replica {}: promised ballot {}", peer, ballot);
     case FlightKind::nack_received: return fmt::format("is refused by replica {}, which promised ballot {}", peer, ballot);
@@ -498,9 +505,9 @@ std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
     case FlightKind::accepted_repeated: return fmt::format("says Accepted for {} again to replica {}, ballot {}", it, peer, ballot);
     case FlightKind::accepted_received: return fmt::format("receives the Accepted for {} of replica {}, ballot {}", it, peer, ballot);
     case FlightKind::synced: return fmt::format("the log is on disk up to group {}", e.slot);
-    case FlightKind::chosen: return fmt::format("knows that {} is chosen", it);
+    case FlightKind::chosen: return fmt::format("knows that {} {} chosen", it, is);
     case FlightKind::told_chosen:
-      return fmt::format("is told by replica {} that {} is chosen ({})", peer, it,
+      return fmt::format("is told by replica {} that {} {} chosen ({})", peer, it, is,
                          e.detail == 1 ? "Commit" : e.detail == 2 ? "with a later Accept" : "heartbeat");
     case FlightKind::learned: return fmt::format("learns the decree of {} without a vote of its own, ballot {}", it, ballot);
     case FlightKind::learn_asked: return fmt::format("asks replica {} for {}", peer, slots);
