@@ -54,7 +54,7 @@ class Explain(ClusterTest):
         leader = cluster.leader()
         code, out, err = cluster.ctl("skip", "--next", 1, "--json")
         self.assertEqual(code, 0, err)
-        slot = json.loads(out)["slots"][0]
+        slot = json.loads(out)["skipped"][0]
         code, story, err = self.explain(cluster, slot)
         self.assertEqual((code, story["state"], story["noop_cause"]), (0, "skipped", "skipped"), err)
         old = cluster.processes.pop(leader)
