@@ -369,7 +369,7 @@ ExplainReply get_explain(Reader& r) {
     a.held->ballot.round = r.number();
     a.held->ballot.replica = r.replica();
     const auto kind = r.byte();
-    if (kind < 1 || kind > 2) r.fail();
+    if (kind < 1 || kind > 3) r.fail();
     a.held->kind = static_cast<paxos::DecreeKind>(kind);
     a.held->commands = r.number32();
     a.held->bytes = r.number32();

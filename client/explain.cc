@@ -19,6 +19,14 @@ struct Told {
   FlightEntry entry;
 };
 
+const char* kind_name(paxos::DecreeKind kind) {
+  switch (kind) {
+    case paxos::DecreeKind::noop: return "noop";
+    case paxos::DecreeKind::commands: return "commands";
+    case paxos::DecreeKind::rules: return "rules";
+  }
+  return "unknown";
+}
 Json ballot_json(const paxos::Ballot& b) { return {{"round", b.round}, {"replica", b.replica.n}}; }
 double ms(std::int64_t ns) { return static_cast<double>(ns) / 1e6; }
 std::string ms_text(std::int64_t ns) { return fmt::format("{:.3f} ms", ms(ns)); }
@@ -120,7 +128,9 @@ void Detective::find_ballots() {
     if (!last_proposed || *last_proposed < e.ballot) last_proposed = e.ballot;
     if (!earlier_ || e.ballot < *earlier_) earlier_ = e.ballot;
     if (e.kind != FlightKind::voted && !kind_)
-      kind_ = e.detail == 1 ? paxos::DecreeKind::noop : paxos::DecreeKind::commands;
+      kind_ = e.detail == 1   ? paxos::DecreeKind::noop
+              : e.detail == 2 ? paxos::DecreeKind::rules
+                              : paxos::DecreeKind::commands;
   }
   for (const auto& [ballot, voters] : voters_)
     if (voters.size() >= quorum_) {
@@ -176,6 +186,7 @@ std::string Detective::how_proposed() const {
   const paxos::Ballot ballot = at.unpacked();
   const std::string what = !kind_                                ? "its decree"
                            : *kind_ == paxos::DecreeKind::noop   ? "a no-op"
+                           : *kind_ == paxos::DecreeKind::rules  ? "newer rules"
                            : commands_ == 1                      ? "a decree of 1 command"
                            : commands_ == 0                      ? "a decree"
                                                : fmt::format("a decree of {} commands", commands_);
@@ -193,7 +204,7 @@ std::string Detective::how_proposed() const {
     e.ballot = *earlier_;
     out += fmt::format("; it was first proposed by replica {} under ballot {}", e.unpacked().replica.n,
                        paxos::to_string(e.unpacked()));
-    if (kind_ && *kind_ == paxos::DecreeKind::commands) out += ", and adopted from the votes that phase 1 found";
+    if (kind_ && *kind_ != paxos::DecreeKind::noop) out += ", and adopted from the votes that phase 1 found";
   }
   return out + ".";
 }
@@ -348,7 +359,7 @@ Story Detective::story() {
   out.notes = forgotten();
   Json& j = out.json;
   j = {{"slot", slot_.n}, {"state", state_name(state_)}, {"kind", nullptr}, {"ballot", nullptr}, {"proposer", nullptr}};
-  if (kind_) j["kind"] = *kind_ == paxos::DecreeKind::noop ? "noop" : "commands";
+  if (kind_) j["kind"] = kind_name(*kind_);
   if (kind_ && *kind_ == paxos::DecreeKind::commands) {
     j["commands"] = commands_;
     j["bytes"] = bytes_;
@@ -418,7 +429,7 @@ Story Detective::story() {
                   {"records", r.records.size()}, {"left_out", r.left_out}});
       one["log"] = nullptr;
       if (r.held)
-        one["log"] = {{"kind", r.held->kind == paxos::DecreeKind::noop ? "noop" : "commands"}, {"ballot", ballot_json(r.held->ballot)},
+        one["log"] = {{"kind", kind_name(r.held->kind)}, {"ballot", ballot_json(r.held->ballot)},
                       {"chosen", r.held->chosen}, {"commands", r.held->commands}, {"bytes", r.held->bytes}};
       if (!r.damage.empty()) one["damage"] = r.damage;
     }
@@ -466,7 +477,7 @@ Json entry_json(const FlightEntry& e) {
 
 std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
   const std::string ballot = paxos::to_string(e.unpacked());
-  const std::string noop = e.detail == 1 ? " of a no-op" : "";
+  const std::string noop = e.detail == 1 ? " of a no-op" : e.detail == 2 ? " of newer rules" : "";
   const std::string slots = e.slot == 0     ? ""
                             : e.count == 0  ? fmt::format("from slot {} on", e.slot)
                             : e.count == 1  ? fmt::format("slot {}", e.slot)
@@ -494,7 +505,7 @@ std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
     case FlightKind::nack_sent: return fmt::format("refuses replica {}: promised ballot {}", peer, ballot);
     case FlightKind::nack_received: return fmt::format("is refused by replica {}, which promised ballot {}", peer, ballot);
     case FlightKind::proposed:
-      return fmt::format("proposes {}{} under ballot {}: Accept to all", it, e.detail == 1 ? " as a no-op" : "", ballot);
+      return fmt::format("proposes {}{} under ballot {}: Accept to all", it, e.detail == 1 ? " as a no-op" : e.detail == 2 ? " as newer rules" : "", ballot);
     case FlightKind::accept_repeated: return fmt::format("repeats the Accept{} for {} to replica {}, ballot {}", noop, it, peer, ballot);
     case FlightKind::accept_received: return fmt::format("receives the Accept{} for {} from replica {}, ballot {}", noop, it, peer, ballot);
     case FlightKind::voted: return fmt::format("votes for {} under ballot {}; on its way to the disk", it, ballot);

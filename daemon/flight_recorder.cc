@@ -95,7 +95,14 @@ std::optional<std::uint64_t> boot_of(const std::filesystem::path& file) {
   return boot;
 }
 
-std::uint16_t noop_bit(const paxos::Decree& decree) { return decree.kind == paxos::DecreeKind::noop ? 1 : 0; }
+std::uint16_t what(const paxos::Decree& decree) {
+  switch (decree.kind) {
+    case paxos::DecreeKind::noop: return 1;
+    case paxos::DecreeKind::commands: return 0;
+    case paxos::DecreeKind::rules: return 2;
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -148,7 +155,7 @@ void FlightRecorder::received(paxos::Time now, paxos::ReplicaId from, const paxo
       [&](const auto& m) {
         using M = std::decay_t<decltype(m)>;
         if constexpr (std::is_same_v<M, paxos::Accept>) {
-          note(now, FlightKind::accept_received, m.slot, 1, m.ballot, from.n, noop_bit(m.decree));
+          note(now, FlightKind::accept_received, m.slot, 1, m.ballot, from.n, what(m.decree));
           told(now, from, m.ballot, m.chosen_prefix, 2);
         } else if constexpr (std::is_same_v<M, paxos::Accepted>) {
           for (const paxos::SlotRange& range : m.slots)
@@ -223,7 +230,7 @@ void FlightRecorder::effects(paxos::Time now, const chat::NodeOutput& out, std::
     const std::uint8_t peer = envelope.to ? envelope.to->n : FlightEntry::nobody;
     if (const auto* accept = std::get_if<paxos::Accept>(&envelope.message)) {
       note(now, envelope.to ? FlightKind::accept_repeated : FlightKind::proposed, accept->slot, 1, accept->ballot, peer,
-           noop_bit(accept->decree));
+           what(accept->decree));
     } else if (const auto* prepare = std::get_if<paxos::Prepare>(&envelope.message)) {
       note(now, FlightKind::prepare_sent, prepare->from, 0, prepare->ballot, peer);
     } else if (const auto* asked = std::get_if<paxos::LearnRequest>(&envelope.message)) {
