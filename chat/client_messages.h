@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chat/command.h"
+#include "chat/flight.h"
 #include "chat/machine.h"
 #include "paxos/types.h"
 
@@ -161,12 +162,17 @@ struct DoctorRequest {
   bool probe_disk = false;  ///< also time a few synced writes, to a file beside the log
   friend bool operator==(const DoctorRequest&, const DoctorRequest&) = default;
 };
+/// What the flight recorder and the log know of one slot.
+struct ExplainRequest {
+  paxos::Slot slot;
+  friend bool operator==(const ExplainRequest&, const ExplainRequest&) = default;
+};
 using OperatorCommand =
     std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest, LossRequest,
-                 PauseRequest, IsolateRequest, RestartRequest, DoctorRequest>;
+                 PauseRequest, IsolateRequest, RestartRequest, DoctorRequest, ExplainRequest>;
 struct OperatorRequest {
   std::uint64_t id = 0;           ///< random; a repeat gets the first answer
-  std::uint64_t target_boot = 0;  ///< 0: any (status, hash, scrub, log, doctor only); another boot ignores it
+  std::uint64_t target_boot = 0;  ///< 0: any (those that change nothing only); another boot ignores it
   OperatorCommand command;
   friend bool operator==(const OperatorRequest&, const OperatorRequest&) = default;
 };
@@ -216,8 +222,34 @@ struct DoctorReply {
   std::string json;
   friend bool operator==(const DoctorReply&, const DoctorReply&) = default;
 };
+/// One replica's view of one slot. Times are Unix nanoseconds by its own wall clock at the time of the answer.
+struct ExplainReply {
+  static constexpr std::size_t records_max = 512;
+  std::uint64_t boot = 0;
+  std::int64_t now_ns = 0;
+  std::int64_t started_ns = 0;  ///< of this boot
+  std::int64_t oldest_ns = 0;   ///< its recorder reaches back to here
+  paxos::Slot first_slot;       ///< lowest in its log
+  paxos::Slot chosen;           ///< contiguous prefix
+  paxos::Slot applied;
+  paxos::Slot accepted;  ///< highest slot with a vote
+  std::string damage;    ///< why its log could not be read; empty when it could
+  /// What its log holds: nothing, or a decree.
+  struct Held {
+    bool chosen = false;
+    paxos::Ballot ballot;
+    paxos::DecreeKind kind = paxos::DecreeKind::noop;
+    std::uint32_t commands = 0;
+    std::uint32_t bytes = 0;
+    friend bool operator==(const Held&, const Held&) = default;
+  };
+  std::optional<Held> held;
+  std::uint64_t left_out = 0;         ///< records that found no room here
+  std::vector<FlightEntry> records;  ///< ascending by time; `ns` is Unix time here
+  friend bool operator==(const ExplainReply&, const ExplainReply&) = default;
+};
 using OperatorAnswer =
-    std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply>;
+    std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply, ExplainReply>;
 struct OperatorReply {
   std::uint64_t id = 0;
   OperatorAnswer answer;

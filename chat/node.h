@@ -75,6 +75,8 @@ class Node {
   [[nodiscard]] paxos::Status status() const { return replica_.status(); }
   /// As of the last turn().
   [[nodiscard]] const Standing& last_standing() const { return standing_; }
+  [[nodiscard]] paxos::Slot chosen() const { return replica_.chosen(); }
+  [[nodiscard]] paxos::Slot chosen_max() const { return replica_.chosen_max(); }
   [[nodiscard]] bool is_leader() const { return replica_.is_leader(); }
   [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
   [[nodiscard]] const Machine& machine() const { return machine_; }

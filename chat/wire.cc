@@ -327,6 +327,74 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
 
 // --- operators ---
 
+namespace {
+
+void put_explain(Writer& w, const ExplainReply& a) {
+  w.number(a.boot);
+  for (const std::int64_t ns : {a.now_ns, a.started_ns, a.oldest_ns}) w.fixed(static_cast<std::uint64_t>(ns));
+  for (const Slot s : {a.first_slot, a.chosen, a.applied, a.accepted}) w.number(s.n);
+  w.sentence(a.damage);
+  w.flag(a.held.has_value());
+  if (a.held) {
+    w.flag(a.held->chosen);
+    w.number(a.held->ballot.round);
+    w.byte(a.held->ballot.replica.n);
+    w.byte(static_cast<std::uint8_t>(a.held->kind));
+    w.number(a.held->commands);
+    w.number(a.held->bytes);
+  }
+  w.number(a.left_out);
+  PAXOS_ASSERT(a.records.size() <= ExplainReply::records_max);
+  w.number(a.records.size());
+  for (const FlightEntry& e : a.records) {
+    w.fixed(static_cast<std::uint64_t>(e.ns));
+    w.byte(static_cast<std::uint8_t>(e.kind));
+    w.byte(e.peer);
+    w.number(e.slot);
+    w.number(e.count);
+    w.number(e.ballot);
+    w.number(e.detail);
+  }
+}
+
+ExplainReply get_explain(Reader& r) {
+  ExplainReply a;
+  a.boot = r.number();
+  for (std::int64_t* ns : {&a.now_ns, &a.started_ns, &a.oldest_ns}) *ns = static_cast<std::int64_t>(r.fixed());
+  for (Slot* s : {&a.first_slot, &a.chosen, &a.applied, &a.accepted}) s->n = r.number();
+  a.damage = r.text(reason_bytes_max);
+  if (r.flag()) {
+    a.held = ExplainReply::Held{};
+    a.held->chosen = r.flag();
+    a.held->ballot.round = r.number();
+    a.held->ballot.replica = r.replica();
+    const auto kind = r.byte();
+    if (kind < 1 || kind > 3) r.fail();
+    a.held->kind = static_cast<paxos::DecreeKind>(kind);
+    a.held->commands = r.number32();
+    a.held->bytes = r.number32();
+  }
+  a.left_out = r.number();
+  for (std::size_t n = r.count(ExplainReply::records_max); n > 0 && r.ok(); --n) {
+    FlightEntry e;
+    e.ns = static_cast<std::int64_t>(r.fixed());
+    // A kind of a newer replica is shown by its number.
+    e.kind = static_cast<FlightKind>(r.byte());
+    if (e.kind == FlightKind{}) r.fail();
+    e.peer = r.byte();
+    e.slot = r.number();
+    e.count = r.number32();
+    e.ballot = r.number();
+    const std::uint32_t detail = r.number32();
+    if (detail > UINT16_MAX) r.fail();
+    e.detail = static_cast<std::uint16_t>(detail);
+    a.records.push_back(e);
+  }
+  return a;
+}
+
+}  // namespace
+
 void encode(std::string& out, const OperatorRequest& message) {
   Writer w(out);
   w.fixed(message.id);
@@ -351,6 +419,8 @@ void encode(std::string& out, const OperatorRequest& message) {
           w.number(c.duration_ms);
         } else if constexpr (std::is_same_v<C, DoctorRequest>) {
           w.flag(c.probe_disk);
+        } else if constexpr (std::is_same_v<C, ExplainRequest>) {
+          w.number(c.slot.n);
         } else {
           static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest> ||
                         std::is_same_v<C, RestartRequest>);
@@ -410,6 +480,9 @@ tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& 
       case 11:
         m.command = DoctorRequest{r.flag()};
         break;
+      case 12:
+        m.command = ExplainRequest{{r.number()}};
+        break;
       default:
         r.fail();
     }
@@ -449,6 +522,8 @@ void encode(std::string& out, const OperatorReply& message) {
             w.number(s.outcomes.size());
             for (const Outcome& o : s.outcomes) w.outcome(o);
           }
+        } else if constexpr (std::is_same_v<A, ExplainReply>) {
+          put_explain(w, a);
         } else {
           static_assert(std::is_same_v<A, DoneReply>);
           w.sentence(a.refused);
@@ -514,6 +589,9 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
       }
       case 6:
         m.answer = DoctorReply{r.text(json_bytes_max)};
+        break;
+      case 7:
+        m.answer = get_explain(r);
         break;
       default:
         r.fail();

@@ -77,6 +77,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
       metrics_(std::move(metrics)) {
   for (std::size_t id = 0; id < options_.replicas.size(); ++id)
     if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
+  flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
+  prepare_flight_recorder();
 }
 
 // The storage threads call back into this object until they are joined, and so does the metrics' thread.
@@ -91,6 +93,7 @@ net::Task<int> Host::run() {
                        [this](std::uint64_t group) {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
                          send_after_sync(group);
+                         flight_.synced_from_log_thread(group);
                          log_synced_ = group;
                          // A follower has said all by its vote: it hears of the sync when something else wakes it.
                          if (waits_for_sync_) mailbox_.push([] {});
@@ -167,8 +170,11 @@ void Host::on_body(net::Received received) {
       ++strays_;
       return;
     }
+    flight_.received(now, paxos::ReplicaId{received.sender.sender}, *peer);
     node_.peer_message(now, paxos::ReplicaId{received.sender.sender}, received.sender.incarnation, *peer);
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
+    if (const auto* commands = std::get_if<chat::ClientCommands>(client))
+      flight_.commands_came(now, commands->commands.size());
     node_.client_message(now, client_address(received.from), *client);
   } else {
     ++strays_;  // a reply: a replica is nobody's client
@@ -227,6 +233,7 @@ void Host::end_turn() {
   hold_while_behind(now);
   if (node_.deadline() <= now) node_.tick(now);
   if (transport_.deadline() <= now) transport_.tick(now);
+  flight_.take_syncs();
   carry_out(node_.turn(now, wall_ms()));
   watch_vitals(now);
   finish_skips();
@@ -264,6 +271,9 @@ void Host::carry_out(chat::NodeOutput out) {
     send_packets();
     loop_.submit();
   }
+  flight_.effects(loop_.now(), out, synced_group_);
+  flight_.standing(loop_.now(), node_.chosen(), node_.chosen_max());
+  for (const chat::StateWrite& write : out.state) flight_.applied(loop_.now(), write.slot);
   for (chat::GroupWrite& group : out.groups) {
     if (group.group <= synced_group_) {
       for (const paxos::Envelope& envelope : group.send_after_sync) send_peer(envelope);

@@ -17,6 +17,7 @@
 #include "chat/node.h"
 #include "config/cluster_config.h"
 #include "daemon/faults.h"
+#include "daemon/flight_recorder.h"
 #include "daemon/metrics.h"
 #include "daemon/metrics_server.h"
 #include "daemon/service_manager.h"
@@ -96,6 +97,8 @@ class Host {
   void answer(const net::Address& to, std::uint64_t id, chat::OperatorAnswer answer);
   void answer_skip(const net::Address& to, std::uint64_t id, const chat::SkipRequest& request);
   void finish_skips();
+  void answer_explain(const net::Address& to, std::uint64_t id, paxos::Slot slot);
+  void prepare_flight_recorder();
   void read_for_operator(const net::Address& to, std::uint64_t id,
                          std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job);
   [[nodiscard]] std::string status_json() const;
@@ -130,6 +133,7 @@ class Host {
   chat::Node node_;
   net::Mailbox<Posted> mailbox_;
   Faults faults_;
+  FlightRecorder flight_;
   std::vector<net::Address> peers_;  ///< all others, for broadcasts
   std::mutex after_sync_mutex_;
   std::deque<AfterSync> after_sync_;  ///< ascending by group; guarded by after_sync_mutex_

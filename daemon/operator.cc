@@ -143,6 +143,8 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
                 if (next <= last) reply.next = next;
                 return reply;
               });
+        } else if constexpr (std::is_same_v<C, chat::ExplainRequest>) {
+          answer_explain(from, request.id, command.slot);
         } else if constexpr (std::is_same_v<C, chat::KillRequest>) {
           // As if the power failed: no flush, no farewell, not even an answer.
           daemon_log::warning("killed by the operator");
@@ -211,6 +213,7 @@ void Host::answer_skip(const net::Address& to, std::uint64_t id, const chat::Ski
     answer(to, id, std::move(reply));
     return;
   }
+  flight_.skipped(loop_.now(), status.leader_ballot, result.slots);
   const paxos::Slot last = result.slots.back();
   pending_skips_.push_back({to, id, std::move(reply), last});
 }

@@ -231,6 +231,10 @@ Outlook Replica::outlook() const {
 
 std::optional<std::uint16_t> Replica::rules_known_by_all() const { return parts_->election.rules_known_by_all(); }
 
+Slot Replica::chosen() const { return parts_->log.chosen_prefix(); }
+
+Slot Replica::chosen_max() const { return parts_->log.chosen_max(); }
+
 bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }

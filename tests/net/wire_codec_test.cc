@@ -272,6 +272,7 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {chat::OperatorRequest{1, 2, chat::IsolateRequest{3}}, id + "020903"},
       {chat::OperatorRequest{1, 2, chat::RestartRequest{}}, id + "020a"},
       {chat::OperatorRequest{1, 2, chat::DoctorRequest{true}}, id + "020b01"},
+      {chat::OperatorRequest{1, 2, chat::ExplainRequest{{7}}}, id + "020c07"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},
       {chat::OperatorReply{1, chat::HashReply{{7}, std::nullopt}}, id + "020700"},
       {chat::OperatorReply{1, chat::ScrubReply{{7}, 8, ""}}, id + "03070800"},
@@ -280,6 +281,13 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
             "00"},
       {chat::OperatorReply{1, chat::DoneReply{"", {{7}}, {8}}}, id + "0500010708"},
       {chat::OperatorReply{1, chat::DoctorReply{"{}"}}, id + "06027b7d"},
+      {chat::OperatorReply{1, chat::ExplainReply{.boot = 2, .now_ns = 1, .started_ns = 1, .oldest_ns = 1, .first_slot = {3},
+                                                 .chosen = {4}, .applied = {5}, .accepted = {6}, .damage = {},
+                                                 .held = chat::ExplainReply::Held{true, b, paxos::DecreeKind::commands, 8, 9},
+                                                 .left_out = 10,
+                                                 .records = {{.ns = 1, .slot = 7, .ballot = 0x102, .count = 1,
+                                                              .kind = chat::FlightKind::voted, .peer = 255, .detail = 3}}}},
+       id + "07" "02" + id + id + id + "03040506" "00" "01" "01050202" "0809" "0a" "01" + id + "17" "ff" "07" "01" "8202" "03"},
   };
   for (const auto& [message, bytes] : others) {
     EXPECT_EQ(hex(encoded(message)), bytes);

@@ -21,6 +21,7 @@ class Samples {
     return max == UINT64_MAX ? n : n % (max + 1);
   }
   std::uint32_t number32() { return static_cast<std::uint32_t>(number(UINT32_MAX)); }
+  std::int64_t signed_number() { return static_cast<std::int64_t>(number()); }
   std::string text(std::size_t size_max) {
     std::string out(below(size_max + 1), '\0');
     for (char& c : out) c = static_cast<char>(engine_());
@@ -238,8 +239,11 @@ class Samples {
       case 9:
         m.command = chat::RestartRequest{};
         break;
-      default:
+      case 10:
         m.command = chat::DoctorRequest{coin()};
+        break;
+      default:
+        m.command = chat::ExplainRequest{slot()};
     }
     return m;
   }
@@ -276,8 +280,24 @@ class Samples {
       case 4:
         m.answer = chat::DoneReply{text(100), slots(), slot()};
         break;
-      default:
+      case 5:
         m.answer = chat::DoctorReply{text(500)};
+        break;
+      default: {
+        chat::ExplainReply reply{.boot = number(), .now_ns = signed_number(), .started_ns = signed_number(),
+                                 .oldest_ns = signed_number(), .first_slot = slot(), .chosen = slot(), .applied = slot(),
+                                 .accepted = slot(), .damage = text(50), .held = {}, .left_out = number(), .records = {}};
+        if (coin()) {
+          const auto d = decree();
+          reply.held = {coin(), ballot(), d.kind, number32(), number32()};
+        }
+        for (std::uint64_t n = below(5); n > 0; --n)
+          reply.records.push_back({.ns = signed_number(), .slot = number(), .ballot = number(), .count = number32(),
+                                   .kind = static_cast<chat::FlightKind>(1 + below(255)),
+                                   .peer = static_cast<std::uint8_t>(below(256)),
+                                   .detail = static_cast<std::uint16_t>(below(65536))});
+        m.answer = std::move(reply);
+      }
     }
     return m;
   }
