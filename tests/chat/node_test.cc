@@ -60,5 +60,20 @@ TEST(Node, PassesCommandsOnOnlyWhileItKnowsALeader) {
   EXPECT_EQ(forwards(node.turn(now, 1)), 0u);
 }
 
+// chat/versions.h: a program that does not know the rules stops before it applies anything by them.
+TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
+  const paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  const paxos::Ballot b{1, {1}};
+  node.peer_message(now, {1}, incarnation(1),
+                    paxos::LearnReply{{{{1}, b, {}}, {{2}, b, make_rules_decree(2)}, {{3}, b, {}}}, {1}, {3}});
+  NodeOutput out = node.turn(now, 1);
+  for (const GroupWrite& group : out.groups) node.synced(now, group.group);
+  out = node.turn(now, 1);
+  EXPECT_NE(out.stop.find("slot 2 raises the rules to 2"), std::string::npos) << out.stop;
+  EXPECT_EQ(node.machine().applied(), paxos::Slot{1});
+  EXPECT_EQ(out.state.size(), 1u) << "slot 1 alone";
+}
+
 }  // namespace
 }  // namespace chat::test

@@ -195,6 +195,12 @@ TEST(WireCodec, ALongReasonIsCutBetweenTwoCharacters) {
   EXPECT_EQ(cut.size() % 3, 0U);
   EXPECT_GT(cut.size(), 900U);
   EXPECT_TRUE(reason.starts_with(cut));
+
+  out.clear();  // no text at all: there is no place to cut between two characters
+  chat::encode(out, chat::ClientReply(chat::CommandRefused{{{1}, 2}, 3, std::string(10'000, '\x80')}));
+  const auto garbled = chat::decode_client_reply(Bytes::copy_of(out));
+  ASSERT_TRUE(garbled);
+  EXPECT_EQ(std::get<chat::CommandRefused>(*garbled).reason, "");
 }
 
 /// What is on the wire stays there: docs/WIRE.md shows these bytes, and a change needs another format

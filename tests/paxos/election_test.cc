@@ -483,5 +483,28 @@ TEST(Election, WhoIsFarBehindAConnectedCandidateWaitsHalfATimeoutLonger) {
   EXPECT_GT(waits(limits::window_slots + 1), 125ms);
 }
 
+// Rule 7, where nobody else could lead: it is enough to be a candidate oneself.
+TEST(Election, WhoCouldLeadItselfIsNotHappyWithALeaderWhoseDiskHangs) {
+  const auto happy = [](std::uint32_t sync_age_ms, bool hears_another) {
+    Cluster c({});
+    c.elect(1);
+    const Ballot b = c.status(0).leader_ballot;
+    for (int i = 0; i < 7; ++i) {  // longer than a timeout: who does not answer is not connected any more
+      c.advance(c.setup().heartbeat);
+      c.tick(0);
+      answer_heartbeat(c, 0, 1, {.ballot = b, .leader = b, .happy = true, .sync_age_ms = sync_age_ms});
+      if (hears_another) answer_heartbeat(c, 0, 2, {.leader = b});
+      c.bag().clear();
+    }
+    c.tick(0);
+    c.step(0, 2, HeartbeatRequest{5});
+    const auto replies = take<HeartbeatReply>(c, 0, 2);
+    return replies.size() == 1 && replies[0].happy;
+  };
+  EXPECT_TRUE(happy(0, true));
+  EXPECT_FALSE(happy(1000, true));
+  EXPECT_TRUE(happy(1000, false)) << "without a quorum of working disks it could do no better";
+}
+
 }  // namespace
 }  // namespace paxos_test
