@@ -113,7 +113,8 @@ namespace {
 struct Loaded {
   std::map<SessionId, Session> sessions;
   std::map<std::string, RoomHead, std::less<>> rooms;
-  std::vector<std::string> room_order;  ///< of rooms in the journal: as touched, repeats allowed
+  std::vector<std::string> room_order;  ///< of rooms in the journal: the last touched first
+  std::map<SessionId, bool> journalled;  ///< sessions whose newest row was seen: whether it lives
   std::string damage;
 };
 
@@ -150,6 +151,7 @@ bool load_room_row(std::string_view key, std::string_view value, Loaded& into) {
   return true;
 }
 
+/// Rows come from the newest to the oldest: of each session and room the first one counts.
 bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
   paxos::ByteReader r(value);
   r.fixed<std::uint8_t>();
@@ -160,12 +162,19 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     id.slot.n = r.varint();
     id.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
     const auto mark = static_cast<SessionMark>(r.fixed<std::uint8_t>());
+    if (mark != SessionMark::gone && mark != SessionMark::live) {
+      r.fail();
+      break;
+    }
+    const std::string_view bytes =
+        mark == SessionMark::live ? r.sized_view(r.remaining()) : std::string_view();
+    if (!into.journalled.emplace(id, mark == SessionMark::live).second) continue;
     if (mark == SessionMark::gone) {
       into.sessions.erase(id);
       continue;
     }
-    auto session = decode_session(id, r.sized_view(r.remaining()));
-    if (mark != SessionMark::live || !session) {
+    auto session = decode_session(id, bytes);
+    if (!session) {
       r.fail();
       break;
     }
@@ -174,15 +183,23 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     into.sessions.insert_or_assign(id, std::move(*session));
   }
   const std::uint64_t rooms = r.varint();
+  const std::size_t newer = into.room_order.size();
   for (std::uint64_t i = 0; i < rooms; ++i) {
     const std::string_view name = r.sized_view(limits::room_bytes_max);
     RoomHead head;
     head.seq = r.varint();
     head.active_slot = slot;
     if (!r.ok()) break;
-    into.rooms.insert_or_assign(std::string(name), head);
+    const auto known = into.rooms.find(name);
+    // A row of its own is older than any in the journal.
+    if (known != into.rooms.end() && known->second.active_slot > slot) continue;
+    if (known == into.rooms.end())
+      into.rooms.emplace(name, head);
+    else
+      known->second = head;
     into.room_order.emplace_back(name);
   }
+  std::reverse(into.room_order.begin() + static_cast<std::ptrdiff_t>(newer), into.room_order.end());
   if (!r.done()) into.damage = "the journal row of slot " + std::to_string(slot.n);
   return r.done();
 }
@@ -232,8 +249,8 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
 
   // Of the rooms that have only a row of their own, no order is remembered, and none is needed.
   const std::uint64_t first = s.applied.n > rows::journal_slots ? s.applied.n - rows::journal_slots + 1 : 1;
-  // The ring in the order of the slots: from the first one's place to its end, then from its begin.
-  std::uint64_t next = first;
+  // The ring against the order of the slots: from the last one's place to its begin, then from its end.
+  std::uint64_t next = s.applied.n;
   const auto take = [&](std::string_view, std::string_view value) {
     paxos::ByteReader j(value);
     const auto row = j.fixed<std::uint8_t>();
@@ -242,16 +259,16 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
       loaded.damage = "a journal row";
       return false;
     }
-    if (slot != next || slot > s.applied.n) return true;
-    ++next;
+    if (slot != next || slot < first) return true;
+    --next;
     return load_journal_row({slot}, value, loaded);
   };
-  const std::string turning = rows::journal({first});
-  rows.scan(turning, rows::family_end(rows::family_journal), take);
-  if (loaded.damage.empty()) rows.scan(rows::family_begin(rows::family_journal), turning, take);
+  const std::string turning = rows::journal({s.applied.n}) + '\0';
+  rows.scan_back(rows::family_begin(rows::family_journal), turning, take);
+  if (loaded.damage.empty()) rows.scan_back(turning, rows::family_end(rows::family_journal), take);
   if (!loaded.damage.empty()) return damaged(loaded.damage);
-  if (next != s.applied.n + 1)
-    return damaged("the journal row of slot " + std::to_string(next) + " is missing");
+  if (next + 1 != first) return damaged("the journal row of slot " + std::to_string(next) + " is missing");
+  std::reverse(loaded.room_order.begin(), loaded.room_order.end());
 
   // The idle order is the order of application, which these marks are.
   std::vector<Session*> idle;

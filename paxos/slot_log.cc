@@ -26,12 +26,6 @@ SlotLog::SlotLog(const Recovered& recovered, std::uint64_t hot_slots)
   }
 }
 
-const SlotEntry* SlotLog::find(Slot slot) const {
-  if (slot < base_ || slot.n >= base_.n + entries_.size()) return nullptr;
-  const SlotEntry& entry = entries_[slot - base_];
-  return entry.present ? &entry : nullptr;
-}
-
 SlotEntry& SlotLog::at(Slot slot) {
   PAXOS_ASSERT(slot >= base_);
   const std::size_t index = slot - base_;

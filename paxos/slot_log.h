@@ -29,7 +29,11 @@ class SlotLog {
   SlotLog(const Recovered& recovered, std::uint64_t hot_slots);
 
   /// The entry, or nullptr when nothing is held in memory for the slot.
-  [[nodiscard]] const SlotEntry* find(Slot slot) const;
+  [[nodiscard]] const SlotEntry* find(Slot slot) const {
+    if (slot < base_ || slot.n >= base_.n + entries_.size()) return nullptr;
+    const SlotEntry& entry = entries_[slot - base_];
+    return entry.present ? &entry : nullptr;
+  }
   void put_vote(Slot slot, Ballot ballot, Decree decree, std::uint64_t group);
   void put_chosen(Slot slot, Ballot ballot, Decree decree, std::uint64_t group);
   /// Requires a present entry. Advances the chosen prefix as far as it goes.

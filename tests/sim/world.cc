@@ -395,9 +395,9 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
       }
       start_sync(host);
     } else if (part == 1) {
-      for (const paxos::Envelope& envelope : out.send_now) {
+      for (paxos::Envelope& envelope : out.send_now) {
         if (!effect(host)) return;
-        send(host, envelope);
+        send(host, std::move(envelope));
       }
       if (host.transport) ship(host);
     } else if (part == 2) {
@@ -471,10 +471,10 @@ void World::sync_done(Host& host, std::uint64_t sync) {
     host.disk.apply(groups.back());
   }
   if (scenario_.real_rows) host.disk.write(groups, true);
-  for (const chat::GroupWrite& group : groups)
-    for (const paxos::Envelope& envelope : group.send_after_sync) {
+  for (chat::GroupWrite& group : groups)
+    for (paxos::Envelope& envelope : group.send_after_sync) {
       if (!effect(host)) return;
-      send(host, envelope);
+      send(host, std::move(envelope));
     }
   if (host.transport) ship(host);
   start_sync(host);

@@ -164,7 +164,7 @@ class World {
   void start_sync(Host& host);
   void sync_done(Host& host, std::uint64_t sync);
   void schedule_tick(Host& host);
-  void send(Host& host, const paxos::Envelope& envelope);
+  void send(Host& host, paxos::Envelope&& envelope);
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
   // Datagrams (world_network.cc).
   [[nodiscard]] bool fits(std::size_t bytes) const {

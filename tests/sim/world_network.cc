@@ -81,7 +81,7 @@ Nanos World::delay() {
 
 bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
 
-void World::send(Host& host, const paxos::Envelope& envelope) {
+void World::send(Host& host, paxos::Envelope&& envelope) {
   if (saying())
     note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
          envelope.message);
@@ -95,7 +95,7 @@ void World::send(Host& host, const paxos::Envelope& envelope) {
                      .a = host.disk.boot,
                      .b = envelope.message.index(),
                      .incarnation = host.disk.incarnation,
-                     .payload = std::make_shared<const paxos::PeerMessage>(envelope.message)};
+                     .payload = std::make_shared<const paxos::PeerMessage>(std::move(envelope.message))};
   if (envelope.to) {
     carry(host.id, envelope.to->n, packet);
     return;
