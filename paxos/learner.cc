@@ -129,8 +129,7 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
     peers_[from.n].reading = true;
     // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
     // is not there, but an older vote of its slot may be, for another decree.
-    const Slot applied = mutant(Mutant::teach_unsynced) ? last : Slot{log_.hot_first().n - 1};
-    env_.ready.log_reads.push_back({from, m.from, std::min(last, applied)});
+    env_.ready.log_reads.push_back({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
     return;
   }
   std::size_t bytes = 0;

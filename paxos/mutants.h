@@ -39,8 +39,7 @@ namespace paxos {
   M(own_vote_unsynced, "a leader counts its own vote before it is on the disk")                     \
   M(apply_unsynced, "what is chosen is applied before it is on the disk here")                      \
   M(read_index_low, "the index of a read leaves out what phase 1 adopted")                          \
-  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")                \
-  M(teach_unsynced, "what was learned and is not on the disk yet is taught from the disk")
+  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")
 // clang-format on
 
 enum class Mutant : std::uint8_t {
