@@ -69,6 +69,7 @@ TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
                     paxos::LearnReply{{{{1}, b, {}}, {{2}, b, make_rules_decree(2)}, {{3}, b, {}}}, {1}, {3}});
   NodeOutput out = node.turn(now, 1);
   for (const GroupWrite& group : out.groups) node.synced(now, group.group);
+  node.client_message(now, client(1), HistoryRequest{.id = 1, .room = "ops"});  // something to go on with
   out = node.turn(now, 1);
   EXPECT_NE(out.stop.find("slot 2 raises the rules to 2"), std::string::npos) << out.stop;
   EXPECT_EQ(node.machine().applied(), paxos::Slot{1});
