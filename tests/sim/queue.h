@@ -60,8 +60,8 @@ struct Event {
   std::shared_ptr<const void> payload;
 };
 
-/// What happens next, by (time, order of scheduling): no two events are ever equal. A heap of four children a node,
-/// whose entries are small; the events themselves stay where they are.
+/// What happens next, by (time, order of scheduling): no two events are ever equal. Some fifty are waiting at a time, and
+/// a new one is mostly among the next ten: a sorted array, the next one last, beats a heap.
 class Queue {
  public:
   void push(Nanos at, Event&& event) {
@@ -74,57 +74,41 @@ class Queue {
       free_.pop_back();
       events_[place] = std::move(event);
     }
-    const Entry entry =
-        static_cast<Entry>(static_cast<std::uint64_t>(at)) << 64 | (++order_ << place_bits | place);
-    std::size_t hole = heap_.size();
-    heap_.push_back(entry);
-    while (hole > 0) {
-      const std::size_t parent = (hole - 1) / 4;
-      if (!before(entry, heap_[parent])) break;
-      heap_[hole] = heap_[parent];
-      hole = parent;
+    const Waiting waiting{at, ++order_ << place_bits | place};
+    std::size_t hole = waiting_.size();
+    waiting_.push_back(waiting);
+    // What was scheduled before goes first where the times are equal.
+    for (std::size_t steps = 0; hole > 0 && waiting_[hole - 1].at <= at; --hole) {
+      if (++steps > linear_steps) {
+        const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(hole);
+        const auto place_of = std::lower_bound(waiting_.begin(), end, at,
+                                               [](const Waiting& w, Nanos time) { return w.at > time; });
+        std::move_backward(place_of, end, end + 1);
+        *place_of = waiting;
+        return;
+      }
+      waiting_[hole] = waiting_[hole - 1];
     }
-    heap_[hole] = entry;
+    waiting_[hole] = waiting;
   }
-  [[nodiscard]] bool empty() const { return heap_.empty(); }
-  [[nodiscard]] Nanos next_at() const { return heap_.empty() ? never : static_cast<Nanos>(heap_.front() >> 64); }
+  [[nodiscard]] bool empty() const { return waiting_.empty(); }
+  [[nodiscard]] Nanos next_at() const { return waiting_.empty() ? never : waiting_.back().at; }
   /// Requires !empty().
   Event pop() {
-    const auto place =
-        static_cast<std::uint32_t>(static_cast<std::uint64_t>(heap_.front()) & ((1U << place_bits) - 1));
-    const Entry last = heap_.back();
-    heap_.pop_back();
-    const std::size_t size = heap_.size();
-    for (std::size_t hole = 0; size > 0;) {
-      const std::size_t child = 4 * hole + 1;
-      if (child >= size) {
-        heap_[hole] = last;
-        break;
-      }
-      std::size_t least = child;
-      Entry of_least = heap_[child];
-      for (std::size_t other = child + 1; other < std::min(child + 4, size); ++other) {
-        const bool less = before(heap_[other], of_least);
-        least = less ? other : least;
-        of_least = less ? heap_[other] : of_least;
-      }
-      if (!before(of_least, last)) {
-        heap_[hole] = last;
-        break;
-      }
-      heap_[hole] = of_least;
-      hole = least;
-    }
+    const auto place = static_cast<std::uint32_t>(waiting_.back().order_and_place & ((1U << place_bits) - 1));
+    waiting_.pop_back();
     free_.push_back(place);
     return std::move(events_[place]);  // what stays behind holds no payload
   }
 
  private:
-  /// Time in the upper half, order of scheduling below it, then the place: one comparison, and four to a cache line.
-  using Entry = unsigned __int128;
   static constexpr unsigned place_bits = 24;
-  static bool before(Entry a, Entry b) { return a < b; }
-  std::vector<Entry> heap_;
+  static constexpr std::size_t linear_steps = 16;
+  struct Waiting {
+    Nanos at;
+    std::uint64_t order_and_place;
+  };
+  std::vector<Waiting> waiting_;  ///< by (at, order), descending
   std::vector<Event> events_;
   std::vector<std::uint32_t> free_;
   std::uint64_t order_ = 0;
