@@ -154,7 +154,8 @@ class OneMachine:
         self.replicas = 2 * f + 1
         self.node = Node("chat", self.shared)
         set_up(self.node)
-        self.node.run("paxosctl", "config", "generate", "-f", f, "-o", "/etc/paxosd/cluster.yaml")
+        self.node.run("paxosctl", "config", "generate", "-f", f, "-o", "/etc/paxosd/cluster.yaml",
+                      "--metrics-base-port", 9480)
         if settings:
             self.node.run("sh", "-c", settings)
 

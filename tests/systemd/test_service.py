@@ -162,6 +162,22 @@ class OnOneMachine(unittest.TestCase):
             self.assertRegex(line["SLOT"], r"^\d+$")
             self.assertEqual(line["SYSLOG_IDENTIFIER"], "paxosd")
 
+    def test_metrics_are_served_under_confinement(self):
+        text = self.node.run("bash", "-c", 'exec 3<>/dev/tcp/127.0.0.1/9480; printf "GET /metrics HTTP/1.0\\r\\n\\r\\n" >&3; cat <&3').stdout
+        self.assertIn("200 OK", text.splitlines()[0])
+        self.assertRegex(text, r'(?m)^paxosd_voting\{[^}]*\} 1$')
+
+    def test_a_crash_leaves_a_flight_recorder_dump_that_explain_reads(self):
+        victim = (self.leader + 1) % 3
+        self.node.run("paxoschat", "send", "--room", "flight", "before the crash")
+        boot = status(self.node)["replicas"][victim]["boot"]
+        self.node.run("systemctl", "kill", "--kill-whom=main", "--signal=ABRT", service(victim))
+        harness.wait_for("the next boot", lambda: status(self.node)["replicas"][victim].get("boot") == boot + 1)
+        wait_healthy(self.node, 3)
+        self.assertIn(f"flight-{boot}.bin", self.node.journal("-u", service(victim)))
+        out = self.node.run("paxosctl", "explain", "--dump", f"/var/lib/paxosd/{victim}/crash/flight-{boot}.bin").stdout
+        self.assertTrue(out.strip())
+
     def test_others_can_not_read_the_key_or_the_data(self):
         for path in ("/etc/paxosd/cluster.key", "/var/lib/paxosd/0/log"):
             done = self.node.run("runuser", "-u", "nobody", "--", "ls", "-l", path, check=False)
