@@ -140,10 +140,12 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
     return refuse(from, request.id, std::move(why));
   auto room = polls_of_room_.find(request.room);
   if (room != polls_of_room_.end()) {
-    // The latest of a client wins; it no longer waits for an earlier one.
     if (const auto known = room->second.find(from); known != room->second.end()) {
       const auto poll = polls_.find(known->second);
       PAXOS_ASSERT(poll != polls_.end());
+      // Said again, because the answer may have been lost: it ends when it was to end, or it never would.
+      if (poll->second.id == request.id && poll->second.from == request.from) return;
+      // The latest of a client wins; it no longer waits for an earlier one.
       erase_poll(poll);
     }
   }

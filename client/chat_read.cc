@@ -1,4 +1,6 @@
 #include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -31,8 +33,12 @@ paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
 
 std::string name_or_login(const std::optional<std::string>& name) {
   if (name) return *name;
-  const char* login = std::getenv("USER");
-  return login != nullptr && chat::validate_name(login).empty() ? login : "";
+  for (const char* variable : {"LOGNAME", "USER"})
+    if (const char* login = std::getenv(variable); login != nullptr && *login != '\0' && chat::validate_name(login).empty())
+      return login;
+  // Services and cron jobs have neither.
+  const passwd* entry = ::getpwuid(::getuid());
+  return entry != nullptr && chat::validate_name(entry->pw_name).empty() ? entry->pw_name : "";
 }
 
 tl::expected<std::optional<paxos::ReplicaId>, std::string> replica_of(const config::Flags& flags,

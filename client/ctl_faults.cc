@@ -98,7 +98,7 @@ net::Task<int> kill_all(Connection& c, Words words) {
 net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
   const std::string program = "paxosctl skip";
   const auto leader = co_await find_leader(c, std::chrono::seconds{5});
-  if (!leader) co_return complain(program, "there is no leader; see `paxosctl status`", config::exit_refused);
+  if (!leader) co_return complain(program, "there is no leader; see `paxosctl status`", config::exit_unknown);
   const auto answer = co_await c.ask(leader->id, request, leader->boot(), std::chrono::seconds{10});
   if (const auto code = failed(program, leader->id, answer)) co_return *code;
   const auto& done = std::get<chat::DoneReply>(*answer);

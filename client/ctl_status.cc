@@ -100,8 +100,17 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   const auto replicas = co_await ask_all(c, status_timeout);
   std::uint64_t slot = UINT64_MAX;
   std::size_t answered = 0;
+  // One that never applied anything and may not vote (its directory was lost) has nothing to compare, and never will.
+  const auto left_out = [](const ReplicaStatus& r) {
+    return !r.json->value("voting", true) && r.json->value("applied", std::uint64_t{0}) == 0;
+  };
+  std::vector<const ReplicaStatus*> empty;
   for (const ReplicaStatus& r : replicas) {
     if (!r.json) continue;
+    if (left_out(r)) {
+      empty.push_back(&r);
+      continue;
+    }
     ++answered;
     slot = std::min(slot, r.json->value("applied", std::uint64_t{0}));
   }
@@ -114,15 +123,15 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   };
   if (answered < c.config().quorum())
     co_return give_up(
-        fmt::format("{} of {} replicas answer; a quorum is {}. Start the others, then verify again", answered,
-                    replicas.size(), c.config().quorum()));
+        fmt::format("{} of {} replicas answer and have something to compare; a quorum is {}. Start the others, then verify again",
+                    answered, replicas.size(), c.config().quorum()));
   if (slot == 0) co_return give_up("the replicas have no applied slot in common yet");
 
   std::map<std::string, std::size_t> hashes;
   std::size_t compared = 0;
   bool damaged = false;
   for (const ReplicaStatus& r : replicas) {
-    if (!r.json) continue;
+    if (!r.json || left_out(r)) continue;
     Json one{{"id", r.id.n}, {"applied", r.json->value("applied", std::uint64_t{0})}};
     const auto answer = co_await c.ask(r.id, chat::HashRequest{{slot}}, 0, std::chrono::seconds{5});
     const auto* hash = answer ? std::get_if<chat::HashReply>(&*answer) : nullptr;
@@ -172,6 +181,9 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
           full ? fmt::format("  {} records read back", r.value("records", std::uint64_t{0})) : std::string(),
           r.contains("damage") ? "  DAMAGE: " + r.at("damage").get<std::string>() : std::string());
   }
+  for (const ReplicaStatus* r : empty)
+    fmt::print(stderr, "replica {} was left out, it has applied nothing: {}\n", r->id.n,
+               printable(r->json->value("reason", std::string("it does not vote"))));
   if (!consistent)
     co_return complain(
         "paxosctl verify",

@@ -46,6 +46,24 @@ class Client(ClusterTest):
         self.assertIn("ann.state", err)
         first.communicate(timeout=30)
 
+    def test_an_idle_follower_says_nothing(self):
+        cluster = self.cluster(f=1)
+        self.assertEqual(cluster.chat("send", "--room", "quiet", "first")[0], 0)
+        follower = subprocess.Popen(
+            [str(harness.BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "quiet", "--count", "1"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=harness.die_with_parent)
+        time.sleep(6)  # several of its polls end meanwhile
+        self.assertEqual(cluster.chat("send", "--room", "quiet", "second")[0], 0)
+        out, err = follower.communicate(timeout=60)
+        self.assertIn(b"second", out)
+        self.assertEqual(err, b"")
+
+    def test_without_a_name_the_login_counts_whatever_the_environment(self):
+        cluster = self.cluster(f=1)
+        code, out, err = cluster.chat("send", "--room", "who", "--json", "hello", env={"USER": "", "LOGNAME": ""})
+        self.assertEqual(code, 0, err)
+        self.assertEqual(json.loads(out)["name"], pwd.getpwuid(os.getuid()).pw_name)
+
     def test_follow_moves_between_replicas_without_a_gap_or_a_repeat(self):
         cluster = self.cluster(f=1)
         follower = subprocess.Popen([str(BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "ops",

@@ -81,6 +81,11 @@ class Restart(ClusterTest):
         wait_for("the wiped replica says that it may not vote", dormant)
         # The other two are a quorum still.
         self.assertEqual(cluster.chat("send", "--room", "ops", "still here")[0], 0)
+        # They can still be compared, without the one that has nothing.
+        code, verdict, err = cluster.verify()
+        self.assertEqual(code, 0, err)
+        self.assertEqual(sorted(r["id"] for r in verdict["replicas"]), sorted(i for i in cluster.processes if i != victim))
+        self.assertIn(f"replica {victim} was left out", err)
         # With one of those gone, the dormant one does not make up the number.
         other = next(i for i in cluster.processes if i not in (victim, cluster.leader()))
         cluster.kill(other)

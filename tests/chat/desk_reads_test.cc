@@ -300,6 +300,19 @@ TEST(DeskFollow, PushesABigSlotInPagesWithoutAGap) {
   EXPECT_EQ(seen, 9u);
 }
 
+// A client repeats its poll more often than it ends.
+TEST(DeskFollow, ARepeatDoesNotPutItsEndOff) {
+  Archive office(2);
+  office.send(1, follow(7, 3, 200));
+  office.pass(150);
+  office.send(1, follow(7, 3, 200));
+  EXPECT_TRUE(office.answers().empty());
+  EXPECT_EQ(office.desk.figures().polls, 1u);
+  office.pass(50);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  EXPECT_EQ(answers[0].id, 7u);
+}
 TEST(DeskFollow, IsRefusedByAReplicaThatDoesNotVote) {
   Archive office(0);
   office.standing = {.voting = false};
