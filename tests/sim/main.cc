@@ -31,6 +31,7 @@ constexpr const char* usage =
     "  --seeds K       K runs, from --first on (default 1), in --jobs processes (default 1)\n"
     "  --seconds S     of a range: no new run after S seconds\n"
     "  --no-minimise   of a failing run: print it as it is\n"
+    "  --replicas N    of a range: only seeds that draw so many replicas\n"
     "  --keep-going    of a range: go on after a violation, to count them\n"
     "  --regressions F the seeds in F: one a line, '#' begins a comment\n"
     "LESS of a run, as a minimised failure names it:\n"
@@ -307,6 +308,7 @@ int main(int argc, char** argv) {
   std::uint64_t first = 1;
   std::uint64_t jobs = 1;
   std::uint64_t seconds = 0;
+  std::uint64_t replicas = 0;
   const char* regressions = nullptr;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];
@@ -321,6 +323,8 @@ int main(int argc, char** argv) {
       good = one = number(seed);
     else if (flag == "--seeds")
       good = number(count) && count > 0;
+    else if (flag == "--replicas")
+      good = number(replicas) && replicas >= 1 && replicas <= 7;
     else if (flag == "--first")
       good = number(first);
     else if (flag == "--jobs")
@@ -358,7 +362,8 @@ int main(int argc, char** argv) {
   std::vector<std::uint64_t> seeds;
   if (regressions != nullptr && !regression_seeds(regressions, seeds))
     return wrong_usage("cannot read '" + std::string(regressions) + "'");
-  for (std::uint64_t i = 0; i < count; ++i) seeds.push_back(first + i);
+  for (std::uint64_t i = 0; i < count; ++i)
+    if (replicas == 0 || sim::draw_scenario(first + i).replicas == replicas) seeds.push_back(first + i);
   if (seeds.empty()) return wrong_usage("nothing to run: name --seed, --seeds or --regressions");
   return run_many(seeds, static_cast<unsigned>(jobs), static_cast<double>(seconds));
 }
