@@ -102,6 +102,7 @@ class Ran:
         self.failed = process.returncode != 0
         self.seconds = used.ru_utime + used.ru_stime
         self.count, self.unit, self.violation = getattr(self, program.split("-")[1])()
+        self.violation = re.sub(r"/\S*/storage-test-\w+/", "", self.violation)[:140]
 
     def sim(self):
         invariant = re.search(r"^\S*?([^/\s]+\.(?:cc|h)):\d+: broken invariant: (.*)$", self.words, re.M)
