@@ -99,6 +99,8 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
 
 void BirthProtocol::tick() {
   if (born() || state_ == State::dormant || env_.now < next_) return;
+  // Alone, and back from a crash between the vector and the birth: nobody else will say anything.
+  if (state_ == State::announced && announced_.size() == env_.options.replicas) return be_born();
   next_ = env_.now + env_.options.heartbeat;
   env_.broadcast(paxos::Birth{members_, state_ == State::announced, false});
 }

@@ -18,7 +18,7 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIM, EXPLORE, TOPOLOGY, STORAGE = "paxos-sim-mutants", "paxos-explore-mutants", "sim-tests-mutants", "storage-tests-mutants"
 SEEDS_MAX = 2000
-SECONDS_MAX = 900
+SECONDS_MAX = 3600
 
 # Mutant, program, its configuration or test filter, and whether the quick half runs it. Each line must kill.
 KILLERS = [
@@ -83,7 +83,7 @@ class Ran:
         self.program, self.what, self.mutant = program, what, mutant
         words = [str(folder / program)] + (["--mutant", mutant] if mutant else [])
         if program == SIM:
-            words += ["--seeds", str(count or SEEDS_MAX), "--seconds", str(SECONDS_MAX)]
+            words += ["--seeds", str(count or SEEDS_MAX), "--seconds", str(SECONDS_MAX), "--no-minimise"]
         elif program == EXPLORE:
             words += ["--config", what, "--walks", "0", "--memory-max", "3"]
             if count:
@@ -102,6 +102,7 @@ class Ran:
         self.failed = process.returncode != 0
         self.seconds = used.ru_utime + used.ru_stime
         self.count, self.unit, self.violation = getattr(self, program.split("-")[1])()
+        self.violation = re.sub(r"/\S*/storage-test-\w+/", "", self.violation)[:140]
 
     def sim(self):
         invariant = re.search(r"^\S*?([^/\s]+\.(?:cc|h)):\d+: broken invariant: (.*)$", self.words, re.M)
@@ -109,7 +110,7 @@ class Ran:
         violates = re.search(r"^seed (\d+) violates (.*)$", self.words, re.M)
         runs = re.search(r"^(\d+) runs", self.words, re.M)
         if violates:
-            return int(violates[1]), "seeds", violates[2]
+            return int(violates[1]), "seeds", violates[2].replace("../../", "")
         if aborted:
             return int(aborted[1]), "seeds", f"the core's invariant in {invariant[1]}: {invariant[2]}" if invariant else ""
         return int(runs[1]) if runs else 0, "seeds", ""
@@ -162,6 +163,9 @@ def main():
     bad += [f"{name}: there is no such mutant" for name in {row[0] for row in KILLERS} | set(options.only) if name not in meaning]
     rows = [row for row in KILLERS if (row[3] or not options.quick) and (not options.only or row[0] in options.only)]
 
+    if options.markdown:
+        print("| Mutant | Killed by | After | CPU s | Violation |\n| --- | --- | --- | --- | --- |", flush=True)
+    last = ""
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         tries = [pool.submit(Ran, options.programs, program, what, mutant) for mutant, program, what, _ in rows]
         for done in tries:
@@ -170,7 +174,12 @@ def main():
             if not killed:
                 bad.append(f"{ran.mutant} survives {ran.command} ({ran.count} {ran.unit}, {ran.seconds:.0f} s)"
                            + (f"; it failed without naming a violation:\n{ran.words[-1500:]}" if ran.failed else ""))
-            if not options.markdown:
+            if options.markdown:
+                first = "" if ran.mutant == last else f"`{ran.mutant}`: {meaning[ran.mutant]}"
+                last = ran.mutant
+                seen = ran.violation.replace("|", "\\|") if killed else "**survives**"
+                print(f"| {first} | {name_of(ran.program, ran.what)} | {count_text(ran)} | {ran.seconds:.1f} | {seen} |", flush=True)
+            else:
                 print(f"{'killed' if killed else 'SURVIVES'}: {ran.mutant} by {name_of(ran.program, ran.what)}, "
                       f"{count_text(ran)} {ran.seconds:.1f} s: {ran.violation}", flush=True)
         ran_all = [done.result() for done in tries]
@@ -186,15 +195,7 @@ def main():
             elif not options.markdown:
                 print(f"clean: {ran.command}, {ran.seconds:.1f} s", flush=True)
 
-    if options.markdown:
-        print("| Mutant | Killed by | After | CPU s | Violation |\n| --- | --- | --- | --- | --- |")
-        last = ""
-        for ran in ran_all:
-            first = "" if ran.mutant == last else f"`{ran.mutant}`: {meaning[ran.mutant]}"
-            last = ran.mutant
-            seen = ran.violation.replace("|", "\\|") or "**survives**"
-            print(f"| {first} | {name_of(ran.program, ran.what)} | {count_text(ran)} | {ran.seconds:.1f} | {seen} |")
-    else:
+    if not options.markdown:
         print(f"{len({ran.mutant for ran in ran_all})} mutants, {len(rows)} killers, "
               f"{sum(done.result().seconds for done in tries + clean):.0f} CPU s, {len(bad)} wrong")
     for line in bad:

@@ -75,6 +75,15 @@ TEST(Birth, AnnouncesOnlyWhatIsSynced) {
   EXPECT_EQ(c.count_if(announced), 2u);
 }
 
+// Alone, nobody announces anything to it; what it announced before the restart is enough.
+TEST(Birth, OneReplicaThatRestartsWithASyncedVectorIsBorn) {
+  Cluster c({.replicas = 1, .born = false, .auto_sync = false});
+  c.run_for(0ms);
+  c.sync(0, 1);  // the vector; that it was born is written, not synced
+  c.restart(0);
+  EXPECT_TRUE(c.run_until([&] { return c.sync(0), all_vote(c); }, 2s)) << c.status(0).reason;
+}
+
 TEST(Birth, ARestartInTheMiddleChangesNothing) {
   for (int when = 0; when < 60; ++when) {
     Cluster c(
