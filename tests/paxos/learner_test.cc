@@ -439,5 +439,18 @@ TEST(Learner, AppliedSlotsInMemoryAreBoundedByBytes) {
   EXPECT_FALSE(is_cold(c, 4));
 }
 
+// A page from the disk costs a read: who asks again meanwhile gets the one answer.
+TEST(Learner, ReadsTheLogForAPeerOnceAtATime) {
+  Cluster c({});
+  learn_up_to(c, limits::hot_slots_max + 10, "x");
+  for (int i = 0; i < 2; ++i)
+    c[0].step(c.now(), ReplicaId{2}, c.node(2).disk.incarnation, LearnRequest{Slot{1}, Slot{1}});
+  std::size_t reads = 0;
+  c.on_ready = [&](std::size_t, const Ready& ready) { reads += ready.log_reads.size(); };
+  c.tick(0);
+  EXPECT_EQ(reads, 1u);
+  EXPECT_EQ(take<LearnReply>(c, 0, 2).size(), 1u);
+}
+
 }  // namespace
 }  // namespace paxos_test
