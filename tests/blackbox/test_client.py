@@ -1,7 +1,10 @@
 """What people and scripts do with paxoschat: exactly-once resumption, follow, history at any replica, and paxosctl's answers."""
 import json
+import os
+import pwd
 import signal
 import subprocess
+import time
 import unittest
 
 from harness import BIN, ClusterTest, Sender, die_with_parent, wait_for
@@ -50,8 +53,8 @@ class Client(ClusterTest):
         cluster = self.cluster(f=1)
         self.assertEqual(cluster.chat("send", "--room", "quiet", "first")[0], 0)
         follower = subprocess.Popen(
-            [str(harness.BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "quiet", "--count", "1"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=harness.die_with_parent)
+            [str(BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "quiet", "--count", "1"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
         time.sleep(6)  # several of its polls end meanwhile
         self.assertEqual(cluster.chat("send", "--room", "quiet", "second")[0], 0)
         out, err = follower.communicate(timeout=60)
