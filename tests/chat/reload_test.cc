@@ -156,6 +156,23 @@ TEST(Reload, KeepsTheStoreAtOneJournalAndOneRowForEachIdleSessionAndRoom) {
   EXPECT_EQ(count[rows::family_meta], 1u);
 }
 
+// Rows of their own are written when a change leaves the journal; what the journal says later counts.
+TEST(Reload, TheJournalCountsOverOlderRowsOfASessionAndARoom) {
+  Log log;
+  const SessionId session = log.open(1);
+  log.one(post(session, 1, "first", "attic"));
+  for (std::uint64_t i = 0; i < rows::journal_slots; ++i) log.noop();
+  ASSERT_EQ(log.one(post(session, 2, "second", "attic")).room_seq, 2u);
+  log.noop();
+  ASSERT_EQ(log.one(post(session, 3, "third", "attic")).room_seq, 3u);
+  const auto hash = log.machine.hash();
+  log.reload();
+  EXPECT_EQ(log.machine.hash(), hash);
+  EXPECT_EQ(log.machine.room_head("attic"), 3u);
+  EXPECT_EQ(log.one(post(session, 2, "second", "attic")).verdict, Verdict::repeat);
+  EXPECT_EQ(log.one(post(session, 4, "fourth", "attic")).room_seq, 4u);
+}
+
 // --- damage is named, never passed over ---
 
 Log some_log() {
