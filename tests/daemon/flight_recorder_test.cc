@@ -181,9 +181,12 @@ TEST_F(Dump, AFatalSignalLeavesTheRingBehindAndStillKills) {
   const std::vector<std::pair<int, void (*)()>> crashes{{SIGABRT, [] { std::abort(); }},
                                                         {SIGABRT, [] { std::terminate(); }},
                                                         {SIGABRT, [] { ::kill(::getpid(), SIGABRT); ::pause(); }},
-                                                        {SIGFPE, [] { ::raise(SIGFPE); }}
+                                                        {SIGABRT, [] { std::abort(); }},
+                                                        {SIGABRT, [] { std::abort(); }}
 #if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+                                                        // These a sanitizer takes for itself.
                                                         ,
+                                                        {SIGFPE, [] { ::raise(SIGFPE); }},
                                                         {SIGSEGV, [] { *reinterpret_cast<volatile int*>(8) = 1; }},
                                                         {SIGBUS, [] { ::raise(SIGBUS); }}
 #endif
