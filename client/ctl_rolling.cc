@@ -63,6 +63,7 @@ net::Task<Standing> wait_well(Connection& c, std::chrono::milliseconds patience)
   // Level with what was chosen when the wait began: a cluster that is written to never stands still.
   std::uint64_t level = 0;
   bool first = true;
+  std::string told;
   for (;;) {
     auto replicas = co_await ask_all(c, look);
     if (std::exchange(first, false))
@@ -70,6 +71,8 @@ net::Task<Standing> wait_well(Connection& c, std::chrono::milliseconds patience)
         if (r.json) level = std::max(level, slot_of(r, "chosen"));
     Standing standing = judge(c, std::move(replicas), level);
     if (standing.trouble.empty() || c.loop().now() >= until) co_return standing;
+    // A word when it changes, so that nobody sits before a silent program.
+    if (standing.trouble != told) fmt::print(stderr, "waiting: {}\n", told = standing.trouble);
     co_await c.loop().sleep(pause);
   }
 }
