@@ -33,7 +33,7 @@ std::string latency_text(const std::optional<Latency>& latency) {
   return ms >= 100 ? fmt::format("{:.0f}ms", ms) : ms >= 10 ? fmt::format("{:.1f}ms", ms) : fmt::format("{:.2f}ms", ms);
 }
 
-std::vector<double> buckets_in(const Json& answer, const std::string& field) {
+std::vector<double> numbers_in(const Json& answer, const std::string& field) {
   std::vector<double> out;
   const auto at = answer.find(field);
   if (at == answer.end() || !at->is_array() || at->size() > 64) return out;
@@ -67,14 +67,16 @@ std::string sparkline(const std::vector<std::optional<double>>& values) {
 }
 
 std::optional<Latency> latency_between(const Json& before, const Json& now, const std::string& name) {
-  std::vector<double> buckets = buckets_in(now, name + "_us_buckets");
-  const std::vector<double> old = buckets_in(before, name + "_us_buckets");
+  std::vector<double> buckets = numbers_in(now, name + "_us_buckets");
+  const std::vector<double> old = numbers_in(before, name + "_us_buckets");
   const auto total = number_in(now, (name + "_us_total").c_str());
   const auto total_before = number_in(before, (name + "_us_total").c_str());
-  if (!total || !total_before || *total < *total_before || old.size() > buckets.size()) return std::nullopt;
+  const std::vector<double> bounds = numbers_in(now, "latency_bounds_us");
+  if (!total || !total_before || *total < *total_before || old.size() != buckets.size() || buckets.size() != bounds.size() + 1)
+    return std::nullopt;
   double count = 0;
   for (std::size_t i = 0; i < buckets.size(); ++i) {
-    if (i < old.size()) buckets[i] -= old[i];
+    buckets[i] -= old[i];
     if (buckets[i] < 0) return std::nullopt;
     count += buckets[i];
   }
@@ -84,8 +86,8 @@ std::optional<Latency> latency_between(const Json& before, const Json& now, cons
   double below = 0;
   for (std::size_t i = 0; i < buckets.size(); ++i) {
     if (buckets[i] > 0 && below + buckets[i] >= rank) {
-      const double low = i == 0 ? 0 : std::ldexp(1.0, static_cast<int>(i) - 1);
-      const double high = std::ldexp(1.0, static_cast<int>(i));
+      const double low = i == 0 ? 0 : bounds[i - 1];
+      const double high = i < bounds.size() ? bounds[i] : low;  // above the last bound there is no telling
       out.us_p99 = low + (high - low) * (rank - below) / buckets[i];
       break;
     }

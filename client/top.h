@@ -16,7 +16,7 @@ namespace client {
 [[nodiscard]] std::string sparkline(const std::vector<std::optional<double>>& values);
 
 /// Mean and 99th percentile of what lies between two readings of a status answer's `<name>_us_total` and
-/// `<name>_us_buckets`; nothing when there was none, or the replica began anew.
+/// `<name>_us_buckets` (bounds: `latency_bounds_us`); nothing when there was none, or the replica began anew.
 struct Latency {
   double us_mean = 0;
   double us_p99 = 0;  ///< an estimate within its bucket, which is an octave wide

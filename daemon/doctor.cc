@@ -61,10 +61,10 @@ Json limit(int resource) {
   return value.rlim_cur == RLIM_INFINITY ? Json("unlimited") : Json(value.rlim_cur);
 }
 
-Json buckets_json(const std::array<std::uint64_t, 24>& buckets) {
-  std::size_t size = buckets.size();
-  while (size > 0 && buckets[size - 1] == 0) --size;
-  return Json(std::vector<std::uint64_t>(buckets.begin(), buckets.begin() + static_cast<std::ptrdiff_t>(size)));
+/// `<name>_us_total` and `<name>_us_buckets`; the bounds of the latter are `latency_bounds_us`.
+void add_latency(Json& out, const std::string& name, const storage::Latency::Figures& figures) {
+  out[name + "_us_total"] = figures.sum_ns / 1000;
+  out[name + "_us_buckets"] = figures.counts;
 }
 
 /// A few synced writes to a file that has no name: mean and worst in us. Blocks; empty when it can't be done.
@@ -100,7 +100,6 @@ Json probe_disk(const std::filesystem::path& directory) {
 void Host::watch_vitals(paxos::Time now) {
   vitals_.standing(now, node_.last_standing().quorum_connected,
                    node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader);
-  vitals_.applied(now, node_.machine().applied());
 }
 
 /// Looks at the data directory, on the state thread: even a question about a file may hang with its disk.
@@ -132,12 +131,12 @@ void Host::add_vitals(Json& out) const {
   out["leader_age_ms"] = age_ms(vitals_.leader_since());
   auto& missing = out["missing"] = Json::array();
   for (const paxos::ReplicaId id : node_.last_standing().missing) missing.push_back(id.n);
-  out["commits"] = vitals_.commits().count;
-  out["commit_us_total"] = vitals_.commits().us_total;
-  out["commit_us_buckets"] = buckets_json(vitals_.commits().buckets);
-  const storage::Storage::Figures log = storage_->figures();
-  out["sync_us_total"] = log.sync_ns_total / 1000;
-  out["sync_us_buckets"] = buckets_json(log.sync_buckets);
+  auto& bounds = out["latency_bounds_us"] = Json::array();
+  for (const std::int64_t ns : storage::Latency::bounds_ns) bounds.push_back(ns / 1000);
+  const storage::Latency::Figures commits = commits_.figures();
+  out["commits"] = std::accumulate(commits.counts.begin(), commits.counts.end(), std::uint64_t{0});
+  add_latency(out, "commit", commits);
+  add_latency(out, "sync", storage_->figures().sync_latency);
   if (disk_.at != paxos::Time{}) {
     out["disk_used_bytes"] = disk_.used;
     if (disk_.free) out["disk_free_bytes"] = *disk_.free;

@@ -264,7 +264,6 @@ void Host::hold_while_behind(paxos::Time now) {
 void Host::carry_out(chat::NodeOutput out) {
   // What goes to the others first: their syncs begin later than ours by the way there, and wait for it.
   for (const paxos::Envelope& envelope : out.send_now) {
-    if (const auto* accept = std::get_if<paxos::Accept>(&envelope.message)) vitals_.proposed(loop_.now(), accept->slot);
     send_peer(envelope);
   }
   if (!out.groups.empty() && !out.send_now.empty()) {

@@ -272,7 +272,7 @@ std::string Host::status_json() const {
       {"waiting_receipts", desk.waiting_receipts},
       {"loss", faults_.loss()},
       {"syncs", figures.syncs},
-      {"sync_us_mean", figures.syncs == 0 ? 0 : figures.sync_ns_total / figures.syncs / 1000},
+      {"sync_us_mean", figures.syncs == 0 ? 0 : figures.sync_latency.sum_ns / figures.syncs / 1000},
       {"sync_us_max", figures.sync_ns_max / 1000},
   };
   auto& connected = out["connected"] = nlohmann::json::array();

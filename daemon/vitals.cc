@@ -1,19 +1,10 @@
 #include "daemon/vitals.h"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
 #include <vector>
 
 namespace paxosd {
-
-void LatencyCount::add(paxos::Duration took) {
-  const auto us = static_cast<std::uint64_t>(
-      std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::microseconds>(took).count()));
-  ++count;
-  us_total += us;
-  ++buckets[std::min<std::size_t>(static_cast<std::size_t>(std::bit_width(us)), buckets.size() - 1)];
-}
 
 void Vitals::standing(paxos::Time now, bool quorum_connected, std::optional<paxos::ReplicaId> leader) {
   if (quorum_connected)
@@ -24,18 +15,6 @@ void Vitals::standing(paxos::Time now, bool quorum_connected, std::optional<paxo
     leader_ = leader;
     leader_since_ = now;
   }
-}
-
-void Vitals::proposed(paxos::Time now, paxos::Slot slot) {
-  if (slot <= proposed_) return;
-  proposed_ = slot;
-  timed_.emplace_back(slot, now);
-  if (timed_.size() > timed_max) timed_.pop_front();
-}
-
-void Vitals::applied(paxos::Time now, paxos::Slot slot) {
-  for (; !timed_.empty() && timed_.front().first <= slot; timed_.pop_front())
-    commits_.add(now - timed_.front().second);
 }
 
 std::optional<std::uint64_t> udp_drops(std::string_view table, std::uint16_t port) {

@@ -6,7 +6,6 @@
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -187,9 +186,7 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
   const auto took = static_cast<std::uint64_t>(steady_ns() - began);
   ++syncs_;
   groups_ += groups.size();
-  sync_ns_total_ += took;
   if (took > sync_ns_max_) sync_ns_max_ = took;
-  ++sync_buckets_[std::min<std::size_t>(std::bit_width(took / 1000), sync_buckets_.size() - 1)];
   sync_latency_.add(static_cast<std::int64_t>(took));
   {
     const std::lock_guard lock(mutex_);
@@ -254,15 +251,11 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
 }
 
 Storage::Figures LogStore::figures() const {
-  Storage::Figures out{.groups = groups_,
-                       .syncs = syncs_,
-                       .bytes = bytes_,
-                       .sync_ns_total = sync_ns_total_,
-                       .sync_ns_max = sync_ns_max_,
-                       .sync_buckets = {},
-                       .sync_latency = sync_latency_.figures()};
-  std::copy(sync_buckets_.begin(), sync_buckets_.end(), out.sync_buckets.begin());
-  return out;
+  return {.groups = groups_,
+          .syncs = syncs_,
+          .bytes = bytes_,
+          .sync_ns_max = sync_ns_max_,
+          .sync_latency = sync_latency_.figures()};
 }
 
 DatabaseFigures LogStore::database_figures() const { return figures_of(*db_, where_); }

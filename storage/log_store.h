@@ -72,8 +72,7 @@ class LogStore {
   bool stopping_ = false;     ///< guarded by mutex_
   std::uint64_t appended_ = 0;
   std::atomic<std::int64_t> sync_started_ns_{0};
-  std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_total_{0}, sync_ns_max_{0};
-  std::array<std::atomic<std::uint64_t>, std::tuple_size_v<decltype(Storage::Figures::sync_buckets)>> sync_buckets_{};
+  std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_max_{0};
   Latency sync_latency_;
   mutable std::mutex readable_mutex_;  ///< held while what was announced is not in RocksDB's table yet
   std::thread thread_;

@@ -93,10 +93,7 @@ class Storage {
     std::uint64_t groups = 0;
     std::uint64_t syncs = 0;
     std::uint64_t bytes = 0;
-    std::uint64_t sync_ns_total = 0;
     std::uint64_t sync_ns_max = 0;
-    /// How many took so long: [i] counts those of 2^(i-1) to 2^i - 1 us, the last one all longer ones.
-    std::array<std::uint64_t, 24> sync_buckets{};
     Latency::Figures sync_latency;
   };
   [[nodiscard]] Figures figures() const;

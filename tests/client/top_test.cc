@@ -32,12 +32,13 @@ TEST(Sparkline, HasEightHeightsAgainstTheLargestAndBlanksForTheUnknown) {
 }
 
 TEST(Latency, IsTheDifferenceOfTwoReadings) {
-  const Json before{{"sync_us_total", 100}, {"sync_us_buckets", {0, 2}}};
-  const Json now{{"sync_us_total", 100 + 99 * 3 + 1000}, {"sync_us_buckets", {0, 2, 99, 0, 0, 0, 0, 0, 0, 0, 1}}};
+  const Json bounds{1, 2, 4, 1000};
+  const Json before{{"latency_bounds_us", bounds}, {"sync_us_total", 100}, {"sync_us_buckets", {0, 2, 0, 0, 0}}};
+  const Json now{{"latency_bounds_us", bounds}, {"sync_us_total", 100 + 99 * 3 + 1000}, {"sync_us_buckets", {0, 2, 99, 0, 1}}};
   const auto latency = latency_between(before, now, "sync");
   ASSERT_TRUE(latency);
   EXPECT_DOUBLE_EQ(latency->us_mean, (99 * 3 + 1000) / 100.0);
-  EXPECT_NEAR(latency->us_p99, 4, 0.001);  // the 99th of 100 is the last of the octave from 2 to 4 us
+  EXPECT_NEAR(latency->us_p99, 4, 0.001);  // the 99th of 100 is the last of the bucket from 2 to 4 us
   EXPECT_FALSE(latency_between(now, now, "sync")) << "nothing happened";
   EXPECT_FALSE(latency_between(now, before, "sync")) << "counted anew";
   EXPECT_FALSE(latency_between(Json::object(), now, "sync")) << "an older replica";

@@ -32,35 +32,6 @@ TEST(Vitals, KnowSinceWhenSomeoneLeads) {
   EXPECT_EQ(vitals.leader_since(), t0 + 6s);
 }
 
-TEST(Vitals, TimeASlotFromItsFirstProposalToItsApplication) {
-  const Time t0{};
-  Vitals vitals(t0);
-  vitals.proposed(t0, Slot{5});
-  vitals.proposed(t0 + 1ms, Slot{6});
-  vitals.proposed(t0 + 9ms, Slot{5});  // a repeat
-  vitals.applied(t0 + 4ms, Slot{4});
-  EXPECT_EQ(vitals.commits().count, 0U);
-  vitals.applied(t0 + 10ms, Slot{6});
-  EXPECT_EQ(vitals.commits().count, 2U);
-  EXPECT_EQ(vitals.commits().us_total, 19'000U);
-  EXPECT_EQ(vitals.commits().buckets[14], 2U);
-}
-
-TEST(Vitals, ForgetTheOldestAboveTheBound) {
-  Vitals vitals(Time{});
-  for (std::uint64_t n = 1; n <= Vitals::timed_max + 10; ++n) vitals.proposed(Time{}, Slot{n});
-  vitals.applied(Time{}, Slot{1'000'000});
-  EXPECT_EQ(vitals.commits().count, Vitals::timed_max);
-}
-
-TEST(LatencyCount, PutsWhatIsTooLongIntoTheLastBucket) {
-  LatencyCount count;
-  count.add(-1s);
-  count.add(24h);
-  EXPECT_EQ(count.buckets.front(), 1U);
-  EXPECT_EQ(count.buckets.back(), 1U);
-}
-
 TEST(UdpDrops, AreTakenFromThePortsLine) {
   const std::string_view table =
       "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
