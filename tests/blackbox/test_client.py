@@ -2,9 +2,9 @@
 import json
 import os
 import pwd
+import select
 import signal
 import subprocess
-import time
 import unittest
 
 from harness import BIN, ClusterTest, Sender, die_with_parent, wait_for
@@ -55,7 +55,9 @@ class Client(ClusterTest):
         follower = subprocess.Popen(
             [str(BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "quiet", "--count", "1"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
-        time.sleep(6)  # several of its polls end meanwhile
+        # Several of its polls end in this time; the first word that it says ends the wait, and the test.
+        said, _, _ = select.select([follower.stderr], [], [], 6)
+        self.assertEqual(said, [], "an idle follower in a healthy cluster has something to say")
         self.assertEqual(cluster.chat("send", "--room", "quiet", "second")[0], 0)
         out, err = follower.communicate(timeout=60)
         self.assertIn(b"second", out)

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <future>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -137,15 +138,15 @@ TEST(MetricsServer, ConnectionsAboveTheBoundAreClosed) {
 
 TEST(MetricsServer, EndsWithQuestionsOpenAndAnswersThatComeTooLate) {
   std::function<void(MetricsServer::Render)> owed;
-  std::atomic<bool> asked{false};
+  std::promise<void> asked;
   auto server = listen();
   server->start([&](auto reply) {
     owed = std::move(reply);
-    asked = true;
+    asked.set_value();
   });
   const Client client(*server);
   client.say(get);
-  while (!asked) std::this_thread::sleep_for(1ms);
+  ASSERT_EQ(asked.get_future().wait_for(30s), std::future_status::ready);
   server.reset();
   EXPECT_EQ(client.hear(), "");
   owed([](const auto&) { return std::string(); });

@@ -235,6 +235,16 @@ class Upgrade(unittest.TestCase):
         self.node.run("systemctl", "start", service(1))
         wait_healthy(self.node, 3)
 
+    def test_rolling_restart_by_a_command_of_the_operators(self):
+        boots = {r["id"]: r["boot"] for r in status(self.node)["replicas"]}
+        self.node.run("paxosctl", "rolling-restart", "--command", "echo {id} {host} >>/run/asked && systemctl restart paxosd@{id}")
+        self.assertEqual({r["id"]: r["boot"] for r in status(self.node)["replicas"]}, {i: boot + 1 for i, boot in boots.items()})
+        asked = self.node.run("cat", "/run/asked").stdout.splitlines()
+        self.assertEqual(sorted(asked), [f"{i} 127.0.0.1" for i in range(3)])
+        done = self.node.run("paxosctl", "rolling-restart", "--command", "false", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("`false` failed; nothing more is restarted", done.stderr)
+
     def test_rolling_restart_refuses_to_begin_while_one_is_missing(self):
         self.node.run("systemctl", "stop", service(2))
         done = self.node.run("paxosctl", "rolling-restart", "--timeout", "1s", check=False)
