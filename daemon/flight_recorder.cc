@@ -275,18 +275,27 @@ void FlightRecorder::started(paxos::Time now, paxos::Ballot promised, paxos::Slo
 void FlightRecorder::synced_from_log_thread(std::uint64_t group) {
   const std::uint64_t at = syncs_written_.load(std::memory_order_relaxed);
   SyncMark& mark = syncs_[at % sync_marks];
-  mark.group.store(group, std::memory_order_relaxed);
-  mark.ns.store(clock_ns(CLOCK_MONOTONIC), std::memory_order_relaxed);
+  mark.group.store(group, std::memory_order_release);
+  mark.ns.store(clock_ns(CLOCK_MONOTONIC), std::memory_order_release);
   syncs_written_.store(at + 1, std::memory_order_release);
 }
 
 void FlightRecorder::take_syncs() {
   const std::uint64_t until = syncs_written_.load(std::memory_order_acquire);
-  if (until - syncs_taken_ > sync_marks) syncs_taken_ = until - sync_marks;
-  for (; syncs_taken_ < until; ++syncs_taken_) {
+  while (syncs_taken_ < until) {
     const SyncMark& mark = syncs_[syncs_taken_ % sync_marks];
-    record({.ns = mark.ns.load(std::memory_order_relaxed),
-            .slot = mark.group.load(std::memory_order_relaxed),
+    const std::int64_t ns = mark.ns.load(std::memory_order_acquire);
+    const std::uint64_t group = mark.group.load(std::memory_order_acquire);
+    // A word of a later mark brings the count of the marks before it along. The one that is being written takes the place of
+    // the oldest: all but one of a ring are there to be read.
+    const std::uint64_t written = syncs_written_.load(std::memory_order_relaxed);
+    if (written - syncs_taken_ >= sync_marks) {
+      syncs_taken_ = written - (sync_marks - 1);
+      continue;
+    }
+    ++syncs_taken_;
+    record({.ns = ns,
+            .slot = group,
             .ballot = 0,
             .count = 1,
             .kind = FlightKind::synced,

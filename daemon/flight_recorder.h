@@ -66,8 +66,9 @@ class FlightRecorder {
   void told(paxos::Time now, paxos::ReplicaId from, paxos::Ballot ballot, paxos::Slot prefix, std::uint16_t how);
   void sent_after_sync(paxos::Time now, const paxos::Envelope& envelope, bool at_once);
 
-  /// A sync, as the log thread saw it. Both words are written before `syncs_written_` says so; a reader that is overtaken
-  /// by a whole ring may pair a group with a later sync's time, never with an earlier one's.
+  /// A sync, as the log thread saw it. Both words are written before `syncs_written_` says so. A reader that is overtaken by
+  /// a whole ring sees it by the count and leaves those marks out: each word is stored after the count of the marks before it
+  /// (release), so who reads a new word reads a new count.
   struct SyncMark {
     std::atomic<std::uint64_t> group{0};
     std::atomic<std::int64_t> ns{0};
