@@ -34,6 +34,8 @@ struct ClusterConfig {
   std::chrono::milliseconds election_timeout{250};
   bool fault_injection = false;
   double loss = 0.0;
+  /// How long a replica's threads look for work before they sleep, under a steady load (paxos/patience.h); zero: never.
+  std::chrono::microseconds busy_poll{400};
   std::string log_level = "info";  ///< error, warning, info or debug
 
   [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }

@@ -147,7 +147,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
   const auto nodes = r.mapping(root, "the config",
                                {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
-                                "election_timeout_ms", "fault_injection", "loss", "log_level"});
+                                "election_timeout_ms", "busy_poll_us", "fault_injection", "loss", "log_level"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -219,6 +219,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
              fmt::format("{} is less than three heartbeats of {} ms: one lost datagram would cost the leader",
                          out.election_timeout.count(), out.heartbeat.count()));
   }
+  if (const auto at = nodes.find("busy_poll_us"); at != nodes.end())
+    out.busy_poll = std::chrono::microseconds{r.number(at->second, "busy_poll_us", 0, 10'000)};
   if (const auto at = nodes.find("fault_injection"); at != nodes.end()) {
     const std::string word = at->second.IsScalar() ? at->second.Scalar() : std::string();
     if (word != "true" && word != "false") r.refuse(at->second.Mark(), "fault_injection", "is true or false");
@@ -336,6 +338,7 @@ std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fres
   if (now.key_file != fresh.key_file) return differs("key_file");
   if (now.heartbeat != fresh.heartbeat) return differs("heartbeat_ms");
   if (now.election_timeout != fresh.election_timeout) return differs("election_timeout_ms");
+  if (now.busy_poll != fresh.busy_poll) return differs("busy_poll_us");
   const auto same = [](const ReplicaConfig& a, const ReplicaConfig& b) {
     return a.id == b.id && a.address == b.address && a.data_dir == b.data_dir && a.metrics == b.metrics;
   };

@@ -85,7 +85,7 @@ int run(int argc, char** argv) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  net::Loop loop;
+  net::Loop loop(config->busy_poll);
   // The socket first: a second paxosd of this replica must not even touch the directory.
   auto socket = net::UdpSocket::open(loop, addresses[*id], {.busy_patience = std::chrono::seconds{3}});
   if (!socket) return refuse(socket.error());
@@ -105,6 +105,7 @@ int run(int argc, char** argv) {
   options.replica = self.id;
   options.replicas = config->replicas.size();
   options.rules_known = rules_known;
+  options.busy_poll = config->busy_poll;
   fill_random(options.fresh_incarnation.bytes.data(), options.fresh_incarnation.bytes.size());
   auto opened = storage::Storage::open(options);
   if (!opened) return refuse(opened.error().message);

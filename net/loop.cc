@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <cerrno>
@@ -18,8 +19,9 @@ constexpr unsigned completion_entries = 8192;
 
 int make_ring(io_uring& ring) {
   io_uring_params params{};
-  params.flags =
-      IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
+  // TASKRUN_FLAG: look() sees by a word in shared memory that there is something to collect.
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE |
+                 IORING_SETUP_SUBMIT_ALL;
   params.cq_entries = completion_entries;
   return io_uring_queue_init_params(submission_entries, &ring, &params);
 }
@@ -75,7 +77,7 @@ std::string Loop::probe() {
   return fmt::format("this kernel's io_uring lacks{}: Linux 6.1 or later is needed", missing);
 }
 
-Loop::Loop() : thread_(std::this_thread::get_id()) {
+Loop::Loop(paxos::Duration busy_poll) : thread_(std::this_thread::get_id()), patience_(busy_poll) {
   if (const int error = make_ring(ring_); error < 0) throw std::runtime_error(explain(-error));
   refresh_now();
 }
@@ -116,21 +118,52 @@ io_uring_sqe* Loop::prepare(Operation& operation) {
   return sqe;
 }
 
-void Loop::collect(bool wait) {
-  __kernel_timespec timeout{};
-  io_uring_cqe* first = nullptr;
-  if (wait) {
-    __kernel_timespec* limit = nullptr;
-    if (!timer_order_.empty()) {
-      refresh_now();  // the turn took its time: that is not waited for again
-      const auto left = std::max(timer_order_.begin()->first - now_, paxos::Duration{0});
-      timeout.tv_sec = left / std::chrono::seconds{1};
-      timeout.tv_nsec = (left % std::chrono::seconds{1}).count();
-      limit = &timeout;
+bool Loop::look() {
+  const paxos::Duration longest = patience_.look();
+  if (longest == paxos::Duration{0}) return false;
+  io_uring_submit_and_get_events(&ring_);
+  paxos::Time until = now_ + longest;
+  if (!timer_order_.empty()) until = std::min(until, timer_order_.begin()->first);
+  while (io_uring_cq_ready(&ring_) == 0) {
+    if (now_ >= until) return false;
+    if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0) {
+      io_uring_get_events(&ring_);
+      continue;
     }
-    const int result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, limit, nullptr);
-    if (result < 0 && result != -ETIME && result != -EINTR && result != -EAGAIN && result != -EBUSY)
-      throw std::system_error(-result, std::generic_category(), "io_uring_submit_and_wait");
+    const paxos::Time before = now_;
+    ::sched_yield();
+    refresh_now();
+    if (now_ - before > paxos::Patience::crowded_after) return false;
+  }
+  return true;
+}
+
+void Loop::sleep_until_completion() {
+  __kernel_timespec timeout{};
+  __kernel_timespec* limit = nullptr;
+  if (!timer_order_.empty()) {
+    const auto left = std::max(timer_order_.begin()->first - now_, paxos::Duration{0});
+    timeout.tv_sec = left / std::chrono::seconds{1};
+    timeout.tv_nsec = (left % std::chrono::seconds{1}).count();
+    limit = &timeout;
+  }
+  io_uring_cqe* first = nullptr;
+  const int result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, limit, nullptr);
+  if (result < 0 && result != -ETIME && result != -EINTR && result != -EAGAIN && result != -EBUSY)
+    throw std::system_error(-result, std::generic_category(), "io_uring_submit_and_wait");
+  refresh_now();
+}
+
+void Loop::collect(bool wait) {
+  if (wait) {
+    refresh_now();  // the turn took its time: that is not waited for again
+    const paxos::Time began = now_;
+    ++figures_.waits;
+    if (!look()) {
+      ++figures_.sleeps;
+      sleep_until_completion();
+    }
+    patience_.came_after(now_ - began);
   } else {
     io_uring_submit_and_get_events(&ring_);
   }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "net/task.h"
+#include "paxos/patience.h"
 #include "paxos/types.h"
 
 namespace net {
@@ -46,9 +47,10 @@ using TimerId = std::uint64_t;
 /// and resumed after, so that nothing nests; then the turn's end hook runs once. Loop thread only, all of it.
 class Loop {
  public:
+  /// `busy_poll`: how long to look for a completion before sleeping, under a steady load (paxos/patience.h); zero: never.
   /// Throws std::system_error, or std::runtime_error with a sentence for the operator, when the ring can't be
   /// made: see probe().
-  Loop();
+  explicit Loop(paxos::Duration busy_poll = {});
   ~Loop();
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
@@ -60,6 +62,8 @@ class Loop {
     std::uint64_t turns = 0;
     std::uint64_t submissions = 0;  ///< operations prepared; cancels not counted
     std::uint64_t completions = 0;
+    std::uint64_t waits = 0;        ///< with nothing to do
+    std::uint64_t sleeps = 0;       ///< of them, the ones that gave the thread up: the others ended while it looked
   };
   [[nodiscard]] const Figures& figures() const { return figures_; }
 
@@ -121,12 +125,16 @@ class Loop {
  private:
   void turn();
   void collect(bool wait);
+  /// Looks for a completion without sleeping, as long as patience_ says; whether one came.
+  bool look();
+  void sleep_until_completion();
   void run_ready();
   Task<void> drive(Task<void> task, bool& done);
 
   io_uring ring_{};
   std::thread::id thread_;
   paxos::Time now_{};
+  paxos::Patience patience_;
   Figures figures_;
   std::multimap<paxos::Time, TimerId> timer_order_;
   struct Timer {

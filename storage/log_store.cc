@@ -4,6 +4,7 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -56,6 +57,7 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
   std::unique_ptr<LogStore> store(new LogStore);
   const auto directory = options.directory / "log";
   store->where_ = directory.string();
+  store->patience_ = paxos::Patience(options.busy_poll);
   store->env_ = with_prepared_wal(static_cast<rocksdb::Env*>(options.env), store->wal_);
   std::error_code error;
   if (!std::filesystem::exists(directory / "CURRENT", error) &&
@@ -164,13 +166,31 @@ void LogStore::append(std::uint64_t group, std::vector<paxos::Record> records) {
   wake_.notify_one();
 }
 
+void LogStore::wait_for_work() {
+  const std::int64_t began = steady_ns();
+  const std::int64_t until = began + patience_.look().count();
+  // append() sets it with the first group that it queues.
+  const auto work_came = [this] { return sync_started_ns_.load(std::memory_order_relaxed) != 0; };
+  for (std::int64_t at = began; at < until && !work_came();) {
+    ::sched_yield();
+    const std::int64_t after = steady_ns();
+    if (after - at > paxos::Patience::crowded_after.count()) break;
+    at = after;
+  }
+  {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+  }
+  patience_.came_after(paxos::Duration{steady_ns() - began});
+}
+
 void LogStore::work() {
   std::vector<LogGroup> groups;
   for (;;) {
     groups.clear();
+    wait_for_work();
     {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      const std::lock_guard lock(mutex_);
       if (queue_.empty()) return;
       groups.swap(queue_);
     }

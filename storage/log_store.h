@@ -14,6 +14,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "paxos/patience.h"
 #include "paxos/records.h"
 #include "storage/group_mark.h"
 #include "storage/log_format.h"
@@ -53,6 +54,8 @@ class LogStore {
   tl::expected<void, std::string> recover(const OpenOptions& options, paxos::Recovered& out);
   [[nodiscard]] tl::expected<std::optional<std::string>, std::string> get(std::string_view key) const;
   void work();
+  /// Until there is work or the end; waits of a steady load are looked through, not slept.
+  void wait_for_work();
   std::string write(const std::vector<LogGroup>& groups);
   void announce(const std::vector<LogGroup>& groups, std::int64_t began);
 
@@ -64,6 +67,7 @@ class LogStore {
   GroupMark mark_;
   std::uint64_t boot_ = 0;
   Completions completions_;
+  paxos::Patience patience_{{}};  ///< log thread only
   paxos::Ballot promised_;  ///< as stored; log thread only once started
 
   std::mutex mutex_;

@@ -32,6 +32,8 @@ struct OpenOptions {
   std::uint16_t rules_known = 1;  ///< the highest rules that this program knows (chat/versions.h)
   /// For fault tests: the file system under RocksDB (a rocksdb::Env*), else the default one.
   void* env = nullptr;
+  /// How long the log thread looks for work before it sleeps, under a steady load (paxos/patience.h).
+  paxos::Duration busy_poll{};
 };
 
 /// Completions, posted from storage threads. The receiver must only queue them and wake the loop.

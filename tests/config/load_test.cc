@@ -212,6 +212,8 @@ std::vector<Malformed> malformed() {
        "three heartbeats"},
       {"ElectionTimeoutTooLong", with("election_timeout_ms: 250", "election_timeout_ms: 60001"), 9,
        "election_timeout_ms", "60000"},
+      {"BusyPollTooLong", with("heartbeat_ms: 50", "busy_poll_us: 10001"), 8, "busy_poll_us", "0 to 10000"},
+      {"BusyPollNegative", with("heartbeat_ms: 50", "busy_poll_us: -1"), 8, "busy_poll_us", "0 to 10000"},
       {"FaultInjectionYes", with("fault_injection: true", "fault_injection: yes"), 10, "fault_injection",
        "true or false"},
       {"LossNegative", with("loss: 0.0", "loss: -0.1"), 11, "loss", "0 to 1"},
@@ -395,6 +397,7 @@ TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
            {"key_file", "cluster.key", "other.key"},
            {"heartbeat_ms", "heartbeat_ms: 50", "heartbeat_ms: 40"},
            {"election_timeout_ms", "election_timeout_ms: 250", "election_timeout_ms: 260"},
+           {"busy_poll_us", "heartbeat_ms: 50", "busy_poll_us: 0"},
            {"replicas", "127.0.0.1:7401", "127.0.0.1:7501"},
            {"replicas", "data/2", "data/two"}})
     EXPECT_NE(difference(from, to).find("`" + key + "`"), std::string::npos) << key;

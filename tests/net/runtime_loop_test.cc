@@ -162,6 +162,23 @@ TEST(Loop, WhatAnOwnerTakesBackIsNotCalled) {
   EXPECT_EQ(called, 1);
 }
 
+TEST(Loop, AtRestSleepsAtOnceWhateverItsPatience) {
+  Loop loop(400us);
+  for (int i = 0; i < 20; ++i) loop.run(pass(loop, 2ms));
+  EXPECT_GE(loop.figures().waits, 20U);
+  EXPECT_EQ(loop.figures().sleeps, loop.figures().waits);
+}
+
+TEST(Loop, TimersFireInTimeWhileItLooks) {
+  Loop loop(20s);
+  for (int i = 0; i < 50; ++i) {
+    const auto due = loop.now() + 100us;
+    loop.run(pass(loop, 100us));
+    EXPECT_GE(loop.now(), due);
+    EXPECT_LT(loop.now(), due + 5s) << "it looked past a timer";
+  }
+}
+
 TEST(LoopDeathTest, AnotherThreadMayNotRunIt) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(
