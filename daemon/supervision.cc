@@ -10,6 +10,8 @@ namespace {
 constexpr paxos::Duration standing_interval = std::chrono::seconds{1};
 /// So many signs of life in the time after which their absence kills.
 constexpr int signs_of_life = 4;
+/// What does not open is never answered: the log is where its sender's operator can see that it came.
+constexpr paxos::Duration unopened_interval = std::chrono::minutes{1};
 }  // namespace
 
 std::string Host::standing_line() const {
@@ -23,7 +25,18 @@ std::string Host::standing_line() const {
   return line;
 }
 
+void Host::tell_unopened(paxos::Time now) {
+  const std::uint64_t count = transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)];
+  if (count == unopened_told_ || now < unopened_at_) return;
+  daemon_log::warning("{} datagram{} did not open and got no answer: a client or replica with the key of another cluster, or damage "
+                      "on the way; compare the key files (sha256sum)",
+                      count - unopened_told_, count - unopened_told_ == 1 ? "" : "s");
+  unopened_told_ = count;
+  unopened_at_ = now + unopened_interval;
+}
+
 void Host::report(paxos::Time now) {
+  tell_unopened(now);
   const auto leader = node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader;
   if (leader != leader_told_) {
     if (leader && *leader != options_.self)
