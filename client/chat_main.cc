@@ -1,12 +1,9 @@
-#include <clocale>
 #include <cstdio>
 
 #include "client/chat.h"
 
 /// paxoschat: the chat client, for people and scripts.
 int main(int argc, char** argv) {
-  // Widths of characters; the texts themselves are UTF-8 whatever the locale.
-  if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX < 4) (void)std::setlocale(LC_CTYPE, "C.UTF-8");
   return client::run_program("paxoschat", [&] {
     const std::vector<std::string> words(argv + 1, argv + argc);
     if (words.empty() || words.front().empty() || words.front()[0] == '-') return client::chat_interactive(words);

@@ -148,7 +148,7 @@ int chat_history(const std::vector<std::string>& words) {
   const auto from = flags.number("from", 1, UINT64_MAX, 1);
   const auto last = flags.number("last", 1, UINT32_MAX, 0);
   const auto limit = flags.number("limit", 1, UINT64_MAX, 0);
-  const auto timeout = flags.duration("timeout", 10s);
+  const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(from, last, limit, timeout)) return *code;
   if (const std::string fault = chat::validate_room(*room); !fault.empty()) return flags.refused(fault);
   const auto config = flags.load_config();

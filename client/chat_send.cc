@@ -204,8 +204,8 @@ class Sender {
       if (!waits() || now.over()) continue;
       if (now.differs(outage_))
         complain("paxoschat send",
-                 fmt::format("{}; {} {} queued{}, to go out when a quorum is there", now.sentence(), counted(items_.size(), "message"),
-                             items_.size() == 1 ? "is" : "are", flags_.state ? " in the state file" : ""),
+                 fmt::format("{}; {} {} queued{}, to go out when a quorum is there", now.sentence(),
+                             counted(items_.size(), "message"), items_.size() == 1 ? "is" : "are", flags_.state ? " in the state file" : ""),
                  0);
       outage_ = std::move(now);
     }
@@ -274,7 +274,7 @@ int chat_send(const std::vector<std::string>& words) {
   if (flags.arguments().size() > 1) return flags.wrong_usage("one TEXT at a time; put quotes around it");
   const auto room = flags.get("room");
   if (!room) return flags.wrong_usage("--room ROOM is missing");
-  const auto timeout = flags.duration("timeout", 10s);
+  const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(timeout)) return *code;
   SendFlags options{.room = *room,
                     .name = name_or_login(flags.get("name")),

@@ -176,7 +176,8 @@ Outage outage_of(const Json& status) {
   }
   if (!out.anyone) {
     out.what = "no replica answers";
-    out.why = "none runs, or a firewall stops UDP, or the addresses or the key here are not the cluster's; `paxosctl doctor` tells more";
+    out.why =
+        "none runs, or a firewall stops UDP, or the addresses or the key here are not the cluster's; `paxosctl doctor` tells more";
     return out;
   }
   if (!unborn.empty() && voters < quorum) {
@@ -217,24 +218,27 @@ std::vector<std::string> next_steps(const Json& status, const std::string& key_f
     if (r.at("reachable").get<bool>()) continue;
     (r.value("port_closed", false) ? closed : silent).push_back(r.at("id").get<unsigned>());
   }
-  const auto one_of = [](const std::vector<unsigned>& ids) { return ids.size() == 1 ? std::to_string(ids.front()) : std::string("ID"); };
+  const auto one_of = [](const std::vector<unsigned>& ids) {
+    return ids.size() == 1 ? std::to_string(ids.front()) : std::string("ID");
+  };
   if (!closed.empty())
-    out.push_back(fmt::format("{} {} not running: nothing listens on the port. There: `systemctl start paxosd@{}` or `paxosd --id {}`; if "
-                              "it ends again, its log says why",
+    out.push_back(fmt::format("{} {} not running: nothing listens on the port. There: `systemctl start paxosd@{}` or `paxosd "
+                              "--id {}`; if it ends again, its log says why",
                               replicas_text(closed), closed.size() == 1 ? "is" : "are", one_of(closed), one_of(closed)));
   if (!silent.empty()) {
     const bool all = silent.size() == status.at("replicas").size();
     const std::string id = one_of(silent);
     out.push_back(fmt::format(
         "{} may be down or hang, or a firewall swallows UDP, or {} key is not the one in {}{}: what does not open is never "
-        "answered, so only {} can tell. There: `systemctl status paxosd@{}`; `journalctl -u paxosd@{}` (or the log of "
-        "paxosd) has a line when datagrams did not open, and metrics count them as foreign_key; `sha256sum` compares the key files; `paxosctl doctor` checks what can be checked from here",
+        "answered, so only {} can tell. There: `systemctl status paxosd@{}`; `journalctl -u paxosd@{}` (or the log of paxosd) has "
+        "a line when datagrams did not open, and metrics count them as foreign_key; `sha256sum` compares the key files; `paxosctl "
+        "doctor` checks what can be checked from here",
         replicas_text(silent), silent.size() == 1 ? "its" : "their", key_file,
         all ? " (likely, where all run and none answers)" : "", silent.size() == 1 ? "its machine" : "their machines", id, id));
   }
   if (outage_of(status).unborn && closed.empty() && silent.empty())
-    out.push_back("all answer here, so look at the network between them: UDP must pass both ways, and all need the same key and config; "
-                  "`paxosctl doctor` looks at each");
+    out.push_back("all answer here, so look at the network between them: UDP must pass both ways, and all need the same key and "
+                  "config; `paxosctl doctor` looks at each");
   return out;
 }
 

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <clocale>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <exception>
@@ -41,7 +43,8 @@ tl::expected<paxos::ReplicaId, std::string> VerbFlags::replica_in(const std::str
   const auto number = config::parse_number(word);
   if (number && *number < config.replicas.size()) return paxos::ReplicaId{static_cast<std::uint8_t>(*number)};
   return tl::make_unexpected(config.replicas.size() == 1
-                                 ? fmt::format("'{}' is no replica; {} has replica 0 alone", printable(word), config.file.string())
+                                 ? fmt::format("'{}' is no replica; {} has replica 0 alone", printable(word),
+                                               config.file.string())
                                  : fmt::format("'{}' is no replica; {} has the replicas 0 to {}", printable(word),
                                                config.file.string(), config.replicas.size() - 1));
 }
@@ -52,6 +55,12 @@ tl::expected<std::optional<paxos::ReplicaId>, std::string> VerbFlags::replica(co
   const auto id = replica_in(*word, config);
   if (!id) return tl::make_unexpected("--replica " + id.error());
   return std::optional(*id);
+}
+
+tl::expected<std::chrono::milliseconds, std::string> VerbFlags::timeout(std::chrono::milliseconds fallback) const {
+  auto time = duration("timeout", fallback);
+  if (time && time->count() == 0) return tl::make_unexpected(std::string("--timeout 0 would hear no answer"));
+  return time;
 }
 
 int VerbFlags::with_cluster(const std::function<net::Task<int>(Connection&)>& task) const {
@@ -79,6 +88,8 @@ void hold_standard_descriptors() {
 
 int run_program(const std::string& program, const std::function<int()>& run) {
   hold_standard_descriptors();
+  // Widths of characters; the texts themselves are UTF-8 whatever the locale.
+  if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX < 4) (void)std::setlocale(LC_CTYPE, "C.UTF-8");
   int code = config::exit_refused;
   try {
     code = run();
@@ -90,8 +101,9 @@ int run_program(const std::string& program, const std::function<int()>& run) {
   const int why = errno;
   if (flushed && std::ferror(stdout) == 0) return code;
   // What failed before it was done keeps its own code; "refused" would say that nothing was done.
-  return complain(program, fmt::format("standard output can't be written{}{}: what was to be printed is lost", why != 0 ? ": " : "",
-                                       why != 0 ? std::strerror(why) : ""),
+  return complain(program,
+                  fmt::format("standard output can't be written{}{}: what was to be printed is lost", why != 0 ? ": " : "",
+                              why != 0 ? std::strerror(why) : ""),
                   code == config::exit_fine ? config::exit_unknown : code);
 }
 

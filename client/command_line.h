@@ -36,6 +36,8 @@ class VerbFlags : public config::Flags {
                                                                               const config::ClusterConfig& config);
   /// --replica, where it is given.
   [[nodiscard]] tl::expected<std::optional<paxos::ReplicaId>, std::string> replica(const config::ClusterConfig& config) const;
+  /// --timeout, or `fallback`; no answer comes in no time.
+  [[nodiscard]] tl::expected<std::chrono::milliseconds, std::string> timeout(std::chrono::milliseconds fallback) const;
   /// Prints the sentence; gives 1.
   int refused(const std::string& sentence) const { return complain(name(), sentence, config::exit_refused); }
   /// Runs `task(connection)` on a loop of its own; a config or socket error is printed and gives 1.

@@ -231,7 +231,8 @@ int ctl_doctor(const Words& words) {
       bad += f.verdict == Verdict::bad ? 1 : 0;
       warn += f.verdict == Verdict::warn ? 1 : 0;
     }
-    fmt::print("{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"), could_ask && !anyone ? "; no replica answers" : "");
+    fmt::print("{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"),
+               could_ask && !anyone ? "; no replica answers" : "");
   }
   return code;
 }

@@ -70,7 +70,9 @@ net::Task<int> explain(Connection& connection, paxos::Slot slot, std::chrono::mi
 
 int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool json) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) return complain(program, fmt::format("{}: {}", file, std::strerror(errno)), config::exit_refused);
+  if (!in)
+    return complain(program, fmt::format("{}: {}; what a crash left is in DATA_DIR/crash", file, std::strerror(errno)),
+                    config::exit_refused);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
   auto dump = chat::parse_flight_dump(std::as_bytes(std::span{bytes}));
   if (!dump) return complain(program, fmt::format("{}: {}", file, dump.error()), config::exit_refused);
@@ -88,7 +90,8 @@ int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool 
     std::tm local{};
     localtime_r(&seconds, &local);
     fmt::print("replica {}, boot {}, pid {}: {} on {:04}-{:02}-{:02} at {}; {}{}\n", h.replica, h.boot, h.pid, name,
-               local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, clock_text(h.wall_ns), counted(dump->entries.size(), "record"),
+               local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, clock_text(h.wall_ns),
+               counted(dump->entries.size(), "record"),
                slot ? fmt::format(" of slot {}", slot->n)
                     : h.written > h.capacity ? fmt::format(", the last of {}", h.written) : std::string());
     if (!dump->entries.empty()) fmt::print("{:<15}  {:>14}  {}\n", "wall clock", "ms to crash", "what");
@@ -129,9 +132,8 @@ int ctl_explain(const Words& words) {
   if (flags.arguments().size() > 1) return flags.wrong_usage("one slot at a time");
   if (const auto file = flags.get("dump")) return explain_dump(*file, slot, flags.has("json"));
   if (!slot) return flags.wrong_usage("name a slot");
-  const auto timeout = flags.duration("timeout", explain_timeout);
+  const auto timeout = flags.timeout(explain_timeout);
   if (const auto code = flags.first_fault(timeout)) return *code;
-  if (timeout->count() == 0) return flags.wrong_usage("--timeout 0 would hear no answer");
   return flags.with_cluster([&](Connection& c) { return explain(c, *slot, *timeout, flags.has("json")); });
 }
 

@@ -16,7 +16,8 @@ std::optional<int> failed(const std::string& program, paxos::ReplicaId to,
                     config::exit_unknown);
   const auto* done = std::get_if<chat::DoneReply>(&*answer);
   if (done == nullptr)
-    return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", to.n), config::exit_unknown);
+    return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", to.n),
+                    config::exit_unknown);
   if (!done->refused.empty())
     return complain(program, fmt::format("replica {}: {}", to.n, done->refused), config::exit_refused);
   return std::nullopt;
@@ -140,7 +141,8 @@ int timed(const Words& words, const std::string& verb, const std::string& about,
   if (!flags.has("for")) return flags.wrong_usage("--for TIME is missing: how long?");
   const auto time = flags.duration("for", {});
   if (const auto code = flags.first_fault(time)) return *code;
-  if (time->count() < 1 || time->count() > 600'000) return flags.wrong_usage(fmt::format("--for '{}': from 1ms to 10m", *flags.get("for")));
+  if (time->count() < 1 || time->count() > 600'000)
+    return flags.wrong_usage(fmt::format("--for '{}': from 1ms to 10m", *flags.get("for")));
   const auto config = flags.load_config();
   if (!config) return flags.refused(config.error());
   const auto id = VerbFlags::replica_in(flags.arguments().front(), *config);
@@ -206,7 +208,8 @@ int ctl_loss(const Words& words) {
   if (flags.arguments().size() != 1) return flags.wrong_usage("name one share, as in 0.1 or 10%");
   const auto share = config::parse_share(flags.arguments().front());
   if (!share)
-    return flags.wrong_usage(fmt::format("'{}' is no share from 0 to 1; write 0.1 or 10%", printable(flags.arguments().front())));
+    return flags.wrong_usage(
+        fmt::format("'{}' is no share from 0 to 1; write 0.1 or 10%", printable(flags.arguments().front())));
   std::optional<paxos::ReplicaId> only;
   if (flags.has("replica")) {
     const auto config = flags.load_config();

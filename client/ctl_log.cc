@@ -106,7 +106,9 @@ net::Task<int> log(Connection& c, paxos::ReplicaId id, paxos::Slot from, paxos::
     if (const auto* done = std::get_if<chat::DoneReply>(&*answer))
       co_return complain(program, fmt::format("replica {}: {}", id.n, done->refused), config::exit_refused);
     const auto* page = std::get_if<chat::LogReply>(&*answer);
-    if (page == nullptr) co_return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", id.n), config::exit_unknown);
+    if (page == nullptr)
+      co_return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", id.n),
+                         config::exit_unknown);
     for (const chat::LogSlot& slot : page->slots) {
       any = true;
       if (json)

@@ -149,12 +149,15 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
   }
   const Standing end = co_await wait_well(c, wish.patience);
   if (!end.trouble.empty())
-    co_return complain(program, fmt::format("{} restarted, but {}; see `paxosctl status`", all == 1 ? "it was" : fmt::format("all {} were", all), end.trouble),
+    co_return complain(program,
+                       fmt::format("{} restarted, but {}; see `paxosctl status`",
+                                   all == 1 ? "it was" : fmt::format("all {} were", all), end.trouble),
                        config::exit_refused);
   if (wish.json)
     print_json({{"done", true}, {"restarted", all}, {"leader", end.leader->n}});
   else
-    fmt::print("{}, replica {} leads\n", all == 1 ? "it is back" : fmt::format("all {} are back", all), end.leader->n);
+    fmt::print("{}, replica {} leads\n", all == 1 ? "it is back" : fmt::format("all {} are back", all),
+               end.leader->n);
   co_return config::exit_fine;
 }
 
@@ -172,7 +175,7 @@ int ctl_rolling_restart(const Words& words) {
   flags.arguments_help("[ID ...]");
   if (const auto code = flags.parse(words)) return *code;
   Wish wish;
-  const auto patience = flags.duration("timeout", wish.patience);
+  const auto patience = flags.timeout(wish.patience);
   if (const auto code = flags.first_fault(patience)) return *code;
   wish.patience = *patience;
   wish.command = flags.get("command");

@@ -316,8 +316,11 @@ class Run {
         for (const auto& [text, count] : seen) duplicated += count > 1 ? 1 : 0;
         out["lost"] = lost;
         out["duplicated"] = duplicated;
-        if (lost > 0) trouble = fmt::format("{} {} not in the log", counted(lost, "acknowledged message"), lost == 1 ? "is" : "are");
-        if (duplicated > 0) trouble = fmt::format("{} {} in the log more than once", counted(duplicated, "message"), duplicated == 1 ? "stands" : "stand");
+        if (lost > 0)
+          trouble = fmt::format("{} {} not in the log", counted(lost, "acknowledged message"), lost == 1 ? "is" : "are");
+        if (duplicated > 0)
+          trouble = fmt::format("{} {} in the log more than once", counted(duplicated, "message"),
+                                duplicated == 1 ? "stands" : "stand");
       }
       out["noops"] = co_await count_noops();
       if (out["noops"].get<std::size_t>() < o_.skip.size()) trouble = "a skipped slot did not become a no-op";
@@ -333,8 +336,7 @@ class Run {
       print_json(out);
     } else {
       fmt::print(
-          "{} sent, {} acknowledged, lost {}, duplicated {}, skipped slots turned no-ops {}, view changes "
-          "{}\n",
+          "{} sent, {} acknowledged, lost {}, duplicated {}, no-ops in skipped slots {}, view changes {}\n",
           sent_, acknowledged_.size(), out["lost"].dump(), out["duplicated"].dump(), out["noops"].dump(),
           out["view_changes"].dump());
       for (const Json& r : out["replicas"])

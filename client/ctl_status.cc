@@ -40,7 +40,8 @@ void print_table(const Json& status, const std::string& key_file) {
     const auto note = [&](const std::string& text) { notes.push_back(fmt::format("replica {} {}", id, text)); };
     if (!r.value("voting", true)) note("does not vote: " + printable(text_in(r, "reason")));
     if (const auto hole = number_in(r, "hole"))
-      note(fmt::format("waits for the skipped slot {}: nothing above is applied until the leader changes (`paxosctl kill leader`)",
+      note(fmt::format("waits for the skipped slot {}: nothing above is applied until the leader changes (`paxosctl kill "
+                       "leader`)",
                        static_cast<std::uint64_t>(*hole)));
     if (const double loss = number_in(r, "loss").value_or(0); loss > 0)
       note(fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100));

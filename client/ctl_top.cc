@@ -142,7 +142,8 @@ int ctl_top(const Words& words) {
   if (const auto code = flags.parse_without_arguments(words)) return *code;
   const auto interval = flags.duration("interval", 1s);
   if (const auto code = flags.first_fault(interval)) return *code;
-  if (*interval < interval_min || *interval > interval_max) return flags.wrong_usage(fmt::format("--interval '{}': from 100ms to 60s", flags.get("interval").value_or("")));
+  if (*interval < interval_min || *interval > interval_max)
+    return flags.wrong_usage(fmt::format("--interval '{}': from 100ms to 60s", flags.get("interval").value_or("")));
   return flags.with_cluster([&](Connection& c) { return top(c, *interval, flags.has("once"), flags.has("json")); });
 }
 

@@ -36,7 +36,6 @@ void Host::tell_unopened(paxos::Time now) {
 }
 
 void Host::report(paxos::Time now) {
-  tell_unopened(now);
   const auto leader = node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader;
   if (leader != leader_told_) {
     if (leader && *leader != options_.self)
@@ -51,6 +50,7 @@ void Host::report(paxos::Time now) {
   if (now >= standing_at_) {
     standing_at_ = now + standing_interval;
     manager_.status(standing_line());
+    tell_unopened(now);
   }
   if (now < alive_at_) return;
   alive_at_ = now + *watchdog_ / signs_of_life;

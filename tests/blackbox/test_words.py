@@ -188,6 +188,8 @@ class Usage(unittest.TestCase):
             for verb in ("history", "follow"):
                 self.wrong(verb, "--room", "ops", "--replica", 7, *here, says="--replica '7' is no replica", program="paxoschat")
             self.wrong("send", "--room", "ops", "--replica", 7, "x", *here, says="--replica '7' is no replica", program="paxoschat")
+            for verb in (("send", "x"), ("history",)):
+                self.wrong(*verb, "--room", "ops", "--timeout", "0s", *here, says="--timeout 0 would hear no answer", program="paxoschat")
             self.wrong("folow", says="did you mean `follow`", program="paxoschat")
 
     def test_help_is_where_people_look_for_it(self):
