@@ -6,6 +6,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -195,7 +196,7 @@ int ctl_doctor(const Words& words) {
     if (could_ask) {
       const Stopping stopping(loop, **connection);
       loop.run(examine_all(**connection, asked));
-    } else {
+    } else if (std::none_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.measured == connection.error(); })) {
       findings.push_back({.replica = {}, .check = "socket", .verdict = Verdict::bad, .measured = connection.error(), .advice = "nobody could be asked"});
     }
   }

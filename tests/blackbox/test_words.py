@@ -62,6 +62,17 @@ class Causes(ClusterTest):
             wait_for("its log tells", lambda: re.search(r"\d+ datagrams? did not open and got no answer", log.read_text()))
         self.assertTrue(cluster.status()["healthy"])
 
+    def test_a_missing_key_is_named_once_by_its_plain_path(self):
+        cluster = self.cluster(f=1, start=False)
+        key = cluster.folder / "cluster.key"
+        key.unlink()
+        code, _, err = shell(cluster, '"$CTL" status')
+        self.assertEqual(code, 1)
+        self.assertIn(f"{key}: the key file is missing", err)
+        code, out, _ = shell(cluster, '"$CTL" doctor')
+        self.assertEqual(code, 1)
+        self.assertEqual(out.count("the key file is missing"), 1, out)
+
     def test_replicas_that_do_not_run_are_told_from_silent_ones(self):
         cluster = self.cluster(f=1)
         cluster.kill(1)
