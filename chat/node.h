@@ -77,6 +77,7 @@ class Node {
   [[nodiscard]] const Standing& last_standing() const { return standing_; }
   [[nodiscard]] paxos::Slot chosen() const { return replica_.chosen(); }
   [[nodiscard]] paxos::Slot chosen_max() const { return replica_.chosen_max(); }
+  [[nodiscard]] std::vector<std::pair<paxos::Slot, paxos::Ballot>> chosen_ahead() const { return replica_.chosen_ahead(); }
   [[nodiscard]] bool is_leader() const { return replica_.is_leader(); }
   [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
   [[nodiscard]] const Machine& machine() const { return machine_; }

@@ -21,10 +21,6 @@ int chat_interactive(const std::vector<std::string>& words);
 /// --name, else the login name where it is one that the log takes, else nothing.
 [[nodiscard]] std::string name_or_login(const std::optional<std::string>& name);
 
-/// --replica checked against the config.
-[[nodiscard]] tl::expected<std::optional<paxos::ReplicaId>, std::string> replica_of(
-    const config::Flags& flags, const config::ClusterConfig& config);
-
 /// Reads a room's history page by page: from one replica, or, unless pinned, from the next when one does not
 /// answer. Loop thread only.
 class HistoryReader {

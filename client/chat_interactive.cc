@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <deque>
 
 #include "client/chat.h"
 #include "client/cluster_view.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
+#include "client/screen.h"
 #include "client/terminal.h"
+#include "net/signals.h"
 
 /// paxoschat without a verb: a person in a room.
 namespace client {
@@ -19,6 +23,7 @@ namespace {
 
 constexpr std::uint32_t shown_on_join = 20;
 constexpr std::uint32_t shown_at_most = 500;
+constexpr std::size_t waiting_max = 10'000;  ///< messages typed or pasted that the outbox has no room for yet
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
@@ -28,7 +33,8 @@ constexpr const char* help_text =
     "/join ROOM      go to another room\n"
     "/history [N]    show its last N messages (default 20)\n"
     "/name NAME      call yourself something else\n"
-    "/quit           leave (Ctrl-D does it, too)\n"
+    "/quit           leave (Ctrl-D and Ctrl-C do it, too)\n"
+    "/help           this\n"
     "//text          a message that begins with a slash";
 
 class Interactive {
@@ -49,6 +55,11 @@ class Interactive {
     net::Readable input(c_.loop(), STDIN_FILENO);
     if (terminal_.interactive())
       note(fmt::format("cluster {}; /help says what there is, /quit or Ctrl-D leaves", c_.config().cluster));
+    std::optional<net::Signals> signals;
+    if (terminal_.interactive()) {
+      signals.emplace(c_.loop(), std::initializer_list<int>{SIGWINCH});
+      scope.spawn(watch_size(*signals));
+    }
     scope.spawn(read_input(input));
     scope.spawn(watch());
     join(scope, room_);
@@ -56,9 +67,9 @@ class Interactive {
     input.cancel();
     // What was typed last is still under way.
     const paxos::Time until = c_.loop().now() + farewell;
-    while (session_->outbox().pending() > 0 && c_.loop().now() < until && hub_.failure().empty())
+    while (unfinished() > 0 && c_.loop().now() < until && hub_.failure().empty())
       (void)co_await hub_.progress().wait_until(until);
-    const std::size_t left = session_->outbox().pending();
+    const std::size_t left = unfinished();
     const std::string trouble = session_->outbox().trouble();
     if (left == 0 && !session_->outbox().session().none()) {
       session_->close();
@@ -70,15 +81,26 @@ class Interactive {
     if (follower_) follower_->stop();
     c_.give_up();
     changed_.notify();
+    if (signals) ::kill(::getpid(), SIGWINCH);  // ends the wait for signals like any other
     if (left > 0)
       note(fmt::format(
-          "{} message{} without a receipt{}{}; perhaps delivered: look with `paxoschat history --room {}`",
-          left, left == 1 ? "" : "s", trouble.empty() ? "" : ": ", trouble, room_));
+          "{} without a receipt{}{}; perhaps delivered: look with `paxoschat history --room {}`",
+          counted(left, "message"), trouble.empty() ? "" : ": ", trouble, room_));
     co_await scope.join();
     co_return left > 0 ? config::exit_unknown : config::exit_fine;
   }
 
  private:
+  /// Without a receipt, those that wait here to be sent included.
+  [[nodiscard]] std::size_t unfinished() const { return session_->outbox().pending() + waiting_.size(); }
+
+  net::Task<void> watch_size(net::Signals& signals) {
+    while (!stopped_) {
+      (void)co_await signals.next();
+      if (!stopped_) terminal_.resized();
+    }
+  }
+
   void note(const std::string& text) {
     if (terminal_.interactive())
       terminal_.print("\x1b[2m-- " + printable(text) + "\x1b[0m");
@@ -89,8 +111,9 @@ class Interactive {
   void show(const chat::Message& message) { terminal_.print(to_line(message, terminal_.interactive())); }
 
   void delivered(const Delivery& delivery) {
+    send_waiting();
     if (!delivery.refused.empty()) {
-      note(fmt::format("not sent: {} ({})", delivery.refused, delivery.message.text.substr(0, 40)));
+      note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
       return;
     }
     if (trouble_shown_) note("going on");
@@ -101,14 +124,15 @@ class Interactive {
   net::Task<void> watch() {
     while (!stopped_) {
       (void)co_await changed_.wait_until(c_.loop().now() + 250ms);
+      send_waiting();
       const auto oldest = session_->outbox().oldest();
       if (!oldest || c_.loop().now() - *oldest < patience || trouble_shown_ || leaving_) continue;
       const Outage outage = co_await look_for_outage(c_, outage_timeout);
-      const std::size_t pending = session_->outbox().pending();
+      const std::size_t pending = unfinished();
       if (stopped_ || leaving_ || pending == 0) continue;
       const std::string why = outage.over() ? session_->outbox().trouble() : outage.sentence();
-      note(fmt::format("{} message{} queued{}{}; what you write is kept and goes out, once, when a quorum is back",
-                       pending, pending == 1 ? " is" : "s are", why.empty() ? "" : ": ", why));
+      note(fmt::format("{} {} queued{}{}; what you write is kept and goes out, once, when a quorum is back",
+                       counted(pending, "message"), pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why));
       trouble_shown_ = true;
     }
   }
@@ -169,7 +193,7 @@ class Interactive {
         ++shown;
       }
     } while (!reader.done() && shown < count);
-    note(fmt::format("{} message{} of room {}", shown, shown == 1 ? "" : "s", room));
+    note(fmt::format("{} of room {}", counted(shown, "message"), room));
   }
 
   net::Task<void> nap(paxos::Duration duration) {
@@ -210,8 +234,8 @@ class Interactive {
         join(*scope_, rest);
     } else if (word == "/name") {
       if (const std::string fault = chat::validate_name(rest); !fault.empty()) return note(fault);
-      name_ = rest;
-      note(name_.empty() ? "you have no name now" : "you are " + name_);
+      if (!rest.empty()) name_ = rest;
+      note((name_.empty() ? "you have no name" : "you are " + name_) + (rest.empty() ? "; /name NAME changes that" : ""));
     } else if (word == "/history") {
       const auto count =
           rest.empty() ? std::optional<std::uint64_t>(shown_on_join) : config::parse_number(rest);
@@ -227,9 +251,18 @@ class Interactive {
   void send(const std::string& text) {
     if (const std::string fault = chat::validate_text(text); !fault.empty())
       return note("not sent: " + fault);
-    if (session_->outbox().pending() >= chat::limits::outstanding_max)
-      return note("not sent: too many messages wait for their receipts; " + session_->outbox().trouble());
-    session_->post({room_, name_, text});
+    if (waiting_.size() >= waiting_max)
+      return note(fmt::format("not sent: {} wait already", counted(unfinished(), "message")));
+    waiting_.push_back({room_, name_, text});
+    send_waiting();
+  }
+
+  /// A paste of many lines is more than may be under way at once.
+  void send_waiting() {
+    while (!waiting_.empty() && session_->outbox().pending() < chat::limits::outstanding_max) {
+      session_->post(std::move(waiting_.front()));
+      waiting_.pop_front();
+    }
   }
 
   net::Task<void> read_input(net::Readable& input) {
@@ -283,6 +316,7 @@ class Interactive {
   net::Scope* scope_ = nullptr;
   std::shared_ptr<Follower> follower_;
   std::uint64_t visit_ = 0;
+  std::deque<chat::Post> waiting_;  ///< not in the outbox yet
   bool ended_ = false;
   bool leaving_ = false;
   bool stopped_ = false;
@@ -298,8 +332,7 @@ net::Task<int> interactive(Connection& c, std::string room, std::string name) {
 }  // namespace
 
 int chat_interactive(const std::vector<std::string>& words) {
-  config::Flags flags("paxoschat", "PAXOSCHAT", "Chat in a room.");
-  config_flag(flags);
+  VerbFlags flags("paxoschat", "PAXOSCHAT", "Chat in a room.");
   flags.value("room", "ROOM", "which one (default: lobby)");
   flags.value("name", "NAME", "what others see (default: the login name)");
   flags.arguments_help("\n       paxoschat send|history|follow --room ROOM [flags]   (each has --help)");
@@ -315,7 +348,7 @@ int chat_interactive(const std::vector<std::string>& words) {
   const std::string name = name_or_login(flags.get("name"));
   for (const std::string& fault : {chat::validate_room(room), chat::validate_name(name)})
     if (!fault.empty()) return complain("paxoschat", fault, config::exit_refused);
-  return with_cluster(flags, "paxoschat", [&](Connection& c) { return interactive(c, room, name); });
+  return flags.with_cluster([&](Connection& c) { return interactive(c, room, name); });
 }
 
 }  // namespace client

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <pwd.h>
 #include <unistd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -39,17 +38,6 @@ std::string name_or_login(const std::optional<std::string>& name) {
   // Services and cron jobs have neither.
   const passwd* entry = ::getpwuid(::getuid());
   return entry != nullptr && chat::validate_name(entry->pw_name).empty() ? entry->pw_name : "";
-}
-
-tl::expected<std::optional<paxos::ReplicaId>, std::string> replica_of(const config::Flags& flags,
-                                                                      const config::ClusterConfig& config) {
-  const auto text = flags.get("replica");
-  if (!text) return std::optional<paxos::ReplicaId>{};
-  const auto id = config::parse_number(*text);
-  if (!id || *id >= config.replicas.size())
-    return tl::make_unexpected(fmt::format("--replica '{}': {} has the replicas 0 to {}", printable(*text),
-                                           config.file.string(), config.replicas.size() - 1));
-  return std::optional(paxos::ReplicaId{static_cast<std::uint8_t>(*id)});
 }
 
 // --- history ---
@@ -114,7 +102,7 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
       complain("paxoschat history",
                fmt::format(
                    "{} answered within {:g} s: {}{}{}. See `paxosctl status`{}",
-                   options.read.pinned ? "the replica asked for has not" : "no replica has",
+                   options.read.pinned ? fmt::format("replica {} has not", options.read.first->n) : "no replica has",
                    static_cast<double>(options.read.timeout.count()) / 1000, page.error(), outage.over() ? "" : "; ",
                    outage.sentence(),
                    options.read.local ? "" : "; with --local a replica shows what it has, without a quorum"),
@@ -129,11 +117,13 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
       else
         fmt::print("{}\n", to_line(message, colour));
     }
-  } while (!reader.done() && printed < wanted);
+  } while (!reader.done() && printed < wanted && std::ferror(stdout) == 0);
   if (printed == 0 && !options.json)
     complain("paxoschat history",
-             fmt::format("room '{}' has no such messages; a room exists from its first message on",
-                         printable(options.read.room)),
+             options.read.from > 1
+                 ? fmt::format("room '{}' has no message {} yet", printable(options.read.room), options.read.from)
+                 : fmt::format("room '{}' has no messages; a room exists from its first message on",
+                               printable(options.read.room)),
              0);
   co_return config::exit_fine;
 }
@@ -141,8 +131,7 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
 }  // namespace
 
 int chat_history(const std::vector<std::string>& words) {
-  config::Flags flags("paxoschat history", "PAXOSCHAT", "Messages of a room, oldest first.");
-  config_flag(flags);
+  VerbFlags flags("paxoschat history", "PAXOSCHAT", "Messages of a room, oldest first.");
   flags.value("room", "ROOM", "whose messages");
   flags.value("from", "SEQ", "from this message on (default: 1)");
   flags.value("last", "N", "only the last N");
@@ -151,9 +140,7 @@ int chat_history(const std::vector<std::string>& words) {
   flags.value("replica", "ID", "this replica answers, or none");
   flags.value("timeout", "TIME", "give up after it (default: 10s)");
   flags.flag("json", "one JSON object a line");
-  if (const auto code = flags.parse(words)) return *code;
-  if (!flags.arguments().empty())
-    return flags.wrong_usage("history takes no arguments; the room is given by --room");
+  if (const auto code = flags.parse_without_arguments(words, "the room is given by --room")) return *code;
   const auto room = flags.get("room");
   if (!room) return flags.wrong_usage("--room ROOM is missing");
   if (flags.get("from") && flags.get("last"))
@@ -161,18 +148,14 @@ int chat_history(const std::vector<std::string>& words) {
   const auto from = flags.number("from", 1, UINT64_MAX, 1);
   const auto last = flags.number("last", 1, UINT32_MAX, 0);
   const auto limit = flags.number("limit", 1, UINT64_MAX, 0);
-  const auto timeout = flags.duration("timeout", 10s);
-  for (const auto* number : {&from, &last, &limit})
-    if (!*number) return flags.wrong_usage(number->error());
-  if (!timeout) return flags.wrong_usage(timeout.error());
-  if (const std::string fault = chat::validate_room(*room); !fault.empty())
-    return complain("paxoschat history", fault, config::exit_refused);
-  return with_cluster(flags, "paxoschat history", [&](Connection& c) -> net::Task<int> {
-    const auto replica = replica_of(flags, c.config());
-    if (!replica) {
-      complain("paxoschat history", replica.error(), config::exit_usage);
-      return []() -> net::Task<int> { co_return config::exit_usage; }();
-    }
+  const auto timeout = flags.timeout(10s);
+  if (const auto code = flags.first_fault(from, last, limit, timeout)) return *code;
+  if (const std::string fault = chat::validate_room(*room); !fault.empty()) return flags.refused(fault);
+  const auto config = flags.load_config();
+  if (!config) return flags.refused(config.error());
+  const auto replica = flags.replica(*config);
+  if (!replica) return flags.wrong_usage(replica.error());
+  return flags.with_cluster([&](Connection& c) {
     return history(c, {.read = {.room = *room,
                                 .from = *from,
                                 .last = static_cast<std::uint32_t>(*last),
@@ -292,6 +275,13 @@ net::Task<std::vector<chat::Message>> Follower::next() {
 
 namespace {
 
+net::Task<void> watch_reader(net::HungUp& output, Follower& follower, Connection& c, bool& gone) {
+  if (!co_await output.wait()) co_return;
+  gone = true;
+  follower.stop();
+  c.give_up();
+}
+
 net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t count, bool json) {
   Follower follower(c, std::move(options));
   follower.on_trouble([](const std::string& why) {
@@ -301,7 +291,13 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
       fmt::print(stderr, "paxoschat follow: waiting: {}\n", why);
   });
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
-  for (std::uint64_t printed = 0; count == 0 || printed < count;) {
+  // Between messages nothing is written that could fail: `follow | head -1` would wait for the next one.
+  bool gone = false;
+  net::HungUp output(c.loop(), STDOUT_FILENO);
+  net::Scope scope(c.loop());
+  scope.spawn(watch_reader(output, follower, c, gone));
+  std::uint64_t printed = 0;
+  while (!gone && (count == 0 || printed < count)) {
     for (const chat::Message& message : co_await follower.next()) {
       if (count != 0 && printed == count) break;
       ++printed;
@@ -310,38 +306,34 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
       else
         fmt::print("{}\n", to_line(message, colour));
     }
-    std::fflush(stdout);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) break;  // main() says it
   }
-  co_return config::exit_fine;
+  output.cancel();
+  co_await scope.join();
+  co_return gone ? reader_gone() : std::ferror(stdout) != 0 ? config::exit_unknown : config::exit_fine;
 }
 
 }  // namespace
 
 int chat_follow(const std::vector<std::string>& words) {
-  config::Flags flags("paxoschat follow", "PAXOSCHAT", "Messages of a room as they come; never gives up.");
-  config_flag(flags);
+  VerbFlags flags("paxoschat follow", "PAXOSCHAT", "Messages of a room as they come; never gives up.");
   flags.value("room", "ROOM", "whose messages");
   flags.value("from", "SEQ", "from this message on (default: the next one)");
   flags.value("count", "N", "end after N messages");
   flags.value("replica", "ID", "ask this replica first");
   flags.flag("json", "one JSON object a line");
-  if (const auto code = flags.parse(words)) return *code;
-  if (!flags.arguments().empty())
-    return flags.wrong_usage("follow takes no arguments; the room is given by --room");
+  if (const auto code = flags.parse_without_arguments(words, "the room is given by --room")) return *code;
   const auto room = flags.get("room");
   if (!room) return flags.wrong_usage("--room ROOM is missing");
   const auto from = flags.number("from", 1, UINT64_MAX, 1);
   const auto count = flags.number("count", 1, UINT64_MAX, 0);
-  for (const auto* number : {&from, &count})
-    if (!*number) return flags.wrong_usage(number->error());
-  if (const std::string fault = chat::validate_room(*room); !fault.empty())
-    return complain("paxoschat follow", fault, config::exit_refused);
-  return with_cluster(flags, "paxoschat follow", [&](Connection& c) -> net::Task<int> {
-    const auto replica = replica_of(flags, c.config());
-    if (!replica) {
-      complain("paxoschat follow", replica.error(), config::exit_usage);
-      return []() -> net::Task<int> { co_return config::exit_usage; }();
-    }
+  if (const auto code = flags.first_fault(from, count)) return *code;
+  if (const std::string fault = chat::validate_room(*room); !fault.empty()) return flags.refused(fault);
+  const auto config = flags.load_config();
+  if (!config) return flags.refused(config.error());
+  const auto replica = flags.replica(*config);
+  if (!replica) return flags.wrong_usage(replica.error());
+  return flags.with_cluster([&](Connection& c) {
     Follower::Options options{.room = *room, .from = {}, .first = *replica};
     if (flags.get("from")) options.from = *from;
     return follow(c, std::move(options), *count, flags.has("json"));

@@ -110,7 +110,7 @@ class Sender {
       if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (n < 0) {
         any_refused_ = true;
-        complain("paxoschat send", fmt::format("standard input cannot be read: {}", std::strerror(errno)), 0);
+        complain("paxoschat send", fmt::format("standard input can't be read: {}", std::strerror(errno)), 0);
       }
       if (n > 0) {
         lines.feed({buffer, static_cast<std::size_t>(n)});
@@ -204,8 +204,8 @@ class Sender {
       if (!waits() || now.over()) continue;
       if (now.differs(outage_))
         complain("paxoschat send",
-                 fmt::format("{}; {} message{} queued{}, to go out when they are back", now.sentence(), items_.size(),
-                             items_.size() == 1 ? " is" : "s are", flags_.state ? " in the state file" : ""),
+                 fmt::format("{}; {} {} queued{}, to go out when a quorum is there", now.sentence(),
+                             counted(items_.size(), "message"), items_.size() == 1 ? "is" : "are", flags_.state ? " in the state file" : ""),
                  0);
       outage_ = std::move(now);
     }
@@ -220,13 +220,12 @@ class Sender {
                            "; `paxoschat send --room {} --state {} - </dev/null` delivers what is left, each "
                            "exactly once",
                            printable(flags_.room), *flags_.state)
-                     : "; with --state FILE, sending again can not double a message";
+                     : "; with --state FILE, sending again can't double a message";
     return complain(
         "paxoschat send",
-        fmt::format("{} message{} without a receipt after {:g} s{}{}: {}. See `paxosctl status`{}",
-                    items_.size(), items_.size() == 1 ? "" : "s",
-                    static_cast<double>(flags_.timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
-                    certain ? "not sent" : "perhaps delivered", next),
+        fmt::format("{} without a receipt after {:g} s, {}{}{}. See `paxosctl status`{}", counted(items_.size(), "message"),
+                    static_cast<double>(flags_.timeout.count()) / 1000, certain ? "not sent" : "perhaps delivered",
+                    trouble.empty() ? "" : ": ", trouble, next),
         config::exit_unknown);
   }
 
@@ -261,9 +260,8 @@ net::Task<int> send(Connection& c, SendFlags flags, std::optional<paxos::Replica
 }  // namespace
 
 int chat_send(const std::vector<std::string>& words) {
-  config::Flags flags("paxoschat send", "PAXOSCHAT",
+  VerbFlags flags("paxoschat send", "PAXOSCHAT",
                       "Sends a message, or one a line, and prints the receipts.");
-  config_flag(flags);
   flags.value("room", "ROOM", "where to");
   flags.value("name", "NAME", "of the sender (default: the login name)");
   flags.value("state", "FILE",
@@ -276,8 +274,8 @@ int chat_send(const std::vector<std::string>& words) {
   if (flags.arguments().size() > 1) return flags.wrong_usage("one TEXT at a time; put quotes around it");
   const auto room = flags.get("room");
   if (!room) return flags.wrong_usage("--room ROOM is missing");
-  const auto timeout = flags.duration("timeout", 10s);
-  if (!timeout) return flags.wrong_usage(timeout.error());
+  const auto timeout = flags.timeout(10s);
+  if (const auto code = flags.first_fault(timeout)) return *code;
   SendFlags options{.room = *room,
                     .name = name_or_login(flags.get("name")),
                     .text = {},
@@ -294,14 +292,11 @@ int chat_send(const std::vector<std::string>& words) {
   if (std::string fault = chat::validate_name(options.name); !fault.empty()) return refuse(fault);
   if (options.text)
     if (std::string fault = chat::validate_text(*options.text); !fault.empty()) return refuse(fault);
-  return with_cluster(flags, "paxoschat send", [&](Connection& c) -> net::Task<int> {
-    const auto replica = replica_of(flags, c.config());
-    if (!replica) {
-      complain("paxoschat send", replica.error(), config::exit_usage);
-      return []() -> net::Task<int> { co_return config::exit_usage; }();
-    }
-    return send(c, std::move(options), *replica);
-  });
+  const auto config = flags.load_config();
+  if (!config) return refuse(config.error());
+  const auto replica = flags.replica(*config);
+  if (!replica) return flags.wrong_usage(replica.error());
+  return flags.with_cluster([&](Connection& c) { return send(c, std::move(options), *replica); });
 }
 
 }  // namespace client

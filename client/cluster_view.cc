@@ -6,6 +6,8 @@
 #include <map>
 #include <set>
 
+#include "client/port_probe.h"
+
 namespace client {
 
 std::optional<double> number_in(const Json& object, const char* field) {
@@ -102,6 +104,10 @@ std::string list_text(const std::vector<unsigned>& ids) {
   return out;
 }
 
+std::string replicas_text(const std::vector<unsigned>& ids) {
+  return (ids.size() == 1 ? "replica " : "replicas ") + list_text(ids);
+}
+
 std::string age_text(std::chrono::milliseconds age) {
   const auto ms = std::max<std::int64_t>(0, age.count());
   if (ms < 1000) return fmt::format("{} ms", ms);
@@ -117,6 +123,7 @@ std::string Outage::sentence() const {
 }
 
 std::string Outage::still_works() const {
+  if (unborn) return "until then nothing can be sent or read; what is sent now waits";
   return anyone ? "reading with --local still works; what is sent is kept and goes out, once, when a quorum is back"
                 : "what is sent is kept and goes out, once, when a quorum answers";
 }
@@ -129,6 +136,13 @@ Outage outage_of(const Json& status) {
   bool cut = false;
   std::string deaf;
   std::string silent_voters;
+  std::vector<unsigned> unborn;
+  std::string unheard_at_birth;
+  std::set<unsigned> absent;
+  const auto answers = [&](unsigned id) {
+    const Json& all = status.at("replicas");
+    return id < all.size() && all[id].at("reachable").get<bool>();
+  };
   for (const Json& r : status.at("replicas")) {
     const unsigned id = r.at("id").get<unsigned>();
     if (!r.at("reachable").get<bool>()) {
@@ -143,6 +157,14 @@ Outage outage_of(const Json& status) {
     }
     if (votes(r)) {
       ++voters;
+    } else if (text_in(r, "role") == "unborn") {
+      unborn.push_back(id);
+      for (const unsigned other : ids_in(r, "missing_at_birth")) {
+        if (!answers(other))
+          absent.insert(other);
+        else if (const auto unheard = ids_in(r, "missing"); std::find(unheard.begin(), unheard.end(), other) != unheard.end())
+          unheard_at_birth += fmt::format("; replica {} does not hear replica {}, which answers here", id, other);
+      }
     } else {
       const std::string reason = printable(text_in(r, "reason"));
       silent_voters += fmt::format("{}replica {} does not vote{}{}", silent_voters.empty() ? "" : "; ", id,
@@ -154,13 +176,26 @@ Outage outage_of(const Json& status) {
   }
   if (!out.anyone) {
     out.what = "no replica answers";
-    out.why = "none runs, or their address, the firewall (UDP) or the key is another; `paxosctl doctor` looks";
+    out.why =
+        "none runs, or a firewall stops UDP, or the addresses or the key here are not the cluster's; `paxosctl doctor` tells more";
+    return out;
+  }
+  if (!unborn.empty() && voters < quorum) {
+    out.unborn = true;
+    out.age.reset();
+    out.what = "the cluster is not born yet";
+    out.why = "its first start needs every replica once";
+    if (!absent.empty()) {
+      const std::vector<unsigned> ids(absent.begin(), absent.end());
+      out.why += fmt::format("; {} {} not been there yet", replicas_text(ids), ids.size() == 1 ? "has" : "have");
+    }
+    out.why += unheard_at_birth;
+    if (!silent_voters.empty()) out.why += "; " + silent_voters;
     return out;
   }
   const std::string missing =
       out.missing.empty() ? std::string()
-                          : fmt::format("replica{} {} {} missing", out.missing.size() == 1 ? "" : "s",
-                                        list_text(out.missing), out.missing.size() == 1 ? "is" : "are");
+                          : fmt::format("{} {} missing", replicas_text(out.missing), out.missing.size() == 1 ? "is" : "are");
   if (voters < quorum) {
     out.what = "no quorum";
     out.why = missing + (missing.empty() || silent_voters.empty() ? "" : "; ") + silent_voters;
@@ -173,6 +208,52 @@ Outage outage_of(const Json& status) {
     out.age.reset();
   }
   return out;
+}
+
+std::vector<std::string> next_steps(const Json& status, const std::string& key_file) {
+  std::vector<std::string> out;
+  std::vector<unsigned> closed;
+  std::vector<unsigned> silent;
+  for (const Json& r : status.at("replicas")) {
+    if (r.at("reachable").get<bool>()) continue;
+    (r.value("port_closed", false) ? closed : silent).push_back(r.at("id").get<unsigned>());
+  }
+  const auto one_of = [](const std::vector<unsigned>& ids) {
+    return ids.size() == 1 ? std::to_string(ids.front()) : std::string("ID");
+  };
+  if (!closed.empty())
+    out.push_back(fmt::format("{} {} not running: nothing listens on the port. There: `systemctl start paxosd@{}` or `paxosd "
+                              "--id {}`; if it ends again, its log says why",
+                              replicas_text(closed), closed.size() == 1 ? "is" : "are", one_of(closed), one_of(closed)));
+  if (!silent.empty()) {
+    const bool all = silent.size() == status.at("replicas").size();
+    const std::string id = one_of(silent);
+    out.push_back(fmt::format(
+        "{} may be down or hang, or a firewall swallows UDP, or {} key is not the one in {}{}: what does not open is never "
+        "answered, so only {} can tell. There: `systemctl status paxosd@{}`; `journalctl -u paxosd@{}` (or the log of paxosd) has "
+        "a line when datagrams did not open, and metrics count them as foreign_key; `sha256sum` compares the key files; `paxosctl "
+        "doctor` checks what can be checked from here",
+        replicas_text(silent), silent.size() == 1 ? "its" : "their", key_file,
+        all ? " (likely, where all run and none answers)" : "", silent.size() == 1 ? "its machine" : "their machines", id, id));
+  }
+  if (outage_of(status).unborn && closed.empty() && silent.empty())
+    out.push_back("all answer here, so look at the network between them: UDP must pass both ways, and all need the same key and "
+                  "config; `paxosctl doctor` looks at each");
+  return out;
+}
+
+void mark_closed_ports(Json& status, const config::ClusterConfig& config) {
+  constexpr std::chrono::milliseconds patience{200};
+  std::vector<unsigned> unanswered;
+  for (const Json& r : status.at("replicas"))
+    if (!r.at("reachable").get<bool>()) unanswered.push_back(r.at("id").get<unsigned>());
+  if (unanswered.empty()) return;
+  const std::set<unsigned> closed = closed_ports(config, unanswered, patience);
+  for (Json& r : status.at("replicas")) {
+    if (!closed.contains(r.at("id").get<unsigned>())) continue;
+    r["port_closed"] = true;
+    r["error"] = r.at("error").get<std::string>() + ": nothing listens on that port";
+  }
 }
 
 net::Task<Outage> look_for_outage(Connection& connection, std::chrono::milliseconds timeout) {

@@ -27,11 +27,13 @@ net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chron
 
 /// Why nothing can be chosen now. Pure.
 struct Outage {
-  std::string what;  ///< "no quorum", "no leader", "no replica answers"; empty: all is well
+  /// "no quorum", "no leader", "no replica answers", "the cluster is not born yet"; empty: all is well
+  std::string what;
   std::string why;   ///< "replicas 1 and 2 are missing"
   std::optional<std::chrono::milliseconds> age;  ///< as the replica says that has been without it for longest
   std::vector<unsigned> missing;                 ///< replicas that don't answer here
   bool anyone = false;                           ///< some replica answers
+  bool unborn = false;                           ///< it never had a quorum: some replica has not been there even once
 
   [[nodiscard]] bool over() const { return what.empty(); }
   /// "no quorum for 12 s: replicas 1, 3 and 4 are missing"
@@ -43,11 +45,19 @@ struct Outage {
 };
 /// `status`: as cluster_status() gives it.
 [[nodiscard]] Outage outage_of(const Json& status);
+/// What an operator does about it, one sentence each. `status`: with what mark_closed_ports() found; `key_file`: the one that
+/// was used. Pure.
+[[nodiscard]] std::vector<std::string> next_steps(const Json& status, const std::string& key_file);
+/// Adds `"port_closed": true` to the replicas that don't answer because nothing listens there, and says so in `error`.
+/// Blocks shortly where some don't answer.
+void mark_closed_ports(Json& status, const config::ClusterConfig& config);
 /// Asks all replicas.
 net::Task<Outage> look_for_outage(Connection& connection, std::chrono::milliseconds timeout);
 
 /// "1", "1 and 2", "1, 3 and 4"
 [[nodiscard]] std::string list_text(const std::vector<unsigned>& ids);
+/// "replica 1", "replicas 1 and 2"
+[[nodiscard]] std::string replicas_text(const std::vector<unsigned>& ids);
 /// "350 ms", "12 s", "3 min", "5 h", "2 days"
 [[nodiscard]] std::string age_text(std::chrono::milliseconds age);
 

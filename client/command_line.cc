@@ -1,9 +1,17 @@
 #include "client/command_line.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <clocale>
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <ctime>
+#include <exception>
 
 namespace client {
 
@@ -12,16 +20,99 @@ int complain(const std::string& program, const std::string& sentence, int code) 
   return code;
 }
 
-void config_flag(config::Flags& flags) {
-  flags.value("config", "FILE",
-              "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
+VerbFlags::VerbFlags(std::string name, std::string prefix, std::string about)
+    : Flags(std::move(name), std::move(prefix), std::move(about)) {
+  value("config", "FILE", "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
 }
 
-tl::expected<config::ClusterConfig, std::string> load_config(const config::Flags& flags) {
-  const auto file = config::find(flags.get("config"), nullptr);
+std::optional<int> VerbFlags::parse_without_arguments(const std::vector<std::string>& words, const std::string& instead) {
+  if (const auto code = parse(words)) return code;
+  if (arguments().empty()) return std::nullopt;
+  return wrong_usage(fmt::format("{} takes no arguments, '{}' is one{}", name().substr(name().find(' ') + 1),
+                                 printable(arguments().front()), instead.empty() ? "" : "; " + instead));
+}
+
+tl::expected<config::ClusterConfig, std::string> VerbFlags::load_config() const {
+  const auto file = config::find(get("config"), nullptr);
   if (!file) return tl::make_unexpected(file.error());
   return config::load(*file);
 }
+
+tl::expected<paxos::ReplicaId, std::string> VerbFlags::replica_in(const std::string& word,
+                                                                  const config::ClusterConfig& config) {
+  const auto number = config::parse_number(word);
+  if (number && *number < config.replicas.size()) return paxos::ReplicaId{static_cast<std::uint8_t>(*number)};
+  return tl::make_unexpected(config.replicas.size() == 1
+                                 ? fmt::format("'{}' is no replica; {} has replica 0 alone", printable(word),
+                                               config.file.string())
+                                 : fmt::format("'{}' is no replica; {} has the replicas 0 to {}", printable(word),
+                                               config.file.string(), config.replicas.size() - 1));
+}
+
+tl::expected<std::optional<paxos::ReplicaId>, std::string> VerbFlags::replica(const config::ClusterConfig& config) const {
+  const auto word = get("replica");
+  if (!word) return std::optional<paxos::ReplicaId>{};
+  const auto id = replica_in(*word, config);
+  if (!id) return tl::make_unexpected("--replica " + id.error());
+  return std::optional(*id);
+}
+
+tl::expected<std::chrono::milliseconds, std::string> VerbFlags::timeout(std::chrono::milliseconds fallback) const {
+  auto time = duration("timeout", fallback);
+  if (time && time->count() == 0) return tl::make_unexpected(std::string("--timeout 0 would hear no answer"));
+  return time;
+}
+
+int VerbFlags::with_cluster(const std::function<net::Task<int>(Connection&)>& task) const {
+  auto config = load_config();
+  if (!config) return refused(config.error());
+  if (const std::string missing = net::Loop::probe(); !missing.empty()) return refused(missing);
+  net::Loop loop;
+  auto connection = Connection::open(loop, std::move(*config));
+  if (!connection) return refused(connection.error());
+  const Stopping stopping(loop, **connection);
+  return loop.run(task(**connection));
+}
+
+namespace {
+/// A closed standard descriptor would be given to the next file or socket that is opened, and be read and written as if
+/// it were still what its number says. What takes its place here can't be read or written either.
+void hold_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+      // The lowest free number is this one: those below are open.
+      [[maybe_unused]] const int held = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+}  // namespace
+
+int run_program(const std::string& program, const std::function<int()>& run) {
+  hold_standard_descriptors();
+  // Widths of characters; the texts themselves are UTF-8 whatever the locale.
+  if (std::setlocale(LC_CTYPE, "") == nullptr || MB_CUR_MAX < 4) (void)std::setlocale(LC_CTYPE, "C.UTF-8");
+  int code = config::exit_refused;
+  try {
+    code = run();
+  } catch (const std::exception& error) {
+    complain(program, error.what(), 0);
+  }
+  errno = 0;
+  const bool flushed = std::fflush(stdout) == 0;
+  const int why = errno;
+  if (flushed && std::ferror(stdout) == 0) return code;
+  // What failed before it was done keeps its own code; "refused" would say that nothing was done.
+  return complain(program,
+                  fmt::format("standard output can't be written{}{}: what was to be printed is lost", why != 0 ? ": " : "",
+                              why != 0 ? std::strerror(why) : ""),
+                  code == config::exit_fine ? config::exit_unknown : code);
+}
+
+int reader_gone() {
+  std::raise(SIGPIPE);
+  return config::exit_unknown;
+}
+
+std::string counted(std::uint64_t n, const std::string& noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
 
 void print_json(const Json& json) {
   // Text is valid UTF-8 by the rules; a replica of another version must not be able to stop us.
@@ -50,19 +141,6 @@ std::string to_line(const chat::Message& m, bool colour) {
   const std::string time = fmt::format("{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
   if (!colour) return fmt::format("{} {}: {}", time, who, printable(m.text));
   return fmt::format("\x1b[2m{}\x1b[0m \x1b[1m{}\x1b[0m: {}", time, who, printable(m.text));
-}
-
-int with_cluster(const config::Flags& flags, const std::string& program,
-                 const std::function<net::Task<int>(Connection&)>& task) {
-  auto config = load_config(flags);
-  if (!config) return complain(program, config.error(), config::exit_refused);
-  if (const std::string missing = net::Loop::probe(); !missing.empty())
-    return complain(program, missing, config::exit_refused);
-  net::Loop loop;
-  auto connection = Connection::open(loop, std::move(*config));
-  if (!connection) return complain(program, connection.error(), config::exit_refused);
-  const Stopping stopping(loop, **connection);
-  return loop.run(task(**connection));
 }
 
 }  // namespace client

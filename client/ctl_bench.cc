@@ -60,7 +60,7 @@ class Bench {
     }
     if (!by_nonce_.empty()) {
       detach();
-      co_return complain("paxosctl bench", "sessions could not be opened within 10 s; see `paxosctl status`",
+      co_return complain("paxosctl bench", "sessions could not be opened within 10 s; `paxosctl status` shows why",
                          config::exit_unknown);
     }
     const std::int64_t begin = steady_ns();
@@ -221,13 +221,13 @@ class Bench {
                     {"p999", latency_.quantile(0.999)},
                     {"max", latency_.max()}}}});
     } else {
-      fmt::print("{} clients, {} outstanding each, {} bytes: {:.0f} messages/s, {} errors\n", o_.clients,
-                 o_.outstanding, o_.size, throughput, errors_);
+      fmt::print("{}, {} outstanding each, {}: {:.0f} messages/s, {}\n", counted(o_.clients, "client"), o_.outstanding,
+                 counted(o_.size, "byte"), throughput, counted(errors_, "error"));
       fmt::print("latency p50 {} us, p99 {} us, p99.9 {} us, max {} us\n", latency_.quantile(0.5),
                  latency_.quantile(0.99), latency_.quantile(0.999), latency_.max());
     }
     if (latency_.count() == 0)
-      return complain("paxosctl bench", "no message was acknowledged; see `paxosctl status`",
+      return complain("paxosctl bench", "no message was acknowledged; `paxosctl status` shows why",
                       config::exit_unknown);
     return errors_ == 0 ? config::exit_fine : config::exit_refused;
   }
@@ -252,7 +252,7 @@ class Bench {
 net::Task<int> bench(Connection& c, Options options) {
   const auto leader = co_await find_leader(c, std::chrono::seconds{5});
   if (!leader)
-    co_return complain("paxosctl bench", "the cluster has no leader; see `paxosctl status`",
+    co_return complain("paxosctl bench", "there is no leader; `paxosctl status` shows why",
                        config::exit_unknown);
   Bench run(c, options, leader->id);
   co_return co_await run.run();
@@ -261,27 +261,22 @@ net::Task<int> bench(Connection& c, Options options) {
 }  // namespace
 
 int ctl_bench(const Words& words) {
-  config::Flags flags("paxosctl bench", "PAXOSCTL",
+  VerbFlags flags("paxosctl bench", "PAXOSCTL",
                       "Load from closed-loop sessions; writes into the room `bench`.");
-  config_flag(flags);
   flags.value("clients", "N", "sessions (default: 64)");
   flags.value("size", "BYTES", "of each message's text (default: 100)");
   flags.value("duration", "TIME", "measured time (default: 10s)");
   flags.value("warmup", "TIME", "before it (default: 2s)");
   flags.value("outstanding", "N", "messages under way in each session (default: 1)");
   flags.flag("json", "one JSON object");
-  if (const auto code = flags.parse(words)) return *code;
-  if (!flags.arguments().empty()) return flags.wrong_usage("bench takes no arguments");
+  if (const auto code = flags.parse_without_arguments(words)) return *code;
   Options o;
   const auto clients = flags.number("clients", 1, 10'000, 64);
   const auto size = flags.number("size", 1, chat::limits::text_bytes_max, 100);
   const auto outstanding = flags.number("outstanding", 1, chat::limits::outstanding_max, 1);
   const auto duration = flags.duration("duration", std::chrono::seconds{10});
   const auto warmup = flags.duration("warmup", std::chrono::seconds{2});
-  for (const auto* number : {&clients, &size, &outstanding})
-    if (!*number) return flags.wrong_usage(number->error());
-  for (const auto* time : {&duration, &warmup})
-    if (!*time) return flags.wrong_usage(time->error());
+  if (const auto code = flags.first_fault(clients, size, outstanding, duration, warmup)) return *code;
   if (duration->count() < 1) return flags.wrong_usage("--duration: at least 1ms");
   o = {.clients = *clients,
        .outstanding = *outstanding,
@@ -289,7 +284,7 @@ int ctl_bench(const Words& words) {
        .duration = *duration,
        .warmup = *warmup,
        .json = flags.has("json")};
-  return with_cluster(flags, "paxosctl bench", [&](Connection& c) { return bench(c, o); });
+  return flags.with_cluster([&](Connection& c) { return bench(c, o); });
 }
 
 }  // namespace client

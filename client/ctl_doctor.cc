@@ -6,12 +6,15 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <set>
 
 #include "client/ctl.h"
 #include "client/doctor.h"
+#include "client/port_probe.h"
 
 /// doctor: looks at this machine, asks every replica about its own, and says what to mend.
 namespace client {
@@ -24,6 +27,7 @@ constexpr std::chrono::milliseconds status_timeout = 1000ms;
 constexpr std::chrono::milliseconds doctor_timeout = 3000ms;
 constexpr std::chrono::milliseconds clock_timeout = 500ms;
 constexpr int clock_readings = 3;
+constexpr std::chrono::milliseconds probe_patience = 300ms;
 
 std::int64_t wall_ms() {
   using namespace std::chrono;
@@ -171,15 +175,13 @@ void print(const std::vector<Finding>& findings, bool json, const Json& verdict)
 }  // namespace
 
 int ctl_doctor(const Words& words) {
-  config::Flags flags("paxosctl doctor", "PAXOSCTL",
+  VerbFlags flags("paxosctl doctor", "PAXOSCTL",
                       "Checks this machine and every replica's, and says what to mend; exit 1 when something is bad, 3 when "
                       "nobody answers.");
-  config_flag(flags);
   flags.flag("json", "one JSON object");
-  if (const auto code = flags.parse(words)) return *code;
-  if (!flags.arguments().empty()) return flags.wrong_usage("doctor takes no arguments");
+  if (const auto code = flags.parse_without_arguments(words)) return *code;
   const bool json = flags.has("json");
-  const auto config = load_config(flags);
+  const auto config = flags.load_config();
   if (!config) {
     print({{.replica = {}, .check = "config", .verdict = Verdict::bad, .measured = config.error(), .advice = "`paxosctl config check FILE` tells more; copy it from a machine where it works"}}, json, "bad");
     return config::exit_refused;
@@ -194,7 +196,7 @@ int ctl_doctor(const Words& words) {
     if (could_ask) {
       const Stopping stopping(loop, **connection);
       loop.run(examine_all(**connection, asked));
-    } else {
+    } else if (std::none_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.measured == connection.error(); })) {
       findings.push_back({.replica = {}, .check = "socket", .verdict = Verdict::bad, .measured = connection.error(), .advice = "nobody could be asked"});
     }
   }
@@ -207,13 +209,18 @@ int ctl_doctor(const Words& words) {
                                 const auto other = net::Address::resolve(b);
                                 return one && other && *one == *other;
                               }};
-  if (could_ask)
+  if (could_ask) {
+    std::vector<unsigned> silent;
+    for (const config::ReplicaConfig& r : config->replicas)
+      if (!asked[r.id.n].status && !asked[r.id.n].doctor) silent.push_back(r.id.n);
+    const std::set<unsigned> closed = closed_ports(*config, silent, probe_patience);
     for (const config::ReplicaConfig& r : config->replicas) {
       const Asked& a = asked[r.id.n];
       anyone = anyone || a.status || a.doctor;
-      for (Finding& finding : judge_replica(r.id.n, r.address, a.status, a.doctor, a.clock, options))
+      for (Finding& finding : judge_replica(r.id.n, r.address, a.status, a.doctor, a.clock, options, closed.contains(r.id.n)))
         findings.push_back(std::move(finding));
     }
+  }
   const int code = doctor_exit(findings, could_ask, anyone);
   Verdict worst = Verdict::ok;
   for (const Finding& f : findings) worst = std::max(worst, f.verdict);
@@ -225,7 +232,8 @@ int ctl_doctor(const Words& words) {
       bad += f.verdict == Verdict::bad ? 1 : 0;
       warn += f.verdict == Verdict::warn ? 1 : 0;
     }
-    fmt::print("{} checks: {} bad, {} warnings{}\n", findings.size(), bad, warn, could_ask && !anyone ? "; no replica answers" : "");
+    fmt::print("{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"),
+               could_ask && !anyone ? "; no replica answers" : "");
   }
   return code;
 }

@@ -70,7 +70,9 @@ net::Task<int> explain(Connection& connection, paxos::Slot slot, std::chrono::mi
 
 int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool json) {
   std::ifstream in(file, std::ios::binary);
-  if (!in) return complain(program, fmt::format("{}: {}", file, std::strerror(errno)), config::exit_refused);
+  if (!in)
+    return complain(program, fmt::format("{}: {}; what a crash left is in DATA_DIR/crash", file, std::strerror(errno)),
+                    config::exit_refused);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
   auto dump = chat::parse_flight_dump(std::as_bytes(std::span{bytes}));
   if (!dump) return complain(program, fmt::format("{}: {}", file, dump.error()), config::exit_refused);
@@ -87,8 +89,9 @@ int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool 
     const std::time_t seconds = h.wall_ns / 1'000'000'000;
     std::tm local{};
     localtime_r(&seconds, &local);
-    fmt::print("replica {}, boot {}, pid {}: {} on {:04}-{:02}-{:02} at {}; {} records{}\n", h.replica, h.boot, h.pid, name,
-               local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, clock_text(h.wall_ns), dump->entries.size(),
+    fmt::print("replica {}, boot {}, pid {}: {} on {:04}-{:02}-{:02} at {}; {}{}\n", h.replica, h.boot, h.pid, name,
+               local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, clock_text(h.wall_ns),
+               counted(dump->entries.size(), "record"),
                slot ? fmt::format(" of slot {}", slot->n)
                     : h.written > h.capacity ? fmt::format(", the last of {}", h.written) : std::string());
     if (!dump->entries.empty()) fmt::print("{:<15}  {:>14}  {}\n", "wall clock", "ms to crash", "what");
@@ -112,9 +115,8 @@ int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool 
 }  // namespace
 
 int ctl_explain(const Words& words) {
-  config::Flags flags(program, "PAXOSCTL",
+  VerbFlags flags(program, "PAXOSCTL",
                       "What happened to a slot on every replica: proposed, voted, chosen, applied, or why it is a no-op.");
-  config_flag(flags);
   flags.value("timeout", "TIME", "how long to wait for a replica (default: 2s)");
   flags.value("dump", "FILE", "read what a crash left (DATA_DIR/crash/flight-BOOT.bin) instead of asking");
   flags.flag("json", "one JSON object; with --dump one a line");
@@ -124,16 +126,15 @@ int ctl_explain(const Words& words) {
   if (!flags.arguments().empty()) {
     const auto n = config::parse_number(flags.arguments().front());
     if (!n || *n == 0 || *n > UINT64_MAX / 4)
-      return flags.wrong_usage(fmt::format("'{}' is no slot; they count 1, 2, 3, …", flags.arguments().front()));
+      return flags.wrong_usage(fmt::format("'{}' is no slot; they count 1, 2, 3, …", printable(flags.arguments().front())));
     slot = paxos::Slot{*n};
   }
   if (flags.arguments().size() > 1) return flags.wrong_usage("one slot at a time");
   if (const auto file = flags.get("dump")) return explain_dump(*file, slot, flags.has("json"));
   if (!slot) return flags.wrong_usage("name a slot");
-  const auto timeout = flags.duration("timeout", explain_timeout);
-  if (!timeout) return flags.wrong_usage(timeout.error());
-  if (timeout->count() == 0) return flags.wrong_usage("--timeout 0 would hear no answer");
-  return with_cluster(flags, program, [&](Connection& c) { return explain(c, *slot, *timeout, flags.has("json")); });
+  const auto timeout = flags.timeout(explain_timeout);
+  if (const auto code = flags.first_fault(timeout)) return *code;
+  return flags.with_cluster([&](Connection& c) { return explain(c, *slot, *timeout, flags.has("json")); });
 }
 
 }  // namespace client

@@ -15,22 +15,15 @@ std::optional<int> failed(const std::string& program, paxos::ReplicaId to,
                     fmt::format("no answer from replica {}: perhaps done; look with `paxosctl status`", to.n),
                     config::exit_unknown);
   const auto* done = std::get_if<chat::DoneReply>(&*answer);
-  if (done == nullptr) return complain(program, "an answer of another kind", config::exit_unknown);
+  if (done == nullptr)
+    return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", to.n),
+                    config::exit_unknown);
   if (!done->refused.empty())
     return complain(program, fmt::format("replica {}: {}", to.n, done->refused), config::exit_refused);
   return std::nullopt;
 }
 
 namespace {
-
-tl::expected<paxos::ReplicaId, std::string> parse_id(const std::string& word,
-                                                     const config::ClusterConfig& config) {
-  const auto number = config::parse_number(word);
-  if (!number || *number >= config.replicas.size())
-    return tl::make_unexpected(
-        fmt::format("'{}' is no replica; the config has 0 to {}", word, config.replicas.size() - 1));
-  return paxos::ReplicaId{static_cast<std::uint8_t>(*number)};
-}
 
 /// The status of one replica; its boot is what an acting request must name.
 net::Task<std::optional<ReplicaStatus>> reach(Connection& c, paxos::ReplicaId id) {
@@ -53,9 +46,9 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
   if (word == "leader") {
     target = co_await find_leader(c, std::chrono::seconds{5});
     if (!target)
-      co_return complain(program, "there is no leader to kill; see `paxosctl status`", config::exit_unknown);
+      co_return complain(program, "there is no leader to kill; `paxosctl status` shows why", config::exit_unknown);
   } else {
-    const auto id = parse_id(word, c.config());
+    const auto id = VerbFlags::replica_in(word, c.config());
     if (!id) co_return complain(program, id.error(), config::exit_usage);
     target = co_await reach(c, *id);
     if (!target) co_return silent(program, *id);
@@ -86,7 +79,7 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
       co_return config::exit_fine;
     }
   }
-  co_return complain(program, fmt::format("replica {} still answers", target->id.n), config::exit_unknown);
+  co_return complain(program, fmt::format("replica {} still answers after 5 s: try again", target->id.n), config::exit_unknown);
 }
 
 net::Task<int> kill_all(Connection& c, Words words) {
@@ -98,7 +91,7 @@ net::Task<int> kill_all(Connection& c, Words words) {
 net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
   const std::string program = "paxosctl skip";
   const auto leader = co_await find_leader(c, std::chrono::seconds{5});
-  if (!leader) co_return complain(program, "there is no leader; see `paxosctl status`", config::exit_unknown);
+  if (!leader) co_return complain(program, "there is no leader; `paxosctl status` shows why", config::exit_unknown);
   const auto answer = co_await c.ask(leader->id, request, leader->boot(), std::chrono::seconds{10});
   if (const auto code = failed(program, leader->id, answer)) co_return *code;
   const auto& done = std::get<chat::DoneReply>(*answer);
@@ -112,9 +105,9 @@ net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
     print_json({{"skipped", slots}, {"leader", leader->id.n}, {"next_free", done.next_free.n}});
   else
     fmt::print(
-        "replica {} left slots{} empty; nothing above is applied until the leader changes (`paxosctl kill "
+        "replica {} left slot{}{} empty; nothing above is applied until the leader changes (`paxosctl kill "
         "leader`)\n",
-        leader->id.n, text);
+        leader->id.n, done.slots.size() == 1 ? "" : "s", text);
   co_return config::exit_fine;
 }
 
@@ -140,24 +133,24 @@ net::Task<int> tell(Connection& c, std::string program, std::optional<paxos::Rep
 }
 
 int timed(const Words& words, const std::string& verb, const std::string& about, bool isolate) {
-  config::Flags flags("paxosctl " + verb, "PAXOSCTL", about);
-  config_flag(flags);
+  VerbFlags flags("paxosctl " + verb, "PAXOSCTL", about);
   flags.value("for", "TIME", "how long, as in 5s or 500ms");
   flags.arguments_help("ID");
   if (const auto code = flags.parse(words)) return *code;
   if (flags.arguments().size() != 1) return flags.wrong_usage("name one replica");
-  if (!flags.has("for")) return flags.wrong_usage("--for is missing: how long?");
+  if (!flags.has("for")) return flags.wrong_usage("--for TIME is missing: how long?");
   const auto time = flags.duration("for", {});
-  if (!time) return flags.wrong_usage(time.error());
-  if (time->count() < 1 || time->count() > 600'000) return flags.wrong_usage("--for: from 1ms to 10m");
-  const auto config = load_config(flags);
-  if (!config) return complain("paxosctl " + verb, config.error(), config::exit_refused);
-  const auto id = parse_id(flags.arguments().front(), *config);
+  if (const auto code = flags.first_fault(time)) return *code;
+  if (time->count() < 1 || time->count() > 600'000)
+    return flags.wrong_usage(fmt::format("--for '{}': from 1ms to 10m", *flags.get("for")));
+  const auto config = flags.load_config();
+  if (!config) return flags.refused(config.error());
+  const auto id = VerbFlags::replica_in(flags.arguments().front(), *config);
   if (!id) return flags.wrong_usage(id.error());
   const auto ms = static_cast<std::uint32_t>(time->count());
   const chat::OperatorCommand command = isolate ? chat::OperatorCommand{chat::IsolateRequest{ms}}
                                                 : chat::OperatorCommand{chat::PauseRequest{ms}};
-  return with_cluster(flags, "paxosctl " + verb, [&](Connection& c) {
+  return flags.with_cluster([&](Connection& c) {
     return tell(c, "paxosctl " + verb, *id, command,
                 fmt::format("{} for {} ms", isolate ? "is cut off" : "stands still", ms));
   });
@@ -166,27 +159,25 @@ int timed(const Words& words, const std::string& verb, const std::string& about,
 }  // namespace
 
 int ctl_kill(const Words& words) {
-  config::Flags flags(
+  VerbFlags flags(
       "paxosctl kill", "PAXOSCTL",
       "Kills replicas as if the power failed: no flush, no farewell. Returns once they are dead.");
-  config_flag(flags);
   flags.arguments_help("ID|leader ...");
   if (const auto code = flags.parse(words)) return *code;
   if (flags.arguments().empty()) return flags.wrong_usage("name a replica, or `leader`");
-  const auto config = load_config(flags);
-  if (!config) return complain("paxosctl kill", config.error(), config::exit_refused);
+  const auto config = flags.load_config();
+  if (!config) return flags.refused(config.error());
   for (const std::string& word : flags.arguments())
     if (word != "leader")
-      if (const auto id = parse_id(word, *config); !id) return flags.wrong_usage(id.error());
-  return with_cluster(flags, "paxosctl kill", [&](Connection& c) { return kill_all(c, flags.arguments()); });
+      if (const auto id = VerbFlags::replica_in(word, *config); !id) return flags.wrong_usage(id.error());
+  return flags.with_cluster([&](Connection& c) { return kill_all(c, flags.arguments()); });
 }
 
 int ctl_skip(const Words& words) {
-  config::Flags flags(
+  VerbFlags flags(
       "paxosctl skip", "PAXOSCTL",
       "The leader leaves slots empty; they become no-ops when the leader changes. Returns once each has a "
       "chosen slot above it.");
-  config_flag(flags);
   flags.value("next", "N", "the next N free slots");
   flags.flag("json", "one JSON object");
   flags.arguments_help("SLOT ...");
@@ -195,41 +186,41 @@ int ctl_skip(const Words& words) {
   for (const std::string& word : flags.arguments()) {
     const auto slot = config::parse_number(word);
     if (!slot || *slot == 0)
-      return flags.wrong_usage(fmt::format("'{}' is no slot; slots are 1, 2, 3, ...", word));
+      return flags.wrong_usage(fmt::format("'{}' is no slot; they count 1, 2, 3, …", printable(word)));
     request.slots.push_back({*slot});
   }
   if (flags.has("next")) {
     const auto next = flags.number("next", 1, 64);
-    if (!next) return flags.wrong_usage(next.error());
+    if (const auto code = flags.first_fault(next)) return *code;
     request.next = static_cast<std::uint32_t>(*next);
   }
-  if (request.slots.empty() == (request.next == 0)) return flags.wrong_usage("name slots, or --next N");
-  return with_cluster(flags, "paxosctl skip",
-                      [&](Connection& c) { return skip(c, request, flags.has("json")); });
+  if (request.slots.empty() == (request.next == 0))
+    return flags.wrong_usage(request.slots.empty() ? "name slots, or --next N" : "name slots or say --next N, not both");
+  return flags.with_cluster([&](Connection& c) { return skip(c, request, flags.has("json")); });
 }
 
 int ctl_loss(const Words& words) {
-  config::Flags flags("paxosctl loss", "PAXOSCTL",
+  VerbFlags flags("paxosctl loss", "PAXOSCTL",
                       "Replicas drop this share of the datagrams that they receive.");
-  config_flag(flags);
   flags.value("replica", "ID", "only this one (default: all)");
   flags.arguments_help("SHARE");
   if (const auto code = flags.parse(words)) return *code;
   if (flags.arguments().size() != 1) return flags.wrong_usage("name one share, as in 0.1 or 10%");
   const auto share = config::parse_share(flags.arguments().front());
   if (!share)
-    return flags.wrong_usage(fmt::format("'{}' is no share; write 0.1 or 10%", flags.arguments().front()));
+    return flags.wrong_usage(
+        fmt::format("'{}' is no share from 0 to 1; write 0.1 or 10%", printable(flags.arguments().front())));
   std::optional<paxos::ReplicaId> only;
   if (flags.has("replica")) {
-    const auto config = load_config(flags);
-    if (!config) return complain("paxosctl loss", config.error(), config::exit_refused);
-    const auto id = parse_id(*flags.get("replica"), *config);
+    const auto config = flags.load_config();
+    if (!config) return flags.refused(config.error());
+    const auto id = VerbFlags::replica_in(*flags.get("replica"), *config);
     if (!id) return flags.wrong_usage(id.error());
     only = *id;
   }
-  return with_cluster(flags, "paxosctl loss", [&](Connection& c) {
+  return flags.with_cluster([&](Connection& c) {
     return tell(c, "paxosctl loss", only, chat::LossRequest{*share},
-                fmt::format("drops {:g} % from now on", *share * 100));
+                *share == 0 ? std::string("drops nothing from now on") : fmt::format("drops {:g} % from now on", *share * 100));
   });
 }
 

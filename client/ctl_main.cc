@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <exception>
 #include <map>
 
 #include "client/ctl.h"
@@ -44,12 +43,16 @@ int help() {
   return config::exit_fine;
 }
 
-int run(int argc, char** argv) {
+int run(int argc, const char* const* argv) {
   if (argc < 2) {
     help();
     return config::exit_usage;
   }
   const std::string name = argv[1];
+  if (name == "help" && argc > 2) {
+    const char* again[] = {argv[0], argv[2], "--help"};  // `help VERB`
+    return run(3, again);
+  }
   if (name == "--help" || name == "-h" || name == "help") return help();
   if (name == "--version") {
     fmt::print("paxosctl {}\n", PAXOSD_VERSION);
@@ -60,7 +63,7 @@ int run(int argc, char** argv) {
   std::vector<std::string> names;
   for (const auto& [known, ignored] : verbs()) names.push_back(known);
   const std::string near = config::nearest(name, names);
-  fmt::print(stderr, "paxosctl: there is no verb '{}'{}\nTry `paxosctl --help`.\n", name,
+  fmt::print(stderr, "paxosctl: there is no verb '{}'{}\nTry `paxosctl --help`.\n", client::printable(name),
              near.empty() ? "" : fmt::format("; did you mean `{}`?", near));
   return config::exit_usage;
 }
@@ -68,9 +71,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const std::exception& error) {
-    return client::complain("paxosctl", error.what(), config::exit_refused);
-  }
+  return client::run_program("paxosctl", [&] { return run(argc, argv); });
 }

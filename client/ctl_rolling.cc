@@ -149,23 +149,25 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
   }
   const Standing end = co_await wait_well(c, wish.patience);
   if (!end.trouble.empty())
-    co_return complain(program, fmt::format("all {} were restarted, but {}; see `paxosctl status`", all, end.trouble),
+    co_return complain(program,
+                       fmt::format("{} restarted, but {}; see `paxosctl status`",
+                                   all == 1 ? "it was" : fmt::format("all {} were", all), end.trouble),
                        config::exit_refused);
   if (wish.json)
     print_json({{"done", true}, {"restarted", all}, {"leader", end.leader->n}});
   else
-    fmt::print("all {} are back, replica {} leads\n", all, end.leader->n);
+    fmt::print("{}, replica {} leads\n", all == 1 ? "it is back" : fmt::format("all {} are back", all),
+               end.leader->n);
   co_return config::exit_fine;
 }
 
 }  // namespace
 
 int ctl_rolling_restart(const Words& words) {
-  config::Flags flags(program, "PAXOSCTL",
+  VerbFlags flags(program, "PAXOSCTL",
                       "Restarts one replica after another, the leader last, and waits each time until all are back, vote and "
                       "have caught up; stops at the first trouble. Their service managers start the program that is "
                       "installed then, so this is also how a cluster is upgraded.");
-  config_flag(flags);
   flags.value("timeout", "TIME", "how long to wait for each replica, and for health (default: 60s)");
   flags.value("command", "COMMAND",
               "run this to restart one, with {id} and {host} filled in, instead of asking its service manager");
@@ -173,23 +175,21 @@ int ctl_rolling_restart(const Words& words) {
   flags.arguments_help("[ID ...]");
   if (const auto code = flags.parse(words)) return *code;
   Wish wish;
-  const auto patience = flags.duration("timeout", wish.patience);
-  if (!patience) return flags.wrong_usage(patience.error());
+  const auto patience = flags.timeout(wish.patience);
+  if (const auto code = flags.first_fault(patience)) return *code;
   wish.patience = *patience;
   wish.command = flags.get("command");
   wish.json = flags.has("json");
-  const auto config = load_config(flags);
-  if (!config) return complain(program, config.error(), config::exit_refused);
+  const auto config = flags.load_config();
+  if (!config) return flags.refused(config.error());
   for (const std::string& word : flags.arguments()) {
-    const auto number = config::parse_number(word);
-    if (!number || *number >= config->replicas.size())
-      return flags.wrong_usage(
-          fmt::format("'{}' is no replica; the config has 0 to {}", word, config->replicas.size() - 1));
-    wish.replicas.push_back(paxos::ReplicaId{static_cast<std::uint8_t>(*number)});
+    const auto id = VerbFlags::replica_in(word, *config);
+    if (!id) return flags.wrong_usage(id.error());
+    wish.replicas.push_back(*id);
   }
   if (wish.replicas.empty())
     for (const config::ReplicaConfig& replica : config->replicas) wish.replicas.push_back(replica.id);
-  return with_cluster(flags, program, [&](Connection& c) { return rolling_restart(c, wish); });
+  return flags.with_cluster([&](Connection& c) { return rolling_restart(c, wish); });
 }
 
 }  // namespace client

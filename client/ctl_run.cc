@@ -316,8 +316,11 @@ class Run {
         for (const auto& [text, count] : seen) duplicated += count > 1 ? 1 : 0;
         out["lost"] = lost;
         out["duplicated"] = duplicated;
-        if (lost > 0) trouble = fmt::format("{} acknowledged messages are not in the log", lost);
-        if (duplicated > 0) trouble = fmt::format("{} messages stand in the log more than once", duplicated);
+        if (lost > 0)
+          trouble = fmt::format("{} {} not in the log", counted(lost, "acknowledged message"), lost == 1 ? "is" : "are");
+        if (duplicated > 0)
+          trouble = fmt::format("{} {} in the log more than once", counted(duplicated, "message"),
+                                duplicated == 1 ? "stands" : "stand");
       }
       out["noops"] = co_await count_noops();
       if (out["noops"].get<std::size_t>() < o_.skip.size()) trouble = "a skipped slot did not become a no-op";
@@ -333,8 +336,7 @@ class Run {
       print_json(out);
     } else {
       fmt::print(
-          "{} sent, {} acknowledged, lost {}, duplicated {}, skipped slots turned no-ops {}, view changes "
-          "{}\n",
+          "{} sent, {} acknowledged, lost {}, duplicated {}, no-ops in skipped slots {}, view changes {}\n",
           sent_, acknowledged_.size(), out["lost"].dump(), out["duplicated"].dump(), out["noops"].dump(),
           out["view_changes"].dump());
       for (const Json& r : out["replicas"])
@@ -445,18 +447,16 @@ int ctl_run(const Words& words) {
   flags.value("dir", "DIR", "where config, data and logs go, and stay (default: a temporary folder)");
   flags.flag("json", "one JSON object at the end");
   if (const auto code = flags.parse(words)) return *code;
-  if (!flags.arguments().empty()) return flags.wrong_usage("run takes no arguments");
+  if (!flags.arguments().empty())
+    return flags.wrong_usage(fmt::format("run takes no arguments, '{}' is one", printable(flags.arguments().front())));
   Options o;
   const auto f = flags.number("failures", 0, 4, 2);
   const auto clients = flags.number("clients", 1, 1000, 10);
   const auto messages = flags.number("messages", 1, 1'000'000, 100);
   const auto kills = flags.number("kill-primary", 0, 4, 0);
-  for (const auto* number : {&f, &clients, &messages, &kills})
-    if (!*number) return flags.wrong_usage(number->error());
   const auto timeout = flags.duration("client-timeout", o.client_timeout);
-  if (!timeout) return flags.wrong_usage(timeout.error());
   const auto loss = flags.share("loss", 0);
-  if (!loss) return flags.wrong_usage(loss.error());
+  if (const auto code = flags.first_fault(f, clients, messages, kills, timeout, loss)) return *code;
   o.f = static_cast<unsigned>(*f);
   o.clients = *clients;
   o.messages = *messages;
@@ -479,14 +479,14 @@ int ctl_run(const Words& words) {
     o.skip.erase(std::unique(o.skip.begin(), o.skip.end()), o.skip.end());
   }
   if (std::max<std::size_t>(o.kills, o.skip.empty() ? 0 : 1) > o.f)
-    return flags.wrong_usage(fmt::format("{} replicas survive {} crashes, not {}: use a larger -f",
-                                         2 * o.f + 1, o.f, std::max<std::size_t>(o.kills, 1)));
+    return flags.wrong_usage(fmt::format("{} survive{} {} crash{}, not {}: use a larger -f", counted(2 * o.f + 1, "replica"),
+                                         o.f == 0 ? "s" : "", o.f, o.f == 1 ? "" : "es", std::max<std::size_t>(o.kills, 1)));
   if (const auto dir = flags.get("dir")) {
     o.directory = *dir;
     std::error_code error;
     std::filesystem::create_directories(o.directory, error);
     if (error)
-      return complain("paxosctl run", fmt::format("{}: {}", *dir, error.message()), config::exit_refused);
+      return complain("paxosctl run", fmt::format("--dir {}: can't be made: {}", *dir, error.message()), config::exit_refused);
   } else {
     std::string name = (std::filesystem::temp_directory_path() / "paxos-run-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr)

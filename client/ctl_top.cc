@@ -42,7 +42,8 @@ class View {
         print_json(top_.json());
       } else {
         if (shown_ > 0) fmt::print("\n");
-        for (const ScreenLine& line : top_.lines(c_.loop().now(), plain_columns, false)) fmt::print("{}\n", line.text);
+        for (const ScreenLine& line : top_.lines(c_.loop().now(), plain_columns, false))
+          fmt::print("{}\n", line.text.substr(0, line.text.find_last_not_of(' ') + 1));
         std::fflush(stdout);
       }
       ++shown_;
@@ -133,19 +134,17 @@ net::Task<int> top(Connection& c, std::chrono::milliseconds interval, bool once,
 }  // namespace
 
 int ctl_top(const Words& words) {
-  config::Flags flags("paxosctl top", "PAXOSCTL",
+  VerbFlags flags("paxosctl top", "PAXOSCTL",
                       "The cluster live: roles, rates, lag, latency, disk, memory. Without a terminal it prints sample after sample.");
-  config_flag(flags);
   flags.value("interval", "TIME", "ask so often (default: 1s)");
   flags.flag("once", "one sample after one interval; exit 0 when healthy, else 3");
   flags.flag("json", "one JSON object a sample");
-  if (const auto code = flags.parse(words)) return *code;
-  if (!flags.arguments().empty()) return flags.wrong_usage("top takes no arguments");
+  if (const auto code = flags.parse_without_arguments(words)) return *code;
   const auto interval = flags.duration("interval", 1s);
-  if (!interval) return flags.wrong_usage(interval.error());
-  if (*interval < interval_min || *interval > interval_max) return flags.wrong_usage("--interval: 100ms to 60s");
-  return with_cluster(flags, "paxosctl top",
-                      [&](Connection& c) { return top(c, *interval, flags.has("once"), flags.has("json")); });
+  if (const auto code = flags.first_fault(interval)) return *code;
+  if (*interval < interval_min || *interval > interval_max)
+    return flags.wrong_usage(fmt::format("--interval '{}': from 100ms to 60s", flags.get("interval").value_or("")));
+  return flags.with_cluster([&](Connection& c) { return top(c, *interval, flags.has("once"), flags.has("json")); });
 }
 
 }  // namespace client

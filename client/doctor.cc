@@ -200,7 +200,7 @@ Finding judge_key_mode(unsigned mode) {
 
 std::vector<Finding> judge_replica(unsigned id, const std::string& address, const std::optional<Json>& status,
                                    const std::optional<Json>& doctor, const std::optional<ClockReading>& clock,
-                                   const DoctorOptions& options) {
+                                   const DoctorOptions& options, bool port_closed) {
   std::vector<Finding> out;
   const auto add = [&](Finding finding) {
     finding.replica = id;
@@ -209,11 +209,17 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   if (!status && !doctor) {
     const std::size_t colon = address.rfind(':');
     const std::string port = colon == std::string::npos ? address : address.substr(colon + 1);
-    add(make("answer", Verdict::bad, fmt::format("no answer from {}", address),
-             fmt::format("on its machine: `systemctl status paxosd@{}` and its log; the firewall must let UDP port {} through, both "
-                         "ways; and the key and the config must be this cluster's: datagrams under another key are dropped without "
-                         "a word",
-                         id, port)));
+    if (port_closed)
+      add(make("answer", Verdict::bad, fmt::format("it does not run: nothing listens on {}", address),
+               fmt::format("on its machine: `systemctl start paxosd@{}`, or `paxosd --id {}` in a terminal; if it ends again, its log says "
+                           "why (journalctl -u paxosd@{})",
+                           id, id, id)));
+    else
+      add(make("answer", Verdict::bad, fmt::format("no answer from {}", address),
+               fmt::format("on its machine: `systemctl status paxosd@{}` and its log; the firewall must let UDP port {} through, both "
+                           "ways; and the key and the config must be this cluster's: what is sealed under another key is never "
+                           "answered, but its log has a line (\"did not open\"), and its metrics count it as foreign_key",
+                           id, port)));
     return out;
   }
   if (status) {
@@ -222,7 +228,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     const std::string role = text_in(s, "role");
     if (!voting)
       add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
-               "start every replica once (the first time), or replace this one's data directory"));
+               role == "unborn" ? "start the replicas that it waits for; if they run, look at the network between them and it (UDP, both ways)"
+                                : "restore the data directory that it was born with, or go on without it: a quorum of the others is enough"));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,
                "it has had no quorum for " + age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*age, 0.0, 1e15))}),
@@ -244,8 +251,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     add(make("version", Verdict::warn, fmt::format("{} there, {} here", printable(version), options.version),
              "fine during an upgrade; finish it"));
   if (const std::vector<unsigned> ids = ids_in(d, "missing"); !ids.empty()) {
-    add(make("peers", Verdict::warn, fmt::format("it does not hear replica{} {}", ids.size() == 1 ? "" : "s", list_text(ids)),
-             "if that one answers here, look at the network and the firewall between the two (UDP, both ways)"));
+    add(make("peers", Verdict::warn, "it does not hear " + replicas_text(ids),
+             "where one of them answers here, look at the network and the firewall between the two (UDP, both ways)"));
   } else {
     add(make("peers", Verdict::ok, "it hears all others"));
   }

@@ -54,7 +54,7 @@ struct DoctorOptions {
                                                  const std::optional<Json>& status,
                                                  const std::optional<Json>& doctor,
                                                  const std::optional<ClockReading>& clock,
-                                                 const DoctorOptions& options);
+                                                 const DoctorOptions& options, bool port_closed = false);
 
 /// 0 all ok or only warnings, 1 something bad, 3 no replica of some that were asked answers.
 [[nodiscard]] int doctor_exit(const std::vector<Finding>& findings, bool asked, bool anyone);

@@ -335,7 +335,7 @@ std::vector<std::string> Detective::forgotten() const {
     }
     const chat::ExplainReply& r = *w.reply;
     if (!r.damage.empty()) out.push_back(fmt::format("Replica {} can't read its log: {}.", w.id.n, r.damage));
-    if (r.left_out > 0) out.push_back(fmt::format("Replica {} left {} records out.", w.id.n, r.left_out));
+    if (r.left_out > 0) out.push_back(fmt::format("Replica {} left {} out.", w.id.n, counted(r.left_out, "record")));
     if (slot_ < r.first_slot) out.push_back(fmt::format("Replica {} has trimmed its log up to slot {}.", w.id.n, r.first_slot.n - 1));
     const bool voted = std::any_of(r.records.begin(), r.records.end(), [](const FlightEntry& e) {
       return e.kind == FlightKind::voted || e.kind == FlightKind::learned || e.kind == FlightKind::learn_received;

@@ -82,9 +82,17 @@ void Terminal::redraw() {
   // The last column stays free: a cursor behind it wraps on some terminals.
   const LineEditor::View view = editor_.view(width > taken + 1 ? width - taken - 1 : 0);
   std::string out = "\r\x1b[K" + prompt + view.text + "\r";
-  if (const std::size_t column = taken + view.cursor; column > 0)
-    out += "\x1b[" + std::to_string(column) + "C";
+  cursor_ = taken + view.cursor;
+  if (cursor_ > 0) out += "\x1b[" + std::to_string(cursor_) + "C";
   write(out);
+}
+
+void Terminal::resized() {
+  if (!interactive_) return;
+  // A narrower terminal wraps the line that was there over several rows; the cursor goes with its character.
+  const std::size_t above = cursor_ / columns();
+  write((above > 0 ? "\x1b[" + std::to_string(above) + "A" : std::string()) + "\r\x1b[J");
+  redraw();
 }
 
 }  // namespace client

@@ -24,6 +24,8 @@ class Terminal {
   /// One line above the input line. `line`: printable text, colours allowed.
   void print(std::string_view line);
   void redraw();
+  /// The terminal has another size now: what was drawn is taken away however it was wrapped anew, and drawn again.
+  void resized();
 
  private:
   void write(std::string_view bytes);
@@ -33,6 +35,7 @@ class Terminal {
   bool interactive_;
   termios before_{};
   std::string prompt_;
+  std::size_t cursor_ = 0;  ///< its column, as drawn last
 };
 
 }  // namespace client

@@ -216,7 +216,7 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
     for (const Json& r : all.at("replicas"))
       if (note.empty() && r.contains("hole"))
         note = fmt::format("replica {} waits for a skipped slot; next: a new leader fills it", r.at("id").get<int>());
-    if (note.empty()) note = fmt::format("{} replicas, a quorum is {}", replicas_.size(), config_.quorum());
+    if (note.empty()) note = fmt::format("{}, a quorum is {}", counted(replicas_.size(), "replica"), config_.quorum());
   }
   out.push_back({note, Look::plain});
   out.push_back({fmt::format("{:>2} {:<9} {:>8} {:>8} {:>7} {:>8} {:>8} {:>6} {:>6} {:>5}", "ID", "ROLE", "BALLOT", "SLOTS/S", "LAG",

@@ -69,7 +69,7 @@ struct GenerateOptions {
   unsigned f = 1;  ///< 2f+1 replicas; 0 to 4
   std::filesystem::path output = "cluster.yaml";
   std::vector<std::string>
-      hosts;  ///< none: 127.0.0.1 and consecutive ports; else one replica a host, round robin
+      hosts;  ///< none: 127.0.0.1; one: consecutive ports there; 2f+1: one replica a host, all on the base port
   std::uint16_t base_port = 7400;
   std::uint16_t metrics_base_port = 0;  ///< on 127.0.0.1 of each machine; 0: no metrics
   std::string data_root = "data";
@@ -78,6 +78,8 @@ struct GenerateOptions {
   bool force = false;
   std::string cluster = "demo";
 };
+/// Why these options can't be meant, whatever is on the disk: one sentence; empty when they can.
+[[nodiscard]] std::string wrong_options(const GenerateOptions& options);
 /// Writes the YAML and a fresh key file (mode 0600) beside it; what exists is not overwritten without force.
 [[nodiscard]] tl::expected<void, std::string> generate(const GenerateOptions& options);
 

@@ -70,6 +70,10 @@ std::optional<int> Flags::parse(const std::vector<std::string>& words) {
     }
   } catch (const po::unknown_option& error) {
     std::string name = error.get_option_name();
+    if (name == "-h") {
+      print_help();
+      return exit_fine;
+    }
     std::vector<std::string> known;
     for (const Spec& s : specs_) known.push_back("--" + s.name);
     const std::string near = nearest(name, known);
@@ -158,7 +162,7 @@ tl::expected<double, std::string> Flags::share(const std::string& flag, double f
   const auto text = get(flag);
   if (!text) return fallback;
   const auto value = parse_share(*text);
-  if (!value) return tl::make_unexpected(fmt::format("--{} '{}' is no share; write 0.1 or 10%", flag, *text));
+  if (!value) return tl::make_unexpected(fmt::format("--{} '{}' is no share from 0 to 1; write 0.1 or 10%", flag, *text));
   return *value;
 }
 

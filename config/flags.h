@@ -47,6 +47,15 @@ class Flags {
 
   /// Prints the sentence and how to get help; gives exit_usage.
   [[nodiscard]] int wrong_usage(const std::string& sentence) const;
+  /// wrong_usage() of the first of these that has no value; nothing when all have one.
+  template <class... Values>
+  [[nodiscard]] std::optional<int> first_fault(const Values&... values) const {
+    std::optional<int> code;
+    ((code || values ? void() : void(code = wrong_usage(values.error()))), ...);
+    return code;
+  }
+  /// As people call it: "paxosctl status".
+  [[nodiscard]] const std::string& name() const { return name_; }
 
  private:
   struct Spec {

@@ -46,7 +46,8 @@ std::string scalar(const std::string& text) {
   return out + "'";
 }
 
-std::string failed(const std::filesystem::path& file, int why) {
+std::string failed(std::filesystem::path file, int why) {
+  if (file.extension() == ".new") file.replace_extension();  // the name that was asked for
   return fmt::format("{}: can't be written: {}{}", file.string(), std::strerror(why),
                      why == ENOENT ? "; make its folder first" : "");
 }
@@ -77,33 +78,43 @@ std::string put_in_place(const std::filesystem::path& beside, const std::filesys
 
 }  // namespace
 
-tl::expected<void, std::string> generate(const GenerateOptions& o) {
+std::string wrong_options(const GenerateOptions& o) {
   const std::size_t replicas = 2 * o.f + 1;
   if (replicas > paxos::limits::replicas_max)
-    return tl::make_unexpected(fmt::format("-f {}: that is {} replicas; at most {} are possible (-f 4)", o.f,
-                                           replicas, paxos::limits::replicas_max));
+    return fmt::format("-f {}: that is {} replicas; at most {} are possible (-f 4)", o.f, replicas, paxos::limits::replicas_max);
   for (const std::string& host : o.hosts)
     if (host.empty() || host.find_first_of(" \t\n\"'\\/@,") != std::string::npos)
-      return tl::make_unexpected(
-          fmt::format("--host '{}' is no host name or address; give one --host for each machine", host));
-  for (const auto& [flag, text] :
-       {std::pair("--data-root", &o.data_root), std::pair("--cluster", &o.cluster)})
-    if (std::any_of(text->begin(), text->end(), [](unsigned char c) { return std::iscntrl(c) != 0; }))
-      return tl::make_unexpected(
-          fmt::format("{} has a control character; allowed is one line of text", flag));
-  if (!(o.loss >= 0 && o.loss <= 1)) return tl::make_unexpected(std::string("--loss is a share from 0 to 1"));
-  if (o.production && o.loss > 0)
-    return tl::make_unexpected(std::string("--production and --loss exclude each other"));
-  if (o.base_port == 0 || o.base_port + replicas - 1 > 65535)
-    return tl::make_unexpected(fmt::format("--base-port {}: ports {} to {} don't all exist", o.base_port,
-                                           o.base_port, o.base_port + replicas - 1));
-  if (o.metrics_base_port + replicas - 1 > 65535)
-    return tl::make_unexpected(fmt::format("--metrics-base-port {}: ports {} to {} don't all exist", o.metrics_base_port,
-                                           o.metrics_base_port, o.metrics_base_port + replicas - 1));
+      return fmt::format("--host '{}' is no host name or address; give one --host for each machine", host);
+  // Two machines for three replicas: the death of one might take the quorum along, which is not what -f 1 promises.
+  if (o.hosts.size() > 1 && replicas == 1)
+    return fmt::format("{} hosts for 1 replica: give --host once, or a larger -f", o.hosts.size());
+  if (o.hosts.size() > 1 && o.hosts.size() != replicas)
+    return fmt::format("{} hosts for {} replicas: give --host once (all of them on that machine, on consecutive ports) or {} times "
+                       "(one replica a machine); with another number the death of a single machine can take {} or more replicas along",
+                       o.hosts.size(), replicas, replicas, (replicas + o.hosts.size() - 1) / o.hosts.size());
+  for (std::size_t i = 0; i < o.hosts.size(); ++i)
+    if (std::find(o.hosts.begin(), o.hosts.begin() + static_cast<std::ptrdiff_t>(i), o.hosts[i]) !=
+        o.hosts.begin() + static_cast<std::ptrdiff_t>(i))
+      return fmt::format("--host '{}' is given twice; for all replicas on one machine give it once", o.hosts[i]);
+  for (const auto& [flag, text] : {std::pair("--data-root", &o.data_root), std::pair("--cluster", &o.cluster)})
+    if (text->empty() || std::any_of(text->begin(), text->end(), [](unsigned char c) { return std::iscntrl(c) != 0; }))
+      return fmt::format("{} is {}; allowed is one line of text", flag, text->empty() ? "empty" : "a text with a control character");
+  if (!(o.loss >= 0 && o.loss <= 1)) return "--loss is a share from 0 to 1";
+  if (o.production && o.loss > 0) return "--production and --loss exclude each other: without fault injection nothing is dropped";
+  for (const auto& [flag, port] : {std::pair("--base-port", o.base_port), std::pair("--metrics-base-port", o.metrics_base_port)})
+    if (port + replicas - 1 > 65535)
+      return fmt::format("{} {}: {} replicas need the ports {} to {}, and 65535 is the last", flag, port, replicas, port,
+                         port + replicas - 1);
+  if (o.base_port == 0) return "--base-port 0 is no port";
+  if (std::filesystem::path(o.output).replace_extension(".key") == o.output)
+    return fmt::format("{}: the config can't be called *.key: the key file beside it is", o.output.string());
+  return {};
+}
+
+tl::expected<void, std::string> generate(const GenerateOptions& o) {
+  if (std::string why = wrong_options(o); !why.empty()) return tl::make_unexpected(std::move(why));
+  const std::size_t replicas = 2 * o.f + 1;
   const std::filesystem::path key_file = std::filesystem::path(o.output).replace_extension(".key");
-  if (key_file == o.output)
-    return tl::make_unexpected(
-        fmt::format("{}: the config can't be called *.key: the key file beside it is", o.output.string()));
   if (!o.force)
     for (const auto& file : {o.output, key_file})
       if (std::error_code error; std::filesystem::exists(file, error))
@@ -119,8 +130,8 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
     std::string host = "127.0.0.1";
     std::size_t port = o.base_port + id;
     if (!o.hosts.empty()) {
-      host = o.hosts[id % o.hosts.size()];
-      port = o.base_port + id / o.hosts.size();
+      host = o.hosts.size() == 1 ? o.hosts.front() : o.hosts[id];
+      if (o.hosts.size() > 1) port = o.base_port;
       if (host.find(':') != std::string::npos && host.front() != '[') host = "[" + host + "]";
     }
     std::string metrics;

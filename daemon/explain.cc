@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -44,7 +45,10 @@ void Host::answer_explain(const net::Address& to, std::uint64_t id, paxos::Slot 
                            .held = {},
                            .left_out = found.left_out,
                            .records = std::move(found.entries)};
-  read_for_operator(to, id, [slot, kept = std::move(reply)](const storage::Storage::Reader& reader) -> chat::OperatorAnswer {
+  const auto ahead = node_.chosen_ahead();
+  const auto known = std::find_if(ahead.begin(), ahead.end(), [&](const auto& one) { return one.first == slot; });
+  const auto chosen_under = known == ahead.end() ? std::nullopt : std::optional(known->second);
+  read_for_operator(to, id, [slot, chosen_under, kept = std::move(reply)](const storage::Storage::Reader& reader) -> chat::OperatorAnswer {
     chat::ExplainReply reply = kept;
     if (slot.none()) return reply;
     const auto entries = reader.log(slot, slot, 1);
@@ -52,7 +56,7 @@ void Host::answer_explain(const net::Address& to, std::uint64_t id, paxos::Slot 
       reply.damage = entries.error();
     } else if (!entries->empty() && entries->front().slot == slot) {
       const paxos::LogEntry& entry = entries->front();
-      reply.held = {.chosen = entry.chosen || slot <= reply.chosen,
+      reply.held = {.chosen = entry.chosen || slot <= reply.chosen || chosen_under == entry.ballot,
                     .ballot = entry.ballot,
                     .kind = entry.decree.kind,
                     .commands = 0,

@@ -105,6 +105,7 @@ class Host {
   [[nodiscard]] std::optional<std::string> faults_refused() const;
 
   // For `paxosctl top` and `doctor` (doctor.cc).
+  void tell_unopened(paxos::Time now);
   void watch_vitals(paxos::Time now);
   void refresh_disk_figures();
   void add_vitals(nlohmann::json& out) const;
@@ -178,6 +179,8 @@ class Host {
   std::optional<Probe> probe_;
   bool probing_ = false;
   bool stuck_told_ = false;
+  std::uint64_t unopened_told_ = 0;  ///< of the datagrams that did not open, the log has so many
+  paxos::Time unopened_at_{};        ///< no new line about them before
 
   std::unique_ptr<MetricsServer> metrics_;  ///< its thread asks all of the above: goes first
 };

@@ -109,7 +109,7 @@ int run(int argc, char** argv) {
   fill_random(options.fresh_incarnation.bytes.data(), options.fresh_incarnation.bytes.size());
   auto opened = storage::Storage::open(options);
   if (!opened) return refuse(opened.error().message);
-  daemon_log::info("paxosd {} on {}, {} replicas, boot {}, chosen {}, applied {}, data in {}", version,
+  daemon_log::info("paxosd {} on {}, one of {}, boot {}, chosen {}, applied {}, data in {}", version,
                    addresses[*id].to_string(), config->replicas.size(), opened->recovered.boot,
                    opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -118,8 +119,14 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
           read_for_operator(
               from, request.id,
               [first, last,
-               chosen = status.chosen](const storage::Storage::Reader& reader) -> chat::OperatorAnswer {
+               chosen = status.chosen,
+               ahead = node_.chosen_ahead()](const storage::Storage::Reader& reader) -> chat::OperatorAnswer {
                 chat::LogReply reply;
+                // Above a hole the disk may still hold an older vote than the decree that is known chosen.
+                const auto known_chosen = [&](const paxos::LogEntry& entry) {
+                  return entry.chosen || entry.slot <= chosen ||
+                         std::binary_search(ahead.begin(), ahead.end(), std::pair(entry.slot, entry.ballot));
+                };
                 if (first > last) return reply;
                 auto entries = reader.log(first, last, log_page_bytes);
                 if (!entries) return refused(entries.error());
@@ -134,7 +141,7 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
                                            .outcomes = {}});
                   reply.slots.push_back({.slot = entry.slot,
                                          .empty = false,
-                                         .chosen = entry.chosen || entry.slot <= chosen,
+                                         .chosen = known_chosen(entry),
                                          .ballot = entry.ballot,
                                          .decree = entry.decree,
                                          .outcomes = chat::read_outcomes(reader.rows, entry.slot)});
@@ -280,6 +287,10 @@ std::string Host::status_json() const {
   add_vitals(out);
   if (s.hole) out["hole"] = s.hole->n;
   if (!s.reason.empty()) out["reason"] = s.reason;
+  if (!s.missing_at_birth.empty()) {
+    auto& missing = out["missing_at_birth"] = nlohmann::json::array();
+    for (paxos::ReplicaId id : s.missing_at_birth) missing.push_back(id.n);
+  }
   return out.dump();
 }
 

@@ -10,6 +10,8 @@ namespace {
 constexpr paxos::Duration standing_interval = std::chrono::seconds{1};
 /// So many signs of life in the time after which their absence kills.
 constexpr int signs_of_life = 4;
+/// What does not open is never answered: the log is where its sender's operator can see that it came.
+constexpr paxos::Duration unopened_interval = std::chrono::minutes{1};
 }  // namespace
 
 std::string Host::standing_line() const {
@@ -21,6 +23,16 @@ std::string Host::standing_line() const {
   if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
   if (!s.voting) line += ", does not vote: " + s.reason;
   return line;
+}
+
+void Host::tell_unopened(paxos::Time now) {
+  const std::uint64_t count = transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)];
+  if (count == unopened_told_ || now < unopened_at_) return;
+  daemon_log::warning("{} datagram{} did not open and got no answer: a client or replica with the key of another cluster, or damage "
+                      "on the way; compare the key files (sha256sum)",
+                      count - unopened_told_, count - unopened_told_ == 1 ? "" : "s");
+  unopened_told_ = count;
+  unopened_at_ = now + unopened_interval;
 }
 
 void Host::report(paxos::Time now) {
@@ -38,6 +50,7 @@ void Host::report(paxos::Time now) {
   if (now >= standing_at_) {
     standing_at_ = now + standing_interval;
     manager_.status(standing_line());
+    tell_unopened(now);
   }
   if (now < alive_at_) return;
   alive_at_ = now + *watchdog_ / signs_of_life;

@@ -223,9 +223,16 @@ void Loop::turn() {
   if (turn_end_) turn_end_();
 }
 
+Readable::Readable(Loop& loop, int fd) : Readable(loop, fd, POLLIN) {}
+
+Task<bool> HungUp::wait() {
+  // The kernel reports these two whether they are asked for or not.
+  co_return co_await poll_ && poll_.poll_.result > 0 && (poll_.poll_.result & (POLLERR | POLLHUP)) != 0;
+}
+
 void Readable::start(std::coroutine_handle<> handle) {
   io_uring_sqe* sqe = poll_.loop.prepare(poll_);
-  io_uring_prep_poll_add(sqe, fd_, POLLIN);
+  io_uring_prep_poll_add(sqe, fd_, events_);
   io_uring_sqe_set_data(sqe, static_cast<Operation*>(&poll_));
   poll_.waiting = handle;
 }

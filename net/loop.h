@@ -300,7 +300,7 @@ class Event {
 /// Awaitable: `fd` can be read (or has ended). For terminals, pipes, files.
 class Readable {
  public:
-  explicit Readable(Loop& loop, int fd) : poll_(loop), fd_(fd) {}
+  explicit Readable(Loop& loop, int fd);
   /// Ends a wait that is under way; await_resume gives false then.
   void cancel();
   auto operator co_await() {
@@ -317,16 +317,34 @@ class Readable {
   struct Poll final : Operation {
     explicit Poll(Loop& l) : loop(l) {}
     ~Poll() { loop.cancel_and_wait(*this); }
-    void completed(int, unsigned) override {
+    void completed(int polled, unsigned) override {
+      result = polled;
       if (waiting) loop.schedule(std::exchange(waiting, {}));
     }
     Loop& loop;
     std::coroutine_handle<> waiting;
+    int result = 0;  ///< events, or a negative error
   };
+  friend class HungUp;
+  Readable(Loop& loop, int fd, unsigned events) : poll_(loop), fd_(fd), events_(events) {}
   void start(std::coroutine_handle<> handle);
   Poll poll_;
   int fd_;
+  unsigned events_;
   bool cancelled_ = false;
+};
+
+/// Whether whoever reads what is written to `fd` has gone: the other end of a pipe or socket, a terminal.
+class HungUp {
+ public:
+  explicit HungUp(Loop& loop, int fd) : poll_(loop, fd, 0) {}
+  /// Ends a wait that is under way; it gives false then.
+  void cancel() { poll_.cancel(); }
+  /// Waits for it. False at once for a file that can't be waited for, as one on a disk.
+  Task<bool> wait();
+
+ private:
+  Readable poll_;
 };
 
 }  // namespace net

@@ -235,6 +235,8 @@ Slot Replica::chosen() const { return parts_->log.chosen_prefix(); }
 
 Slot Replica::chosen_max() const { return parts_->log.chosen_max(); }
 
+std::vector<std::pair<Slot, Ballot>> Replica::chosen_ahead() const { return parts_->log.chosen_ahead(); }
+
 bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }

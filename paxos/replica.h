@@ -126,6 +126,8 @@ class Replica {
   [[nodiscard]] std::optional<std::uint16_t> rules_known_by_all() const;
   [[nodiscard]] Slot chosen() const;      ///< contiguous prefix
   [[nodiscard]] Slot chosen_max() const;  ///< out of order included
+  /// See SlotLog.
+  [[nodiscard]] std::vector<std::pair<Slot, Ballot>> chosen_ahead() const;
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.

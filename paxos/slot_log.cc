@@ -81,6 +81,13 @@ void SlotLog::mark_chosen(Slot slot) {
   advance();
 }
 
+std::vector<std::pair<Slot, Ballot>> SlotLog::chosen_ahead() const {
+  std::vector<std::pair<Slot, Ballot>> out;
+  for (Slot slot = chosen_prefix_ + 1; slot <= chosen_max_; ++slot)
+    if (const SlotEntry* entry = find(slot); entry != nullptr && entry->chosen) out.emplace_back(slot, entry->ballot);
+  return out;
+}
+
 void SlotLog::advance() {
   for (;;) {
     const SlotEntry* next = find(chosen_prefix_ + 1);

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <utility>
 #include <vector>
 
 #include "paxos/records.h"
@@ -43,6 +44,8 @@ class SlotLog {
   [[nodiscard]] Slot first_slot() const { return first_slot_; }  ///< lowest on disk
   [[nodiscard]] Slot chosen_prefix() const { return chosen_prefix_; }
   [[nodiscard]] Slot chosen_max() const { return chosen_max_; }
+  /// Above the chosen prefix, ascending: what is known chosen there, and under which ballot it is held.
+  [[nodiscard]] std::vector<std::pair<Slot, Ballot>> chosen_ahead() const;
   [[nodiscard]] Slot accepted_max() const { return accepted_max_; }  ///< highest present
   [[nodiscard]] Slot applied() const { return applied_; }
   [[nodiscard]] Slot hot_first() const { return base_; }  ///< lowest in memory

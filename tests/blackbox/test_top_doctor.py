@@ -1,61 +1,16 @@
 """paxosctl top and doctor: a screen that is given back, rates that are true, findings that name what to mend."""
-import fcntl
 import json
-import os
-import pty
 import re
-import select
 import shutil
 import signal
-import struct
 import subprocess
 import termios
-import time
 import unittest
 
-from harness import BIN, DEADLINE, ClusterTest, die_with_parent, run, wait_for
+from harness import BIN, ClusterTest, die_with_parent, run, wait_for
+from on_terminal import OnTerminal
 
 ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
-
-
-class OnTerminal:
-    """A program on a pseudo terminal of a real size."""
-
-    def __init__(self, *words, rows=24, columns=80):
-        self.master, self.slave = pty.openpty()
-        self.resize(rows, columns)
-        self.before = termios.tcgetattr(self.slave)
-        self.seen = ""
-        self.process = subprocess.Popen([str(BIN / words[0]), *map(str, words[1:])], stdin=self.slave, stdout=self.slave,
-                                        stderr=self.slave, preexec_fn=die_with_parent, env={**os.environ, "TERM": "xterm"})
-
-    def resize(self, rows, columns):
-        fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def read(self):
-        while select.select([self.master], [], [], 0.02)[0]:
-            self.seen += os.read(self.master, 65536).decode(errors="replace")
-        return self.seen
-
-    def wait_text(self, text):
-        wait_for(f"the screen shows {text!r}", lambda: text in self.read())
-
-    def key(self, key):
-        os.write(self.master, key.encode())
-
-    def end(self):
-        end = time.monotonic() + DEADLINE
-        while self.process.poll() is None and time.monotonic() < end:
-            self.read()
-        self.read()
-        return self.process.wait(timeout=1)
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        os.close(self.master)
-        os.close(self.slave)
 
 
 def frames(seen):
@@ -186,9 +141,18 @@ class Doctor(ClusterTest):
         code, _, checks = self.doctor(cluster)
         self.assertEqual(code, 1)
         self.assertEqual(checks[2, "answer"]["verdict"], "bad")
+        self.assertIn(f"nothing listens on 127.0.0.1:{cluster.base_port + 2}", checks[2, "answer"]["measured"])
+        self.assertIn("systemctl start paxosd@2", checks[2, "answer"]["advice"])
+        self.assertEqual(checks[0, "peers"]["verdict"], "warn")
+        # One that hangs is silent, as one behind a firewall or with another key is.
+        cluster.start(2)
+        cluster.wait_all_applied()
+        cluster.processes[2].send_signal(signal.SIGSTOP)
+        self.addCleanup(cluster.processes[2].send_signal, signal.SIGCONT)
+        code, _, checks = self.doctor(cluster)
+        self.assertEqual((code, checks[2, "answer"]["verdict"]), (1, "bad"))
         for hint in ("paxosd@2", f"UDP port {cluster.base_port + 2}", "key"):
             self.assertIn(hint, checks[2, "answer"]["advice"])
-        self.assertEqual(checks[0, "peers"]["verdict"], "warn")
 
     def test_a_config_that_differs_is_named(self):
         cluster = self.cluster(f=1)

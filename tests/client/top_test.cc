@@ -257,6 +257,10 @@ TEST(Doctor, SurvivesAnOlderReplicaAndNonsense) {
   EXPECT_NE(silent[0].advice.find("UDP port 7401"), std::string::npos);
   EXPECT_NE(silent[0].advice.find("key"), std::string::npos);
   EXPECT_EQ(doctor_exit(silent, true, false), config::exit_unknown);
+  const auto closed = judge_replica(1, "h:7401", std::nullopt, std::nullopt, {}, {}, true);
+  ASSERT_EQ(closed.size(), 1U);
+  EXPECT_NE(closed[0].measured.find("nothing listens on h:7401"), std::string::npos) << closed[0].measured;
+  EXPECT_NE(closed[0].advice.find("systemctl start paxosd@1"), std::string::npos) << closed[0].advice;
   Json nonsense;
   for (const char* field : {"version", "kernel", "missing", "fault_injection", "loss", "config", "disk_probe", "disk_free_bytes",
                             "receive_buffer_bytes", "memlock_bytes", "files_max", "memory_max_bytes", "syncs", "sync_us_total"})

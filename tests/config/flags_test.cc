@@ -54,6 +54,28 @@ TEST(Flags, ASingleDashAndWhatFollowsADoubleOneAreArguments) {
   EXPECT_EQ(f.arguments(), (Words{"-", "--json", "-x"}));
 }
 
+TEST(Flags, HelpIsWhereALetterIsNoFlag) {
+  auto f = flags();
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(f.parse({"-h"}), config::exit_fine);
+  EXPECT_NE(testing::internal::GetCapturedStdout().find("usage: paxosctl test"), std::string::npos);
+  EXPECT_EQ(complaint({"-x"}).first, config::exit_usage);
+}
+
+TEST(Flags, TheFirstFaultOfManyIsTold) {
+  auto f = flags();
+  ASSERT_EQ(f.parse({"--client-timeout", "soon", "--output", "x"}), std::nullopt);
+  const auto good = f.duration("nowhere", std::chrono::seconds{1});
+  const auto bad = f.duration("client-timeout", std::chrono::seconds{1});
+  const auto worse = f.number("output", 1, 2);
+  EXPECT_EQ(f.first_fault(good), std::nullopt);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(f.first_fault(good, bad, worse), config::exit_usage);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("soon"), std::string::npos) << said;
+  EXPECT_EQ(said.find("--output"), std::string::npos) << "one at a time: " << said;
+}
+
 TEST(Flags, EachLongFlagIsMirroredInTheEnvironmentAndTheCommandLineWins) {
   const Environment timeout("PAXOSTEST_CLIENT_TIMEOUT", "250ms");
   const Environment json("PAXOSTEST_JSON", "1");

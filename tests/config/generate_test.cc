@@ -94,16 +94,43 @@ TEST(ConfigGenerate, LossStandsInTheConfig) {
   EXPECT_EQ(config::load(o.output)->loss, 0.05);
 }
 
-TEST(ConfigGenerate, OneReplicaAHostAndRoundRobinWhereThereAreFewer) {
+TEST(ConfigGenerate, OneReplicaAHostAllOnTheBasePort) {
   const Folder folder;
   auto o = into(folder);
-  o.hosts = {"10.0.0.1", "fd00::2"};
+  o.hosts = {"10.0.0.1", "fd00::2", "c.example"};
   ASSERT_TRUE(config::generate(o));
   const auto config = config::load(o.output);
   ASSERT_TRUE(config) << config.error();
   EXPECT_EQ(config->replicas[0].address, "10.0.0.1:7400");
   EXPECT_EQ(config->replicas[1].address, "[fd00::2]:7400");
-  EXPECT_EQ(config->replicas[2].address, "10.0.0.1:7401");
+  EXPECT_EQ(config->replicas[2].address, "c.example:7400");
+}
+
+TEST(ConfigGenerate, AllOnOneHostOnConsecutivePorts) {
+  const Folder folder;
+  auto o = into(folder);
+  o.hosts = {"10.0.0.1"};
+  ASSERT_TRUE(config::generate(o));
+  const auto config = config::load(o.output);
+  ASSERT_TRUE(config) << config.error();
+  EXPECT_EQ(config->replicas[0].address, "10.0.0.1:7400");
+  EXPECT_EQ(config->replicas[2].address, "10.0.0.1:7402");
+}
+
+TEST(ConfigGenerate, RefusesANumberOfHostsThatBreaksThePromiseOfF) {
+  for (const std::vector<std::string>& hosts : {std::vector<std::string>{"a", "b"}, {"a", "b", "c", "d"}}) {
+    const Folder folder;
+    auto o = into(folder);
+    o.hosts = hosts;
+    const std::string why = config::wrong_options(o);
+    EXPECT_NE(why.find("hosts for 3 replicas"), std::string::npos) << why;
+    EXPECT_NE(why.find("once"), std::string::npos) << "what to do: " << why;
+    EXPECT_NE(why.find("3 times"), std::string::npos) << "what to do: " << why;
+    const auto done = config::generate(o);
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error(), why);
+    EXPECT_EQ(folder.files(), 0u);
+  }
 }
 
 TEST(ConfigGenerate, QuotesWhatYamlWouldReadOtherwise) {
@@ -121,13 +148,15 @@ TEST(ConfigGenerate, GivesMetricsALoopbackPortForEachReplicaOfAMachine) {
   const Folder folder;
   auto o = into(folder);
   o.metrics_base_port = 9480;
-  o.hosts = {"10.0.0.1", "10.0.0.2"};
   const auto done = config::generate(o);
   ASSERT_TRUE(done) << done.error();
   const auto config = config::load(o.output);
   EXPECT_EQ(config->replicas[0].metrics, "127.0.0.1:9480");
-  EXPECT_EQ(config->replicas[1].metrics, "127.0.0.1:9480");
-  EXPECT_EQ(config->replicas[2].metrics, "127.0.0.1:9481") << "the second one on the first machine";
+  EXPECT_EQ(config->replicas[2].metrics, "127.0.0.1:9482");
+  o.hosts = {"10.0.0.1", "10.0.0.2", "10.0.0.3"};
+  o.force = true;
+  ASSERT_TRUE(config::generate(o));
+  EXPECT_EQ(config::load(o.output)->replicas[2].metrics, "127.0.0.1:9480") << "each on a machine of its own";
 }
 
 TEST(ConfigGenerate, RefusesWhatMakesNoClusterAndWritesNothing) {
@@ -146,7 +175,9 @@ TEST(ConfigGenerate, RefusesWhatMakesNoClusterAndWritesNothing) {
            {"--base-port 0", [](auto& o) { o.base_port = 0; }},
            {"--host ''", [](auto& o) { o.hosts = {""}; }},
            {"--host 'a b'", [](auto& o) { o.hosts = {"a b"}; }},
-           {"already", [](auto& o) { o.hosts = {"a", "a", "b"}; }},
+           {"given twice", [](auto& o) { o.hosts = {"a", "a", "b"}; }},
+           {"--data-root is empty", [](auto& o) { o.data_root = ""; }},
+           {"--cluster is empty", [](auto& o) { o.cluster = ""; }},
            {"control character", [](auto& o) { o.data_root = "a\nb"; }},
            {"*.key", [](auto& o) { o.output.replace_extension(".key"); }},
        }) {
@@ -160,6 +191,16 @@ TEST(ConfigGenerate, RefusesWhatMakesNoClusterAndWritesNothing) {
   }
 }
 
+// What can't be meant is wrong usage (exit 2); what the disk or the network says is a refusal (exit 1).
+TEST(ConfigGenerate, TellsWrongOptionsFromWhatIsThereAlready) {
+  const Folder folder;
+  auto o = into(folder);
+  EXPECT_EQ(config::wrong_options(o), "");
+  ASSERT_TRUE(config::generate(o));
+  EXPECT_EQ(config::wrong_options(o), "") << "a file that is there is no fault of the options";
+  EXPECT_FALSE(config::generate(o));
+}
+
 TEST(ConfigGenerate, NamesTheFolderThatIsMissing) {
   const Folder folder;
   auto o = into(folder);
@@ -167,6 +208,7 @@ TEST(ConfigGenerate, NamesTheFolderThatIsMissing) {
   const auto done = config::generate(o);
   ASSERT_FALSE(done);
   EXPECT_NE(done.error().find("make its folder first"), std::string::npos) << done.error();
+  EXPECT_EQ(done.error().find(".new"), std::string::npos) << "a name that nobody gave: " << done.error();
 }
 
 }  // namespace

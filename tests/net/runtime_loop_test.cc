@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <cstddef>
+#include <cstdio>
 #include <stdexcept>
+#include <utility>
 
 #include "net/loop.h"
 #include "net/signals.h"
@@ -278,6 +281,37 @@ TEST(Readable, CancelEndsTheWaitThatIsUnderWay) {
   EXPECT_FALSE(loop.run(wait_readable(readable)));
   pipe.write();
   EXPECT_FALSE(loop.run(wait_readable(readable))) << "and every later one";
+}
+
+TEST(HungUp, TellsWhenNobodyReadsAPipeAnyMore) {
+  Loop loop;
+  Pipe pipe;
+  pipe.write();  // what nobody has read yet is no hang-up
+  HungUp output(loop, pipe.ends[1]);
+  loop.add_timer(loop.now() + 20ms, [&] { ::close(std::exchange(pipe.ends[0], -1)); });
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_TRUE(loop.run(output.wait()));
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 20ms) << "not before its reader goes";
+}
+
+TEST(HungUp, CancelEndsTheWait) {
+  Loop loop;
+  const Pipe pipe;
+  HungUp output(loop, pipe.ends[1]);
+  loop.add_timer(loop.now() + 1ms, [&] { output.cancel(); });
+  EXPECT_FALSE(loop.run(output.wait()));
+}
+
+TEST(HungUp, AFileOnADiskNeverHangsUp) {
+  Loop loop;
+  std::FILE* file = std::tmpfile();
+  ASSERT_NE(file, nullptr);
+  {
+    HungUp output(loop, ::fileno(file));
+    loop.add_timer(loop.now() + 5ms, [&] { output.cancel(); });
+    EXPECT_FALSE(loop.run(output.wait()));
+  }
+  std::fclose(file);
 }
 
 Task<int> next_signal(Signals& signals) { co_return co_await signals.next(); }

@@ -32,7 +32,7 @@ TEST(Birth, NeedsEveryReplicaAndNamesTheMissing) {
   EXPECT_FALSE(status.voting);
   EXPECT_EQ(status.role, Role::unborn);
   EXPECT_EQ(status.missing_at_birth, (std::vector<ReplicaId>{ReplicaId{2}}));
-  EXPECT_NE(status.reason.find("waiting for 2"), std::string::npos) << status.reason;
+  EXPECT_NE(status.reason.find("waiting for replica 2"), std::string::npos) << status.reason;
   c.restart(2);
   EXPECT_TRUE(c.run_until([&] { return all_vote(c); }, 1s));
 }

@@ -295,9 +295,11 @@ TEST(Proposer, SlotsMayBeChosenOutOfOrderAndAreAppliedInOrder) {
   c.step(0, 1, accepted(b, 2));
   EXPECT_EQ(c.status(0).chosen, Slot{});
   EXPECT_EQ(c.status(0).chosen_max, Slot{3});
+  EXPECT_EQ(c[0].chosen_ahead(), (std::vector<std::pair<Slot, Ballot>>{{Slot{2}, b}, {Slot{3}, b}}));
   EXPECT_EQ(c.applied(0), 0u);
   c.step(0, 1, accepted(b, 1));
   EXPECT_EQ(c.applied(0), 3u);
+  EXPECT_TRUE(c[0].chosen_ahead().empty()) << "all of it is in the prefix now";
   EXPECT_EQ(c.text(0, 2), "b");
 }
 

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <chrono>
+#include <set>
+#include <vector>
+
+#include "config/cluster_config.h"
+
+namespace client {
+
+/// Which of these replicas' UDP ports are closed: nothing listens there, says that machine's kernel (or a firewall that
+/// rejects), which is not the same as no answer. Found out by one byte to each, which a replica drops and counts.
+/// Silence proves nothing: a machine that is down, a firewall that swallows, or a replica that can't open what is sent,
+/// and never answers that. Blocks for at most `patience`.
+[[nodiscard]] std::set<unsigned> closed_ports(const config::ClusterConfig& config, const std::vector<unsigned>& ids,
+                                              std::chrono::milliseconds patience);
+
+}  // namespace client
