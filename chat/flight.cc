@@ -60,7 +60,6 @@ std::string to_string(FlightKind kind) {
 
 FlightOfSlot flight_of_slot(std::span<const FlightEntry> entries, paxos::Slot slot, std::size_t max) {
   FlightOfSlot out;
-  if (slot.none() || entries.empty()) return out;
   std::set<std::uint64_t> ballots;
   std::size_t first = entries.size();
   std::size_t last = 0;

@@ -6,6 +6,7 @@
 #include "chat/machine_state.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
+#include "paxos/invariant.h"
 
 /// The machine as rows, and back: docs/ROWS.md.
 namespace chat {
@@ -178,8 +179,7 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
       r.fail();
       break;
     }
-    const auto known = into.sessions.find(id);
-    session->has_row = known != into.sessions.end() && known->second.has_row;
+    session->has_row = into.sessions.contains(id);  // by its row: no other journal row named it before
     into.sessions.insert_or_assign(id, std::move(*session));
   }
   const std::uint64_t rooms = r.varint();
@@ -191,8 +191,8 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     head.active_slot = slot;
     if (!r.ok()) break;
     const auto known = into.rooms.find(name);
-    // A row of its own is older than any in the journal.
-    if (known != into.rooms.end() && known->second.active_slot > slot) continue;
+    // A row of its own is older than any in the journal. The first word about a room counts, so that none is named twice.
+    if (known != into.rooms.end() && known->second.active_slot >= slot) continue;
     if (known == into.rooms.end())
       into.rooms.emplace(name, head);
     else
@@ -280,11 +280,9 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
 
   const auto add_room = [&](const std::string& name, const RoomHead& head) {
     const auto [at, fresh] = s.rooms.try_emplace(name, head);
+    PAXOS_ASSERT(fresh);
     at->second.name = at->first;
-    if (fresh)
-      s.room_order.add(at->second);
-    else
-      s.room_order.touch(at->second);
+    s.room_order.add(at->second);
   };
   for (const auto& [name, head] : loaded.rooms)
     if (head.active_slot.n < first) add_room(name, head);

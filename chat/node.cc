@@ -131,14 +131,14 @@ void Node::raise_rules(paxos::Time now) {
 }
 
 void Node::note_proposed(paxos::Time now, paxos::Slot slot) {
-  // A leadership that was lost and won again between two turns may propose below what the first one did.
-  while (!proposed_.empty() && proposed_.back().slot >= slot) proposed_.pop_back();
+  // Also when a leadership was lost and won again between two turns: its phase 1 found our own votes.
+  PAXOS_ASSERT(proposed_.empty() || proposed_.back().slot < slot);
   proposed_.push_back({slot, now});
   ++figures_.proposed;
 }
 
 void Node::note_applied(paxos::Time now, const Applied& applied, NodeOutput& out) {
-  while (!proposed_.empty() && proposed_.front().slot < applied.slot) proposed_.pop_front();
+  PAXOS_ASSERT(proposed_.empty() || proposed_.front().slot >= applied.slot);  // each goes when its slot is applied
   if (!proposed_.empty() && proposed_.front().slot == applied.slot) {
     out.commits.push_back(now - proposed_.front().at);
     proposed_.pop_front();

@@ -49,7 +49,7 @@ Promise Acceptor::page(Ballot ballot, Slot from) const {
     if (entry == nullptr) continue;
     const std::size_t size = entry->decree.value.size();
     if (!out.entries.empty() &&
-        (bytes + size > limits::page_bytes_max || out.entries.size() == limits::page_entries_max)) {
+        (bytes + size > limits::page_bytes_max || out.entries.size() == env_.options.promise_entries)) {
       out.next = slot;
       break;
     }

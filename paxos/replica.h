@@ -21,6 +21,7 @@ struct Options {
   Duration election_timeout{std::chrono::milliseconds{250}};
   std::uint16_t rules = 1;  ///< the highest rules of the state machine that this program knows; told to the peers
   std::uint64_t hot_slots = limits::hot_slots_max;  ///< applied slots kept in memory; a simulator keeps fewer
+  std::size_t promise_entries = limits::page_entries_max;  ///< in one of its pages, at most; tests have fewer
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
 
   [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }

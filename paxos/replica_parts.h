@@ -100,6 +100,7 @@ struct Replica::Parts {
         prefix_recorded(recovered.chosen_prefix) {
     PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
     PAXOS_ASSERT(options.self.n < options.replicas);
+    PAXOS_ASSERT(options.promise_entries >= 1 && options.promise_entries <= limits::page_entries_max);
     env.now = now;
     if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
     settle();

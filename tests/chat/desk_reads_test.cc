@@ -313,6 +313,21 @@ TEST(DeskFollow, ARepeatDoesNotPutItsEndOff) {
   ASSERT_EQ(answers.size(), 1u);
   EXPECT_EQ(answers[0].id, 7u);
 }
+
+TEST(DeskFollow, OneWithTheSameIdFromAnotherMessageOnTakesThePlaceOfTheFirst) {
+  Archive office(0);
+  office.send(1, follow(7, 1));
+  office.send(1, follow(7, 2));
+  EXPECT_EQ(office.desk.figures().polls, 1u);
+  office.say();
+  EXPECT_TRUE(office.answers().empty()) << "message 1 is not asked for any more";
+  office.say();
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 1u);
+  ASSERT_EQ(answers[0].page.messages.size(), 1u);
+  EXPECT_EQ(answers[0].page.messages[0].seq, 2u);
+}
+
 TEST(DeskFollow, IsRefusedByAReplicaThatDoesNotVote) {
   Archive office(0);
   office.standing = {.voting = false};

@@ -209,6 +209,45 @@ TEST(Damage, OfAMissingJournalRowNamesItsSlot) {
   EXPECT_NE(machine.error().find("slot 17"), std::string::npos) << machine.error();
 }
 
+/// A journal row that names no session, and these rooms.
+std::string journal_row(std::uint64_t slot, const std::vector<std::pair<std::string, std::uint64_t>>& rooms) {
+  std::string out;
+  paxos::ByteWriter w(out);
+  w.fixed(rows::row_version);
+  w.fixed(slot);
+  w.varint(0);
+  w.varint(rooms.size());
+  for (const auto& [name, head] : rooms) {
+    w.sized(name);
+    w.varint(head);
+  }
+  return out;
+}
+
+// Only a store that was tampered with has such rows: what is not of the ring's slots says nothing.
+TEST(Damage, OfTheRingARowOfNoSlotInItSaysNothing) {
+  for (const std::uint64_t slot : {0u, 1u, 4u, 4096u}) {
+    SCOPED_TRACE(slot);
+    Log log;
+    for (int i = 0; i < 3; ++i) log.noop();
+    const auto hash = log.machine.hash();
+    log.rows.rows()[rows::journal({100})] = journal_row(slot, {{"attic", 99}});
+    log.reload();
+    EXPECT_EQ(log.machine.hash(), hash);
+    EXPECT_EQ(log.machine.rooms(), 0u);
+    EXPECT_EQ(log.machine.room_head("attic"), 0u);
+  }
+}
+
+TEST(Damage, OfAJournalRowThatNamesARoomTwiceTheFirstCounts) {
+  Log log;
+  for (int i = 0; i < 3; ++i) log.noop();
+  log.rows.rows()[rows::journal({2})] = journal_row(2, {{"attic", 7}, {"attic", 6}});
+  log.reload();
+  EXPECT_EQ(log.machine.rooms(), 1u);
+  EXPECT_EQ(log.one(post(log.open(1), 1, "x", "attic")).room_seq, 8u);
+}
+
 TEST(Damage, OfAMissingMetaRowIsNotTakenForAnEmptyStore) {
   Log log = some_log();
   log.rows.rows().erase(rows::meta());

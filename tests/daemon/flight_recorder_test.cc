@@ -85,22 +85,6 @@ TEST(FlightRecorder, TellsASlotFromProposalToApplication) {
   EXPECT_TRUE(chat::flight_of_slot(recorder.all(), {3}, 100).entries.empty());
 }
 
-TEST(FlightRecorder, AVoteIsDurableWithTheFirstSyncThatReachesItsGroup) {
-  std::vector<FlightEntry> entries;
-  const auto sync = [&](std::int64_t ns, std::uint64_t group) {
-    entries.push_back({.ns = ns, .slot = group, .kind = FlightKind::synced});
-  };
-  sync(1, 65530);
-  // Its low 16 bits have wrapped.
-  entries.push_back({.ns = 2, .slot = 9, .ballot = FlightEntry::pack(one), .kind = FlightKind::voted, .detail = 3});
-  sync(3, 65536 + 2);
-  sync(4, 65536 + 5);
-  sync(5, 65536 + 6);
-  const auto found = chat::flight_of_slot(entries, {9}, 100);
-  ASSERT_EQ(kinds(found.entries), (std::vector{FlightKind::voted, FlightKind::vote_durable}));
-  EXPECT_EQ(found.entries[1].ns, 4);
-}
-
 TEST(FlightRecorder, PhaseOneIsToldWhereItsBallotProposedTheSlot) {
   FlightRecorder recorder(64);
   recorder.received(at(1), ReplicaId{1}, paxos::Prepare{two, {1}});
@@ -120,16 +104,6 @@ TEST(FlightRecorder, AChosenSlotAboveAHoleSaysNothingOfTheHole) {
   EXPECT_EQ(chat::flight_of_slot(recorder.all(), {6}, 100).entries.size(), 1U);
   recorder.standing(at(3), {6}, {6});
   EXPECT_EQ(chat::flight_of_slot(recorder.all(), {4}, 100).entries.size(), 1U);
-}
-
-TEST(FlightRecorder, ALongStoryLosesItsMiddle) {
-  std::vector<FlightEntry> entries;
-  for (std::int64_t i = 0; i < 100; ++i) entries.push_back({.ns = i, .slot = 5, .kind = FlightKind::accept_repeated});
-  const auto found = chat::flight_of_slot(entries, {5}, 8);
-  ASSERT_EQ(found.entries.size(), 8U);
-  EXPECT_EQ(found.left_out, 92U);
-  EXPECT_EQ(found.entries[5].ns, 5);
-  EXPECT_EQ(found.entries[6].ns, 98);
 }
 
 TEST(FlightRecorder, SyncsOfTheLogThreadAreTakenOverWhole) {

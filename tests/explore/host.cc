@@ -136,7 +136,8 @@ void Host::start(Slot applied) {
       recovered.entries.push_back(
           {slot, entry->ballot, entry->learned || slot <= recovered.chosen_prefix, entry->decree});
   applied_ = applied;
-  const paxos::Options options{.self = {id_}, .replicas = config_.replicas};
+  paxos::Options options{.self = {id_}, .replicas = config_.replicas};
+  if (config_.page != 0) options.promise_entries = config_.page;
   replica_ = std::make_unique<Replica>(options, std::move(recovered), epoch);
 }
 

@@ -37,6 +37,7 @@ std::string to_text(const PeerMessage& message) {
           for (const PromiseEntry& e : m.entries)
             out += " [slot " + number(e.slot) + " " + to_string(e.ballot) + " " + to_text(e.decree) +
                    (e.chosen ? " chosen]" : "]");
+          if (!m.next.none()) out += " next page from slot " + number(m.next);
           return out;
         } else if constexpr (std::is_same_v<M, Accept>) {
           return "Accept " + to_string(m.ballot) + " slot " + number(m.slot) + " " + to_text(m.decree) +

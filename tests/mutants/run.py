@@ -66,6 +66,8 @@ KILLERS = [
     ("w_ignored", SIM, "", False),
     ("quorum_less_one", EXPLORE, "tiny", True),
     ("quorum_less_one", SIM, "", True),
+    ("first_page_counts", EXPLORE, "pages", True),
+    ("first_page_counts", SIM, "", True),
     ("own_vote_unsynced", EXPLORE, "tiny", True),
     ("own_vote_unsynced", SIM, "", True),
     ("apply_unsynced", EXPLORE, "tiny", True),
@@ -73,10 +75,6 @@ KILLERS = [
     ("read_index_low", SIM, "", True),
     ("read_unconfirmed", SIM, "", False),
 ]
-
-
-# Planted, and seen by nothing yet: 2,000 seeds have too few promises of more than one page.
-OPEN = {"first_page_counts"}
 
 
 class Ran:
@@ -162,7 +160,7 @@ def main():
 
     listed = subprocess.run([options.programs / SIM, "--mutants"], check=True, capture_output=True, text=True).stdout
     meaning = dict(line.split("  ", 1) for line in listed.splitlines())
-    bad = [f"{name}: nothing is said to kill it" for name in meaning if name not in {row[0] for row in KILLERS} | OPEN]
+    bad = [f"{name}: nothing is said to kill it" for name in meaning if name not in {row[0] for row in KILLERS}]
     bad += [f"{name}: there is no such mutant" for name in {row[0] for row in KILLERS} | set(options.only) if name not in meaning]
     rows = [row for row in KILLERS if (row[3] or not options.quick) and (not options.only or row[0] in options.only)]
 

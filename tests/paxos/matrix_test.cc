@@ -3,11 +3,13 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "tests/paxos/matrix_letters.h"
 #include "tests/paxos/matrix_stands.h"
@@ -255,6 +257,80 @@ TEST(Matrix, EveryMessageInEveryStandAtEveryAge) {
   exercise_all(matrix, std::make_index_sequence<types>{});
   matrix.print();
   EXPECT_EQ(matrix.exercised(), matrix.cells());
+}
+
+// What a decree is for is the state machine's: the protocol keeps it, and asks for it nowhere. So the cells of the messages
+// that bring a decree hold for each kind of it, rules included.
+
+void set_decree(Accept& m, const Decree& decree) { m.decree = decree; }
+void set_decree(LearnReply& m, const Decree& decree) { m.decrees.front().decree = decree; }
+Slot slot_of(const Accept& m) { return m.slot; }
+Slot slot_of(const LearnReply& m) { return m.decrees.front().slot; }
+
+/// The decree that was written last in the slot, synced or not.
+std::optional<Decree> written(const Node& node, Slot slot) {
+  std::optional<Decree> out;
+  if (node.disk.entries.contains(slot)) out = node.disk.entries.at(slot).decree;
+  for (const Group& group : node.unsynced)
+    for (const Record& record : group.records) {
+      if (const auto* vote = std::get_if<VoteRecord>(&record); vote != nullptr && vote->slot == slot) out = vote->decree;
+      if (const auto* told = std::get_if<ChosenRecord>(&record); told != nullptr && told->slot == slot) out = told->decree;
+    }
+  return out;
+}
+
+template <class M>
+void exercise_kind(Stand stand, Age age, const Decree& decree) {
+  SCOPED_TRACE(std::string(paxos_test::name_of(stand)) + " hears " + name_of(M{}) + " of age " +
+               std::to_string(static_cast<int>(age)) + " with a decree of kind " +
+               std::to_string(static_cast<int>(decree.kind)));
+  const Scene s = scene(stand);
+  M message = Cell<M>::say(s, age);
+  set_decree(message, decree);
+  const Effects due = s.voting() ? Cell<M>::due(s, age) : Effects{};
+  EXPECT_EQ(in_words(deliver(*s.cluster, message)), in_words(due));
+  if (due.contains("writes")) EXPECT_EQ(written(s.cluster->node(0), slot_of(message)), decree);
+  expect_kept_over_a_power_cut(*s.cluster);
+}
+
+TEST(Matrix, EveryKindOfDecreeGoesTheSameWay) {
+  for (const DecreeKind kind : {DecreeKind::noop, DecreeKind::commands, DecreeKind::rules})
+    for (std::size_t stand = 0; stand < stands; ++stand)
+      for (std::size_t age = 0; age < ages; ++age) {
+        const Decree decree{kind, kind == DecreeKind::noop ? Bytes{} : Bytes::copy_of("x")};
+        exercise_kind<Accept>(static_cast<Stand>(stand), static_cast<Age>(age), decree);
+        exercise_kind<LearnReply>(static_cast<Stand>(stand), static_cast<Age>(age), decree);
+      }
+}
+
+// A leader that finds a decree in a promise proposes it as it is, whatever its kind.
+TEST(Matrix, ALeaderAdoptsADecreeOfEveryKindAsItIs) {
+  for (const DecreeKind kind : {DecreeKind::noop, DecreeKind::commands, DecreeKind::rules}) {
+    const Decree decree{kind, kind == DecreeKind::noop ? Bytes{} : Bytes::copy_of("x")};
+    for (const bool chosen : {false, true}) {
+      SCOPED_TRACE(std::string(chosen ? "chosen" : "voted for") + ", kind " + std::to_string(static_cast<int>(kind)));
+      const Scene s = scene(Stand::candidate_preparing);
+      const Slot next = s.prefix() + 1;
+      Promise promise = Cell<Promise>::say(s, Age::equal);
+      promise.entries.push_back({next, ballot(1, 2), chosen, decree});
+      std::vector<Decree> proposed;
+      s.cluster->on_ready = [&](std::size_t id, const Ready& ready) {
+        if (id != 0) return;
+        for (const Envelope& e : ready.send_now)
+          if (const auto* accept = std::get_if<Accept>(&e.message)) proposed.push_back(accept->decree);
+      };
+      s.cluster->step(0, 1, promise);
+      s.cluster->on_ready = nullptr;
+      EXPECT_EQ(s.inside().phase, Proposer::Phase::leading);
+      if (chosen) {
+        EXPECT_TRUE(proposed.empty()) << "it is chosen: nothing is left to propose";
+        EXPECT_EQ(s.cluster->status(0).chosen, next);
+        EXPECT_EQ(written(s.cluster->node(0), next), decree);
+      } else {
+        EXPECT_EQ(proposed, std::vector<Decree>{decree});
+      }
+    }
+  }
 }
 
 // A new enumerator does not compile here (-Wswitch) until someone counts it, and then needs a stand.

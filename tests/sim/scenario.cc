@@ -40,7 +40,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams", "rows"};
+                                          "datagrams", "rows", "pages"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -153,6 +153,8 @@ Scenario draw_scenario(std::uint64_t seed) {
           {.number = static_cast<unsigned>(s.schedule.size()), .at = at, .kind = kind, .seed = times.next()});
     }
   }
+  // Else there is next to no promise of more than one page: that many votes rarely stand above a chosen prefix.
+  if (r.chance(250'000)) s.promise_entries = static_cast<std::size_t>(r.between(1, 4));
   return s;
 }
 
@@ -178,6 +180,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.seal_all = false;
   }
   if (without(Setting::rows)) s.real_rows = false;
+  if (without(Setting::pages)) s.promise_entries = paxos::limits::page_entries_max;
   s.shake = r.shake;
   return s;
 }

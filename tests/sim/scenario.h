@@ -46,8 +46,8 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows };
-inline constexpr unsigned setting_kinds = 9;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages };
+inline constexpr unsigned setting_kinds = 10;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// What a seed decides before the run: swarm testing (Groce and others, ISSTA 2012) turns a random subset of
@@ -87,6 +87,7 @@ struct Scenario {
 
   Nanos safety_length = 60 * second;
   std::uint64_t hot_slots = paxos::limits::hot_slots_max;  ///< kept in memory by each replica
+  std::size_t promise_entries = paxos::limits::page_entries_max;  ///< in a page of a promise, at most
   Nanos skips_until = 57 * second;  ///< what is skipped at the very end would show only when nobody mends it any more
   bool safety_only = false;         ///< no healing afterwards
   std::uint32_t posts_per_second = 50;

@@ -163,6 +163,7 @@ void World::start(Host& host) {
                                .heartbeat = paxos::Duration{scenario_.heartbeat},
                                .election_timeout = paxos::Duration{scenario_.election_timeout},
                                .hot_slots = scenario_.hot_slots,
+                               .promise_entries = scenario_.promise_entries,
                                .seed = random_.next()};
   const paxos::Slot applied = machine->applied();
   auto recovered = open(host, applied, machine->hash());
