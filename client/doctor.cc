@@ -83,10 +83,12 @@ Finding judge_disk_space(const Json& doctor) {
 
 Finding judge_udp(const Json& doctor) {
   const auto buffer = number_in(doctor, "receive_buffer_bytes");
-  const double drops = number_in(doctor, "receive_drops").value_or(0);
+  const auto counted = number_in(doctor, "receive_drops");
+  const double drops = counted.value_or(0);
   const double received = number_in(doctor, "datagrams_received").value_or(0);
   std::string measured = buffer ? bytes_text(*buffer) + " receive buffer" : "receive buffer not measured";
-  measured += fmt::format(", {:.0f} datagrams dropped of {:.0f}", drops, drops + received);
+  measured += counted ? fmt::format(", {:.0f} datagrams dropped of {:.0f}", drops, drops + received)
+                      : fmt::format(", {:.0f} datagrams received, dropped ones not counted", received);
   const bool dropping = drops > drops_share_max * (drops + received);
   if ((buffer && *buffer < receive_buffer_wanted) || dropping)
     return make("udp", Verdict::warn, measured,
