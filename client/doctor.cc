@@ -51,8 +51,8 @@ Finding judge_disk_speed(const Json& doctor, std::chrono::milliseconds election_
   const auto total = number_in(doctor, "sync_us_total");
   std::string measured;
   if (median)
-    measured = fmt::format("{} at the median of {:.0f} probes, {} at most", us_text(*median),
-                           number_in(probe, "syncs").value_or(0), us_text(number_in(probe, "us_max").value_or(0)));
+    measured = fmt::format("{} at the median of {:.0f} probe{}, {} at most", us_text(*median), number_in(probe, "syncs").value_or(0),
+                           number_in(probe, "syncs") == 1 ? "" : "s", us_text(number_in(probe, "us_max").value_or(0)));
   std::optional<double> mean;
   if (syncs && total && *syncs > 0) mean = *total / *syncs;
   if (mean)
@@ -246,8 +246,13 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     add(make("version", Verdict::warn, fmt::format("{} there, {} here", printable(version), options.version),
              "fine during an upgrade; finish it"));
   if (const std::vector<unsigned> ids = ids_in(d, "missing"); !ids.empty()) {
-    add(make("peers", Verdict::warn, fmt::format("it does not hear replica{} {}", ids.size() == 1 ? "" : "s", list_text(ids)),
-             "if that one answers here, look at the network and the firewall between the two (UDP, both ways)"));
+    std::string measured = fmt::format("it does not hear replica{} {}", ids.size() == 1 ? "" : "s", list_text(ids));
+    std::string advice = "if that one answers here, look at the network and the firewall between the two (UDP, both ways)";
+    if (const double foreign = number_in(d, "foreign_key").value_or(0); foreign > 0) {
+      measured += fmt::format("; {:.0f} datagrams under another key came since its start", foreign);
+      advice = "compare `sha256sum /etc/paxosd/cluster.key` on all machines: one seems to have another key; " + advice;
+    }
+    add(make("peers", Verdict::warn, std::move(measured), std::move(advice)));
   } else {
     add(make("peers", Verdict::ok, "it hears all others"));
   }

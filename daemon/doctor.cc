@@ -175,6 +175,7 @@ std::string Host::doctor_json() const {
            {"files_max", limit(RLIMIT_NOFILE)},
            {"receive_buffer_bytes", socket_.receive_buffer()},
            {"datagrams_received", socket_.figures().received},
+           {"foreign_key", transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)]},
            {"config", Json::object()}};
   for (const auto& [name, value] : config::agreed_parts(options_.config)) out["config"][name] = value;
   utsname kernel{};
