@@ -224,7 +224,7 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     const std::string role = text_in(s, "role");
     if (!voting)
       add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
-               "start every replica once (the first time), or replace this one's data directory"));
+               "the first time: start every replica once; later: see the reason, and 'A disk is lost' in OPERATIONS.md"));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,
                "it has had no quorum for " + age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*age, 0.0, 1e15))}),
