@@ -81,9 +81,12 @@ std::vector<Finding> look_here(const config::ClusterConfig& config) {
     add("config", Verdict::bad, config.file.string() + " may be written by everybody", "chmod o-w");
   else
     add("config", Verdict::ok, config.file.string() + " is well-formed");
-  if (const auto key = config::load_key(config.key_file); !key)
+  // The mode first: who only has to mend that is not told to copy the key again.
+  if (::stat(config.key_file.c_str(), &info) == 0 && S_ISREG(info.st_mode) && judge_key_mode(info.st_mode).verdict != Verdict::ok)
+    out.push_back(judge_key_mode(info.st_mode));
+  else if (const auto key = config::load_key(config.key_file); !key)
     add("key", Verdict::bad, key.error(), "copy the cluster's key file here (mode 0600, owned by who runs this)");
-  else if (::stat(config.key_file.c_str(), &info) == 0)
+  else
     out.push_back(judge_key_mode(info.st_mode));
   bool local = true;
   std::vector<std::pair<unsigned, net::Address>> addresses;
@@ -197,7 +200,7 @@ int ctl_doctor(const Words& words) {
       const Stopping stopping(loop, **connection);
       loop.run(examine_all(**connection, asked));
     } else if (std::none_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.measured == connection.error(); })) {
-      findings.push_back({.replica = {}, .check = "socket", .verdict = Verdict::bad, .measured = connection.error(), .advice = "nobody could be asked"});
+      findings.push_back({.replica = {}, .check = "asking", .verdict = Verdict::bad, .measured = "no replica could be asked: " + connection.error(), .advice = "mend that, then ask again"});
     }
   }
   bool anyone = false;

@@ -51,8 +51,8 @@ Finding judge_disk_speed(const Json& doctor, std::chrono::milliseconds election_
   const auto total = number_in(doctor, "sync_us_total");
   std::string measured;
   if (median)
-    measured = fmt::format("{} at the median of {:.0f} probes, {} at most", us_text(*median),
-                           number_in(probe, "syncs").value_or(0), us_text(number_in(probe, "us_max").value_or(0)));
+    measured = fmt::format("{} at the median of {:.0f} probe{}, {} at most", us_text(*median), number_in(probe, "syncs").value_or(0),
+                           number_in(probe, "syncs") == 1 ? "" : "s", us_text(number_in(probe, "us_max").value_or(0)));
   std::optional<double> mean;
   if (syncs && total && *syncs > 0) mean = *total / *syncs;
   if (mean)
@@ -83,10 +83,12 @@ Finding judge_disk_space(const Json& doctor) {
 
 Finding judge_udp(const Json& doctor) {
   const auto buffer = number_in(doctor, "receive_buffer_bytes");
-  const double drops = number_in(doctor, "receive_drops").value_or(0);
+  const auto counted = number_in(doctor, "receive_drops");
+  const double drops = counted.value_or(0);
   const double received = number_in(doctor, "datagrams_received").value_or(0);
   std::string measured = buffer ? bytes_text(*buffer) + " receive buffer" : "receive buffer not measured";
-  measured += fmt::format(", {:.0f} datagrams dropped of {:.0f}", drops, drops + received);
+  measured += counted ? fmt::format(", {:.0f} datagrams dropped of {:.0f}", drops, drops + received)
+                      : fmt::format(", {:.0f} datagrams received, dropped ones not counted", received);
   const bool dropping = drops > drops_share_max * (drops + received);
   if ((buffer && *buffer < receive_buffer_wanted) || dropping)
     return make("udp", Verdict::warn, measured,
@@ -229,7 +231,7 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     if (!voting)
       add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
                role == "unborn" ? "start the replicas that it waits for; if they run, look at the network between them and it (UDP, both ways)"
-                                : "restore the data directory that it was born with, or go on without it: a quorum of the others is enough"));
+                                : "see the reason, and 'A disk is lost' in OPERATIONS.md; a quorum of the others is enough meanwhile"));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,
                "it has had no quorum for " + age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*age, 0.0, 1e15))}),
@@ -251,8 +253,13 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     add(make("version", Verdict::warn, fmt::format("{} there, {} here", printable(version), options.version),
              "fine during an upgrade; finish it"));
   if (const std::vector<unsigned> ids = ids_in(d, "missing"); !ids.empty()) {
-    add(make("peers", Verdict::warn, "it does not hear " + replicas_text(ids),
-             "where one of them answers here, look at the network and the firewall between the two (UDP, both ways)"));
+    std::string measured = "it does not hear " + replicas_text(ids);
+    std::string advice = "where one of them answers here, look at the network and the firewall between the two (UDP, both ways)";
+    if (const double foreign = number_in(d, "foreign_key").value_or(0); foreign > 0) {
+      measured += fmt::format("; {:.0f} datagrams under another key came since its start", foreign);
+      advice = "compare `sha256sum /etc/paxosd/cluster.key` on all machines: one seems to have another key; " + advice;
+    }
+    add(make("peers", Verdict::warn, std::move(measured), std::move(advice)));
   } else {
     add(make("peers", Verdict::ok, "it hears all others"));
   }

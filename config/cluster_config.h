@@ -15,6 +15,8 @@
 /// cluster.yaml in, one validated immutable struct out.
 namespace config {
 
+inline constexpr std::size_t crash_dumps_max = 100;  ///< of up to 4 MiB each
+
 struct ReplicaConfig {
   paxos::ReplicaId id;
   std::string address;  ///< as written, "host:port" or "[v6]:port"
@@ -37,6 +39,7 @@ struct ClusterConfig {
   /// How long a replica's threads look for work before they sleep, under a steady load (paxos/patience.h); zero: never.
   std::chrono::microseconds busy_poll{400};
   std::string log_level = "info";  ///< error, warning, info or debug
+  std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
   [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }
 };
@@ -50,7 +53,7 @@ using ClusterKey = std::array<std::uint8_t, 32>;
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
 
 /// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
-/// fault_injection, loss and log_level.
+/// fault_injection, loss, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
 /// Reads the key file: 64 hex digits and a newline; refuses one that others may read (mode & 077).

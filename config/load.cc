@@ -147,7 +147,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
   const auto nodes = r.mapping(root, "the config",
                                {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
-                                "election_timeout_ms", "busy_poll_us", "fault_injection", "loss", "log_level"});
+                                "election_timeout_ms", "busy_poll_us", "fault_injection", "loss", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -240,6 +240,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())
       r.refuse(at->second.Mark(), "log_level", fmt::format("'{}' is none of error, warning, info, debug", out.log_level));
   }
+  if (const auto at = nodes.find("crash_dumps_kept"); at != nodes.end())
+    out.crash_dumps_kept = static_cast<std::size_t>(r.number(at->second, "crash_dumps_kept", 1, crash_dumps_max));
   return out;
 }
 

@@ -175,13 +175,15 @@ std::string Host::doctor_json() const {
            {"files_max", limit(RLIMIT_NOFILE)},
            {"receive_buffer_bytes", socket_.receive_buffer()},
            {"datagrams_received", socket_.figures().received},
+           {"foreign_key", transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)]},
            {"config", Json::object()}};
   for (const auto& [name, value] : config::agreed_parts(options_.config)) out["config"][name] = value;
   utsname kernel{};
   if (::uname(&kernel) == 0) out["kernel"] = kernel.release;
   if (const auto bytes = cgroup_memory_max()) out["memory_max_bytes"] = *bytes;
   const std::uint16_t port = options_.config.replicas[options_.self.n].port;
-  for (const char* table : {"/proc/net/udp", "/proc/net/udp6"})
+  // Not /proc/net: the unit's ProcSubset=pid leaves only what belongs to a process.
+  for (const char* table : {"/proc/self/net/udp", "/proc/self/net/udp6"})
     if (const auto drops = udp_drops(text_of(table), port))
       out["receive_drops"] = out.value("receive_drops", std::uint64_t{0}) + *drops;
   if (probe_) out["disk_probe"] = Json::parse(probe_->found, nullptr, false);

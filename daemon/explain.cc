@@ -16,7 +16,8 @@ std::int64_t unix_ns() {
 }  // namespace
 
 void Host::prepare_flight_recorder() {
-  const std::filesystem::path folder = options_.directory / "crash";
+  const std::filesystem::path folder = crash_folder();
+  FlightRecorder::keep_newest(folder, options_.config.crash_dumps_kept);
   if (const auto dumps = FlightRecorder::dumps(folder); !dumps.empty())
     daemon_log::warning("an earlier run crashed and left its flight recorder: `paxosctl explain --dump {}` shows it{}; "
                         "remove it when it is understood",

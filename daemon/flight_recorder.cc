@@ -23,7 +23,6 @@ static_assert(FlightRecorder::entries <= chat::flight_entries_max);
 
 namespace {
 
-constexpr std::size_t dumps_kept = 4;
 constexpr std::array<int, 4> crash_signals{SIGABRT, SIGSEGV, SIGBUS, SIGFPE};
 
 std::int64_t clock_ns(clockid_t clock) {
@@ -323,14 +322,18 @@ std::vector<std::filesystem::path> FlightRecorder::dumps(const std::filesystem::
   return out;
 }
 
+void FlightRecorder::keep_newest(const std::filesystem::path& folder, std::size_t kept) {
+  const auto found = dumps(folder);
+  std::error_code error;  // what can't be removed is tried again next time
+  for (std::size_t i = 0; i + kept < found.size(); ++i) std::filesystem::remove(found[i], error);
+}
+
 std::optional<std::string> FlightRecorder::dump_on_crash(const std::filesystem::path& folder, paxos::ReplicaId self,
                                                          std::uint64_t boot) {
   std::error_code error;
   std::filesystem::create_directory(folder, error);
   if (error) return "no crash dumps: " + folder.string() + ": " + error.message();
   std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
-  auto old = dumps(folder);
-  for (std::size_t i = 0; i + (dumps_kept - 1) < old.size(); ++i) std::filesystem::remove(old[i], error);
   // Named by the boot: a pid may come again.
   const std::string path = std::filesystem::absolute(folder / ("flight-" + std::to_string(boot) + ".bin")).string();
   if (path.size() >= sizeof crash.path) return "no crash dumps: the path is too long: " + path;

@@ -53,12 +53,13 @@ class FlightRecorder {
 
   // Crash dumps.
   /// Has SIGABRT (std::terminate ends in it), SIGSEGV, SIGBUS and SIGFPE write the ring into `folder`, which is made, and then do
-  /// what they did before. Of older dumps only the newest stay. Errors: a sentence; then there will be no dump. One
-  /// recorder a process.
+  /// what they did before. Errors: a sentence; then there will be no dump. One recorder a process.
   [[nodiscard]] std::optional<std::string> dump_on_crash(const std::filesystem::path& folder, paxos::ReplicaId self,
                                                          std::uint64_t boot);
   /// The dumps in the folder, oldest first.
   [[nodiscard]] static std::vector<std::filesystem::path> dumps(const std::filesystem::path& folder);
+  /// Removes all but the newest `kept` of them. Any thread; it blocks.
+  static void keep_newest(const std::filesystem::path& folder, std::size_t kept);
 
  private:
   void note(paxos::Time now, chat::FlightKind kind, paxos::Slot slot, std::uint64_t count, paxos::Ballot ballot,

@@ -99,6 +99,7 @@ class Host {
   void finish_skips();
   void answer_explain(const net::Address& to, std::uint64_t id, paxos::Slot slot);
   void prepare_flight_recorder();
+  [[nodiscard]] std::filesystem::path crash_folder() const { return options_.directory / "crash"; }
   void read_for_operator(const net::Address& to, std::uint64_t id,
                          std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job);
   [[nodiscard]] std::string status_json() const;

@@ -80,9 +80,13 @@ void Host::reload() {
     options_.config = std::move(*fresh);
     faults_.set_loss(options_.config.loss);
     if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
-    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}", options_.config.file.string(),
+    // On the state thread: a disk may take its time.
+    storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](const storage::Storage::Reader&) {
+      FlightRecorder::keep_newest(folder, kept);
+    });
+    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}, crash dumps kept {}", options_.config.file.string(),
                      options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
-                     options_.config.fault_injection ? "on" : "off", options_.config.loss);
+                     options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.crash_dumps_kept);
   }
   manager_.ready();
 }

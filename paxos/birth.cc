@@ -124,8 +124,7 @@ std::string BirthProtocol::reason() const {
            ": start it with the config it was made with";
   if (state_ == State::dormant)
     return "this data directory is not one that the cluster was born with (it was empty, or replaced): it "
-           "does not "
-           "vote until the operator replaces the replica; restore its directory if you still have it";
+           "does not vote. If its own was only moved or not mounted, put that back, never an older copy";
   if (conflict_)
     return "replica " + std::to_string(conflict_->n) +
            " lost its data directory before the cluster was born: stop all, empty every data directory, "

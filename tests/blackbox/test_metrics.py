@@ -78,6 +78,37 @@ class Metrics(ClusterTest):
         rows = re.findall(r"^\| `(Paxosd\w+)` \|", (ROOT / "docs/METRICS.md").read_text(), re.M)
         self.assertEqual(sorted(rows), sorted(alerts))
 
+    def test_the_dashboard_is_built_as_grafana_expects(self):
+        board = json.loads((ROOT / "docs/grafana.json").read_text())
+        self.assertGreaterEqual(board["schemaVersion"], 36)
+        self.assertRegex(board["uid"], r"^[A-Za-z0-9_-]{1,40}$")
+        source = {"type": "prometheus", "uid": "${datasource}"}
+        variables = {v["name"]: v for v in board["templating"]["list"]}
+        self.assertEqual((variables["datasource"]["type"], variables["datasource"]["query"]), ("datasource", "prometheus"))
+        for name in set(variables) - {"datasource"}:
+            self.assertEqual((variables[name]["type"], variables[name]["datasource"]), ("query", source))
+            self.assertRegex(variables[name]["query"]["query"], r"^label_values\(paxosd_\w+(\{.*\})?, \w+\)$")
+        taken = set()
+        for panel in board["panels"]:
+            place = panel["gridPos"]
+            self.assertLessEqual(place["x"] + place["w"], 24, panel["title"])
+            cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+            self.assertTrue(cells, panel["title"])
+            self.assertEqual(cells & taken, set(), f"'{panel['title']}' covers another panel")
+            taken |= cells
+            if panel["type"] == "row":
+                self.assertEqual(panel.get("targets", []), [])
+                continue
+            self.assertIn(panel["type"], ("stat", "timeseries"))
+            self.assertEqual(panel["datasource"], source, panel["title"])
+            self.assertTrue(panel["targets"], panel["title"])
+            refs = [t["refId"] for t in panel["targets"]]
+            self.assertEqual(len(refs), len(set(refs)), panel["title"])
+            for target in panel["targets"]:
+                self.assertEqual(target["datasource"], source)
+                used = set(re.findall(r"\$\{?(\w+)", target["expr"])) - {"__rate_interval"}
+                self.assertEqual(used - set(variables), set(), target["expr"])
+
     def test_counters_rise_with_messages_and_count_a_leader_change(self):
         cluster = self.cluster(metrics=True)
         leader = cluster.leader()

@@ -184,6 +184,27 @@ class Doctor(ClusterTest):
         code, _, checks = self.doctor(cluster, elsewhere / "cluster.yaml")
         self.assertEqual(code, 1)
         self.assertEqual(checks[None, "key"]["verdict"], "bad")
+        self.assertIn("chmod 600", checks[None, "key"]["advice"])
+        self.assertIn("no replica could be asked", checks[None, "asking"]["measured"])
+
+    def test_datagrams_under_another_key_are_named_where_a_peer_is_missing(self):
+        cluster = self.cluster(f=1)
+        _, _, checks = self.doctor(cluster)
+        self.assertNotIn("key", checks[0, "peers"]["measured"])
+        key = cluster.folder / "cluster.key"
+        cluster.stop(2)
+        right = key.read_text()
+        key.write_text("ab" * 32 + "\n")
+        cluster.start(2)  # as a machine that got another key
+
+        def told():
+            key.write_text(right)
+            found = self.doctor(cluster)[2][0, "peers"]
+            return found if "under another key" in found["measured"] else None
+        wait_for("its log speaks", lambda: "boot 2" in cluster.logs())
+        found = wait_for("the other key is named", told)
+        self.assertIn("replica 2", found["measured"])
+        self.assertIn("sha256sum", found["advice"])
 
     def test_a_config_that_does_not_load_is_a_finding(self):
         cluster = self.cluster(f=0, start=False)

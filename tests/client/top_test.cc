@@ -234,6 +234,7 @@ TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
   d["fault_injection"] = true;
   d["receive_drops"] = 10;
   d["missing"] = {1};
+  d["foreign_key"] = 7;
   d["version"] = "2\x1b[2J";
   const auto all = judge_replica(0, "h:1", figures(5), d, {}, options);
   EXPECT_EQ(finding(all, "config")->verdict, Verdict::bad);
@@ -243,6 +244,8 @@ TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
   EXPECT_EQ(finding(all, "faults")->verdict, Verdict::warn);
   EXPECT_EQ(finding(all, "udp")->verdict, Verdict::warn);
   EXPECT_EQ(finding(all, "peers")->verdict, Verdict::warn);
+  EXPECT_EQ(finding(all, "peers")->measured, "it does not hear replica 1; 7 datagrams under another key came since its start");
+  EXPECT_NE(finding(all, "peers")->advice.find("sha256sum /etc/paxosd/cluster.key"), std::string::npos);
   EXPECT_EQ(finding(all, "version")->measured.find('\x1b'), std::string::npos);
   EXPECT_EQ(doctor_exit(all, true, true), config::exit_refused);
 }

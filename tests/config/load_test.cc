@@ -380,6 +380,22 @@ TEST(ConfigLoad, LogLevelIsOneOfFourWords) {
       << bad.error();
 }
 
+TEST(ConfigLoad, CrashDumpsKeptAreOneToAHundred) {
+  const Folder folder;
+  const auto with_line = [&](const std::string& line) {
+    return config::load(folder.write("cluster.yaml", std::string(good) + line));
+  };
+  EXPECT_EQ(with_line("")->crash_dumps_kept, 4U);
+  EXPECT_EQ(with_line("crash_dumps_kept: 1\n")->crash_dumps_kept, 1U);
+  EXPECT_EQ(with_line("crash_dumps_kept: 100\n")->crash_dumps_kept, 100U);
+  for (const std::string bad : {"0", "101", "-1", "all", "4.5"}) {
+    const auto refused = with_line("crash_dumps_kept: " + bad + "\n");
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_NE(refused.error().find(":12: key 'crash_dumps_kept': '" + bad + "' is no whole number from 1 to 100"), std::string::npos)
+        << refused.error();
+  }
+}
+
 TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
   const Folder folder;
   const auto base = config::load(folder.write("cluster.yaml", good));
@@ -389,7 +405,7 @@ TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
     EXPECT_TRUE(fresh) << fresh.error();
     return config::fixed_difference(*base, *fresh);
   };
-  EXPECT_EQ(difference("loss: 0.0", "loss: 0.5\nlog_level: error"), "");
+  EXPECT_EQ(difference("loss: 0.0", "loss: 0.5\nlog_level: error\ncrash_dumps_kept: 9"), "");
   EXPECT_EQ(difference("fault_injection: true", "fault_injection: false"), "");
   for (const auto& [key, from, to] : std::vector<std::array<std::string, 3>>{
            {"cluster", "cluster: demo", "cluster: other"},

@@ -188,8 +188,21 @@ TEST_F(Dump, AFatalSignalLeavesTheRingBehindAndStillKills) {
     EXPECT_EQ(dump->entries.front().slot, 10U);
     EXPECT_EQ(dump->entries.back().slot, 40U);
   }
-  EXPECT_EQ(FlightRecorder::dumps(folder_ / "crash").size(), 4U) << "only the newest stay";
-  EXPECT_EQ(FlightRecorder::dumps(folder_ / "crash").back().filename(), "flight-" + std::to_string(boot) + ".bin");
+  EXPECT_EQ(FlightRecorder::dumps(folder_ / "crash").size(), crashes.size());
+}
+
+TEST_F(Dump, OnlyTheNewestOfThemStay) {
+  for (const std::uint64_t boot : {99U, 100U, 9U}) ASSERT_TRUE(WIFSIGNALED(child(boot, 5, [] { std::abort(); })));
+  const std::filesystem::path crash = folder_ / "crash";
+  std::ofstream(crash / "notes.txt") << "an operator's";
+  FlightRecorder::keep_newest(crash, 3);
+  EXPECT_EQ(FlightRecorder::dumps(crash).size(), 3U);
+  FlightRecorder::keep_newest(crash, 2);
+  EXPECT_EQ(FlightRecorder::dumps(crash), (std::vector{crash / "flight-99.bin", crash / "flight-100.bin"})) << "by boot";
+  FlightRecorder::keep_newest(crash, 1);
+  EXPECT_EQ(FlightRecorder::dumps(crash), std::vector{crash / "flight-100.bin"});
+  EXPECT_TRUE(std::filesystem::exists(crash / "notes.txt"));
+  FlightRecorder::keep_newest(folder_ / "none", 1);
 }
 
 TEST_F(Dump, OneThatIsCutOffOrOfSomethingElseIsRefused) {

@@ -114,6 +114,16 @@ class OnOneMachine(unittest.TestCase):
         harness.wait_for("no loss again", lambda: status(self.node)["replicas"][0].get("loss") == 0)
         self.assertEqual(self.node.show(service(0), "MainPID", "ActiveState"), {"MainPID": pid, "ActiveState": "active"})
 
+    def test_reload_takes_how_many_crash_dumps_are_kept(self):
+        folder = "/var/lib/paxosd/0/crash"
+        self.node.run("runuser", "-u", "paxosd", "--", "touch", *(f"{folder}/flight-{boot}.bin" for boot in (9001, 9002, 9003)))
+        self.node.run("sh", "-c", "echo 'crash_dumps_kept: 2' >>/etc/paxosd/cluster.yaml")
+        self.node.run("systemctl", "reload", service(0))
+        harness.wait_for("only the newest two", lambda: self.node.run("ls", folder).stdout.split() == ["flight-9002.bin", "flight-9003.bin"])
+        self.assertIn("crash dumps kept 2", self.node.journal("-u", service(0)))
+        self.node.run("sh", "-c", f"sed -i /^crash_dumps_kept/d /etc/paxosd/cluster.yaml; rm {folder}/flight-900?.bin")
+        self.node.run("systemctl", "reload", service(0))
+
     def test_restarting_one_after_another_loses_and_doubles_nothing(self):
         writer = machines.Writer(self.node, "rolling")
         writer.wait_more(20)
