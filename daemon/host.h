@@ -85,6 +85,7 @@ class Host {
   /// What `systemctl status` shows, and a sign of life while the loop and the storage threads move.
   void report(paxos::Time now);
   [[nodiscard]] std::string standing_line() const;
+  void warn_of_later_format(bool hears_leader);
   /// Reads the config again and takes what can change in a running replica.
   void reload();
 
@@ -178,6 +179,7 @@ class Host {
   std::optional<Probe> probe_;
   bool probing_ = false;
   bool stuck_told_ = false;
+  bool later_format_told_ = false;
 
   std::unique_ptr<MetricsServer> metrics_;  ///< its thread asks all of the above: goes first
 };
