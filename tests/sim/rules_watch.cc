@@ -145,6 +145,18 @@ void RulesWatch::cannot_read(std::uint8_t replica, std::uint16_t rules) const {
     broken("U4", replica, "gets a datagram in the format of " + rules_text(rules) + ", which it never said that it knows");
 }
 
+void RulesWatch::refuses(std::uint8_t replica, const std::string& why) {
+  if (!proposed()) broken("U2", replica, "refuses to run, and no raise was ever proposed: " + why);
+  if (why.find("format version") != std::string::npos)
+    ++refusals_.format;
+  else if (why.find("raised its rules to version") != std::string::npos)
+    ++refusals_.state;
+  else if (why.find("raises the rules to") != std::string::npos)
+    ++refusals_.raise;
+  else
+    broken("U2", replica, "does not say that its program is too old: " + why);
+}
+
 bool RulesWatch::counted_on(std::uint8_t replica, Nanos now) const {
   return std::any_of(said_[replica].begin() + 2, said_[replica].end(),
                      [&](Nanos at) { return now - at <= 2 * fresh_; });

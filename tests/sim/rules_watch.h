@@ -25,6 +25,13 @@ namespace sim {
 ///  U4  A datagram format is spoken only to programs that know it, or to one whose predecessor had said so.
 class RulesWatch {
  public:
+  /// How often a program was too old, and how it found out.
+  struct Refusals {
+    std::uint64_t format = 0;  ///< of its log
+    std::uint64_t state = 0;   ///< its rules
+    std::uint64_t raise = 0;   ///< in its log, or heard of
+  };
+
   RulesWatch(std::size_t replicas, Nanos election_timeout);
 
   /// A heartbeat reply leaves; `said`: its word about the rules.
@@ -41,6 +48,12 @@ class RulesWatch {
   /// It gets a datagram that its program does not read, of the format that goes with `rules`.
   void cannot_read(std::uint8_t replica, std::uint16_t rules) const;
 
+  /// It ends, or does not start, and says `why`: only because rules were raised that it does not know, and by name.
+  void refuses(std::uint8_t replica, const std::string& why);
+
+  [[nodiscard]] const Refusals& refusals() const { return refusals_; }
+  /// In force after the last slot that anybody has applied.
+  [[nodiscard]] std::uint16_t rules() const { return rules_after(applied_); }
   [[nodiscard]] bool unknown(std::uint16_t program, paxos::Slot state) const { return rules_after(state) > program; }
   /// Whether a raise was ever proposed: from then on the old program may have to stop.
   [[nodiscard]] bool proposed() const { return !proposed_.empty(); }
@@ -57,6 +70,7 @@ class RulesWatch {
   std::set<std::uint64_t> proposed_;                ///< slots in which a raise was proposed under any ballot
   std::map<std::uint64_t, std::uint16_t> raised_;   ///< slot, and the rules from the next one on
   paxos::Slot applied_;                             ///< by the first to get there
+  Refusals refusals_;
   std::string hash_ = std::string(16, '\0');        ///< chain at applied_
 };
 

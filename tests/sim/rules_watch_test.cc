@@ -2,6 +2,7 @@
 
 #include "tests/sim/observer.h"
 #include "tests/sim/rules_watch.h"
+#include "tests/sim/run.h"
 
 /// What watches upgrades must see what it is there for, and nothing else. The rows are those of a real machine.
 namespace sim {
@@ -90,6 +91,58 @@ TEST(RulesWatch, SeesADatagramThatNobodyMayHaveThoughtReadable) {
   EXPECT_THROW(w.watch.cannot_read(1, 2), Violation);
   w.watch.says(1, 2, 2, 0);
   EXPECT_NO_THROW(w.watch.cannot_read(1, 2)) << "it went back";
+}
+
+TEST(RulesWatch, SeesARefusalWithoutAReasonOrWithoutAName) {
+  Watched early;
+  EXPECT_THROW(early.watch.refuses(1, "format version 3; this program knows version 2"), Violation);
+  Watched w;
+  w.all_say(2, 0);
+  w.propose(0, 7, timeout, {1, {0}});
+  EXPECT_NO_THROW(w.watch.refuses(1, "format version 3; this program knows version 2"));
+  EXPECT_THROW(w.watch.refuses(1, "it does not feel like it"), Violation);
+}
+
+// --- whole runs ---
+
+TEST(Upgrades, RaiseTheRulesWhereTheyMustAndMeetEveryRefusal) {
+  RulesWatch::Refusals seen;
+  unsigned finished = 0;
+  unsigned never = 0;
+  // From where the rarest one, a raise in its own log, comes soon.
+  for (std::uint64_t seed = 211; seed < 800; ++seed) {
+    if (seen.format > 0 && seen.state > 0 && seen.raise > 0 && finished > 0 && never > 0) break;
+    const Scenario scenario = draw_scenario(seed);
+    if (!scenario.upgrades) continue;
+    const Result result = run(scenario, nullptr);
+    ASSERT_EQ(result.violation, "") << "seed " << seed;
+    seen.format += result.refusals.format;
+    seen.state += result.refusals.state;
+    seen.raise += result.refusals.raise;
+    if (scenario.upgrades->never) {
+      EXPECT_EQ(result.rules, chat::rules_released) << "seed " << seed;
+      ++never;
+    } else if (scenario.upgrades->finish) {
+      EXPECT_EQ(result.rules, chat::rules_rehearsal) << "seed " << seed;
+      ++finished;
+    }
+  }
+  EXPECT_GT(seen.format, 0u);
+  EXPECT_GT(seen.state, 0u);
+  EXPECT_GT(seen.raise, 0u);
+  EXPECT_GT(finished, 0u);
+  EXPECT_GT(never, 0u);
+}
+
+TEST(Upgrades, CanBeLeftOut) {
+  std::uint64_t seed = 1;
+  while (!draw_scenario(seed).upgrades) ++seed;
+  Reduction less;
+  ASSERT_TRUE(parse_flag("--without", "upgrades", less));
+  const Scenario left = reduce(draw_scenario(seed), less);
+  EXPECT_FALSE(left.upgrades);
+  for (const PlannedFault& fault : left.schedule) EXPECT_NE(fault.kind, Fault::upgrade);
+  EXPECT_EQ(run(left, nullptr).rules, 0);
 }
 
 // --- the log's format ---

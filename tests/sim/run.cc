@@ -88,6 +88,10 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
   result.leaders = world.leader_changes();
+  if (const RulesWatch* watch = world.rules_watch()) {
+    result.rules = watch->rules();
+    result.refusals = watch->refusals();
+  }
   return result;
 }
 

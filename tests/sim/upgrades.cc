@@ -88,10 +88,7 @@ void World::install(Host& host, std::uint16_t rules) {
 
 void World::refused(Host& host, const std::string& why) {
   if (saying()) say("replica " + std::to_string(host.id) + " refuses to run: " + why);
-  const bool by_name = why.find("format version") != std::string::npos || why.find("rules to ") != std::string::npos;
-  if (!by_name) throw Violation("U2: replica " + std::to_string(host.id) + " does not say why it refuses: " + why);
-  if (!rules_->proposed())
-    throw Violation("U2: replica " + std::to_string(host.id) + " refuses to run, and no raise was ever proposed: " + why);
+  rules_->refuses(host.id, why);
   // It is started again and again; at last somebody reads what it says.
   if (!faults_on_ || random_.below(2) == 0) host.installed = next_rules;
   restart_later(host, random_.between(millisecond, scenario_.fault_length_max));

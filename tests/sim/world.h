@@ -74,6 +74,7 @@ class World {
   [[nodiscard]] bool settled() const;         ///< every replica runs and has applied the same
   [[nodiscard]] std::vector<paxos::Slot> applied() const;
   [[nodiscard]] std::vector<std::uint16_t> rules() const;  ///< in force at each replica; 0: it is down
+  [[nodiscard]] const RulesWatch* rules_watch() const { return rules_.get(); }
   [[nodiscard]] Random& random() { return random_; }
   void say(std::string line);
   [[nodiscard]] bool saying() const { return timeline_ != nullptr; }
