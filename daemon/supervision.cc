@@ -60,8 +60,9 @@ void Host::warn_of_later_format(bool hears_leader) {
   if (hears_leader || later_format_told_) return;
   if (transport_.figures().dropped[static_cast<std::size_t>(net::Drop::version)] == 0) return;
   later_format_told_ = true;
-  daemon_log::warning("datagrams come in a format that this program does not know, and no leader is heard: if the others run a newer "
-                      "version and have raised the cluster's rules, install it here too");
+  daemon_log::warning(
+      "datagrams come in a format that this program does not know, and no leader is heard: if the others run a newer "
+      "version and have raised the cluster's rules, install it here too");
 }
 
 void Host::reload() {

@@ -173,7 +173,8 @@ void World::start(Host& host) {
                                .rules = host.program,
                                .hot_slots = scenario_.hot_slots,
                                .seed = random_.next()};
-  const auto mark = machine ? chat::AppliedMark{machine->applied(), machine->hash(), machine->rules()} : *chat::read_applied(rows);
+  const auto mark = machine ? chat::AppliedMark{machine->applied(), machine->hash(), machine->rules()}
+                            : *chat::read_applied(rows);
   const paxos::Slot applied = mark.slot;
   auto recovered = open(host, applied, mark.hash, machine ? std::optional(mark.rules) : std::nullopt);
   if (!recovered) return;
@@ -561,7 +562,8 @@ std::string World::standing() const {
            std::to_string(s.applied.n) + ", chosen " + std::to_string(s.chosen.n) + ", chosen max " +
            std::to_string(s.chosen_max.n) + ", accepted " + std::to_string(s.accepted.n) + ", in flight " +
            std::to_string(s.inflight) + (s.hole ? ", hole at " + std::to_string(s.hole->n) : "") +
-           (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) + " of " + std::to_string(host.program) : "") +
+           (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) : "") +
+           (rules_ ? " of " + std::to_string(host.program) : "") +
            (host.shelf ? ", emptied" : "") + (host.paused ? ", paused" : "") +
            (host.hung ? ", disk hangs" : "") + ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);

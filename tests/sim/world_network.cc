@@ -208,17 +208,18 @@ void World::ship(Client& client) {
 bool World::receive(Host& host, const Event& event) {
   const bool from_client = event.from == net::client_sender;
   received_.clear();
-  if (rules_ && !from_client && !reads(host, std::to_integer<unsigned>(static_cast<const paxos::Bytes*>(event.payload.get())->data()[3]))) {
+  const std::span<const std::byte> bytes = static_cast<const paxos::Bytes*>(event.payload.get())->span();
+  if (rules_ && !from_client && !reads(host, std::to_integer<unsigned>(bytes[3]))) {
     // The transport must find that too.
     const auto unread = [&] { return transport(host).figures().dropped[static_cast<std::size_t>(net::Drop::version)]; };
     const std::uint64_t before = unread();
-    transport(host).receive(local(host), address_of(event.from), static_cast<const paxos::Bytes*>(event.payload.get())->span(), received_);
+    transport(host).receive(local(host), address_of(event.from), bytes, received_);
     if (unread() != before + 1 || !received_.empty())
       throw Violation("U4: replica " + std::to_string(host.id) + " takes a datagram whose format its program does not know");
     return false;
   }
   transport(host).receive(local(host), from_client ? address_of(event.a, event.b) : address_of(event.from),
-                          static_cast<const paxos::Bytes*>(event.payload.get())->span(), received_);
+                          bytes, received_);
   bool took = false;
   for (const net::Received& received : received_) {
     ++reassembled_;
