@@ -252,7 +252,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   Applied out;
   out.slot = slot;
   const std::uint16_t raise_to = rules_in(decree).value_or(0);
-  if (raise_to == s.rules + 1 && raise_to > s.rules_known) {
+  if (raise_to == s.rules + 1 && raise_to > s.rules_known && !paxos::mutant(paxos::Mutant::old_program_applies)) {
     out.refused = "slot " + std::to_string(slot.n) + " raises the rules to " + std::to_string(raise_to) +
                   ", this program knows them up to " + std::to_string(s.rules_known);
     return out;
@@ -272,10 +272,12 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     }
   }
   s.chain(slot, decree, out.outcomes);
-  if (raise_to == s.rules + 1) s.rules = raise_to;  // from the next slot on
+  const bool raises = raise_to == s.rules + 1;
+  if (raises && !paxos::mutant(paxos::Mutant::raise_applied_late)) s.rules = raise_to;  // from the next slot on
   s.applied = slot;
   out.hash = s.hash;
   s.write_rows(out, time_ms);
+  if (raises && paxos::mutant(paxos::Mutant::raise_applied_late)) s.rules = raise_to;
   return out;
 }
 

@@ -38,7 +38,7 @@ struct NodeOutput {
   std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
   std::vector<paxos::Event> events;
-  std::string stop;  ///< not empty: this replica can't go on, and why; nothing more is to be carried out
+  std::string stop;  ///< not empty: this replica can't go on, and why; nothing after this output is to be asked of it
   /// Of slots proposed here and applied now: how long it took from the one to the other.
   std::vector<paxos::Duration> commits;
 };

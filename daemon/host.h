@@ -85,6 +85,7 @@ class Host {
   /// What `systemctl status` shows, and a sign of life while the loop and the storage threads move.
   void report(paxos::Time now);
   [[nodiscard]] std::string standing_line() const;
+  void warn_of_later_format(bool hears_leader);
   /// Reads the config again and takes what can change in a running replica.
   void reload();
 
@@ -182,6 +183,7 @@ class Host {
   bool stuck_told_ = false;
   std::uint64_t unopened_told_ = 0;  ///< of the datagrams that did not open, the log has so many
   paxos::Time unopened_at_{};        ///< no new line about them before
+  bool later_format_told_ = false;
 
   std::unique_ptr<MetricsServer> metrics_;  ///< its thread asks all of the above: goes first
 };

@@ -51,6 +51,7 @@ void Host::report(paxos::Time now) {
     standing_at_ = now + standing_interval;
     manager_.status(standing_line());
     tell_unopened(now);
+    warn_of_later_format(leader.has_value());
   }
   if (now < alive_at_) return;
   alive_at_ = now + *watchdog_ / signs_of_life;
@@ -64,6 +65,17 @@ void Host::report(paxos::Time now) {
                         options_.config.replicas[options_.self.n].data_dir.string(),
                         std::chrono::duration_cast<std::chrono::milliseconds>(age).count());
   }
+}
+
+/// An older program that comes back after the rules were raised understands nothing any more, not even that they were. Whose
+/// datagrams these are is not known, so that this is a hint and no reason to stop.
+void Host::warn_of_later_format(bool hears_leader) {
+  if (hears_leader || later_format_told_) return;
+  if (transport_.figures().dropped[static_cast<std::size_t>(net::Drop::version)] == 0) return;
+  later_format_told_ = true;
+  daemon_log::warning(
+      "datagrams come in a format that this program does not know, and no leader is heard: if the others run a newer "
+      "version and have raised the cluster's rules, install it here too");
 }
 
 void Host::reload() {

@@ -83,8 +83,13 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
 std::optional<std::uint16_t> Election::rules_known_by_all() const {
   std::uint16_t rules = env_.options.rules;
   bool all = true;
+  if (mutant(Mutant::raise_at_quorum)) {
+    std::size_t know = 1;
+    env_.each_peer([&](ReplicaId id) { know += connected(id) && peers_[id.n].last.rules >= rules ? 1 : 0; });
+    return know >= env_.options.quorum() ? std::optional(rules) : std::nullopt;
+  }
   env_.each_peer([&](ReplicaId id) {
-    all = all && connected(id);
+    all = all && (connected(id) || mutant(Mutant::raise_by_hearsay));
     rules = std::min(rules, peers_[id.n].last.rules);
   });
   return all ? std::optional(rules) : std::nullopt;

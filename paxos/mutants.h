@@ -39,7 +39,12 @@ namespace paxos {
   M(own_vote_unsynced, "a leader counts its own vote before it is on the disk")                     \
   M(apply_unsynced, "what is chosen is applied before it is on the disk here")                      \
   M(read_index_low, "the index of a read leaves out what phase 1 adopted")                          \
-  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")
+  M(read_unconfirmed, "a leader serves reads without asking whether it still leads")                \
+  M(raise_at_quorum, "the rules are raised once the programs of a quorum know the next ones")       \
+  M(raise_by_hearsay, "the rules are raised by what each said last, however long ago")              \
+  M(raise_applied_late, "the rules rise after the rows of their slot were made")                    \
+  M(rules_forgotten, "a restart goes back to the first rules")                                      \
+  M(old_program_applies, "a program applies rules that it does not know")
 // clang-format on
 
 enum class Mutant : std::uint8_t {

@@ -100,11 +100,11 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
 }
 
 tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
-  const auto stored = get(log_key::format);
-  if (!stored) return tl::make_unexpected(stored.error());
-  if (*stored && decode_number(**stored).value_or(0) >= format) return {};
+  const auto row = raised_format([this](std::string_view key) { return get(key); }, format);
+  if (!row) return tl::make_unexpected(row.error());
+  if (!*row) return {};
   rocksdb::WriteBatch batch;
-  batch.Put(slice(log_key::format), seal_value(log_key::format, encode_number(format)));
+  batch.Put(slice((*row)->key), slice((*row)->value));
   rocksdb::WriteOptions options;
   options.sync = true;
   const rocksdb::Status status = db_->Write(options, &batch);

@@ -139,6 +139,13 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
   return rows;
 }
 
+tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get, std::uint32_t format) {
+  const auto stored = get(log_key::format);
+  if (!stored) return tl::make_unexpected(stored.error());
+  if (*stored && decode_number(**stored).value_or(0) >= format) return std::optional<LogRow>{};
+  return LogRow{std::string(log_key::format), seal_value(log_key::format, encode_number(format))};
+}
+
 tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there) {
   // A slot is applied only after its record is synced, so the log holds it.
   if (!applied_there)

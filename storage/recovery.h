@@ -106,6 +106,11 @@ using LogGet =
                                                                          const LogOwner& owner,
                                                                          paxos::Recovered& out);
 
+/// The row that gives the log the format of the rules in force (chat/versions.h), where it still has an older one; to be
+/// synced before anything is written in it. Asked at a start, once the state says which rules these are: a newer program
+/// leaves the log as older ones read it until then.
+[[nodiscard]] tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get, std::uint32_t format);
+
 /// Whether the log's entries fit the state (`applied_there`: the log has the last applied slot) and the chosen
 /// prefix, which is settled; else why it must not start.
 [[nodiscard]] tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there);

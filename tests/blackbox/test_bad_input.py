@@ -253,6 +253,22 @@ class BadMessages(ClusterTest):
         s.close()
         self.assertEqual(self.shared.chat("send", "--room", "ops", "after the junk")[0], 0)
 
+    def test_datagrams_of_a_later_format_hint_at_a_missed_upgrade(self):
+        # What an old program hears that comes back after the rules were raised: nothing that it understands.
+        cluster = self.cluster(f=1, start=False)
+        cluster.start(0)
+        hint = "install it here too"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            def told():
+                s.sendto(b"PXD\x02" + bytes(60), ("127.0.0.1", cluster.base_port))
+                return hint in cluster.logs()
+            wait_for("the hint in its log", told)
+            s.sendto(b"PXD\x02" + bytes(60), ("127.0.0.1", cluster.base_port))
+        for replica in (1, 2):
+            cluster.start(replica)
+        cluster.wait_healthy()
+        self.assertEqual(cluster.logs().count(hint), 1, "once is enough")
+
     def test_fault_injection_is_refused_in_production(self):
         cluster = self.cluster(f=0, production=True)
         leader = cluster.leader()

@@ -74,6 +74,11 @@ KILLERS = [
     ("apply_unsynced", SIM, "", True),
     ("read_index_low", SIM, "", True),
     ("read_unconfirmed", SIM, "", False),
+    ("raise_at_quorum", SIM, "", True),
+    ("raise_by_hearsay", SIM, "", True),
+    ("raise_applied_late", SIM, "", True),
+    ("rules_forgotten", SIM, "", True),
+    ("old_program_applies", SIM, "", False),
 ]
 
 

@@ -221,7 +221,7 @@ std::string Disk::read_frames(const std::vector<std::string>& frames, Overlay& i
 }
 
 tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, paxos::Slot applied,
-                                                       const paxos::Hash& hash) {
+                                                       const paxos::Hash& hash, const Formats& formats) {
   const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
   Overlay overlay;
   if (const std::string missing = read_frames(frames(), overlay); !missing.empty())
@@ -240,8 +240,12 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
     return std::optional<std::string>(std::move(*opened));
   };
   paxos::Recovered out;
-  auto rows = storage::recover_log(
-      get, newest(cells_), {.cluster_id = cluster_name, .replica = self, .fresh_incarnation = incarnation}, out);
+  auto rows = storage::recover_log(get, newest(cells_),
+                                   {.cluster_id = cluster_name,
+                                    .replica = self,
+                                    .fresh_incarnation = incarnation,
+                                    .format_known = formats.known},
+                                   out);
   if (!rows) return fail(rows.error());
 
   // As LogStore::read() does it for the entries above the applied slot, and for that one.
@@ -265,6 +269,9 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
     if (!entry) return fail("the record of slot " + std::to_string(n) + " is damaged");
     if (n > applied.n) out.entries.push_back(std::move(*entry));
   }
+  auto raised = storage::raised_format(get, formats.in_force);
+  if (!raised) return fail(raised.error());
+  if (*raised) rows->push_back(std::move(**raised));
   if (auto fits = storage::check_entries(out, applied.none() || slot_row(applied.n) != nullptr); !fits)
     return fail(fits.error());
 
@@ -281,6 +288,7 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
   start_rows_ = std::move(*rows);
   start_promised_ = out.promised;
   boot = out.boot;
+  format = std::max(format, formats.in_force);
   cells_[cell_] = storage::encode_mark({.boot = boot, .group = out.last_group});
   cell_ = 1 - cell_;
   start_cells_ = cells_;

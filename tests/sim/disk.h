@@ -34,6 +34,7 @@ class Disk {
 
   paxos::Incarnation incarnation;
   std::uint64_t boot = 0;
+  std::uint32_t format = storage::format_version;  ///< of its log
   std::optional<paxos::BirthRecord> birth;
   paxos::Ballot promised;
   paxos::Slot prefix;            ///< of the last ChosenPrefixRecord
@@ -65,9 +66,19 @@ class Disk {
   [[nodiscard]] bool damaged() const { return spoilt_frame_.has_value() || !spoilt_rows_.empty(); }
   /// Whether the row of a slot in first..last is spoilt: such a read fails as a whole.
   [[nodiscard]] bool spoilt(paxos::Slot first, paxos::Slot last) const;
-  /// A start, as storage::Storage::open does it: what it gives to the replica, or why it refuses. Raises `boot`.
+  /// Formats of the log: the last one that the starting program reads, and that of the rules in force.
+  struct Formats {
+    std::uint32_t known = storage::format_version;
+    std::uint32_t in_force = storage::format_version;
+  };
+  /// A start, as storage::Storage::open does it: what it gives to the replica, or why it refuses. Raises `boot` and
+  /// `format`.
   [[nodiscard]] tl::expected<paxos::Recovered, std::string> open(paxos::ReplicaId self, paxos::Slot applied,
-                                                                 const paxos::Hash& hash);
+                                                                 const paxos::Hash& hash, const Formats& formats);
+  [[nodiscard]] tl::expected<paxos::Recovered, std::string> open(paxos::ReplicaId self, paxos::Slot applied,
+                                                                 const paxos::Hash& hash) {
+    return open(self, applied, hash, Formats{});
+  }
 
  private:
   struct Batch {

@@ -8,6 +8,27 @@ namespace sim {
 
 namespace {
 
+/// Everything is well, and who runs which program will not change any more.
+void rules_at_the_end(World& world) {
+  const Scenario& s = world.scenario();
+  const auto all_have = [&](std::uint16_t rules) {
+    const auto have = world.rules();
+    return std::count(have.begin(), have.end(), rules) == static_cast<std::ptrdiff_t>(have.size());
+  };
+  if (s.upgrades->never) {
+    world.run(world.now() + 8 * s.election_timeout);
+    if (!all_have(chat::rules_released))
+      throw Violation("U1: the rules were raised, though replica " + std::to_string(*s.upgrades->never) +
+                      " never ran a program that knows the next ones");
+  } else if (s.upgrades->finish) {
+    // Four for a leader, as ever; the raise itself takes a heartbeat, a decree and a Commit.
+    if (!world.run_until(world.now() + 8 * s.election_timeout, [&] { return all_have(chat::rules_rehearsal); }))
+      throw Violation("I8: all replicas run the next version, and the rules are not raised within 8 election timeouts");
+    if (!world.run_until(world.now() + second, [&] { return world.settled(); }))
+      throw Violation("I8: the replicas have not applied the same, 1 s after the rules were raised");
+  }
+}
+
 void phases(World& world, Result& result) {
   const Scenario& s = world.scenario();
   const auto fail = [](const std::string& what) { throw Violation("I8: " + what); };
@@ -41,6 +62,7 @@ void phases(World& world, Result& result) {
   world.heal_all();
   if (!world.run_until(world.now() + 60 * second, [&] { return world.settled(); }))
     fail("the replicas have not applied the same, 60 s after everything was healed");
+  if (s.upgrades) rules_at_the_end(world);
   world.run(world.now() + second);
   world.observer().all_equal(world.applied());
 }
@@ -66,6 +88,10 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
   result.leaders = world.leader_changes();
+  if (const RulesWatch* watch = world.rules_watch()) {
+    result.rules = watch->rules();
+    result.refusals = watch->refusals();
+  }
   return result;
 }
 

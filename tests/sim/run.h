@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include "tests/sim/rules_watch.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/timeline.h"
 
@@ -21,6 +22,8 @@ struct Result {
   std::uint64_t reassembled = 0;  ///< messages that were sealed, and maybe cut
   std::uint64_t leaders = 0;  ///< changes
   Nanos recovery = 0;         ///< from the healing of a core to an answered command
+  std::uint16_t rules = 0;    ///< at the end, in a run with upgrades
+  RulesWatch::Refusals refusals;
   std::string standing;       ///< of every replica, when something was violated
 };
 

@@ -40,7 +40,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams", "rows", "pages"};
+                                          "datagrams", "rows", "pages", "upgrades"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -94,6 +94,8 @@ const char* to_string(Fault fault) {
       return "wiped directory";
     case Fault::rot:
       return "bit rot";
+    case Fault::upgrade:
+      return "upgrade";
   }
   return "?";
 }
@@ -127,7 +129,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   s.real_rows = r.chance(500'000);
   s.flush_max = r.between(10, 8000) * millisecond;
 
-  for (unsigned f = 0; f < fault_kinds; ++f)
+  for (unsigned f = 0; f < mixed_fault_kinds; ++f)
     if (r.chance(f == static_cast<unsigned>(Fault::crash_all) || f == static_cast<unsigned>(Fault::wipe)
                      ? 200'000
                      : 450'000))
@@ -155,6 +157,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   }
   // Else there is next to no promise of more than one page: that many votes rarely stand above a chosen prefix.
   if (r.chance(250'000)) s.promise_entries = static_cast<std::size_t>(r.between(1, 4));
+  draw_upgrades(s);
   return s;
 }
 
@@ -181,6 +184,10 @@ Scenario reduce(Scenario s, const Reduction& r) {
   }
   if (without(Setting::rows)) s.real_rows = false;
   if (without(Setting::pages)) s.promise_entries = paxos::limits::page_entries_max;
+  if (without(Setting::upgrades)) {
+    s.upgrades.reset();
+    std::erase_if(s.schedule, [](const PlannedFault& fault) { return fault.kind == Fault::upgrade; });
+  }
   s.shake = r.shake;
   return s;
 }

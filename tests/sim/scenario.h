@@ -32,8 +32,10 @@ enum class Fault : std::uint8_t {
   campaign,
   wipe,
   rot,  ///< of bits on a disk, within what a minority may lose
+  upgrade,  ///< a replica gets the next version of the program, or goes back to the old one (upgrades.cc)
 };
-inline constexpr unsigned fault_kinds = 19;
+inline constexpr unsigned fault_kinds = 20;
+inline constexpr unsigned mixed_fault_kinds = 19;  ///< those that any run may mix; upgrades are drawn by themselves
 [[nodiscard]] const char* to_string(Fault fault);
 
 /// One fault of a run. Whom it hits and for how long it draws from a seed of its own, so that leaving one out changes
@@ -46,9 +48,18 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages };
-inline constexpr unsigned setting_kinds = 10;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades };
+inline constexpr unsigned setting_kinds = 11;
 [[nodiscard]] const char* to_string(Setting setting);
+
+/// A run in which the cluster is upgraded. Replicas start with a program that knows the released rules; the next version is
+/// that of the rehearsals (chat/versions.h).
+struct Upgrades {
+  bool mixed_birth = false;  ///< some of them are born with the next version
+  bool careless = false;     ///< operators go back to the old version even when they can see that the rules were raised
+  std::optional<std::uint8_t> never;  ///< this replica is never upgraded: the rules must stay
+  bool finish = false;                ///< at the end all are upgraded: the rules must be raised
+};
 
 /// What a seed decides before the run: swarm testing (Groce and others, ISSTA 2012) turns a random subset of
 /// faults on, at random strengths, because faults that are always on hide one another.
@@ -93,12 +104,15 @@ struct Scenario {
   std::uint32_t posts_per_second = 50;
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
+  std::optional<Upgrades> upgrades;
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
   std::vector<Fault> pretend;   ///< test only: once each of these has happened, a violation is pretended
 };
 
 [[nodiscard]] Scenario draw_scenario(std::uint64_t seed);
+/// The part of it that is about upgrades, from a generator of its own: runs without any are what they would be otherwise.
+void draw_upgrades(Scenario& scenario);
 
 /// What a failing run is cut down to.
 struct Reduction {

@@ -20,7 +20,9 @@ World::World(const Scenario& scenario, Timeline* timeline)
       hosts_(scenario.replicas),
       clients_(scenario.clients),
       loss_ppm_(scenario.loss_ppm),
-      pretend_(scenario.pretend) {}
+      pretend_(scenario.pretend) {
+  if (scenario.upgrades) rules_ = std::make_unique<RulesWatch>(scenario.replicas, scenario.election_timeout);
+}
 
 World::~World() = default;
 
@@ -40,6 +42,9 @@ void World::begin() {
     queue_.push(random_.between(0, 20 * millisecond),
                 {.kind = EventKind::restart, .to = host.id, .a = host.life});
   }
+  if (scenario_.upgrades && scenario_.upgrades->mixed_birth)
+    for (Host& host : hosts_)
+      if (scenario_.upgrades->never != host.id && random_.below(2) == 0) host.installed = chat::rules_rehearsal;
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     clients_[i].id = static_cast<std::uint32_t>(i);
     clients_[i].random = random_.fork();
@@ -152,22 +157,33 @@ void World::start(Host& host) {
   host.fail_sync = false;
   host.effects_left = -1;
   host.flushing = false;
+  host.program = host.installed;
   host.disk.state_written = host.disk.state_durable;
   const VersionedRows::View rows(observer_.rows(), host.disk.state_durable);
-  auto machine = host.disk.state_durable.none() ? tl::expected<chat::Machine, std::string>(chat::Machine{})
-                                                : chat::Machine::load(rows);
-  if (!machine)
+  auto machine = host.disk.state_durable.none()
+                     ? tl::expected<chat::Machine, std::string>(chat::Machine{host.program})
+                     : chat::Machine::load(rows, host.program);
+  const bool too_old = !machine && rules_ && rules_->unknown(host.program, host.disk.state_durable);
+  if (!machine && !too_old)
     throw Violation("I5: replica " + std::to_string(host.id) + " cannot load its state: " + machine.error());
   const paxos::Options options{.self = {host.id},
                                .replicas = scenario_.replicas,
                                .heartbeat = paxos::Duration{scenario_.heartbeat},
                                .election_timeout = paxos::Duration{scenario_.election_timeout},
+                               .rules = host.program,
                                .hot_slots = scenario_.hot_slots,
                                .promise_entries = scenario_.promise_entries,
                                .seed = random_.next()};
-  const paxos::Slot applied = machine->applied();
-  auto recovered = open(host, applied, machine->hash());
+  const auto mark = machine ? chat::AppliedMark{machine->applied(), machine->hash(), machine->rules()}
+                            : *chat::read_applied(rows);
+  const paxos::Slot applied = mark.slot;
+  auto recovered = open(host, applied, mark.hash, machine ? std::optional(mark.rules) : std::nullopt);
   if (!recovered) return;
+  if (!machine) {
+    refused(host, machine.error());
+    return;
+  }
+  if (rules_) rules_->starts(host.id, host.program, applied);
   host.node =
       std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host));
   observer_.started(host.id, host.disk, *host.node);
@@ -179,16 +195,30 @@ void World::start(Host& host) {
 }
 
 /// What the replica starts with; nothing when its damaged disk refuses.
-std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, const paxos::Hash& hash) {
+std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, const paxos::Hash& hash,
+                                            std::optional<std::uint16_t> rules) {
+  const std::string who = "replica " + std::to_string(host.id);
+  const Disk::Formats formats{.known = chat::formats_of(host.program).log,
+                              .in_force = rules ? chat::formats_of(*rules).log : storage::format_version};
+  const bool unread = host.disk.format > formats.known;
   if (!scenario_.real_rows) {
+    if (unread) {
+      refused(host, "format version");
+      return std::nullopt;
+    }
     ++host.disk.boot;
+    host.disk.format = std::max(host.disk.format, formats.in_force);
     return host.disk.recovered(applied, hash);
   }
-  const std::string who = "replica " + std::to_string(host.id);
   const bool damaged = host.disk.damaged();
   const std::uint64_t boot = host.disk.boot;
-  auto opened = host.disk.open({host.id}, applied, hash);
+  auto opened = host.disk.open({host.id}, applied, hash, formats);
+  if (opened && unread) throw Violation("U2: " + who + " opens a log whose format its program does not know");
   if (!opened) {
+    if (!damaged && unread) {
+      refused(host, opened.error());
+      return std::nullopt;
+    }
     if (!damaged) throw Violation("I2: " + who + " refuses a directory that is whole: " + opened.error());
     if (saying()) say(who + " refuses to start: " + opened.error());
     return std::nullopt;
@@ -266,6 +296,7 @@ void World::on_host(Host& host, const Event& event) {
   const paxos::Time at = local(host);
   switch (event.kind) {
     case EventKind::peer_arrival: {
+      if (rules_ && !reads(host, 1 + (event.b >> 8))) return;
       auto& newest = host.newest_boot[event.from];
       if (event.a < newest) return;  // the transport drops what an earlier boot said
       newest = event.a;
@@ -352,8 +383,21 @@ void World::turn(Host& host) {
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);
   const std::uint64_t life = host.life;
+  const std::string stop = std::move(out.stop);
+  if (rules_) rules_->proposes(host.id, host.program, now_, out);
   carry_out(host, std::move(out));
   if (host.life != life) return;
+  if (rules_ || !stop.empty()) {
+    const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty();
+    if (!stop.empty() && !rules_) throw Violation("U2: replica " + std::to_string(host.id) + " stops: " + stop);
+    rules_->ends_turn(host.id, host.program, *host.node, host.disk, settled, stop);
+    if (!stop.empty()) {
+      // The program ends by itself: what it handed out is under way, as in any crash.
+      crash(host, stop.c_str());
+      refused(host, stop);
+      return;
+    }
+  }
   watch_leader(host);
   schedule_tick(host);
 }
@@ -405,6 +449,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
       for (chat::StateWrite& write : out.state) {
         if (!effect(host)) return;
         host.disk.state_written = write.slot;
+        if (rules_) rules_->applies(host.id, host.program, write, host.disk.find(write.slot));
         observer_.applied(host.id, std::move(write), host.disk);
         if (!host.flushing) {
           host.flushing = true;
@@ -518,6 +563,8 @@ std::string World::standing() const {
            std::to_string(s.applied.n) + ", chosen " + std::to_string(s.chosen.n) + ", chosen max " +
            std::to_string(s.chosen_max.n) + ", accepted " + std::to_string(s.accepted.n) + ", in flight " +
            std::to_string(s.inflight) + (s.hole ? ", hole at " + std::to_string(s.hole->n) : "") +
+           (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) : "") +
+           (rules_ ? " of " + std::to_string(host.program) : "") +
            (host.shelf ? ", emptied" : "") + (host.paused ? ", paused" : "") +
            (host.hung ? ", disk hangs" : "") + ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);

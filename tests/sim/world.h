@@ -16,6 +16,7 @@
 #include "tests/sim/observer.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
+#include "tests/sim/rules_watch.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/timeline.h"
 
@@ -72,6 +73,8 @@ class World {
   [[nodiscard]] std::size_t pending() const;  ///< of all clients: messages without a known fate
   [[nodiscard]] bool settled() const;         ///< every replica runs and has applied the same
   [[nodiscard]] std::vector<paxos::Slot> applied() const;
+  [[nodiscard]] std::vector<std::uint16_t> rules() const;  ///< in force at each replica; 0: it is down
+  [[nodiscard]] const RulesWatch* rules_watch() const { return rules_.get(); }
   [[nodiscard]] Random& random() { return random_; }
   void say(std::string line);
   [[nodiscard]] bool saying() const { return timeline_ != nullptr; }
@@ -107,6 +110,8 @@ class World {
     std::optional<Disk> shelf;  ///< the original directory, while an emptied one is in its place
     std::unique_ptr<chat::Node> node;
     std::uint64_t life = 0;  ///< raised at every start and end: events of an earlier life are void
+    std::uint16_t installed = chat::rules_released;  ///< the rules that the program knows which its next start runs
+    std::uint16_t program = chat::rules_released;    ///< and that of this life
     unsigned paused = 0;
     std::deque<Event> backlog;
     Nanos clock_base = 0;  ///< its monotonic clock at `clock_at`
@@ -152,7 +157,9 @@ class World {
 
   // Replicas (world.cc).
   void start(Host& host);
-  [[nodiscard]] std::optional<paxos::Recovered> open(Host& host, paxos::Slot applied, const paxos::Hash& hash);
+  /// `rules`: in force, as its state says; none where the program does not know them.
+  [[nodiscard]] std::optional<paxos::Recovered> open(Host& host, paxos::Slot applied, const paxos::Hash& hash,
+                                                     std::optional<std::uint16_t> rules);
   /// How many cannot take part until an operator mends them.
   [[nodiscard]] std::size_t unfit() const;
   void crash(Host& host, const char* why);
@@ -189,6 +196,18 @@ class World {
     return 1'750'000'000'000 + now_ / millisecond + host.wall_offset_ms;
   }
 
+  // Upgrades (upgrades.cc).
+  void change_program(Random& random, Nanos length);
+  void install(Host& host, std::uint16_t rules);
+  /// It ended, or does not start, because its program is too old for what its directory says.
+  void refused(Host& host, const std::string& why);
+  /// What operators do when faults end: those that could not go on with the old program get the next one; at the very
+  /// end all do that ever will.
+  void finish_upgrades(bool at_the_end);
+  [[nodiscard]] std::uint8_t format_spoken(const Host& host) const;
+  /// Whether this life's program reads a datagram of `format`; what it does not read is as good as lost.
+  [[nodiscard]] bool reads(const Host& host, std::uint64_t format);
+
   // Clients (world_clients.cc).
   void start_client(Client& client);
   void client_turn(Client& client);
@@ -217,6 +236,7 @@ class World {
   Random random_;
   Timeline* timeline_;
   Observer observer_;
+  std::unique_ptr<RulesWatch> rules_;  ///< in runs with upgrades
   Queue queue_;
   Nanos now_ = 0;
   std::uint64_t trace_ = 0;

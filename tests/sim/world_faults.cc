@@ -200,6 +200,9 @@ void World::inject(const PlannedFault& planned) {
       until_later(mend, host.id, 0, 4 * length);
       return;
     }
+    case Fault::upgrade:
+      change_program(random, length);
+      return;
   }
 }
 
@@ -302,6 +305,7 @@ void World::set_links(const std::array<std::uint32_t, replicas_max>& neighbours)
 
 void World::heal_core() {
   stop_faults();
+  finish_upgrades(false);
   // A centre and enough others for a quorum, of those that can still vote.
   std::vector<std::uint8_t> able;
   for (Host& host : hosts_)
@@ -365,6 +369,7 @@ void World::heal_core() {
 
 void World::heal_all() {
   stop_faults();
+  finish_upgrades(true);
   std::array<std::uint32_t, replicas_max> links{};
   links.fill(~0U);
   set_links(links);

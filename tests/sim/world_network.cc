@@ -86,6 +86,9 @@ void World::send(Host& host, paxos::Envelope&& envelope) {
     note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
          envelope.message);
   observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
+  if (rules_)
+    if (const auto* reply = std::get_if<paxos::HeartbeatReply>(&envelope.message))
+      rules_->says(host.id, host.program, reply->rules, now_);
   if (!fits(bytes_of(envelope.message))) {
     send_sealed(host, envelope);
     return;
@@ -93,7 +96,7 @@ void World::send(Host& host, paxos::Envelope&& envelope) {
   const Event packet{.kind = EventKind::peer_arrival,
                      .from = host.id,
                      .a = host.disk.boot,
-                     .b = envelope.message.index(),
+                     .b = envelope.message.index() | (rules_ ? (format_spoken(host) - 1ULL) << 8 : 0),
                      .incarnation = host.disk.incarnation,
                      .payload = std::make_shared<const paxos::PeerMessage>(std::move(envelope.message))};
   if (envelope.to) {
@@ -130,7 +133,8 @@ net::Transport& World::transport(Host& host) {
                                 .key = cluster_key,
                                 .datagram_bytes = scenario_.datagram_bytes,
                                 .replicas = scenario_.replicas,
-                                .addresses = std::move(addresses)});
+                                .addresses = std::move(addresses),
+                                .version_max = chat::formats_of(host.program).datagrams});
   }
   return *host.transport;
 }
@@ -161,6 +165,7 @@ void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
 }
 
 void World::ship(Host& host) {
+  if (rules_) host.transport->speak(format_spoken(host));
   host.transport->flush(local(host));
   each_datagram(*host.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
     const unsigned port = to.port();
@@ -203,8 +208,18 @@ void World::ship(Client& client) {
 bool World::receive(Host& host, const Event& event) {
   const bool from_client = event.from == net::client_sender;
   received_.clear();
+  const std::span<const std::byte> bytes = static_cast<const paxos::Bytes*>(event.payload.get())->span();
+  if (rules_ && !from_client && !reads(host, std::to_integer<unsigned>(bytes[3]))) {
+    // The transport must find that too.
+    const auto unread = [&] { return transport(host).figures().dropped[static_cast<std::size_t>(net::Drop::version)]; };
+    const std::uint64_t before = unread();
+    transport(host).receive(local(host), address_of(event.from), bytes, received_);
+    if (unread() != before + 1 || !received_.empty())
+      throw Violation("U4: replica " + std::to_string(host.id) + " takes a datagram whose format its program does not know");
+    return false;
+  }
   transport(host).receive(local(host), from_client ? address_of(event.a, event.b) : address_of(event.from),
-                          static_cast<const paxos::Bytes*>(event.payload.get())->span(), received_);
+                          bytes, received_);
   bool took = false;
   for (const net::Received& received : received_) {
     ++reassembled_;
