@@ -58,6 +58,23 @@ struct Ready {
   std::vector<std::uint64_t> reads_failed;  ///< no confirmation could be had; the client asks again
   std::vector<Bytes> forwarded;             ///< commands that other replicas passed on to this leader
   std::vector<Event> events;
+
+  [[nodiscard]] bool empty() const {
+    return records.empty() && send_now.empty() && send_after_sync.empty() && to_apply.empty() && log_reads.empty() &&
+           reads.empty() && reads_failed.empty() && forwarded.empty() && events.empty();
+  }
+  /// Keeps its memory.
+  void clear() {
+    records.clear();
+    send_now.clear();
+    send_after_sync.clear();
+    to_apply.clear();
+    log_reads.clear();
+    reads.clear();
+    reads_failed.clear();
+    forwarded.clear();
+    events.clear();
+  }
 };
 
 }  // namespace paxos

@@ -120,12 +120,15 @@ class Replica {
   /// Everything that is to be done since the last call; to be called at the end of every turn, since a
   /// role may hold back what it packs (one Accepted for many votes, one round for many reads).
   [[nodiscard]] Ready take_ready();
+  /// The same into `out`, which must be empty. False: there is nothing to do, and `out` was not touched.
+  [[nodiscard]] bool take_ready(Ready& out);
   [[nodiscard]] Status status() const;
   [[nodiscard]] Outlook outlook() const;
   /// See Election.
   [[nodiscard]] std::optional<std::uint16_t> rules_known_by_all() const;
   [[nodiscard]] Slot chosen() const;      ///< contiguous prefix
   [[nodiscard]] Slot chosen_max() const;  ///< out of order included
+  [[nodiscard]] std::uint64_t round() const;  ///< of the promised ballot: of the leadership, while is_leader()
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.
