@@ -167,7 +167,6 @@ void Node::note_applied(paxos::Time now, const Applied& applied, NodeOutput& out
 /// True when something new may have become possible.
 bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   paxos::Ready& ready = ready_;
-  ready.clear();
   const bool any = replica_.take_ready(ready);
   standing_stale_ = true;
   // What another leader decides in these slots is not ours to time.
@@ -182,6 +181,7 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
     if (!applied.refused.empty()) {
       out.stop = applied.refused + ": install a newer version";
+      ready.clear();
       return false;
     }
     if (const auto rules = rules_in(chosen.decree))
@@ -199,7 +199,9 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   if (!ready.forwarded.empty()) desk_.on_forwarded(now, ready.forwarded, standing());
   for (const paxos::ReadIndex& read : ready.reads) desk_.read_index(read.id, read.index);
   for (std::uint64_t id : ready.reads_failed) desk_.read_failed(id, standing());
-  return !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();
+  const bool more = !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();
+  ready.clear();
+  return more;
 }
 
 bool Node::drain_desk(paxos::Time now, NodeOutput& out) {

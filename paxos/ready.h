@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "paxos/messages.h"
@@ -74,6 +75,18 @@ struct Ready {
     reads_failed.clear();
     forwarded.clear();
     events.clear();
+  }
+  void swap(Ready& other) {
+    std::swap(group, other.group);
+    records.swap(other.records);
+    send_now.swap(other.send_now);
+    send_after_sync.swap(other.send_after_sync);
+    to_apply.swap(other.to_apply);
+    log_reads.swap(other.log_reads);
+    reads.swap(other.reads);
+    reads_failed.swap(other.reads_failed);
+    forwarded.swap(other.forwarded);
+    events.swap(other.events);
   }
 };
 

@@ -182,7 +182,7 @@ bool Replica::take_ready(Ready& out) {
   if (!env.ready.records.empty()) ++env.last_group;
   env.ready.group = env.last_group;
   if (env.ready.empty()) return false;
-  std::swap(out, env.ready);  // each side goes on with the other's memory
+  out.swap(env.ready);  // each side goes on with the other's memory
   return true;
 }
 

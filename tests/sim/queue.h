@@ -74,22 +74,14 @@ class Queue {
       free_.pop_back();
       events_[place] = std::move(event);
     }
-    const Waiting waiting{at, ++order_ << place_bits | place};
-    std::size_t hole = waiting_.size();
-    waiting_.push_back(waiting);
     // What was scheduled before goes first where the times are equal.
-    for (std::size_t steps = 0; hole > 0 && waiting_[hole - 1].at <= at; --hole) {
-      if (++steps > linear_steps) {
-        const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(hole);
-        const auto place_of = std::lower_bound(waiting_.begin(), end, at,
-                                               [](const Waiting& w, Nanos time) { return w.at > time; });
-        std::move_backward(place_of, end, end + 1);
-        *place_of = waiting;
-        return;
-      }
-      waiting_[hole] = waiting_[hole - 1];
-    }
-    waiting_[hole] = waiting;
+    const Waiting* const begin = waiting_.data();
+    const Waiting* hole = begin + waiting_.size();
+    const Waiting* const far = waiting_.size() > linear_steps ? hole - linear_steps : begin;
+    while (hole != far && hole[-1].at <= at) --hole;
+    if (hole == far)
+      hole = std::lower_bound(begin, hole, at, [](const Waiting& w, Nanos time) { return w.at > time; });
+    waiting_.insert(waiting_.begin() + (hole - begin), Waiting{at, ++order_ << place_bits | place});
   }
   [[nodiscard]] bool empty() const { return waiting_.empty(); }
   [[nodiscard]] Nanos next_at() const { return waiting_.empty() ? never : waiting_.back().at; }

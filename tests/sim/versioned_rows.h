@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <functional>
 #include <map>
 #include <optional>
@@ -49,9 +51,11 @@ class VersionedRows {
    private:
     using Versions = std::vector<std::pair<std::uint64_t, const std::optional<std::string>*>>;
     [[nodiscard]] const std::string* current(const Versions& versions) const {
-      for (auto at = versions.rbegin(); at != versions.rend(); ++at)
-        if (at->first <= slot_.n) return *at->second ? &**at->second : nullptr;
-      return nullptr;
+      const auto above = std::upper_bound(versions.begin(), versions.end(), slot_.n,
+                                          [](std::uint64_t slot, const auto& version) { return slot < version.first; });
+      if (above == versions.begin()) return nullptr;
+      const std::optional<std::string>& value = *std::prev(above)->second;
+      return value ? &*value : nullptr;
     }
     VersionedRows& rows_;
     paxos::Slot slot_;
@@ -61,19 +65,20 @@ class VersionedRows {
   void index_up_to(std::uint64_t slot) {
     for (; indexed_ < slot; ++indexed_)
       for (const chat::Row& row : slots_[indexed_]) {
-        auto at = index_.find(row.key);
-        if (at == index_.end())
-          at = index_
-                   .emplace(row.key,
-                            std::vector<std::pair<std::uint64_t, const std::optional<std::string>*>>{})
-                   .first;
-        at->second.emplace_back(indexed_ + 1, &row.value);
+        // Most keys are the same as the last one of their family, or the next behind it.
+        std::optional<Index::iterator>& last = last_[static_cast<unsigned char>(row.key.at(0))];
+        if (!last)
+          last = index_.try_emplace(row.key).first;
+        else if ((*last)->first != row.key)
+          last = index_.try_emplace(std::next(*last), row.key);
+        (*last)->second.emplace_back(indexed_ + 1, &row.value);
       }
   }
-  std::vector<std::vector<chat::Row>> slots_;
+  using Index = std::map<std::string_view, std::vector<std::pair<std::uint64_t, const std::optional<std::string>*>>>;
+  std::vector<std::vector<chat::Row>> slots_;  ///< a slot's rows never move: the index points into them
   std::uint64_t indexed_ = 0;
-  std::map<std::string, std::vector<std::pair<std::uint64_t, const std::optional<std::string>*>>, std::less<>>
-      index_;
+  Index index_;
+  std::array<std::optional<Index::iterator>, 256> last_{};  ///< by the first byte of the key
 };
 
 }  // namespace sim
