@@ -74,14 +74,20 @@ class Queue {
       free_.pop_back();
       events_[place] = std::move(event);
     }
+    const Waiting waiting{at, ++order_ << place_bits | place};
+    waiting_.push_back(waiting);
+    Waiting* const begin = waiting_.data();
+    Waiting* hole = begin + (waiting_.size() - 1);
+    Waiting* const far = hole - std::min<std::ptrdiff_t>(linear_steps, hole - begin);
     // What was scheduled before goes first where the times are equal.
-    const Waiting* const begin = waiting_.data();
-    const Waiting* hole = begin + waiting_.size();
-    const Waiting* const far = waiting_.size() > linear_steps ? hole - linear_steps : begin;
-    while (hole != far && hole[-1].at <= at) --hole;
-    if (hole == far)
-      hole = std::lower_bound(begin, hole, at, [](const Waiting& w, Nanos time) { return w.at > time; });
-    waiting_.insert(waiting_.begin() + (hole - begin), Waiting{at, ++order_ << place_bits | place});
+    for (; hole != far && hole[-1].at <= at; --hole) *hole = hole[-1];
+    if (hole == far && hole != begin) {
+      Waiting* const place_of =
+          std::lower_bound(begin, hole, at, [](const Waiting& w, Nanos time) { return w.at > time; });
+      std::move_backward(place_of, hole, hole + 1);
+      hole = place_of;
+    }
+    *hole = waiting;
   }
   [[nodiscard]] bool empty() const { return waiting_.empty(); }
   [[nodiscard]] Nanos next_at() const { return waiting_.empty() ? never : waiting_.back().at; }
@@ -95,7 +101,7 @@ class Queue {
 
  private:
   static constexpr unsigned place_bits = 24;
-  static constexpr std::size_t linear_steps = 16;
+  static constexpr std::ptrdiff_t linear_steps = 16;
   struct Waiting {
     Nanos at;
     std::uint64_t order_and_place;
