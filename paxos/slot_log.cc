@@ -98,6 +98,7 @@ void SlotLog::set_applied(Slot slot) {
   PAXOS_ASSERT(entry != nullptr && entry->chosen);
   bytes_hot_ += entry->decree.value.size();
   applied_ = slot;
+  unchecked_ = std::min(unchecked_, slot);
   trim();
 }
 
@@ -112,6 +113,7 @@ void SlotLog::trim() {
 }
 
 void SlotLog::check_invariants() const {
+  if (unchecked_ > accepted_max_) return;
   PAXOS_ASSERT(base_ <= applied_ + 1);
   PAXOS_ASSERT(applied_ <= chosen_prefix_);
   PAXOS_ASSERT(chosen_prefix_ <= chosen_max_ && chosen_max_ <= accepted_max_);

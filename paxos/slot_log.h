@@ -53,7 +53,8 @@ class SlotLog {
 
   /// Walks only what changed since checked(): of the rest nothing can have become wrong.
   void check_invariants() const;
-  /// Entries below this, as far as they are above the applied slot, are as they were at the last checked().
+  /// Entries below this, as far as they are above the applied slot, are as they were at the last checked(); above
+  /// accepted_max(): so is everything.
   [[nodiscard]] Slot unchecked() const { return unchecked_; }
   /// Everything up to here was looked at, and found well.
   void checked() const { unchecked_ = accepted_max_ + 1; }
