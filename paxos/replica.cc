@@ -162,7 +162,7 @@ void Replica::log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecr
 
 Ready Replica::take_ready() {
   Ready out;
-  (void)take_ready(out);
+  if (!take_ready(out)) out.group = parts_->env.last_group;
   return out;
 }
 
