@@ -18,6 +18,13 @@ constexpr std::uint8_t command_version = 1;
 constexpr std::uint8_t batch_version = 1;
 enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3 };
 
+/// Eight bytes of ASCII, no control among them. May say no to others too.
+bool plain(std::uint64_t word) {
+  const std::uint64_t below_space = (word - 0x2020202020202020ULL) & ~word;
+  const std::uint64_t is_del = (word ^ 0x7f7f7f7f7f7f7f7fULL) - 0x0101010101010101ULL;
+  return ((word | below_space | is_del) & 0x8080808080808080ULL) == 0;
+}
+
 /// Why `text` is not strict UTF-8 without NUL; empty when it is. Overlong forms, surrogates and code points
 /// above U+10FFFF are refused: one text has one encoding.
 std::string_view utf8_fault(std::string_view text, bool allow_controls) {
@@ -25,13 +32,17 @@ std::string_view utf8_fault(std::string_view text, bool allow_controls) {
   const auto* end = p + text.size();
   while (p < end) {
     // Most texts are plain ASCII: eight bytes at a time where none is a control or above 0x7e.
-    for (std::uint64_t word = 0; end - p >= 8; p += 8) {
+    std::uint64_t word = 0;
+    for (; end - p >= 8; p += 8) {
       std::memcpy(&word, p, 8);
-      const std::uint64_t below_space = (word - 0x2020202020202020ULL) & ~word;
-      const std::uint64_t is_del = (word ^ 0x7f7f7f7f7f7f7f7fULL) - 0x0101010101010101ULL;
-      if (((word | below_space | is_del) & 0x8080808080808080ULL) != 0) break;
+      if (!plain(word)) break;
     }
-    if (p == end) break;
+    if (const auto left = static_cast<std::size_t>(end - p); left < 8) {
+      if (left == 0) break;
+      word = 0x2020202020202020ULL;
+      std::memcpy(&word, p, left);
+      if (plain(word)) break;
+    }
     const unsigned char lead = *p;
     if (lead < 0x80) {
       if (lead == 0) return "holds a NUL byte";
@@ -132,12 +143,10 @@ Command to_command(const CommandView& view) {
 }
 
 void encode_to(std::string& out, const Command& command) {
+  paxos::FewBytes<48> head;
+  head.fixed(command_version).varint(command.session.slot.n).varint(command.session.index).varint(command.seq);
+  head.varint(command.answered_below).append_to(out);
   paxos::ByteWriter w(out);
-  w.fixed(command_version);
-  w.varint(command.session.slot.n);
-  w.varint(command.session.index);
-  w.varint(command.seq);
-  w.varint(command.answered_below);
   if (const auto* open = std::get_if<Open>(&command.operation)) {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
     w.raw(open->nonce);
@@ -153,6 +162,10 @@ void encode_to(std::string& out, const Command& command) {
 
 paxos::Bytes encode(const Command& command) {
   std::string out;
+  std::size_t bytes = 48;
+  if (const auto* post = std::get_if<Post>(&command.operation))
+    bytes += post->room.size() + post->name.size() + post->text.size();
+  out.reserve(bytes);
   encode_to(out, command);
   return paxos::Bytes::from(std::move(out));
 }

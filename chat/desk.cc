@@ -187,6 +187,10 @@ std::optional<paxos::Decree> Desk::next_batch(paxos::Time, std::int64_t time_ms,
   return s.intake.next_batch(time_ms);
 }
 
+bool Desk::may_have_batch(std::uint64_t leadership) const {
+  return state_->leadership != leadership || state_->intake.queued();
+}
+
 void Desk::on_applied(paxos::Time, const Applied& applied) {
   State& s = *state_;
   s.intake.on_applied(applied);

@@ -72,6 +72,9 @@ class Desk {
   [[nodiscard]] std::optional<paxos::Decree> next_batch(paxos::Time now, std::int64_t time_ms,
                                                         const Standing& standing);
 
+  /// False: next_batch() would give nothing, in the leadership of this number (Standing).
+  [[nodiscard]] bool may_have_batch(std::uint64_t leadership) const;
+
   /// A slot was applied: receipts for those who wait here, pushes to long polls.
   void on_applied(paxos::Time now, const Applied& applied);
 

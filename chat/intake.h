@@ -38,6 +38,7 @@ class Intake {
   /// Forgets what has been held back since before `time`: who still wants it has repeated what was missing.
   void forget_held(paxos::Time time);
 
+  [[nodiscard]] bool queued() const { return !queue_.empty(); }
   [[nodiscard]] std::size_t waiting() const { return queue_.size() + held_count_; }
 
  private:

@@ -199,25 +199,19 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   }
   Run& run = runs[room.run];
   ++run.count;
+  paxos::FewBytes<48> head;
+  head.varint(outcome.index).varint(command.session.slot.n).varint(command.session.index).varint(command.seq);
+  head.append_to(run.bytes);
   paxos::ByteWriter w(run.bytes);
-  w.varint(outcome.index);
-  w.varint(command.session.slot.n);
-  w.varint(command.session.index);
-  w.varint(command.seq);
   w.sized(post.name);
   w.sized(post.text);
 }
 
 void encode_outcome(std::string& out, const Outcome& o) {
-  paxos::ByteWriter w(out);
-  w.fixed(static_cast<std::uint8_t>(o.verdict));
-  w.varint(o.session.slot.n);
-  w.varint(o.session.index);
-  w.varint(o.client_seq);
-  w.varint(o.slot.n);
-  w.varint(o.index);
-  w.varint(o.room_seq);
-  w.fixed(static_cast<std::uint64_t>(o.time_ms));
+  paxos::FewBytes<80> few;
+  few.fixed(static_cast<std::uint8_t>(o.verdict)).varint(o.session.slot.n).varint(o.session.index);
+  few.varint(o.client_seq).varint(o.slot.n).varint(o.index).varint(o.room_seq);
+  few.fixed(static_cast<std::uint64_t>(o.time_ms)).append_to(out);
 }
 
 /// XXH3-128 over the previous value, the slot, the decree and every outcome: replicas that apply
@@ -225,18 +219,14 @@ void encode_outcome(std::string& out, const Outcome& o) {
 void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
                            const std::vector<Outcome>& outcomes) {
   scratch.clear();
-  paxos::ByteWriter w(scratch);
-  w.raw(hash.bytes);
-  w.fixed(slot.n);
-  w.fixed(static_cast<std::uint8_t>(decree.kind));
-  w.fixed(static_cast<std::uint64_t>(clock_ms));
   const XXH128_hash_t value = XXH3_128bits(decree.value.data(), decree.value.size());
-  w.fixed(static_cast<std::uint64_t>(value.low64));
-  w.fixed(static_cast<std::uint64_t>(value.high64));
-  w.varint(outcomes.size());
+  paxos::FewBytes<64> head;
+  head.raw(hash.bytes).fixed(slot.n).fixed(static_cast<std::uint8_t>(decree.kind));
+  head.fixed(static_cast<std::uint64_t>(clock_ms)).fixed(static_cast<std::uint64_t>(value.low64));
+  head.fixed(static_cast<std::uint64_t>(value.high64)).varint(outcomes.size()).append_to(scratch);
   for (const Outcome& o : outcomes) encode_outcome(scratch, o);
   // The rehearsal of an upgrade: a replica that goes by other rules than the rest shows at once.
-  if (rules >= rules_rehearsal) w.fixed(rules);
+  if (rules >= rules_rehearsal) paxos::ByteWriter(scratch).fixed(rules);
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits(scratch.data(), scratch.size()));
   std::copy(std::begin(canonical.digest), std::end(canonical.digest), hash.bytes.begin());

@@ -29,9 +29,8 @@ std::string Machine::State::journal_row(paxos::Slot slot) {
   w.fixed(rows::row_version);
   w.fixed(slot.n);
   const auto head = [&](const SessionId& id, SessionMark mark) {
-    w.varint(id.slot.n);
-    w.varint(id.index);
-    w.fixed(static_cast<std::uint8_t>(mark));
+    paxos::FewBytes<32> few;
+    few.varint(id.slot.n).varint(id.index).fixed(static_cast<std::uint8_t>(mark)).append_to(out);
   };
   std::erase_if(touched, [&](const SessionId& id) { return sessions.find(id) == nullptr; });  // in `gone`
   w.varint(touched.size() + gone.size());
@@ -88,7 +87,9 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   }
   put(rows::journal(out.slot), journal_row(out.slot));
 
-  std::string mark(1, static_cast<char>(rows::row_version));
+  std::string mark;
+  mark.reserve(1 + hash.bytes.size());
+  mark.push_back(static_cast<char>(rows::row_version));
   paxos::ByteWriter(mark).raw(hash.bytes);
   for (std::size_t i = 0; i < out.outcomes.size(); ++i) {
     if (out.outcomes[i].verdict == Verdict::done) continue;
@@ -99,13 +100,9 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
 
   std::string meta;
   meta.reserve(48);
-  paxos::ByteWriter w(meta);
-  w.fixed(rows::row_version);
-  w.fixed(static_cast<std::uint8_t>(rules));
-  w.fixed(out.slot.n);
-  w.raw(hash.bytes);
-  w.fixed(static_cast<std::uint64_t>(clock_ms));
-  w.fixed(static_cast<std::uint64_t>(stamp_ms));
+  paxos::FewBytes<48> few;
+  few.fixed(rows::row_version).fixed(static_cast<std::uint8_t>(rules)).fixed(out.slot.n).raw(hash.bytes);
+  few.fixed(static_cast<std::uint64_t>(clock_ms)).fixed(static_cast<std::uint64_t>(stamp_ms)).append_to(meta);
   put(rows::meta(), std::move(meta));
 }
 
@@ -170,7 +167,7 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     }
     const std::string_view bytes =
         mark == SessionMark::live ? r.sized_view(r.remaining()) : std::string_view();
-    if (!into.journalled.emplace(id, mark == SessionMark::live).second) continue;
+    if (!into.journalled.try_emplace(id, mark == SessionMark::live).second) continue;
     if (mark == SessionMark::gone) {
       into.sessions.erase(id);
       continue;

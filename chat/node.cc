@@ -12,12 +12,24 @@ namespace {
 template <class T>
 void append(std::vector<T>& from, std::vector<T>& to) {
   if (to.empty())
-    to = std::move(from);
+    to.swap(from);
   else
     std::move(from.begin(), from.end(), std::back_inserter(to));
 }
 
 }  // namespace
+
+void NodeOutput::clear() {
+  groups.clear();
+  send_now.clear();
+  state.clear();
+  replies.clear();
+  history.clear();
+  log_reads.clear();
+  events.clear();
+  stop.clear();
+  commits.clear();
+}
 
 Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now)
     : options_(options),
@@ -83,7 +95,7 @@ void Node::log_read(paxos::Time now, const paxos::LogReadWish& wish,
 void Node::tick(paxos::Time now) {
   replica_.tick(now);
   standing_stale_ = true;
-  desk_.tick(now, standing());
+  if (desk_.deadline() <= now) desk_.tick(now, standing());
 }
 
 paxos::Time Node::deadline() const { return std::min(replica_.deadline(), desk_.deadline()); }
@@ -107,9 +119,15 @@ void Node::campaign(paxos::Time now) {
 
 NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
   NodeOutput out;
+  turn(now, wall_ms, out);
+  return out;
+}
+
+void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
+  out.clear();
   if (machine_.rules() < options_.rules) raise_rules(now);
   for (bool more = true; more && out.stop.empty();) {
-    while (replica_.can_propose()) {
+    while (replica_.can_propose() && desk_.may_have_batch(replica_.round())) {
       standing_stale_ = true;
       auto decree = desk_.next_batch(now, wall_ms, standing());
       if (!decree) break;
@@ -118,7 +136,6 @@ NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
     more = drain_replica(now, out);
     if (drain_desk(now, out)) more = true;
   }
-  return out;
 }
 
 void Node::raise_rules(paxos::Time now) {
@@ -149,18 +166,22 @@ void Node::note_applied(paxos::Time now, const Applied& applied, NodeOutput& out
 
 /// True when something new may have become possible.
 bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
-  paxos::Ready ready = replica_.take_ready();
+  paxos::Ready& ready = ready_;
+  const bool any = replica_.take_ready(ready);
+  standing_stale_ = true;
+  // What another leader decides in these slots is not ours to time.
+  if (!replica_.is_leader()) proposed_.clear();
+  if (!any) return false;
   if (!ready.records.empty() || !ready.send_after_sync.empty())
     out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});
   append(ready.send_now, out.send_now);
   append(ready.log_reads, out.log_reads);
   append(ready.events, out.events);
-  // What another leader decides in these slots is not ours to time.
-  if (!replica_.is_leader()) proposed_.clear();
   for (const paxos::ChosenDecree& chosen : ready.to_apply) {
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
     if (!applied.refused.empty()) {
       out.stop = applied.refused + ": install a newer version";
+      ready.clear();
       return false;
     }
     if (const auto rules = rules_in(chosen.decree))
@@ -178,7 +199,9 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   if (!ready.forwarded.empty()) desk_.on_forwarded(now, ready.forwarded, standing());
   for (const paxos::ReadIndex& read : ready.reads) desk_.read_index(read.id, read.index);
   for (std::uint64_t id : ready.reads_failed) desk_.read_failed(id, standing());
-  return !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();
+  const bool more = !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();
+  ready.clear();
+  return more;
 }
 
 bool Node::drain_desk(paxos::Time now, NodeOutput& out) {

@@ -41,6 +41,9 @@ struct NodeOutput {
   std::string stop;  ///< not empty: this replica can't go on, and why; nothing after this output is to be asked of it
   /// Of slots proposed here and applied now: how long it took from the one to the other.
   std::vector<paxos::Duration> commits;
+
+  /// Keeps its memory.
+  void clear();
 };
 
 /// Loop thread only. Inputs may be many a turn; turn() ends it and gives the effects.
@@ -71,6 +74,8 @@ class Node {
   /// Ends the turn: proposes what waits, applies what is chosen and synced, packs the answers.
   /// `wall_ms`: the wall clock, Unix milliseconds, stamped on what is proposed.
   [[nodiscard]] NodeOutput turn(paxos::Time now, std::int64_t wall_ms);
+  /// The same into `out`, whose memory is used again; what it held is gone.
+  void turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out);
 
   [[nodiscard]] paxos::Status status() const { return replica_.status(); }
   /// As of the last turn().
@@ -104,6 +109,7 @@ class Node {
   Machine machine_;
   paxos::Replica replica_;
   Desk desk_;
+  paxos::Ready ready_;  ///< of the turn; kept for its memory
   Standing standing_;
   bool standing_stale_ = true;
   paxos::Slot raise_slot_;  ///< where the last raise was proposed

@@ -93,23 +93,18 @@ std::uint64_t unzigzag(std::uint64_t value) {
 }  // namespace
 
 void encode_session(std::string& out, const Session& s) {
-  paxos::ByteWriter w(out);
-  w.raw(s.nonce);
-  w.varint(s.last_seq);
-  w.varint(s.answered_below);
-  w.varint(static_cast<std::uint64_t>(s.active_ms));
-  w.varint(s.active_slot.n);
-  w.varint(s.active_index);
+  paxos::FewBytes<80> head;
+  head.raw(s.nonce).varint(s.last_seq).varint(s.answered_below).varint(static_cast<std::uint64_t>(s.active_ms));
+  head.varint(s.active_slot.n).varint(s.active_index).append_to(out);
   // Answers of one slot follow each other: differences keep them at about 14 bytes.
   std::uint64_t slot = 0, room_seq = 0, time_ms = 0;
   for (const StoredAnswer& a : s.answers.view()) {
-    w.fixed(a.content);
-    w.fixed(static_cast<std::uint8_t>(a.verdict));
-    w.varint(a.slot.n - std::exchange(slot, a.slot.n));
-    w.varint(a.index);
-    w.varint(zigzag(a.room_seq - std::exchange(room_seq, a.room_seq)));
     const auto time = static_cast<std::uint64_t>(a.time_ms);
-    w.varint(zigzag(time - std::exchange(time_ms, time)));
+    paxos::FewBytes<64> answer;
+    answer.fixed(a.content).fixed(static_cast<std::uint8_t>(a.verdict));
+    answer.varint(a.slot.n - std::exchange(slot, a.slot.n)).varint(a.index);
+    answer.varint(zigzag(a.room_seq - std::exchange(room_seq, a.room_seq)));
+    answer.varint(zigzag(time - std::exchange(time_ms, time))).append_to(out);
   }
 }
 

@@ -138,7 +138,11 @@ void Acceptor::on_read_confirm(ReplicaId from, const ReadConfirm& m) {
 }
 
 void Acceptor::check_invariants() const {
-  for (Slot slot = log_.chosen_prefix() + 1; slot <= log_.accepted_max(); ++slot) {
+  // Votes that were below an earlier promise are below this one.
+  PAXOS_ASSERT(checked_promise_ <= promised_);
+  checked_promise_ = promised_;
+  if (log_.unchecked() > log_.accepted_max()) return;
+  for (Slot slot = std::max(log_.chosen_prefix() + 1, log_.unchecked()); slot <= log_.accepted_max(); ++slot) {
     const SlotEntry* entry = log_.find(slot);
     if (entry != nullptr && entry->voted) PAXOS_ASSERT(entry->ballot <= promised_);
   }

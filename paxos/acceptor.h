@@ -49,6 +49,7 @@ class Acceptor {
   std::optional<ReplicaId> accepted_to_;  ///< votes of this turn go to this proposer
   Ballot accepted_ballot_;
   std::vector<Slot> accepted_slots_;
+  mutable Ballot checked_promise_;  ///< at the last check_invariants()
 };
 
 }  // namespace paxos

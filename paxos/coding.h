@@ -27,7 +27,9 @@ class ByteWriter {
   }
   /// Big-endian: for keys that sort by number.
   void key64(std::uint64_t value) {
-    for (int shift = 56; shift >= 0; shift -= 8) out_.push_back(static_cast<char>(value >> shift & 0xff));
+    char bytes[8];
+    for (unsigned i = 0; i < 8; ++i) bytes[i] = static_cast<char>(value >> (56 - 8 * i) & 0xff);
+    out_.append(bytes, 8);
   }
   void varint(std::uint64_t value) {
     while (value >= 0x80) {
@@ -46,8 +48,13 @@ class ByteWriter {
   }
   /// Varint length, then the bytes.
   void sized(std::string_view bytes) {
-    varint(bytes.size());
-    raw(bytes);
+    if (bytes.size() >= 0x80) return varint(bytes.size()), raw(bytes);
+    // The length, and a short text behind it.
+    char few[64];
+    if (bytes.size() >= sizeof few) return out_.push_back(static_cast<char>(bytes.size())), raw(bytes);
+    few[0] = static_cast<char>(bytes.size());
+    if (!bytes.empty()) std::memcpy(few + 1, bytes.data(), bytes.size());
+    out_.append(few, 1 + bytes.size());
   }
   void sized(std::span<const std::byte> bytes) {
     varint(bytes.size());
@@ -56,6 +63,41 @@ class ByteWriter {
 
  private:
   std::string& out_;
+};
+
+/// The same bytes for a few numbers of known size, which go to their string in one piece: a string that grows byte by
+/// byte costs several times as much.
+template <std::size_t bytes_max>
+class FewBytes {
+ public:
+  template <std::unsigned_integral T>
+  FewBytes& fixed(T value) {
+    PAXOS_ASSERT(size_ + sizeof(T) <= bytes_max);
+    for (std::size_t i = 0; i < sizeof(T); ++i) bytes_[size_ + i] = static_cast<char>(value >> (8 * i) & 0xff);
+    size_ += sizeof(T);
+    return *this;
+  }
+  FewBytes& varint(std::uint64_t value) {
+    PAXOS_ASSERT(size_ + 10 <= bytes_max);
+    while (value >= 0x80) {
+      bytes_[size_++] = static_cast<char>(value | 0x80);
+      value >>= 7;
+    }
+    bytes_[size_++] = static_cast<char>(value);
+    return *this;
+  }
+  template <std::size_t N>
+  FewBytes& raw(const std::array<std::uint8_t, N>& bytes) {
+    PAXOS_ASSERT(size_ + N <= bytes_max);
+    std::memcpy(bytes_ + size_, bytes.data(), N);
+    size_ += N;
+    return *this;
+  }
+  void append_to(std::string& out) const { out.append(bytes_, size_); }
+
+ private:
+  char bytes_[bytes_max];
+  std::size_t size_ = 0;
 };
 
 /// Reads what ByteWriter wrote. After the first failure everything reads as zero or empty, and ok() is

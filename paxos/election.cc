@@ -191,9 +191,11 @@ Time Election::deadline() const {
   if (leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout)
     at = std::min(at, leader_since_ + env_.options.election_timeout);
   // A connection that lapses is noticed when it does, not at the next heartbeat.
-  env_.each_peer([&](ReplicaId id) {
-    if (connected(id)) at = std::min(at, peers_[id.n].heard + env_.options.election_timeout + Duration{1});
-  });
+  for (const Peer& peer : peers_) {
+    if (peer.heard == Time::min()) continue;  // this replica's own place, too
+    const Time lapses = peer.heard + env_.options.election_timeout + Duration{1};
+    if (lapses > env_.now) at = std::min(at, lapses);
+  }
   return at;
 }
 

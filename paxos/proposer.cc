@@ -271,7 +271,7 @@ void Proposer::settle() {
     flights_.pop_front();
     ++flights_base_;
   }
-  skipped_.erase(skipped_.begin(), skipped_.upper_bound(log_.chosen_prefix()));
+  if (!skipped_.empty()) skipped_.erase(skipped_.begin(), skipped_.upper_bound(log_.chosen_prefix()));
   if (phase_ == Phase::leading && commit_sent_ < log_.chosen_prefix() && commit_at_ == time_never)
     commit_at_ = env_.now + commit_patience;
 }
@@ -317,6 +317,10 @@ void Proposer::advance() {
   if (log_.chosen_max() > adopted_max_ && log_.chosen_max() >= next_) {
     // A slot that we never proposed in was chosen: a higher ballot leads, and its Nack is still under way.
     stop("slot " + std::to_string(log_.chosen_max().n) + " was chosen under another leader");
+    return;
+  }
+  if (next_ > adopted_max_) {
+    adopted_.clear();
     return;
   }
   // Phase 1's slots first: the decree of the highest accepted ballot, no-ops into the holes.

@@ -29,6 +29,8 @@ class Reads {
 
   /// Starts rounds for what arrived in this turn. `leader`: whom to ask when we do not lead; never this replica then.
   void flush(std::optional<ReplicaId> leader);
+  /// False: flush() has nothing to do.
+  [[nodiscard]] bool waiting() const { return round_ || !fresh_.empty() || !fresh_remote_.empty(); }
   void tick(std::optional<ReplicaId> leader);
   [[nodiscard]] Time deadline() const;
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "paxos/messages.h"
@@ -58,6 +59,35 @@ struct Ready {
   std::vector<std::uint64_t> reads_failed;  ///< no confirmation could be had; the client asks again
   std::vector<Bytes> forwarded;             ///< commands that other replicas passed on to this leader
   std::vector<Event> events;
+
+  [[nodiscard]] bool empty() const {
+    return records.empty() && send_now.empty() && send_after_sync.empty() && to_apply.empty() && log_reads.empty() &&
+           reads.empty() && reads_failed.empty() && forwarded.empty() && events.empty();
+  }
+  /// Keeps its memory.
+  void clear() {
+    records.clear();
+    send_now.clear();
+    send_after_sync.clear();
+    to_apply.clear();
+    log_reads.clear();
+    reads.clear();
+    reads_failed.clear();
+    forwarded.clear();
+    events.clear();
+  }
+  void swap(Ready& other) {
+    std::swap(group, other.group);
+    records.swap(other.records);
+    send_now.swap(other.send_now);
+    send_after_sync.swap(other.send_after_sync);
+    to_apply.swap(other.to_apply);
+    log_reads.swap(other.log_reads);
+    reads.swap(other.reads);
+    reads_failed.swap(other.reads_failed);
+    forwarded.swap(other.forwarded);
+    events.swap(other.events);
+  }
 };
 
 }  // namespace paxos

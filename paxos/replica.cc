@@ -161,11 +161,17 @@ void Replica::log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecr
 }
 
 Ready Replica::take_ready() {
+  Ready out;
+  if (!take_ready(out)) out.group = parts_->env.last_group;
+  return out;
+}
+
+bool Replica::take_ready(Ready& out) {
   Parts& p = *parts_;
   p.acceptor.flush();
   if (mutant(Mutant::promise_changes)) p.settle();
   p.proposer.flush();
-  p.reads.flush(p.leader());
+  if (p.reads.waiting()) p.reads.flush(p.leader());
   Env& env = p.env;
   // A free ride: the prefix saves work after a restart, and is written now and then when something is written
   // anyway. A row of its own with every vote would be a third of what a lone command writes.
@@ -175,8 +181,9 @@ Ready Replica::take_ready() {
   }
   if (!env.ready.records.empty()) ++env.last_group;
   env.ready.group = env.last_group;
-  Ready out = std::move(env.ready);  // leaves empty vectors behind
-  return out;
+  if (env.ready.empty()) return false;
+  out.swap(env.ready);  // each side goes on with the other's memory
+  return true;
 }
 
 Status Replica::status() const {
@@ -237,6 +244,7 @@ Slot Replica::chosen_max() const { return parts_->log.chosen_max(); }
 
 std::vector<std::pair<Slot, Ballot>> Replica::chosen_ahead() const { return parts_->log.chosen_ahead(); }
 
+std::uint64_t Replica::round() const { return parts_->acceptor.promised().round; }
 bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }
@@ -245,6 +253,7 @@ void Replica::check_invariants() const {
   const Parts& p = *parts_;
   p.log.check_invariants();
   p.acceptor.check_invariants();
+  p.log.checked();
   p.proposer.check_invariants();
   PAXOS_ASSERT(p.election.leader() >= p.acceptor.promised());
 }

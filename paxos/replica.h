@@ -121,6 +121,8 @@ class Replica {
   /// Everything that is to be done since the last call; to be called at the end of every turn, since a
   /// role may hold back what it packs (one Accepted for many votes, one round for many reads).
   [[nodiscard]] Ready take_ready();
+  /// The same into `out`, which must be empty. False: there is nothing to do, and `out` was not touched.
+  [[nodiscard]] bool take_ready(Ready& out);
   [[nodiscard]] Status status() const;
   [[nodiscard]] Outlook outlook() const;
   /// See Election.
@@ -129,6 +131,7 @@ class Replica {
   [[nodiscard]] Slot chosen_max() const;  ///< out of order included
   /// See SlotLog.
   [[nodiscard]] std::vector<std::pair<Slot, Ballot>> chosen_ahead() const;
+  [[nodiscard]] std::uint64_t round() const;  ///< of the promised ballot: of the leadership, while is_leader()
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.

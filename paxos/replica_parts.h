@@ -31,6 +31,7 @@ class HashWatch {
   explicit HashWatch(std::size_t replicas) : pending_(replicas) {}
 
   void applied(Slot slot, const Hash& hash) {
+    PAXOS_ASSERT(recent_.empty() || slot == last() + 1);
     recent_.push_back({slot, hash});
     if (recent_.size() > limits::recent_hashes_max) recent_.pop_front();
     for (std::size_t id = 0; id < pending_.size(); ++id)
@@ -56,13 +57,14 @@ class HashWatch {
   void compare(std::size_t id) {
     const Mark mark = *pending_[id];
     pending_[id].reset();
-    const auto at = std::lower_bound(recent_.begin(), recent_.end(), mark.slot,
-                                     [](const Mark& m, Slot slot) { return m.slot < slot; });
-    if (at == recent_.end() || at->slot != mark.slot || at->hash == mark.hash) return;
+    if (recent_.empty() || mark.slot < recent_.front().slot || mark.slot > last()) return;
+    const Mark& own = recent_[mark.slot - recent_.front().slot];
+    PAXOS_ASSERT(own.slot == mark.slot);
+    if (own.hash == mark.hash) return;
     disagreeing_.insert(ReplicaId{static_cast<std::uint8_t>(id)});
     where_ = mark.slot;
   }
-  std::deque<Mark> recent_;
+  std::deque<Mark> recent_;  ///< of consecutive slots
   std::vector<std::optional<Mark>> pending_;
   ReplicaSet disagreeing_;
   Slot where_;

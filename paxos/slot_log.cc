@@ -29,6 +29,7 @@ SlotLog::SlotLog(const Recovered& recovered, std::uint64_t hot_slots)
 SlotEntry& SlotLog::at(Slot slot) {
   PAXOS_ASSERT(slot >= base_);
   const std::size_t index = slot - base_;
+  unchecked_ = std::min(unchecked_, slot);
   if (index >= entries_.size()) entries_.resize(index + 1);
   return entries_[index];
 }
@@ -89,6 +90,7 @@ std::vector<std::pair<Slot, Ballot>> SlotLog::chosen_ahead() const {
 }
 
 void SlotLog::advance() {
+  unchecked_ = std::min(unchecked_, chosen_prefix_ + 1);
   for (;;) {
     const SlotEntry* next = find(chosen_prefix_ + 1);
     if (next == nullptr || !next->chosen) return;
@@ -103,6 +105,7 @@ void SlotLog::set_applied(Slot slot) {
   PAXOS_ASSERT(entry != nullptr && entry->chosen);
   bytes_hot_ += entry->decree.value.size();
   applied_ = slot;
+  unchecked_ = std::min(unchecked_, slot);
   trim();
 }
 
@@ -117,10 +120,11 @@ void SlotLog::trim() {
 }
 
 void SlotLog::check_invariants() const {
+  if (unchecked_ > accepted_max_) return;
   PAXOS_ASSERT(base_ <= applied_ + 1);
   PAXOS_ASSERT(applied_ <= chosen_prefix_);
   PAXOS_ASSERT(chosen_prefix_ <= chosen_max_ && chosen_max_ <= accepted_max_);
-  for (Slot slot = applied_ + 1; slot <= chosen_prefix_; ++slot) {
+  for (Slot slot = std::max(applied_ + 1, unchecked_); slot <= chosen_prefix_; ++slot) {
     const SlotEntry* entry = find(slot);
     PAXOS_ASSERT(entry != nullptr && entry->chosen);
   }

@@ -54,10 +54,17 @@ class SlotLog {
   /// Bytes of decrees held that are not yet applied.
   [[nodiscard]] std::size_t bytes_unapplied() const { return bytes_total_ - bytes_hot_; }
 
+  /// Walks only what changed since checked(): of the rest nothing can have become wrong.
   void check_invariants() const;
+  /// Entries below this, as far as they are above the applied slot, are as they were at the last checked(); above
+  /// accepted_max(): so is everything.
+  [[nodiscard]] Slot unchecked() const { return unchecked_; }
+  /// Everything up to here was looked at, and found well.
+  void checked() const { unchecked_ = accepted_max_ + 1; }
 
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
+  /// The only way to an entry that may be changed.
   SlotEntry& at(Slot slot);
   /// Of a slot above the chosen prefix.
   void account(const SlotEntry& entry, bool add);
@@ -75,6 +82,7 @@ class SlotLog {
   std::size_t bytes_total_ = 0;
   std::size_t bytes_hot_ = 0;    ///< at or below applied_
   std::size_t bytes_ahead_ = 0;  ///< above chosen_prefix_
+  mutable Slot unchecked_;       ///< see unchecked()
 };
 
 }  // namespace paxos

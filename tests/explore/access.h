@@ -164,7 +164,7 @@ struct StateAccess {
   template <class A>
   static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
     auto& [hot_slots, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
-           bytes_hot, bytes_ahead] = log;
+           bytes_hot, bytes_ahead, unchecked] = log;
     explore::sequence(a, entries, [&](SlotEntry& entry) {
       auto& [present, voted, chosen, ballot, entry_group, decree] = entry;
       explore::field(a, present);
@@ -184,13 +184,15 @@ struct StateAccess {
     explore::field(a, bytes_total);
     explore::field(a, bytes_hot);
     explore::field(a, bytes_ahead);
+    if constexpr (A::loading) unchecked = {};
   }
 
   template <class A>
   static void visit_acceptor(A& a, Acceptor& acceptor) {
-    auto& [env, log, promised, accepted_to, accepted_ballot, accepted_slots] = acceptor;
+    auto& [env, log, promised, accepted_to, accepted_ballot, accepted_slots, checked_promise] = acceptor;
     PAXOS_ASSERT(!accepted_to && accepted_slots.empty());  // a turn's end packs them
     explore::field(a, promised);
+    if constexpr (A::loading) checked_promise = {};
   }
 
   template <class A>

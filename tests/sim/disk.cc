@@ -16,6 +16,7 @@ const std::string cluster_name = "8d3f6a52-0000-4000-8000-5eed5eed5eed";
 /// Stands for a record of RocksDB's write-ahead log: checksum, then the rows.
 std::string frame_of(const std::string& rows) {
   std::string out;
+  out.reserve(8 + rows.size());
   paxos::ByteWriter w(out);
   w.fixed(static_cast<std::uint64_t>(XXH3_64bits(rows.data(), rows.size())));
   w.raw(rows);

@@ -75,21 +75,19 @@ class Queue {
       events_[place] = std::move(event);
     }
     const Waiting waiting{at, ++order_ << place_bits | place};
-    std::size_t hole = waiting_.size();
     waiting_.push_back(waiting);
+    Waiting* const begin = waiting_.data();
+    Waiting* hole = begin + (waiting_.size() - 1);
+    Waiting* const far = hole - std::min<std::ptrdiff_t>(linear_steps, hole - begin);
     // What was scheduled before goes first where the times are equal.
-    for (std::size_t steps = 0; hole > 0 && waiting_[hole - 1].at <= at; --hole) {
-      if (++steps > linear_steps) {
-        const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(hole);
-        const auto place_of = std::lower_bound(waiting_.begin(), end, at,
-                                               [](const Waiting& w, Nanos time) { return w.at > time; });
-        std::move_backward(place_of, end, end + 1);
-        *place_of = waiting;
-        return;
-      }
-      waiting_[hole] = waiting_[hole - 1];
+    for (; hole != far && hole[-1].at <= at; --hole) *hole = hole[-1];
+    if (hole == far && hole != begin) {
+      Waiting* const place_of =
+          std::lower_bound(begin, hole, at, [](const Waiting& w, Nanos time) { return w.at > time; });
+      std::move_backward(place_of, hole, hole + 1);
+      hole = place_of;
     }
-    waiting_[hole] = waiting;
+    *hole = waiting;
   }
   [[nodiscard]] bool empty() const { return waiting_.empty(); }
   [[nodiscard]] Nanos next_at() const { return waiting_.empty() ? never : waiting_.back().at; }
@@ -103,7 +101,7 @@ class Queue {
 
  private:
   static constexpr unsigned place_bits = 24;
-  static constexpr std::size_t linear_steps = 16;
+  static constexpr std::ptrdiff_t linear_steps = 16;
   struct Waiting {
     Nanos at;
     std::uint64_t order_and_place;

@@ -68,8 +68,10 @@ Nanos World::global(const Host& host, paxos::Time at) const {
   const Nanos wanted = at.time_since_epoch().count() - host.clock_base;
   if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
   // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
-  const Nanos passed =
-      static_cast<Nanos>(static_cast<__int128>(wanted) * 1'000'000 / (1'000'000 + host.clock_ppm)) + 50'000;
+  const Nanos divisor = 1'000'000 + host.clock_ppm;
+  const Nanos passed = 50'000 + (wanted >= 0 && wanted < never / 1'000'000
+                                     ? wanted * 1'000'000 / divisor
+                                     : static_cast<Nanos>(static_cast<__int128>(wanted) * 1'000'000 / divisor));
   return std::max(now_ + 1000, host.clock_at + passed);
 }
 
@@ -149,6 +151,7 @@ void World::start(Host& host) {
   host.newest_boot = {};
   host.transport.reset();
   host.transport_at = never;
+  host.transport_due = paxos::time_never;
   host.tick_at = never;
   host.turn_due = false;
   host.syncing = 0;
@@ -379,13 +382,13 @@ void World::turn(Host& host) {
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
   host.node->set_sync_age(at, paxos::Duration{host.syncing != 0 ? now_ - host.sync_started : 0});
-  chat::NodeOutput out = host.node->turn(at, wall_ms(host));
+  host.node->turn(at, wall_ms(host), output_);
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);
   const std::uint64_t life = host.life;
-  const std::string stop = std::move(out.stop);
-  if (rules_) rules_->proposes(host.id, host.program, now_, out);
-  carry_out(host, std::move(out));
+  const std::string stop = output_.stop;
+  if (rules_) rules_->proposes(host.id, host.program, now_, output_);
+  carry_out(host, output_);
   if (host.life != life) return;
   if (rules_ || !stop.empty()) {
     const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty();
@@ -420,7 +423,7 @@ void World::watch_leader(Host& host) {
 }
 
 /// Groups, sends, rows and answers may be carried out in any order between them.
-void World::carry_out(Host& host, chat::NodeOutput out) {
+void World::carry_out(Host& host, chat::NodeOutput& out) {
   const std::uint64_t life = host.life;
   if (saying())
     for (const paxos::Event& event : out.events) say("replica " + std::to_string(host.id) + ": " + event.text);
@@ -444,7 +447,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
         if (!effect(host)) return;
         send(host, std::move(envelope));
       }
-      if (host.transport) ship(host);
+      ship_if_due(host);
     } else if (part == 2) {
       for (chat::StateWrite& write : out.state) {
         if (!effect(host)) return;
@@ -462,7 +465,7 @@ void World::carry_out(Host& host, chat::NodeOutput out) {
         if (!effect(host)) return;
         reply(host, answer);
       }
-      if (host.transport) ship(host);
+      ship_if_due(host);
     }
     if (host.life != life) return;
   }
@@ -522,7 +525,7 @@ void World::sync_done(Host& host, std::uint64_t sync) {
       if (!effect(host)) return;
       send(host, std::move(envelope));
     }
-  if (host.transport) ship(host);
+  ship_if_due(host);
   start_sync(host);
   host.synced = groups.back().group;
   if (host.life == life && host.node->waits_for_sync()) node_input_done(host);

@@ -134,6 +134,7 @@ class World {
     std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, heard in this life
     std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
     Nanos transport_at = never;
+    paxos::Time transport_due = paxos::time_never;  ///< its deadline on its own clock; Time::min(): it holds something
   };
   struct Read {
     std::uint32_t room = 0;
@@ -167,7 +168,7 @@ class World {
   bool effect(Host& host);
   void node_input_done(Host& host);
   void turn(Host& host);
-  void carry_out(Host& host, chat::NodeOutput out);
+  void carry_out(Host& host, chat::NodeOutput& out);
   void start_sync(Host& host);
   void sync_done(Host& host, std::uint64_t sync);
   void schedule_tick(Host& host);
@@ -183,6 +184,10 @@ class World {
   void send_sealed(Host& host, const paxos::Envelope& envelope);
   /// Seals what was packed, and gives each datagram to the network.
   void ship(Host& host);
+  /// At the end of a turn: most have nothing for the transport.
+  void ship_if_due(Host& host) {
+    if (host.transport_due != paxos::time_never && host.transport_due <= local(host)) ship(host);
+  }
   void ship(Client& client);
   /// True when the node got something.
   bool receive(Host& host, const Event& event);
@@ -253,6 +258,7 @@ class World {
   std::uint64_t era_ = 0;  ///< ends of faults of an earlier era are void
   std::vector<Event> old_packets_;
   std::vector<net::Received> received_;
+  chat::NodeOutput output_;  ///< of a turn; kept for its memory
   std::uint64_t faults_injected_ = 0;
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet

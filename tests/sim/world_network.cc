@@ -158,6 +158,7 @@ void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
   std::vector<net::Address> to;
   for (std::uint8_t id = 0; id < scenario_.replicas; ++id)
     if (envelope.to ? id == envelope.to->n : id != host.id) to.push_back(address_of(id));
+  host.transport_due = paxos::Time::min();
   if (envelope.to)
     transport(host).send(local(host), to.front(), net::Body(envelope.message));
   else
@@ -180,7 +181,8 @@ void World::ship(Host& host) {
                                    .payload = std::move(bytes)});
     }
   });
-  const Nanos at = global(host, host.transport->deadline());
+  host.transport_due = host.transport->deadline();
+  const Nanos at = global(host, host.transport_due);
   if (at >= host.transport_at) return;
   host.transport_at = at;
   queue_.push(at, {.kind = EventKind::datagram_tick, .to = host.id, .a = host.life});
@@ -281,6 +283,7 @@ void World::reply(Host& host, const chat::Reply& reply) {
     life = life << 8 | reply.to.bytes[8 + i];
   }
   if (client != probe_client && !fits(bytes_of(reply.message))) {
+    host.transport_due = paxos::Time::min();
     transport(host).send(local(host), address_of(client, life), net::Body(reply.message));
     return;
   }
