@@ -285,6 +285,8 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   for (const auto& [name, head] : loaded.rooms)
     if (head.active_slot.n < first) add_room(name, head);
   for (const std::string& name : loaded.room_order) add_room(name, loaded.rooms.at(name));
+  // A room gets its row when its slot leaves the journal: one of a younger slot is in neither of the two.
+  if (s.rooms.size() != loaded.rooms.size()) return damaged("the row of a room that was active since");
   // What has left the journal stands in rows of its own.
   while (s.sessions.order().pop_young({first - 1}) != nullptr) continue;
   while (s.room_order.pop_young({first - 1}) != nullptr) continue;

@@ -95,7 +95,9 @@ void Node::log_read(paxos::Time now, const paxos::LogReadWish& wish,
 void Node::tick(paxos::Time now) {
   replica_.tick(now);
   standing_stale_ = true;
-  if (desk_.deadline() <= now) desk_.tick(now, standing());
+  // Kept true without clients, too: the status line, the journal and `paxosctl` ask for it.
+  const Standing& current = standing();
+  if (desk_.deadline() <= now) desk_.tick(now, current);
 }
 
 paxos::Time Node::deadline() const { return std::min(replica_.deadline(), desk_.deadline()); }

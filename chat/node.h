@@ -78,7 +78,7 @@ class Node {
   void turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out);
 
   [[nodiscard]] paxos::Status status() const { return replica_.status(); }
-  /// As of the last turn().
+  /// As of the last tick(), or what came from a client since: at most a heartbeat old.
   [[nodiscard]] const Standing& last_standing() const { return standing_; }
   [[nodiscard]] paxos::Slot chosen() const { return replica_.chosen(); }
   [[nodiscard]] paxos::Slot chosen_max() const { return replica_.chosen_max(); }

@@ -314,8 +314,8 @@ std::vector<FlightEntry> FlightRecorder::all() const {
 std::vector<std::filesystem::path> FlightRecorder::dumps(const std::filesystem::path& folder) {
   std::vector<std::pair<std::uint64_t, std::filesystem::path>> found;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-    if (const auto boot = boot_of(entry.path())) found.emplace_back(*boot, entry.path());
+  for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (const auto boot = boot_of(at->path())) found.emplace_back(*boot, at->path());
   std::sort(found.begin(), found.end());
   std::vector<std::filesystem::path> out;
   for (auto& [boot, path] : found) out.push_back(std::move(path));

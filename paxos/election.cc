@@ -96,6 +96,7 @@ std::optional<std::uint16_t> Election::rules_known_by_all() const {
 }
 
 void Election::evaluate(const Surroundings& around) {
+  evaluated_ = env_.now;
   const bool healthy = healthy_disk(around);
   std::size_t working_replicas = healthy ? 1 : 0;
   std::size_t followers = 0;
@@ -188,13 +189,14 @@ void Election::campaign(const Surroundings& around) {
 Time Election::deadline() const {
   Time at = next_heartbeat_;
   if (discontent_since_) at = std::min(at, *discontent_since_ + patience_);
-  if (leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout)
+  // What runs out is due until it was judged, not until somebody told the core a later time.
+  if (leader_since_ != Time::min() && evaluated_ - leader_since_ < env_.options.election_timeout)
     at = std::min(at, leader_since_ + env_.options.election_timeout);
   // A connection that lapses is noticed when it does, not at the next heartbeat.
   for (const Peer& peer : peers_) {
     if (peer.heard == Time::min()) continue;  // this replica's own place, too
     const Time lapses = peer.heard + env_.options.election_timeout + Duration{1};
-    if (lapses > env_.now) at = std::min(at, lapses);
+    if (lapses > evaluated_) at = std::min(at, lapses);
   }
   return at;
 }

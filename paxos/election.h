@@ -97,6 +97,7 @@ class Election {
   std::optional<Time> discontent_since_;
   Duration patience_{};  ///< this time's wait before taking over
   Time next_heartbeat_{};
+  Time evaluated_ = Time::min();  ///< when all of this was judged last
   std::uint64_t leader_changes_ = 0;
 };
 

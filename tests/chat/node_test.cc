@@ -60,6 +60,56 @@ TEST(Node, PassesCommandsOnOnlyWhileItKnowsALeader) {
   EXPECT_EQ(forwards(node.turn(now, 1)), 0u);
 }
 
+/// Answers the heartbeats of `out` as `from` would, who follows the leader of that ballot.
+void answer_heartbeats(Node& node, paxos::Time now, const NodeOutput& out, std::uint8_t from, paxos::Ballot leader) {
+  for (const paxos::Envelope& e : out.send_now)
+    if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&e.message); request != nullptr && e.to == paxos::ReplicaId{from})
+      node.peer_message(now, {from}, incarnation(from),
+                        paxos::HeartbeatReply{.nonce = request->nonce, .ballot = leader, .leader = leader, .happy = true, .candidate = true});
+}
+
+// Without clients nothing else asks for it; the journal, the status line and `paxosctl status` show it.
+TEST(Node, KnowsItsStandingWithoutClientsToo) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  const paxos::Ballot ballot{1, {1}};
+  node.tick(now);
+  const NodeOutput out = node.turn(now, 1);
+  answer_heartbeats(node, now, out, 1, ballot);
+  now += 50ms;
+  node.tick(now);
+  EXPECT_EQ(node.last_standing().leader, paxos::ReplicaId{1});
+  EXPECT_TRUE(node.last_standing().quorum_connected);
+  EXPECT_EQ(node.last_standing().missing, std::vector{paxos::ReplicaId{2}});
+
+  now += 1s;
+  node.tick(now);
+  EXPECT_FALSE(node.last_standing().quorum_connected);
+  EXPECT_EQ(node.last_standing().missing, (std::vector{paxos::ReplicaId{1}, paxos::ReplicaId{2}}));
+}
+
+// A datagram or a sync may tell the core a time behind the one at which a leader is missed: that does not take the
+// deadline away, or it would be missed at the next heartbeat only.
+TEST(Node, WhatRanOutIsDueUntilATickHasSeenIt) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  node.tick(now);
+  const NodeOutput out = node.turn(now, 1);
+  answer_heartbeats(node, now, out, 1, {1, {1}});
+  const paxos::Time lapsed = now + paxos::Options{}.election_timeout + 1ns;
+  while (now + paxos::Options{}.heartbeat < lapsed) {
+    now += paxos::Options{}.heartbeat;
+    node.tick(now);
+    (void)node.turn(now, 1);
+  }
+  EXPECT_EQ(node.deadline(), lapsed);
+  node.set_sync_age(lapsed + 1us, {});
+  EXPECT_EQ(node.deadline(), lapsed);
+  node.tick(lapsed + 1us);
+  EXPECT_GT(node.deadline(), lapsed + 1us);
+  EXPECT_FALSE(node.last_standing().quorum_connected);
+}
+
 // chat/versions.h: a program that does not know the rules stops before it applies anything by them.
 TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
   const paxos::Time now = at_ms(1000);

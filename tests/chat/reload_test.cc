@@ -248,6 +248,23 @@ TEST(Damage, OfAJournalRowThatNamesARoomTwiceTheFirstCounts) {
   EXPECT_EQ(log.one(post(log.open(1), 1, "x", "attic")).room_seq, 8u);
 }
 
+TEST(Damage, OfARoomsRowThatIsYoungerThanTheJournalSaysIsNamed) {
+  for (const std::uint64_t slot : {2u, 3u}) {
+    SCOPED_TRACE(slot);
+    Log log;
+    for (int i = 0; i < 3; ++i) log.noop();
+    log.rows.rows()[rows::journal({2})] = journal_row(2, {{"attic", 7}});
+    std::string& row = log.rows.rows()[rows::room("attic")];
+    paxos::ByteWriter w(row);
+    w.fixed(rows::row_version);
+    w.varint(8);
+    w.varint(slot);
+    const auto machine = Machine::load(log.rows);
+    ASSERT_FALSE(machine);
+    EXPECT_NE(machine.error().find("damaged"), std::string::npos) << machine.error();
+  }
+}
+
 TEST(Damage, OfAMissingMetaRowIsNotTakenForAnEmptyStore) {
   Log log = some_log();
   log.rows.rows().erase(rows::meta());

@@ -284,7 +284,7 @@ struct StateAccess {
   template <class A>
   static void visit_election(A& a, Election& election) {
     auto& [env, peers, own, leader, happy, content, candidate, quorum_connected, leader_since,
-           discontent_since, patience, next_heartbeat, leader_changes] = election;
+           discontent_since, patience, next_heartbeat, evaluated, leader_changes] = election;
     explore::field(a, own);
     explore::field(a, leader);
   }
