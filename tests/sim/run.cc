@@ -8,6 +8,13 @@ namespace sim {
 
 namespace {
 
+/// What a phase 1 takes longer where the run has pages of a few slots: the window's votes in as many round trips. Shipped pages hold
+/// them all. Twice, since a first candidate may give way to a second one.
+Nanos paging_time(const Scenario& s) {
+  const auto pages = static_cast<Nanos>(paxos::limits::window_slots / s.promise_entries);
+  return 2 * pages * 2 * (s.delay_max + s.turn_delay + millisecond);
+}
+
 /// Everything is well, and who runs which program will not change any more.
 void rules_at_the_end(World& world) {
   const Scenario& s = world.scenario();
@@ -47,7 +54,7 @@ void phases(World& world, Result& result) {
   world.heal_core();
   // Four election timeouts (I8) for a leader that works, and what the slowest clock, the links, the disks
   // and the probe itself add.
-  const Nanos bound = s.lossy_liveness ? 60 * s.election_timeout : 4 * s.election_timeout;
+  const Nanos bound = (s.lossy_liveness ? 60 : 4) * s.election_timeout + paging_time(s);
   const Nanos healed = world.now();
   world.start_probe();
   if (!world.run_until(healed + bound, [&] { return world.probe_answered(); }))
