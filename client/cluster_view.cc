@@ -124,8 +124,8 @@ std::string Outage::sentence() const {
 
 std::string Outage::still_works() const {
   if (unborn) return "until then nothing can be sent or read; what is sent now waits";
-  return anyone ? "reading with --local still works; what is sent is kept and goes out, once, when a quorum is back"
-                : "what is sent is kept and goes out, once, when a quorum answers";
+  return anyone ? "reading with --local still works; what waits in an open chat or in `send --state` goes out, once, when a quorum is back"
+                : "what waits in an open chat or in `send --state` goes out, once, when a quorum answers";
 }
 
 Outage outage_of(const Json& status) {

@@ -129,12 +129,15 @@ class Run {
 
   net::Task<int> run() {
     if (!co_await wait_healthy(std::chrono::seconds{20}))
-      co_return give_up("the cluster elected no leader within 20 s");
+      co_return give_up_at_start("the cluster elected no leader within 20 s");
     first_round_ = round_;
     if (!o_.skip.empty()) {
       const auto answer = co_await c_.ask(leader_->id, chat::SkipRequest{o_.skip, 0}, leader_->boot(),
                                           std::chrono::seconds{10});
-      if (const auto code = failed("paxosctl run", leader_->id, answer)) co_return *code;
+      if (const auto code = failed("paxosctl run", leader_->id, answer)) {
+        if (o_.json) print_json(nothing_yet());
+        co_return *code;
+      }
     }
     start_clients();
     co_await drive();
@@ -150,6 +153,15 @@ class Run {
     paxos::Time progress{};
   };
 
+  /// The object at the end, of a run that was not judged.
+  [[nodiscard]] Json nothing_yet() const {
+    return {{"consistent", false}, {"sent", sent_}, {"acknowledged", acknowledged_.size()}, {"lost", nullptr},
+            {"duplicated", nullptr}, {"noops", 0}, {"view_changes", 0}, {"replicas", Json::array()}};
+  }
+  int give_up_at_start(const std::string& why) {
+    if (o_.json) print_json(nothing_yet());
+    return give_up(why);
+  }
   int give_up(const std::string& why) {
     return complain("paxosctl run",
                     fmt::format("{}; the replicas' logs are in {}", why, o_.directory.string()),
@@ -267,14 +279,7 @@ class Run {
   }
 
   net::Task<int> judge() {
-    Json out{{"consistent", false},
-             {"sent", sent_},
-             {"acknowledged", acknowledged_.size()},
-             {"lost", nullptr},
-             {"duplicated", nullptr},
-             {"noops", 0},
-             {"view_changes", 0},
-             {"replicas", Json::array()}};
+    Json out = nothing_yet();
     std::string trouble;
     // All living replicas at one slot with one hash.
     std::vector<ReplicaStatus> replicas;
@@ -401,6 +406,9 @@ int run_in(const Options& o) {
   const std::uint16_t port = free_ports(replicas, seed);
   if (port == 0) return complain(program, "no free ports on 127.0.0.1", config::exit_refused);
   const auto file = o.directory / "cluster.yaml";
+  if (std::error_code error; std::filesystem::exists(file, error))
+    return complain(program, fmt::format("{}: a cluster is there already, and a run makes its own; name another --dir", file.string()),
+                    config::exit_refused);
   config::GenerateOptions generate;
   generate.f = o.f;
   generate.output = file;

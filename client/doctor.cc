@@ -230,7 +230,7 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     const std::string role = text_in(s, "role");
     if (!voting)
       add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
-               role == "unborn" ? "start the replicas that it waits for; if they run, look at the network between them and it (UDP, both ways)"
+               s.contains("missing_at_birth") ? "start the replicas that it waits for; if they run, look at the network between them and it (UDP, both ways)"
                                 : "see the reason, and 'A disk is lost' in OPERATIONS.md; a quorum of the others is enough meanwhile"));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,

@@ -255,7 +255,9 @@ std::string Host::status_json() const {
   nlohmann::json out{
       {"role", paxos::to_string(s.role)},
       {"voting", s.voting},
-      {"ballot", ballot(s.ballot)},
+      // Of the leader that it names, whose quorum makes a cluster healthy: who restarted has not promised it yet.
+      {"ballot", ballot(s.leader ? s.leader_ballot : s.ballot)},
+      {"promised", ballot(s.ballot)},
       {"leader", s.leader ? nlohmann::json(s.leader->n) : nlohmann::json(nullptr)},
       {"leader_ballot", ballot(s.leader_ballot)},
       {"first_slot", s.first_slot.n},

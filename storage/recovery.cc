@@ -150,9 +150,8 @@ tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool 
   // A slot is applied only after its record is synced, so the log holds it.
   if (!applied_there)
     return tl::make_unexpected(
-        fmt::format("the state has applied slot {}, which the log does not have: the log is damaged. Restore "
-                    "it, or replace this replica",
-                    recovered.applied.n));
+        fmt::format("the state has applied slot {}, which the log does not have: the log is damaged. {}",
+                    recovered.applied.n, damage_hint));
   // The prefix is a hint: it holds only as far as the entries go without a hole.
   paxos::Slot whole = recovered.applied;
   for (const paxos::LogEntry& entry : recovered.entries) {
@@ -161,9 +160,8 @@ tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool 
   }
   if (whole < recovered.chosen_prefix)
     return tl::make_unexpected(
-        fmt::format("slot {} is missing from the log, which knew every slot up to {}: it is damaged. Restore it, "
-                    "or replace this replica",
-                    whole.n + 1, recovered.chosen_prefix.n));
+        fmt::format("slot {} is missing from the log, which knew every slot up to {}: it is damaged. {}",
+                    whole.n + 1, recovered.chosen_prefix.n, damage_hint));
   recovered.chosen_prefix = std::max(recovered.chosen_prefix, recovered.applied);
   return {};
 }

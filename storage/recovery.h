@@ -20,9 +20,8 @@
 namespace storage {
 
 inline constexpr std::string_view damage_hint =
-    "Don't start it like this: it may have promised or voted for what is lost. Restore the directory from "
-    "before the "
-    "damage, or replace this replica";
+    "It may have promised or voted for what is lost, and an older copy of the directory has forgotten more: keep this replica "
+    "down, see 'A disk is lost' in OPERATIONS.md";
 
 struct LogRow {
   std::string key;

@@ -85,9 +85,8 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
     return fail(fmt::format("{}/log: can't be read: {}", options.directory.string(), error.message()));
   if (!has_log && std::filesystem::exists(options.directory / "state" / "CURRENT", error))
     return fail(fmt::format(
-        "{}: state/ is there, but log/ is gone: the directory is damaged. Restore log/, or replace "
-        "this replica",
-        options.directory.string()));
+        "{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ away, put it back. {}",
+        options.directory.string(), damage_hint));
   // The stores sync their own folders; the way to them is ours, or a power cut takes the whole directory.
   for (const char* part : {"log", "state"})
     std::filesystem::create_directories(options.directory / part, error);

@@ -21,8 +21,8 @@ class Restart(ClusterTest):
         after = next(r for r in cluster.status()["replicas"] if r["id"] == follower)
         self.assertGreater(after["boot"], before["boot"])
         self.assertEqual(after["incarnation"], before["incarnation"])
-        self.assertGreaterEqual((after["ballot"]["round"], after["ballot"]["replica"]),
-                                (before["ballot"]["round"], before["ballot"]["replica"]))
+        self.assertGreaterEqual((after["promised"]["round"], after["promised"]["replica"]),
+                                (before["promised"]["round"], before["promised"]["replica"]))
         code, verdict, err = cluster.verify("--full")
         self.assertEqual(code, 0, err)
         self.assertTrue(all(r["records"] > 0 for r in verdict["replicas"]))

@@ -63,7 +63,7 @@ void flip(const std::filesystem::path& file, std::uintmax_t at, unsigned bit) {
 void expect_damage_named(const OpenOptions& o) {
   for (int attempt = 0; attempt < 2; ++attempt)
     EXPECT_THAT(refusal(o), AllOf(HasSubstr((o.directory / "log").string()), HasSubstr("damaged"),
-                                  HasSubstr("replace this replica")))
+                                  HasSubstr("keep this replica down")))
         << "attempt " << attempt << ": opening it once does not make it good";
 }
 
@@ -232,7 +232,7 @@ TEST(Damage, ABitFlippedInATableIsNamedOrHarmless) {
       if (!s) {
         ++named;
         EXPECT_THAT(s.error().message, AllOf(HasSubstr((copy.at.directory / "log").string()),
-                                             HasSubstr("replace this replica")));
+                                             HasSubstr("keep this replica down")));
         continue;
       }
       ASSERT_EQ(s->recovered.entries.size(), 200u);
@@ -284,7 +284,7 @@ TEST(Damage, ARecordWithAFlippedBitIsNamed) {
     raw.put(key, bad);
   }
   EXPECT_THAT(refusal(o),
-              AllOf(HasSubstr("the record of slot 3 is damaged"), HasSubstr("replace this replica")));
+              AllOf(HasSubstr("the record of slot 3 is damaged"), HasSubstr("keep this replica down")));
   Raw(o.directory / "log").put(key, good);
   EXPECT_EQ(refusal(o), "");
   // Another slot's record in its place has a right checksum, but for another key.
@@ -360,7 +360,7 @@ TEST(Refuses, ALogWithoutItsBootOrIncarnation) {
     const auto o = options(dir.path());
     fill(o, 2);
     Raw(o.directory / "log").erase(std::string(key));
-    EXPECT_THAT(refusal(o), HasSubstr("replace this replica"));
+    EXPECT_THAT(refusal(o), HasSubstr("keep this replica down"));
   }
 }
 

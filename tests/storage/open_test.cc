@@ -191,10 +191,10 @@ TEST(Refuses, AStateOrALogThatIsGone) {
   const auto o = options(dir.path());
   fill(o, 3);
   std::filesystem::rename(o.directory / "log", o.directory / "elsewhere");
-  EXPECT_THAT(refusal(o), AllOf(HasSubstr("log"), HasSubstr("gone"), HasSubstr("replace this replica")));
+  EXPECT_THAT(refusal(o), AllOf(HasSubstr("log"), HasSubstr("gone"), HasSubstr("keep this replica down")));
   EXPECT_FALSE(std::filesystem::exists(o.directory / "log" / "CURRENT")) << "a refusal makes no new log";
   std::filesystem::remove_all(o.directory / "state");
-  EXPECT_THAT(refusal(o), AllOf(HasSubstr("log is gone"), HasSubstr("replace this replica")))
+  EXPECT_THAT(refusal(o), AllOf(HasSubstr("log is gone"), HasSubstr("keep this replica down")))
       << "its mark still tells";
   std::filesystem::remove_all(o.directory / "log");
   std::filesystem::rename(o.directory / "elsewhere", o.directory / "log");

@@ -227,7 +227,7 @@ TEST(State, ALogThatLacksWhatIsAppliedIsRefused) {
     std::filesystem::rename(other / part, o.directory / part);
   }
   EXPECT_THAT(refusal(o), AllOf(HasSubstr("has applied slot 6, which the log does not have"),
-                                HasSubstr("replace this replica")));
+                                HasSubstr("keep this replica down")));
 }
 
 TEST(State, LogReadsArePagedByBytesAndBounds) {
