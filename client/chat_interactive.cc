@@ -131,7 +131,7 @@ class Interactive {
       const std::size_t pending = unfinished();
       if (stopped_ || leaving_ || pending == 0) continue;
       const std::string why = outage.over() ? session_->outbox().trouble() : outage.sentence();
-      note(fmt::format("{} {} queued{}{}; what you write is kept and goes out, once, when a quorum is back",
+      note(fmt::format("{} {} queued{}{}; what you write goes out, once, when a quorum is back, as long as this chat is open",
                        counted(pending, "message"), pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why));
       trouble_shown_ = true;
     }
@@ -152,14 +152,17 @@ class Interactive {
     std::uint64_t next = 0;
     {
       HistoryReader reader(c_, {.room = room, .last = shown_on_join, .timeout = 1500ms});
+      bool told = false;
       while (here() && next == 0) {
         const auto page = co_await reader.next(shown_on_join);
         if (!here()) co_return;
         if (!page) {
-          note(fmt::format("cannot read room {} yet: {}", room, page.error()));
+          // Once: the reason has ages in it, and each telling pushes what stands there off the screen.
+          if (!std::exchange(told, true)) note(fmt::format("cannot read room {} yet: {}", room, page.error()));
           co_await nap(2s);
           continue;
         }
+        if (told) note(fmt::format("room {} can be read again", room));
         for (const chat::Message& message : page->messages) show(message);
         next = page->messages.empty() ? page->head + 1 : page->messages.back().seq + 1;
         if (page->head == 0) note(fmt::format("room {} is new: it exists from its first message on", room));

@@ -190,7 +190,7 @@ Time Election::deadline() const {
   Time at = next_heartbeat_;
   if (discontent_since_) at = std::min(at, *discontent_since_ + patience_);
   // What runs out is due until it was judged, not until somebody told the core a later time.
-  if (leader_since_ != Time::min() && evaluated_ - leader_since_ < env_.options.election_timeout)
+  if (leader_since_ != Time::min() && evaluated_ < leader_since_ + env_.options.election_timeout)
     at = std::min(at, leader_since_ + env_.options.election_timeout);
   // A connection that lapses is noticed when it does, not at the next heartbeat.
   for (const Peer& peer : peers_) {

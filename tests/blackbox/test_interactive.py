@@ -84,6 +84,21 @@ class Interactive(ClusterTest):
         self.assertEqual(person.end(), 0)
         self.assertNotIn("not sent", person.seen)
 
+    def test_a_room_that_can_not_be_read_yet_is_told_once_and_shown_when_it_can(self):
+        cluster = self.cluster(f=1)
+        self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "eve", "said before")[0], 0)
+        cluster.kill(0)
+        cluster.kill(1)
+        person = self.chat(cluster)
+        person.wait_text("cannot read room ops yet")
+        person.key("typed meanwhile\r")
+        person.wait_text("1 message is queued")  # seconds later: it has tried again
+        cluster.start(0)
+        person.wait_text("room ops can be read again")
+        person.wait_text("eve\x1b[0m: said before")
+        person.wait_text(": typed meanwhile")
+        self.assertEqual(person.read().count("cannot read room"), 1)
+
     def test_the_leader_dies_while_somebody_types(self):
         cluster = self.cluster(f=1)
         person = self.chat(cluster)

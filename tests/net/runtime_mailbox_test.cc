@@ -67,6 +67,7 @@ TEST(Mailbox, LoopsThatLookBeforeTheySleepMissNothing) {
   Event done(here);
   Mailbox<int> to_here(here);
   std::promise<Mailbox<int>*> made;
+  std::promise<void> pushed;
   std::thread other([&] {
     Loop there(2ms);
     Event ended(there);
@@ -79,6 +80,7 @@ TEST(Mailbox, LoopsThatLookBeforeTheySleepMissNothing) {
     });
     made.set_value(&to_there);
     there.run(wait_for(ended));
+    pushed.get_future().wait();  // the item may be here before push() has returned, and a mailbox outlives that
   });
   Mailbox<int>* to_there = made.get_future().get();
   const auto deadline = std::chrono::steady_clock::now() + 60s;
@@ -99,6 +101,7 @@ TEST(Mailbox, LoopsThatLookBeforeTheySleepMissNothing) {
   here.run(wait_for(done));
   EXPECT_GE(looked, 100U);
   to_there->push(stop);
+  pushed.set_value();
   other.join();
 }
 
