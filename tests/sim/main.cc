@@ -15,6 +15,7 @@
 
 #include "tests/mutants/choose.h"
 #include "tests/sim/minimise.h"
+#include "tests/sim/pool.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/run.h"
 
@@ -171,6 +172,7 @@ void run_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, 
     const std::uint64_t seed = seeds[desk.next++];
     desk.seed = seed;
     desk.running = true;
+    sim::renew_pool();
     const sim::Scenario scenario = scenario_of(seed);
     const double before = cpu_seconds();
     const sim::Result result = sim::run(scenario, nullptr);
