@@ -98,7 +98,7 @@ void Intake::drop(std::map<std::uint64_t, paxos::Bytes>& held) {
 
 void Intake::on_applied(const Applied& applied) {
   if (under_way_.empty() && lines_.empty()) return;  // as on every follower
-  for (const Command& command : applied.commands) {
+  for (const CommandView& command : applied.commands) {
     const bool ours = under_way_.erase(ticket_of(command)) != 0;
     if (command.session.none()) continue;
     const auto at = lines_.find(command.session);

@@ -179,7 +179,7 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
   page.head = machine_.room_head(poll.room);
   std::size_t bytes = 0;
   for (const std::size_t i : posts) {
-    const auto& post = std::get<Post>(applied.commands[i].operation);
+    const auto& post = std::get<PostView>(applied.commands[i].operation);
     const Outcome& o = applied.outcomes[i];
     if (o.room_seq < poll.from) continue;
     const std::size_t size = post.text.size() + post.name.size() + post.room.size() + 64;
@@ -189,15 +189,15 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
       break;
     }
     bytes += size;
-    page.messages.push_back({.room = post.room,
+    page.messages.push_back({.room = std::string(post.room),
                              .seq = o.room_seq,
                              .slot = o.slot,
                              .index = o.index,
-                             .name = post.name,
+                             .name = std::string(post.name),
                              .session = o.session,
                              .client_seq = o.client_seq,
                              .time_ms = o.time_ms,
-                             .text = post.text});
+                             .text = std::string(post.text)});
   }
   answer(poll.address, poll.id, std::move(page));
 }
@@ -206,7 +206,7 @@ void Lookups::on_applied(const Applied& applied) {
   if (!polls_.empty()) {
     std::map<std::string_view, std::vector<std::size_t>> rooms;  // posts that ran now
     for (std::size_t i = 0; i < applied.commands.size(); ++i) {
-      const auto* post = std::get_if<Post>(&applied.commands[i].operation);
+      const auto* post = std::get_if<PostView>(&applied.commands[i].operation);
       if (post != nullptr && applied.outcomes[i].verdict == Verdict::done &&
           polls_of_room_.contains(post->room))
         rooms[post->room].push_back(i);

@@ -249,17 +249,15 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   }
   out.noop = decree.kind == paxos::DecreeKind::noop;
   // What does not decode is the same bytes everywhere, and does nothing everywhere.
-  const auto batch = view_batch(decree);
+  auto batch = view_batch(decree);
   const std::int64_t time_ms = batch ? batch->time_ms : 0;
   if (batch && decree.kind == paxos::DecreeKind::commands) {
     s.advance_clock(time_ms);
     out.outcomes.reserve(batch->commands.size());
-    out.commands.reserve(batch->commands.size());
     std::uint32_t index = 0;
-    for (const CommandView& command : batch->commands) {
-      out.outcomes.push_back(s.run(command, slot, index++, time_ms));
-      out.commands.push_back(to_command(command));
-    }
+    for (const CommandView& command : batch->commands) out.outcomes.push_back(s.run(command, slot, index++, time_ms));
+    out.commands = std::move(batch->commands);
+    out.value = decree.value;
   }
   s.chain(slot, decree, out.outcomes);
   const bool raises = raise_to == s.rules + 1;

@@ -70,9 +70,10 @@ struct Applied {
   paxos::Hash hash;  ///< chain over slot, decree and outcomes
   bool noop = false;
   std::string refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
-  std::vector<Command> commands;  ///< as decoded, for whoever answers and pushes
+  std::vector<CommandView> commands;  ///< for whoever answers and pushes
   std::vector<Outcome> outcomes;  ///< one a command
   std::vector<Row> rows;
+  paxos::Bytes value;  ///< of the decree: `commands` point into it
 };
 
 /// Ordered read access to rows, at one point of time. Implemented by storage/ and by the simulator.

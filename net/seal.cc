@@ -14,20 +14,14 @@ namespace net {
 
 namespace {
 
-static_assert(crypto_aead_chacha20poly1305_ietf_KEYBYTES == 32);
-static_assert(crypto_aead_chacha20poly1305_ietf_NPUBBYTES == 12);
-static_assert(crypto_aead_chacha20poly1305_ietf_ABYTES == tag_bytes);
-
 constexpr std::array<std::uint8_t, 3> magic{'P', 'X', 'D'};
 constexpr std::string_view key_context = "paxosd datagram key 1";
 
-std::array<std::uint8_t, 12> nonce_of(std::uint64_t counter) {
-  std::array<std::uint8_t, 12> nonce{};
+cipher::Nonce nonce_of(std::uint64_t counter) {
+  cipher::Nonce nonce{};
   for (std::size_t i = 0; i < 8; ++i) nonce[4 + i] = static_cast<std::uint8_t>(counter >> (8 * i));
   return nonce;
 }
-
-const unsigned char* raw(const std::byte* bytes) { return reinterpret_cast<const unsigned char*>(bytes); }
 
 std::string header_of(const Header& h, std::uint8_t version) {
   std::string out;
@@ -84,13 +78,13 @@ const char* to_string(Drop reason) {
   return "?";
 }
 
-std::array<std::uint8_t, 32> derive_subkey(const ClusterKey& key, const Identity& identity) {
+cipher::Key derive_subkey(const ClusterKey& key, const Identity& identity) {
   std::string input(key_context);
   paxos::ByteWriter w(input);
   w.fixed(identity.sender);
   w.raw(identity.incarnation.bytes);
   w.fixed(identity.boot);
-  std::array<std::uint8_t, 32> out{};
+  cipher::Key out{};
   const int failed =
       crypto_generichash(out.data(), out.size(), reinterpret_cast<const unsigned char*>(input.data()),
                          input.size(), key.data(), key.size());
@@ -138,14 +132,8 @@ void Sealer::seal(std::string& out, std::uint8_t destination, Content content, s
   const std::size_t begin = out.size();
   out.append(head);
   out.resize(begin + seal_overhead + plain.size());
-  auto* sealed = reinterpret_cast<unsigned char*>(out.data() + begin + header_bytes);
-  unsigned long long size = 0;
-  const auto nonce = nonce_of(header.counter);
-  crypto_aead_chacha20poly1305_ietf_encrypt(sealed, &size,
-                                            reinterpret_cast<const unsigned char*>(plain.data()),
-                                            plain.size(), reinterpret_cast<const unsigned char*>(head.data()),
-                                            head.size(), nullptr, nonce.data(), subkey_.data());
-  PAXOS_ASSERT(size == plain.size() + tag_bytes);
+  cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + header_bytes), plain, head, nonce_of(header.counter),
+                  subkey_);
 }
 
 Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas)
@@ -212,18 +200,14 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
   // Whoever is not known yet enters only once the tag has shown that it holds the cluster's key.
   Sender* known = find(from);
   const bool same_boot = known != nullptr && known->identity.boot == from.boot;
-  std::array<std::uint8_t, 32> derived{};
+  cipher::Key derived{};
   if (!same_boot) derived = derive_subkey(key_, from);
 
   const std::size_t size = datagram.size() - seal_overhead;
   // Never empty, so that a plaintext of no bytes has an address.
   auto buffer = std::make_shared_for_overwrite<std::byte[]>(std::max<std::size_t>(size, 1));
-  unsigned long long opened = 0;
-  const auto nonce = nonce_of(h.counter);
-  if (crypto_aead_chacha20poly1305_ietf_decrypt(
-          reinterpret_cast<unsigned char*>(buffer.get()), &opened, nullptr,
-          raw(datagram.data()) + header_bytes, datagram.size() - header_bytes, raw(datagram.data()),
-          header_bytes, nonce.data(), same_boot ? known->subkey.data() : derived.data()) != 0)
+  if (!cipher::decrypt(buffer.get(), datagram.subspan(header_bytes), datagram.first(header_bytes), nonce_of(h.counter),
+                       same_boot ? known->subkey : derived))
     return tl::make_unexpected(Drop::foreign_key);
 
   if (same_boot) {

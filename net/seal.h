@@ -12,6 +12,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "net/cipher.h"
 #include "paxos/bytes.h"
 #include "paxos/types.h"
 
@@ -73,8 +74,7 @@ enum class Content : std::uint8_t {
 };
 
 inline constexpr std::size_t header_bytes = 40;
-inline constexpr std::size_t tag_bytes = 16;
-inline constexpr std::size_t seal_overhead = header_bytes + tag_bytes;
+inline constexpr std::size_t seal_overhead = header_bytes + cipher::tag_bytes;
 /// The first format, which every client speaks; replicas may speak later ones to each other (chat/versions.h).
 inline constexpr std::uint8_t format_version = 1;
 
@@ -120,7 +120,7 @@ class Opener {
  private:
   struct Sender {
     Identity identity;
-    std::array<std::uint8_t, 32> subkey{};
+    cipher::Key subkey{};
     std::uint64_t highest = 0;
     std::array<std::uint64_t, window / 64>
         seen{};  ///< bit (counter mod window), for (highest - window, highest]
@@ -164,13 +164,13 @@ class Sealer {
 
  private:
   Identity self_;
-  std::array<std::uint8_t, 32> subkey_{};
+  cipher::Key subkey_{};
   std::uint64_t counter_ = 0;
   Opener opener_;
 };
 
 /// The subkey of one identity, as documented above.
-[[nodiscard]] std::array<std::uint8_t, 32> derive_subkey(const ClusterKey& key, const Identity& identity);
+[[nodiscard]] cipher::Key derive_subkey(const ClusterKey& key, const Identity& identity);
 
 /// Header fields from the first bytes; checks magic, version and ranges, opens nothing.
 [[nodiscard]] tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram,

@@ -13,13 +13,17 @@ namespace {
 
 const std::string cluster_name = "8d3f6a52-0000-4000-8000-5eed5eed5eed";
 
-/// Stands for a record of RocksDB's write-ahead log: checksum, then the rows.
-std::string frame_of(const std::string& rows) {
+/// Stands for a record of RocksDB's write-ahead log: checksum, then the rows, which `add(frame)` appends. Empty without any.
+template <class Add>
+std::string frame_of(std::size_t bytes, Add&& add) {
   std::string out;
-  out.reserve(8 + rows.size());
-  paxos::ByteWriter w(out);
-  w.fixed(static_cast<std::uint64_t>(XXH3_64bits(rows.data(), rows.size())));
-  w.raw(rows);
+  out.reserve(8 + bytes);
+  out.resize(8);
+  add(out);
+  if (out.size() == 8) return {};
+  std::string sum;
+  paxos::ByteWriter(sum).fixed(static_cast<std::uint64_t>(XXH3_64bits(out.data() + 8, out.size() - 8)));
+  out.replace(0, 8, sum);
   return out;
 }
 
@@ -93,10 +97,10 @@ void Disk::write(std::vector<chat::GroupWrite>& groups, bool mark) {
 
 void Disk::tear(const chat::GroupWrite& group, Random& random) {
   if (group.records.empty()) return;
-  std::string rows;
-  storage::each_row(std::vector<Batch::Group>{{group.group, group.records}}, promised,
-                    [&](std::string_view key, std::string_view value) { add_row(rows, key, value); });
-  torn_ = frame_of(rows);
+  torn_ = frame_of(0, [&](std::string& rows) {
+    storage::each_row(std::vector<Batch::Group>{{group.group, group.records}}, promised,
+                      [&](std::string_view key, std::string_view value) { add_row(rows, key, value); });
+  });
   // Some of it reached the disk: the front, or everything but a piece that still holds zeros.
   const std::size_t cut = 1 + random.below(torn_.size() - 1);
   if (random.below(2) == 0)
@@ -168,17 +172,17 @@ bool Disk::spoilt(paxos::Slot first, paxos::Slot last) const {
 
 std::vector<std::string> Disk::frames() const {
   std::vector<std::string> out;
-  std::string rows;
-  for (const storage::LogRow& row : start_rows_) add_row(rows, row.key, row.value);
-  if (!rows.empty()) out.push_back(frame_of(rows));
+  out.reserve(batches_.size() + 2);
+  if (!start_rows_.empty())
+    out.push_back(frame_of(0, [&](std::string& rows) {
+      for (const storage::LogRow& row : start_rows_) add_row(rows, row.key, row.value);
+    }));
   paxos::Ballot stored = start_promised_;
-  for (const Batch& batch : batches_) {
-    rows.clear();
-    stored = storage::each_row(batch.groups, stored, [&](std::string_view key, std::string_view value) {
-      add_row(rows, key, value);
-    });
-    out.push_back(frame_of(rows));
-  }
+  for (const Batch& batch : batches_)
+    out.push_back(frame_of(256, [&](std::string& rows) {
+      stored = storage::each_row(batch.groups, stored,
+                                 [&](std::string_view key, std::string_view value) { add_row(rows, key, value); });
+    }));
   if (!torn_.empty()) out.push_back(torn_);
   if (spoilt_frame_ && spoilt_frame_->frame < out.size()) {
     std::string& frame = out[spoilt_frame_->frame];
@@ -212,9 +216,9 @@ std::string Disk::read_frames(const std::vector<std::string>& frames, Overlay& i
         if (const auto opened = storage::open_value(key, value))
           if (const auto group = storage::decode_group(*opened)) missing = chain.follow(*group);
       if (const auto slot = storage::log_key::parse_slot(key))
-        into.slots.insert_or_assign(slot->n, std::string(value));
+        into.slots.insert_or_assign(into.slots.end(), slot->n, value);
       else
-        into.others.insert_or_assign(std::string(key), std::string(value));
+        into.others.insert_or_assign(key, value);
     }
     if (!missing.empty()) return missing;
   }
@@ -224,18 +228,19 @@ std::string Disk::read_frames(const std::vector<std::string>& frames, Overlay& i
 tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, paxos::Slot applied,
                                                        const paxos::Hash& hash, const Formats& formats) {
   const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
+  const std::vector<std::string> found = frames();
   Overlay overlay;
-  if (const std::string missing = read_frames(frames(), overlay); !missing.empty())
+  if (const std::string missing = read_frames(found, overlay); !missing.empty())
     return fail("the log is damaged: " + missing);
-  const auto stored = [&](std::string_view key) -> const std::string* {
+  const auto stored = [&](std::string_view key) -> std::optional<std::string_view> {
     const auto fresh = overlay.others.find(key);
-    if (fresh != overlay.others.end()) return &fresh->second;
+    if (fresh != overlay.others.end()) return fresh->second;
     const auto old = table_others_.find(key);
-    return old == table_others_.end() ? nullptr : &old->second;
+    return old == table_others_.end() ? std::nullopt : std::optional<std::string_view>(old->second);
   };
   const auto get = [&](std::string_view key) -> tl::expected<std::optional<std::string>, std::string> {
-    const std::string* value = stored(key);
-    if (value == nullptr) return std::optional<std::string>{};
+    const auto value = stored(key);
+    if (!value) return std::optional<std::string>{};
     auto opened = storage::open_row(key, *value);
     if (!opened) return tl::make_unexpected(opened.error());
     return std::optional<std::string>(std::move(*opened));
@@ -250,12 +255,13 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
   if (!rows) return fail(rows.error());
 
   // As LogStore::read() does it for the entries above the applied slot, and for that one.
-  const auto slot_row = [&](std::uint64_t n) -> const std::string* {
+  const auto slot_row = [&](std::uint64_t n) -> std::optional<std::string_view> {
     const auto fresh = overlay.slots.find(n);
-    if (fresh != overlay.slots.end()) return &fresh->second;
-    return n == 0 || n > table_slots_.size() || table_slots_[n - 1].empty() ? nullptr : &table_slots_[n - 1];
+    if (fresh != overlay.slots.end()) return fresh->second;
+    if (n == 0 || n > table_slots_.size() || table_slots_[n - 1].empty()) return std::nullopt;
+    return table_slots_[n - 1];
   };
-  const auto entry_of = [&](std::uint64_t n, const std::string& row) {
+  const auto entry_of = [&](std::uint64_t n, std::string_view row) {
     const auto value = storage::open_value(storage::log_key::slot({n}), row);
     return value ? storage::decode_slot({n}, *value) : std::nullopt;
   };
@@ -264,8 +270,8 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
   const std::uint64_t last =
       std::max<std::uint64_t>(table_slots_.size(), overlay.slots.empty() ? 0 : overlay.slots.rbegin()->first);
   for (std::uint64_t n = applied.n; n <= last; ++n) {
-    const std::string* row = slot_row(n);
-    if (row == nullptr) continue;
+    const auto row = slot_row(n);
+    if (!row) continue;
     auto entry = entry_of(n, *row);
     if (!entry) return fail("the record of slot " + std::to_string(n) + " is damaged");
     if (n > applied.n) out.entries.push_back(std::move(*entry));
@@ -273,16 +279,16 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
   auto raised = storage::raised_format(get, formats.in_force);
   if (!raised) return fail(raised.error());
   if (*raised) rows->push_back(std::move(**raised));
-  if (auto fits = storage::check_entries(out, applied.none() || slot_row(applied.n) != nullptr); !fits)
+  if (auto fits = storage::check_entries(out, applied.none() || slot_row(applied.n).has_value()); !fits)
     return fail(fits.error());
 
   // All of it goes to synced tables; the new boot is the first write of the next log, then comes the mark.
-  for (auto& [slot, value] : overlay.slots) {
+  for (const auto& [slot, value] : overlay.slots) {
     if (table_slots_.size() < slot) table_slots_.resize(slot);
-    table_slots_[slot - 1] = std::move(value);
+    table_slots_[slot - 1] = value;
     std::erase_if(spoilt_rows_, [&, n = slot](const SpoiltRow& row) { return row.slot == n; });
   }
-  for (auto& [key, value] : overlay.others) table_others_.insert_or_assign(key, std::move(value));
+  for (const auto& [key, value] : overlay.others) table_others_.insert_or_assign(std::string(key), std::string(value));
   batches_.clear();
   torn_.clear();
   spoilt_frame_.reset();

@@ -88,10 +88,10 @@ class Disk {
     };
     std::vector<Group> groups;
   };
-  /// Rows of the write-ahead log, above those of the tables.
+  /// Rows of the write-ahead log, above those of the tables; they point into its frames.
   struct Overlay {
-    std::map<std::uint64_t, std::string> slots;
-    std::map<std::string, std::string, std::less<>> others;
+    std::map<std::uint64_t, std::string_view> slots;
+    std::map<std::string_view, std::string_view> others;
   };
   struct SpoiltFrame {
     std::size_t frame = 0;
