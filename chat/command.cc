@@ -39,8 +39,12 @@ std::string_view utf8_fault(std::string_view text, bool allow_controls) {
     }
     if (const auto left = static_cast<std::size_t>(end - p); left < 8) {
       if (left == 0) break;
-      word = 0x2020202020202020ULL;
-      std::memcpy(&word, p, left);
+      if (text.size() >= 8) {
+        std::memcpy(&word, end - 8, 8);  // what precedes p in it was plain, or is looked at below
+      } else {
+        word = 0x2020202020202020ULL;
+        std::memcpy(&word, p, left);
+      }
       if (plain(word)) break;
     }
     const unsigned char lead = *p;

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <map>
+#include <unordered_set>
 #include <utility>
 
 #include "chat/machine.h"
 #include "chat/machine_state.h"
 #include "chat/rows.h"
+#include "chat/ticket.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
 #include "paxos/mutants.h"
@@ -113,7 +115,7 @@ struct Loaded {
   std::map<SessionId, Session> sessions;
   std::map<std::string, RoomHead, std::less<>> rooms;
   std::vector<std::string> room_order;  ///< of rooms in the journal: the last touched first
-  std::map<SessionId, bool> journalled;  ///< sessions whose newest row was seen: whether it lives
+  std::unordered_set<SessionId, SessionHash> journalled;  ///< sessions whose newest row was seen
   std::string damage;
 };
 
@@ -167,7 +169,7 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     }
     const std::string_view bytes =
         mark == SessionMark::live ? r.sized_view(r.remaining()) : std::string_view();
-    if (!into.journalled.try_emplace(id, mark == SessionMark::live).second) continue;
+    if (!into.journalled.insert(id).second) continue;
     if (mark == SessionMark::gone) {
       into.sessions.erase(id);
       continue;
