@@ -47,6 +47,15 @@ TEST(Room, AreAtMost65536AndTheOldOnesGoOn) {
   EXPECT_EQ(log.machine.rooms(), limits::rooms_max);
 }
 
+TEST(Machine, WhatWasAppliedHoldsTheBytesThatItsCommandsPointInto) {
+  Log log;
+  const Command first = post(log.open(1), 1, std::string(300, 'a'));
+  Applied applied = log.apply({first});  // the decree itself is gone after this
+  const Applied moved = std::move(applied);
+  ASSERT_EQ(moved.commands.size(), 1u);
+  EXPECT_EQ(to_command(moved.commands[0]), first);
+}
+
 // "A value that does not decode is applied as a no-op with verdicts none" (machine.h)
 TEST(Machine, AppliesWhatDoesNotDecodeAsNothing) {
   Log log;
