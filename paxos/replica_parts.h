@@ -55,9 +55,10 @@ class HashWatch {
   };
   [[nodiscard]] Slot last() const { return recent_.empty() ? Slot{} : recent_.back().slot; }
   void compare(std::size_t id) {
+    PAXOS_ASSERT(!recent_.empty() && pending_[id]->slot <= last());
     const Mark mark = *pending_[id];
     pending_[id].reset();
-    if (recent_.empty() || mark.slot < recent_.front().slot || mark.slot > last()) return;
+    if (mark.slot < recent_.front().slot) return;
     const Mark& own = recent_[mark.slot - recent_.front().slot];
     PAXOS_ASSERT(own.slot == mark.slot);
     if (own.hash == mark.hash) return;

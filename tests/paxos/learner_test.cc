@@ -20,6 +20,14 @@ LearnReply chosen(std::uint64_t first, std::uint64_t last, const std::string& te
   return reply;
 }
 
+TEST(Learner, NamesWhatIsChosenBehindAHoleAndNothingElse) {
+  Cluster c({});
+  c.step(0, 2, chosen(3, 3, "x", 0));
+  c.step(0, 1, Accept{ballot(1, 2), Slot{4}, {}, command("a vote")});
+  c.step(0, 2, chosen(6, 6, "x", 0));
+  EXPECT_EQ(c[0].chosen_ahead(), (std::vector<std::pair<Slot, Ballot>>{{Slot{3}, ballot(1, 2)}, {Slot{6}, ballot(1, 2)}}));
+}
+
 TEST(Learner, ACommitTakesAVoteAtExactlyItsBallot) {
   Cluster c({});
   c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
