@@ -40,13 +40,19 @@ int silent(const std::string& program, paxos::ReplicaId id) {
                   config::exit_unknown);
 }
 
+/// Who leads; else it was said why nothing can be done.
+net::Task<std::optional<ReplicaStatus>> leader_now(Connection& c, const std::string& program) {
+  auto leader = co_await find_leader(c, std::chrono::seconds{5});
+  if (!leader) complain(program, "there is no leader; `paxosctl status` shows why", config::exit_unknown);
+  co_return leader;
+}
+
 net::Task<int> kill_one(Connection& c, const std::string& word) {
   const std::string program = "paxosctl kill";
   std::optional<ReplicaStatus> target;
   if (word == "leader") {
-    target = co_await find_leader(c, std::chrono::seconds{5});
-    if (!target)
-      co_return complain(program, "there is no leader to kill; `paxosctl status` shows why", config::exit_unknown);
+    target = co_await leader_now(c, program);
+    if (!target) co_return config::exit_unknown;
   } else {
     const auto id = VerbFlags::replica_in(word, c.config());
     if (!id) co_return complain(program, id.error(), config::exit_usage);
@@ -90,8 +96,8 @@ net::Task<int> kill_all(Connection& c, Words words) {
 
 net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
   const std::string program = "paxosctl skip";
-  const auto leader = co_await find_leader(c, std::chrono::seconds{5});
-  if (!leader) co_return complain(program, "there is no leader; `paxosctl status` shows why", config::exit_unknown);
+  const auto leader = co_await leader_now(c, program);
+  if (!leader) co_return config::exit_unknown;
   const auto answer = co_await c.ask(leader->id, request, leader->boot(), std::chrono::seconds{10});
   if (const auto code = failed(program, leader->id, answer)) co_return *code;
   const auto& done = std::get<chat::DoneReply>(*answer);
@@ -132,12 +138,19 @@ net::Task<int> tell(Connection& c, std::string program, std::optional<paxos::Rep
   co_return code;
 }
 
+/// The same to the leader of now, whoever that is.
+net::Task<int> tell_leader(Connection& c, std::string program, chat::OperatorCommand command, std::string done) {
+  const auto leader = co_await leader_now(c, program);
+  if (!leader) co_return config::exit_unknown;
+  co_return co_await tell(c, std::move(program), leader->id, std::move(command), std::move(done));
+}
+
 int timed(const Words& words, const std::string& verb, const std::string& about, bool isolate) {
   VerbFlags flags("paxosctl " + verb, "PAXOSCTL", about);
   flags.value("for", "TIME", "how long, as in 5s or 500ms");
-  flags.arguments_help("ID");
+  flags.arguments_help("ID|leader");
   if (const auto code = flags.parse(words)) return *code;
-  if (flags.arguments().size() != 1) return flags.wrong_usage("name one replica");
+  if (flags.arguments().size() != 1) return flags.wrong_usage("name one replica, or `leader`");
   if (!flags.has("for")) return flags.wrong_usage("--for TIME is missing: how long?");
   const auto time = flags.duration("for", {});
   if (const auto code = flags.first_fault(time)) return *code;
@@ -145,14 +158,18 @@ int timed(const Words& words, const std::string& verb, const std::string& about,
     return flags.wrong_usage(fmt::format("--for '{}': from 1ms to 10m", *flags.get("for")));
   const auto config = flags.load_config();
   if (!config) return flags.refused(config.error());
-  const auto id = VerbFlags::replica_in(flags.arguments().front(), *config);
-  if (!id) return flags.wrong_usage(id.error());
+  std::optional<paxos::ReplicaId> only;
+  if (flags.arguments().front() != "leader") {
+    const auto id = VerbFlags::replica_in(flags.arguments().front(), *config);
+    if (!id) return flags.wrong_usage(id.error());
+    only = *id;
+  }
   const auto ms = static_cast<std::uint32_t>(time->count());
   const chat::OperatorCommand command = isolate ? chat::OperatorCommand{chat::IsolateRequest{ms}}
                                                 : chat::OperatorCommand{chat::PauseRequest{ms}};
+  const std::string done = fmt::format("{} for {} ms", isolate ? "is cut off" : "stands still", ms);
   return flags.with_cluster([&](Connection& c) {
-    return tell(c, "paxosctl " + verb, *id, command,
-                fmt::format("{} for {} ms", isolate ? "is cut off" : "stands still", ms));
+    return only ? tell(c, flags.name(), *only, command, done) : tell_leader(c, flags.name(), command, done);
   });
 }
 

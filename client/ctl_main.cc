@@ -50,8 +50,10 @@ int run(int argc, const char* const* argv) {
   }
   const std::string name = argv[1];
   if (name == "help" && argc > 2) {
-    const char* again[] = {argv[0], argv[2], "--help"};  // `help VERB`
-    return run(3, again);
+    std::vector<const char*> again{argv[0]};  // `help VERB`, `help config generate`
+    again.insert(again.end(), argv + 2, argv + argc);
+    again.push_back("--help");
+    return run(static_cast<int>(again.size()), again.data());
   }
   if (name == "--help" || name == "-h" || name == "help") return help();
   if (name == "--version") {
@@ -60,6 +62,11 @@ int run(int argc, const char* const* argv) {
   }
   const auto verb = verbs().find(name);
   if (verb != verbs().end()) return verb->second.run(client::Words(argv + 2, argv + argc));
+  if (name.starts_with('-'))
+    for (int i = 2; i < argc; ++i)
+      if (verbs().contains(argv[i]))
+        return client::complain("paxosctl", fmt::format("the verb comes first: `paxosctl {0} {1} ...`\nTry `paxosctl {0} --help`.",
+                                                        argv[i], client::printable(name)), config::exit_usage);
   std::vector<std::string> names;
   for (const auto& [known, ignored] : verbs()) names.push_back(known);
   const std::string near = config::nearest(name, names);

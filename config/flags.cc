@@ -90,7 +90,14 @@ std::optional<int> Flags::parse(const std::vector<std::string>& words) {
     const char* set = std::getenv(variable.c_str());
     if (set == nullptr || *set == '\0') continue;
     const std::string text = set;
-    if (!s.takes_value && (text == "0" || text == "false" || text == "no")) continue;
+    if (!s.takes_value) {
+      const auto is = [&](std::initializer_list<std::string_view> words) {
+        return std::find(words.begin(), words.end(), text) != words.end();
+      };
+      if (is({"0", "false", "no", "off"})) continue;
+      if (!is({"1", "true", "yes", "on"}))
+        return wrong_usage(fmt::format("${} is '{}'; write 1 or 0", variable, text));
+    }
     values_.emplace_back(s.name, text);
   }
   if (has("help")) {

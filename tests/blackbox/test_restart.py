@@ -110,7 +110,7 @@ class Restart(ClusterTest):
         leader = cluster.leader()
         cluster.ctl_done("pause", leader, "--for", "1s")
         wait_for("another leads", lambda: cluster.leader() != leader)
-        cluster.ctl_done("isolate", cluster.leader(), "--for", "1s")
+        cluster.ctl_done("isolate", "leader", "--for", "1s")
         code, receipts, err = sender.finish()
         self.assertEqual(code, 0, err)
         self.assert_exactly_once(cluster, "ops", receipts)

@@ -195,6 +195,11 @@ class Usage(unittest.TestCase):
             self.wrong("skip", "3", "--next", 2, *here, says="not both")
             self.wrong("pause", "1", *here, says="--for TIME is missing")
             self.wrong("loss", "2", *here, says="from 0 to 1")
+            self.wrong("pause", "nobody", "--for", "1s", *here, says="'nobody' is no replica")
+            self.wrong(*here, "status", "--json", says="the verb comes first: `paxosctl status --config ...`")
+            code, out, err = run("paxosctl", "status", *here, env={"PAXOSCTL_JSON": "maybe"})
+            self.assertEqual((code, out), (2, ""))
+            self.assertIn("$PAXOSCTL_JSON is 'maybe'; write 1 or 0", err)
             self.wrong("top", "--interval", "1ms", *here, says="100ms to 60s")
             for verb in ("history", "follow"):
                 self.wrong(verb, "--room", "ops", "--replica", 7, *here, says="--replica '7' is no replica", program="paxoschat")
@@ -211,6 +216,7 @@ class Usage(unittest.TestCase):
             self.assertEqual(run(program, verb, "-h"), said)
             self.assertEqual(run(program, "help"), run(program, "--help"))
             self.assertEqual(run(program, "-h"), run(program, "--help"))
+        self.assertEqual(run("paxosctl", "help", "config", "generate"), run("paxosctl", "config", "generate", "--help"))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class Completion(unittest.TestCase):
         self.assertEqual(self.ask("paxosctl", "log", ""), ["0", "1", "2"])
         self.assertEqual(self.ask("paxosctl", "kill", ""), ["0", "1", "2", "leader"])
         self.assertEqual(self.ask("paxosctl", "kill", "1", "le"), ["leader"])
-        self.assertEqual(self.ask("paxosctl", "pause", "--for", "5s", ""), ["0", "1", "2"])
+        self.assertEqual(self.ask("paxosctl", "pause", "--for", "5s", ""), ["0", "1", "2", "leader"])
         self.assertEqual(self.ask("paxosctl", "pause", "1", ""), [])
         self.assertEqual(self.ask("paxoschat", "send", "--replica", ""), ["0", "1", "2"])
         self.assertEqual(self.ask("paxosd", "--id", ""), ["0", "1", "2"])
