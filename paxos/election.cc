@@ -23,6 +23,11 @@ bool Election::working(ReplicaId id) const {
   return std::chrono::milliseconds{peers_[id.n].last.sync_age_ms} < env_.options.election_timeout;
 }
 
+bool Election::ticking(ReplicaId id) const {
+  if (mutant(Mutant::stalled_clock_leads)) return true;
+  return env_.now - peers_[id.n].asked <= env_.options.election_timeout;
+}
+
 ReplicaSet Election::connected() const {
   ReplicaSet out;
   env_.each_peer([&](ReplicaId id) {
@@ -49,6 +54,7 @@ void Election::follow(Ballot ballot) {
 }
 
 void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around) {
+  peers_[from.n].asked = env_.now;
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(around.sync_age).count();
   env_.send(from, HeartbeatReply{.nonce = m.nonce,
                                  .ballot = own_,
@@ -70,6 +76,7 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
   const auto nonce =
       std::find_if(peer.sent.begin(), peer.sent.end(), [&](const Nonce& n) { return n.value == m.nonce; });
   if (nonce == peer.sent.end() || env_.now - nonce->sent > env_.options.election_timeout) return false;
+  if (!connected(from)) peer.asked = env_.now;  // it has an election timeout to be heard asking
   if (nonce->sent >= peer.heard) {
     peer.heard = nonce->sent;
     peer.last = m;
@@ -113,11 +120,12 @@ void Election::evaluate(const Surroundings& around) {
     }
     if (last.candidate) better_disk = true;
     if (last.happy && last.leader == leader_) {
-      vouched = true;
       if (leader_.replica == id && last.ballot == leader_) {
         leader_happy = true;
-        leader_sick = !working(id);
+        leader_sick = !working(id) || !ticking(id);
+        if (!ticking(id)) return;  // it said so before its clock stood still
       }
+      vouched = true;
     }
   });
   const std::size_t quorum = env_.options.quorum();
@@ -192,12 +200,14 @@ Time Election::deadline() const {
   // What runs out is due until it was judged, not until somebody told the core a later time.
   if (leader_since_ != Time::min() && evaluated_ < leader_since_ + env_.options.election_timeout)
     at = std::min(at, leader_since_ + env_.options.election_timeout);
-  // A connection that lapses is noticed when it does, not at the next heartbeat.
-  for (const Peer& peer : peers_) {
-    if (peer.heard == Time::min()) continue;  // this replica's own place, too
-    const Time lapses = peer.heard + env_.options.election_timeout + Duration{1};
-    if (lapses > evaluated_) at = std::min(at, lapses);
-  }
+  // A connection that lapses is noticed when it does, not at the next heartbeat; so is a leader whose clock stands still.
+  const auto lapses = [&](Time last) {
+    const Time when = last + env_.options.election_timeout + Duration{1};
+    if (when > evaluated_) at = std::min(at, when);
+  };
+  for (const Peer& peer : peers_)
+    if (peer.heard != Time::min()) lapses(peer.heard);  // not this replica's own place
+  if (const Peer& leader = peers_[leader_.replica.n]; leader.heard != Time::min()) lapses(leader.asked);
   return at;
 }
 

@@ -33,6 +33,7 @@ namespace paxos {
   M(bridge_refuses, "no votes for another while the last leader is heard, with a quorum or not")    \
   M(deaf_campaigns, "who hears no quorum campaigns")                                                \
   M(hung_disk_leads, "a leader whose disk hangs says that all is well")                             \
+  M(stalled_clock_leads, "a leader whose clock stands still is believed that all is well")          \
   M(w_ignored, "a new leader proposes where its acceptors know what was chosen")                    \
   M(quorum_less_one, "a quorum of promises less one is enough")                                     \
   M(first_page_counts, "a promise counts after its first page")                                     \

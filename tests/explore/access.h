@@ -75,7 +75,10 @@ struct StateAccess {
 
     // All are connected and nobody is discontent: ballots are raised by Replica::campaign alone.
     Election& election = p.election;
-    for (Election::Peer& peer : election.peers_) peer.heard = due == Due::lost_quorum ? Time::min() : epoch;
+    for (Election::Peer& peer : election.peers_) {
+      peer.heard = due == Due::lost_quorum ? Time::min() : epoch;
+      peer.asked = epoch;
+    }
     election.leader_since_ = Time::min();
     election.discontent_since_ = epoch;
     election.patience_ = far;

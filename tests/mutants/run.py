@@ -62,6 +62,7 @@ KILLERS = [
     ("deaf_campaigns", TOPOLOGY, "Topology.SampledDirectedGraphs", True),
     ("deaf_campaigns", SIM, "", False),
     ("hung_disk_leads", SIM, "", False),
+    ("stalled_clock_leads", SIM, "", False),
     ("w_ignored", EXPLORE, "tiny", True),
     ("w_ignored", SIM, "", False),
     ("quorum_less_one", EXPLORE, "tiny", True),

@@ -89,37 +89,37 @@ void Cluster::violation(std::string what) {
 void Cluster::propose(std::size_t id, std::string_view text) {
   ASSERT_TRUE(up(id));
   ASSERT_TRUE(nodes_[id].replica->can_propose()) << "replica " << id << " can't propose " << text;
-  (*this)[id].propose(now_, command(text));
+  (*this)[id].propose(time(id), command(text));
   after(id);
 }
 
 bool Cluster::try_propose(std::size_t id, std::string_view text) {
   if (!up(id) || !(*this)[id].can_propose()) return false;
-  (*this)[id].propose(now_, command(text));
+  (*this)[id].propose(time(id), command(text));
   after(id);
   return true;
 }
 
 void Cluster::read(std::size_t id, std::uint64_t read_id) {
-  (*this)[id].read(now_, read_id);
+  (*this)[id].read(time(id), read_id);
   after(id);
 }
 
 void Cluster::campaign(std::size_t id) {
-  (*this)[id].campaign(now_);
+  (*this)[id].campaign(time(id));
   after(id);
 }
 
 void Cluster::hold_applying(std::size_t id, bool held) {
-  (*this)[id].hold_applying(now_, held);
+  (*this)[id].hold_applying(time(id), held);
   after(id);
 }
 
 void Cluster::tick(std::size_t id) {
   if (!up(id)) return;
   Node& n = nodes_[id];
-  n.replica->set_sync_age(now_, n.unsynced.empty() ? Duration{} : now_ - n.unsynced.front().since);
-  n.replica->tick(now_);
+  n.replica->set_sync_age(time(id), n.unsynced.empty() ? Duration{} : now_ - n.unsynced.front().since);
+  n.replica->tick(time(id));
   after(id);
 }
 
@@ -130,18 +130,18 @@ void Cluster::tick_all() {
 SkipResult Cluster::skip(std::size_t id, std::vector<std::uint64_t> slots) {
   std::vector<Slot> named;
   for (std::uint64_t slot : slots) named.push_back(Slot{slot});
-  SkipResult result = (*this)[id].skip(now_, std::move(named));
+  SkipResult result = (*this)[id].skip(time(id), std::move(named));
   after(id);
   return result;
 }
 
 void Cluster::step(std::size_t to, std::size_t from, const PeerMessage& message) {
-  (*this)[to].step(now_, ReplicaId{static_cast<std::uint8_t>(from)}, nodes_[from].disk.incarnation, message);
+  (*this)[to].step(time(to), ReplicaId{static_cast<std::uint8_t>(from)}, nodes_[from].disk.incarnation, message);
   after(to);
 }
 
 bool Cluster::hand_over(std::size_t id) {
-  const bool done = (*this)[id].hand_over(now_);
+  const bool done = (*this)[id].hand_over(time(id));
   after(id);
   return done;
 }
@@ -210,7 +210,7 @@ void Cluster::take(std::size_t id, Ready ready) {
       if (!decrees.empty() && bytes > limits::page_bytes_max) break;
       decrees.push_back({slot, entry->second.ballot, entry->second.decree});
     }
-    n.replica->log_read(now_, wish, std::move(decrees));
+    n.replica->log_read(time(id), wish, std::move(decrees));
   }
   if (setup_.auto_sync && !n.disk_hangs) sync(id);
 }
@@ -230,7 +230,7 @@ void Cluster::apply(std::size_t id, const std::vector<ChosenDecree>& decrees) {
       auto [known, first] = truth_hash_.try_emplace(chosen.slot, n.hashes.back());
       if (!first && known->second != n.hashes.back()) violation("I7: equal slots, different hashes");
     }
-    n.replica->applied(now_, chosen.slot, n.hashes.back());
+    n.replica->applied(time(id), chosen.slot, n.hashes.back());
   }
 }
 
@@ -308,7 +308,7 @@ void Cluster::sync(std::size_t id, std::size_t count) {
     }
     n.disk.group = group.number;
     release(id, group.after, true);
-    n.replica->synced(now_, group.number);
+    n.replica->synced(time(id), group.number);
     after(id);
   }
 }
@@ -363,7 +363,7 @@ void Cluster::deliver(Letter letter) {
   const std::size_t id = letter.to.n;
   if (!up(id) || letter.to_boot != nodes_[id].boot) return;
   if (on_deliver) on_deliver(letter);
-  (*this)[id].step(now_, letter.from, letter.incarnation, letter.message);
+  (*this)[id].step(time(id), letter.from, letter.incarnation, letter.message);
   after(id);
 }
 
@@ -435,7 +435,7 @@ void Cluster::run_for(Duration d) {
     for (std::size_t id = 0; id < size(); ++id) {
       if (!up(id)) continue;
       const Node& n = nodes_[id];
-      if (const Time at = std::max(now_, n.replica->deadline()); at < next) {
+      if (const Time at = std::max(now_, n.replica->deadline()); at < next && !n.clock_stands_at) {
         next = at;
         who = id;
       }

@@ -371,6 +371,66 @@ TEST(Election, TwoLeadersWithHungDisksDoNotTakeTurns) {
   expect_quiet(c, 20);
 }
 
+// --- clocks that stand still (rule 7) ---
+
+// It answers whatever comes, but nothing of its own accord: no Commit again, no lost Accept, no pull.
+TEST(Election, ALeaderWhoseClockStandsStillYields) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Cluster c({.replicas = seed % 2 == 0 ? 3u : 5u, .seed = seed});
+    c.elect(0);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    c.node(0).clock_stands_at = c.now();
+    c.run_for(four_timeouts(c));
+    ASSERT_TRUE(c.leader().has_value());
+    EXPECT_NE(c.leader(), 0u);
+    expect_quiet(c, 20);
+  }
+}
+
+// As with hung disks: 3 leads, 2 could do it better, and only who is between them hears both.
+TEST(Election, ALeaderWhoseClockStandsStillYieldsToACandidateThatItDoesNotHear) {
+  for (std::uint64_t seed = 1; seed <= 100; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Cluster c({.replicas = 5, .seed = seed});
+    c.elect(3);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    for (auto [a, b] : {std::pair{2, 3}, {0, 1}, {0, 4}, {1, 4}}) c.cut_both(a, b);
+    c.run_for(2s);
+    ASSERT_EQ(c.leader(), 3u);
+    c.node(3).clock_stands_at = c.now();
+    c.run_for(four_timeouts(c));
+    ASSERT_NE(c.leader(), 3u);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    expect_quiet(c, 20);
+  }
+}
+
+// Its disk and its links work, so it makes a quorum with each of the others, who don't hear each other.
+TEST(Election, ALeaderWhoseClockStandsStillVotesForAnother) {
+  Cluster c({});
+  c.elect(0);
+  c.cut_both(1, 2);
+  c.run_for(2s);
+  ASSERT_EQ(c.leader(), 0u);
+  c.node(0).clock_stands_at = c.now();
+  c.run_for(four_timeouts(c));
+  EXPECT_NE(c.leader(), 0u);
+  EXPECT_TRUE(progresses(c, four_timeouts(c)));
+  expect_quiet(c, 20);
+}
+
+TEST(Election, AFollowerWhoseClockStandsStillIsAsGoodAsAnyOther) {
+  Cluster c({});
+  c.elect(0);
+  ASSERT_TRUE(progresses(c, four_timeouts(c)));
+  c.crash(2);
+  c.node(1).clock_stands_at = c.now();
+  expect_quiet(c, 20);
+  EXPECT_TRUE(c[0].is_leader());
+  EXPECT_TRUE(progresses(c, four_timeouts(c))) << "its vote needs no clock";
+}
+
 TEST(Election, AReplicaWithAHungDiskDoesNotLead) {
   Cluster c({});
   c.elect(0);
@@ -493,6 +553,7 @@ TEST(Election, WhoCouldLeadItselfIsNotHappyWithALeaderWhoseDiskHangs) {
       c.advance(c.setup().heartbeat);
       c.tick(0);
       answer_heartbeat(c, 0, 1, {.ballot = b, .leader = b, .happy = true, .sync_age_ms = sync_age_ms});
+      c.step(0, 1, HeartbeatRequest{7});  // its clock is well
       if (hears_another) answer_heartbeat(c, 0, 2, {.leader = b});
       c.bag().clear();
     }

@@ -96,6 +96,10 @@ const char* to_string(Fault fault) {
       return "bit rot";
     case Fault::upgrade:
       return "upgrade";
+    case Fault::clock_stall:
+      return "stalled clock";
+    case Fault::clock_jump:
+      return "clock jump";
   }
   return "?";
 }
@@ -158,7 +162,29 @@ Scenario draw_scenario(std::uint64_t seed) {
   // Else there is next to no promise of more than one page: that many votes rarely stand above a chosen prefix.
   if (r.chance(250'000)) s.promise_entries = static_cast<std::size_t>(r.between(1, 4));
   draw_upgrades(s);
+  draw_clock_faults(s);
   return s;
+}
+
+void draw_clock_faults(Scenario& s) {
+  Random r(s.seed ^ 0x636c'6f63'6b73'2e2eULL);
+  if (!r.chance(200'000)) return;
+  s.faults.push_back(Fault::clock_stall);
+  s.faults.push_back(Fault::clock_jump);
+  const Nanos every = r.between(1, 6) * second;
+  for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length; at += r.between(0, 2 * every))
+    s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()),
+                          .at = at,
+                          .kind = r.below(3) == 0 ? Fault::clock_jump : Fault::clock_stall,
+                          .seed = r.next()});
+  order_schedule(s);
+}
+
+void order_schedule(Scenario& s) {
+  std::sort(s.schedule.begin(), s.schedule.end(), [](const PlannedFault& a, const PlannedFault& b) {
+    return std::pair(a.at, a.number) < std::pair(b.at, b.number);
+  });
+  for (unsigned number = 0; number < s.schedule.size(); ++number) s.schedule[number].number = number;
 }
 
 // --- less of it ---

@@ -33,9 +33,11 @@ enum class Fault : std::uint8_t {
   wipe,
   rot,  ///< of bits on a disk, within what a minority may lose
   upgrade,  ///< a replica gets the next version of the program, or goes back to the old one (upgrades.cc)
+  clock_stall,  ///< a monotonic clock stands still, while its replica goes on; it may catch up afterwards
+  clock_jump,   ///< a monotonic clock leaps forward
 };
-inline constexpr unsigned fault_kinds = 20;
-inline constexpr unsigned mixed_fault_kinds = 19;  ///< those that any run may mix; upgrades are drawn by themselves
+inline constexpr unsigned fault_kinds = 22;
+inline constexpr unsigned mixed_fault_kinds = 19;  ///< those that any run may mix; the rest is drawn by itself
 [[nodiscard]] const char* to_string(Fault fault);
 
 /// One fault of a run. Whom it hits and for how long it draws from a seed of its own, so that leaving one out changes
@@ -111,8 +113,12 @@ struct Scenario {
 };
 
 [[nodiscard]] Scenario draw_scenario(std::uint64_t seed);
-/// The part of it that is about upgrades, from a generator of its own: runs without any are what they would be otherwise.
+/// The parts of it that are about upgrades and about clocks that fail, from generators of their own: runs without any are
+/// what they would be otherwise.
 void draw_upgrades(Scenario& scenario);
+void draw_clock_faults(Scenario& scenario);
+/// Puts the schedule in order after something was added to it.
+void order_schedule(Scenario& scenario);
 
 /// What a failing run is cut down to.
 struct Reduction {

@@ -40,10 +40,7 @@ void draw_upgrades(Scenario& s) {
                           .at = at,
                           .kind = Fault::upgrade,
                           .seed = r.next()});
-  std::sort(s.schedule.begin(), s.schedule.end(), [](const PlannedFault& a, const PlannedFault& b) {
-    return std::pair(a.at, a.number) < std::pair(b.at, b.number);
-  });
-  for (unsigned number = 0; number < s.schedule.size(); ++number) s.schedule[number].number = number;
+  order_schedule(s);
 }
 
 /// One step of operators who mean to upgrade one replica after another, and sometimes go back.

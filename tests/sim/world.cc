@@ -58,13 +58,14 @@ void World::begin() {
 // --- time ---
 
 paxos::Time World::local(const Host& host) const {
+  if (host.stalled != 0) return paxos::Time{paxos::Duration{host.clock_base}};
   const Nanos passed = now_ - host.clock_at;
   return paxos::Time{paxos::Duration{host.clock_base + passed + passed / 1'000'000 * host.clock_ppm}};
 }
 
 /// The first moment at which local() is at or past `at`.
 Nanos World::global(const Host& host, paxos::Time at) const {
-  if (at == paxos::time_never) return never;
+  if (at == paxos::time_never || host.stalled != 0) return never;  // resume_clock() asks again
   const Nanos wanted = at.time_since_epoch().count() - host.clock_base;
   if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
   // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
@@ -381,7 +382,7 @@ void World::turn(Host& host) {
   host.turn_due = false;
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
-  host.node->set_sync_age(at, paxos::Duration{host.syncing != 0 ? now_ - host.sync_started : 0});
+  host.node->set_sync_age(at, host.syncing != 0 ? at - host.sync_started : paxos::Duration{});
   host.node->turn(at, wall_ms(host), output_);
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);
@@ -489,7 +490,7 @@ void World::start_sync(Host& host) {
   if (host.syncing != 0 || host.disk.pending.empty()) return;
   // As the log thread does: everything that waits, at once.
   host.syncing = host.disk.pending.size();
-  host.sync_started = now_;
+  host.sync_started = local(host);
   Nanos length = random_.between(scenario_.sync_min, scenario_.sync_max);
   if (host.slow != 0) length *= 50;
   queue_.push(now_ + length, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = ++host.sync});

@@ -117,12 +117,14 @@ class World {
     Nanos clock_base = 0;  ///< its monotonic clock at `clock_at`
     Nanos clock_at = 0;
     std::int64_t clock_ppm = 0;
+    unsigned stalled = 0;           ///< its clock stands at `clock_base`
+    bool clock_catches_up = false;  ///< at the end of that
     std::int64_t wall_offset_ms = 0;
     Nanos tick_at = never;
     bool turn_due = false;
     std::size_t syncing = 0;  ///< groups in the sync that is under way
     std::uint64_t sync = 0;
-    Nanos sync_started = 0;
+    paxos::Time sync_started{};  ///< on its clock
     std::uint64_t synced = 0;  ///< last group on the disk that the node has not heard of (World::sync_done)
     bool sync_held = false;    ///< done, but the disk hangs
     unsigned hung = 0;
@@ -232,10 +234,18 @@ class World {
   void cut(std::uint8_t from, std::uint8_t to, int by);
   [[nodiscard]] bool lost();
   [[nodiscard]] Nanos delay();
+  [[nodiscard]] bool mixes(Fault fault) const {
+    return std::find(scenario_.faults.begin(), scenario_.faults.end(), fault) != scenario_.faults.end();
+  }
   [[nodiscard]] std::uint8_t any_replica(Random& random) const {
     return static_cast<std::uint8_t>(random.below(scenario_.replicas));
   }
   void unwipe(Host& host);
+  void disk_goes_on(Host& host);
+  void end_disk_faults(Host& host);
+  void stall_clock(Host& host);
+  void resume_clock(Host& host);
+  void wake_by_clock(Host& host);
 
   Scenario scenario_;
   Random random_;

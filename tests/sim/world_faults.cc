@@ -8,7 +8,7 @@ namespace sim {
 
 namespace {
 
-enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend };
+enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend, unstall };
 
 using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
 struct Flapping {
@@ -203,6 +203,16 @@ void World::inject(const PlannedFault& planned) {
     case Fault::upgrade:
       change_program(random, length);
       return;
+    case Fault::clock_stall:
+      stall_clock(host);
+      host.clock_catches_up = random.below(2) == 0;
+      until_later(unstall, host.id, 0, length);
+      return;
+    case Fault::clock_jump:
+      // By as much as a machine sleeps, or by days.
+      host.clock_base += random.below(4) == 0 ? random.between(0, 100 * 3600) * second : random.between(0, length);
+      if (host.stalled == 0) wake_by_clock(host);
+      return;
   }
 }
 
@@ -220,6 +230,31 @@ void World::unwipe(Host& host) {
   restart_later(host, millisecond);
 }
 
+/// What it waits for is due at another time than it was.
+void World::wake_by_clock(Host& host) {
+  host.tick_at = never;
+  host.transport_at = never;
+  if (!host.node) return;
+  schedule_tick(host);
+  if (host.transport) ship(host);
+}
+
+void World::stall_clock(Host& host) {
+  if (host.stalled == 0) {
+    host.clock_base = local(host).time_since_epoch().count();
+    host.clock_at = now_;
+  }
+  ++host.stalled;
+}
+
+void World::resume_clock(Host& host) {
+  if (host.stalled == 0) return;
+  host.stalled = 0;
+  if (host.clock_catches_up) host.clock_base += now_ - host.clock_at;
+  host.clock_at = now_;
+  wake_by_clock(host);
+}
+
 void World::end_fault(const Event& event) {
   if (event.b != era_) return;
   Host& host = hosts_[event.to];
@@ -233,9 +268,16 @@ void World::end_fault(const Event& event) {
       if (host.slow != 0) --host.slow;
       return;
     case unhang:
-      if (host.hung == 0 || --host.hung != 0) return;
-      if (host.sync_held)
-        queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+      if (host.hung > 1)
+        --host.hung;
+      else
+        disk_goes_on(host);
+      return;
+    case unstall:
+      if (host.stalled > 1)
+        --host.stalled;
+      else
+        resume_clock(host);
       return;
     case uncut:
       for (auto [from, to] : *static_cast<const Links*>(event.payload.get())) cut(from, to, -1);
@@ -303,6 +345,16 @@ void World::set_links(const std::array<std::uint32_t, replicas_max>& neighbours)
       cuts_[a][b] = a == b || (neighbours[a] >> b & 1) != 0 ? 0 : 1;
 }
 
+void World::disk_goes_on(Host& host) {
+  if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
+    queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+}
+
+void World::end_disk_faults(Host& host) {
+  host.slow = 0;
+  disk_goes_on(host);
+}
+
 void World::heal_core() {
   stop_faults();
   finish_upgrades(false);
@@ -333,8 +385,16 @@ void World::heal_core() {
   for (Host& host : hosts_) {
     const bool inside = (members >> host.id & 1) != 0;
     if (inside) text += " " + std::to_string(host.id);
-    if (!inside && host.node && host.node->is_leader() && std::count(scenario_.faults.begin(), scenario_.faults.end(), Fault::hang_disk) != 0) {
-      host.hung = 1;  // for good, and it leads: the core has to see that
+    // Whose clock stands still can't say how old its syncs are; a sick disk besides would be one fault too many.
+    if (host.stalled != 0) end_disk_faults(host);
+    if (!inside && host.node && host.node->is_leader() && (mixes(Fault::hang_disk) || mixes(Fault::clock_stall))) {
+      // For good, and it leads: the core has to see that.
+      if (host.stalled != 0 || !mixes(Fault::hang_disk)) {
+        stall_clock(host);
+        end_disk_faults(host);
+      } else {
+        host.hung = 1;
+      }
       continue;
     }
     if (!inside && random_.below(2) == 0 && host.node && born(host.id)) {
@@ -351,9 +411,8 @@ void World::heal_core() {
     if (paused != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
         queue_.push(now_, std::move(backlog.front()));
-    host.slow = 0;
-    if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
-      queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+    end_disk_faults(host);
+    resume_clock(host);
     if (!host.node) restart_later(host, 0);
   }
   for (Client& client : clients_)
@@ -379,9 +438,8 @@ void World::heal_all() {
     if (std::exchange(host.paused, 0U) != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
         queue_.push(now_, std::move(backlog.front()));
-    host.slow = 0;
-    if (std::exchange(host.hung, 0U) != 0 && host.sync_held)
-      queue_.push(now_, {.kind = EventKind::sync_done, .to = host.id, .a = host.life, .b = host.sync});
+    end_disk_faults(host);
+    resume_clock(host);
     if (host.disk.damaged()) {
       crash(host, "its disk is mended");
       host.disk.repair();
