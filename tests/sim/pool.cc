@@ -126,7 +126,7 @@ void operator delete[](void* at, std::size_t) noexcept { operator delete(at); }
 void sim::renew_pool() {
   if (pool.region == nullptr) return;
   if (pool.live != 0) {
-    // The first run leaves what is made once: it stays behind, with the pages around it.
+    // What was made before the first run, or once in one: it stays behind, with the pages around it and their free pieces.
     const auto run = static_cast<std::size_t>(pool.region + pool.used - pool.renewable);
     if (pool.left + run > left_max) return;
     pool.left += run;
