@@ -118,14 +118,15 @@ void Election::evaluate(const Surroundings& around) {
       ++working_replicas;
       if (last.leader <= own_) ++followers;
     }
-    if (last.candidate) better_disk = true;
+    // What it says of itself and of the leader was true when its clock stood still.
+    const bool current = ticking(id);
+    if (last.candidate && current) better_disk = true;
     if (last.happy && last.leader == leader_) {
+      vouched = vouched || current;
       if (leader_.replica == id && last.ballot == leader_) {
         leader_happy = true;
-        leader_sick = !working(id) || !ticking(id);
-        if (!ticking(id)) return;  // it said so before its clock stood still
+        leader_sick = !working(id) || !current;
       }
-      vouched = true;
     }
   });
   const std::size_t quorum = env_.options.quorum();
@@ -154,7 +155,7 @@ void Election::evaluate(const Surroundings& around) {
   // Who knows less waits for those who know more, and a little chance keeps equals from duelling.
   bool behind = false;
   env_.each_peer([&](ReplicaId id) {
-    if (connected(id) && peers_[id.n].last.candidate &&
+    if (connected(id) && ticking(id) && peers_[id.n].last.candidate &&
         peers_[id.n].last.chosen_prefix > around.chosen_prefix + limits::window_slots)
       behind = true;
   });
@@ -214,7 +215,7 @@ Time Election::deadline() const {
 std::optional<ReplicaId> Election::successor() const {
   std::optional<ReplicaId> best;
   env_.each_peer([&](ReplicaId id) {
-    if (!connected(id) || !peers_[id.n].last.candidate) return;
+    if (!connected(id) || !ticking(id) || !peers_[id.n].last.candidate) return;
     if (!best || peers_[id.n].last.chosen_prefix > peers_[best->n].last.chosen_prefix) best = id;
   });
   return best;

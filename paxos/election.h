@@ -29,8 +29,8 @@ namespace paxos {
 ///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one, and so is everyone who follows
 ///     it and is connected to a candidate, or is one: the leader may not hear that candidate.
 ///     The same holds for a leader that answers heartbeats, but sent none of its own for an election timeout: its timers
-///     don't run, because its clock stands still. It can't know that, so its own word that all is well counts for nothing;
-///     its vote counts as any other.
+///     don't run, because its clock stands still. Whoever it is that sends none, its word that it is happy, or a
+///     candidate, counts for nothing, since it can't judge any more; its vote counts as any other.
 ///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
 ///     not had the time to say that it is happy, and to depose it for that would never end.
 /// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.

@@ -352,11 +352,15 @@ void World::on_host(Host& host, const Event& event) {
     case EventKind::log_read_done: {
       if (event.a != host.life) return;
       const auto* wish = static_cast<const paxos::LogReadWish*>(event.payload.get());
+      // As Host::read_log() does it: a page.
       std::vector<paxos::ChosenDecree> decrees;
+      std::size_t bytes = 0;
       const bool reads = !host.disk.spoilt(wish->from, wish->last);
-      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < 200; ++slot) {
+      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < paxos::limits::page_entries_max; ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
+        bytes += entry->decree.value.size();
+        if (!decrees.empty() && bytes > paxos::limits::page_bytes_max) break;
         decrees.push_back({slot, entry->ballot, entry->decree});
       }
       host.node->log_read(at, *wish, std::move(decrees));
