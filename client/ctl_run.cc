@@ -128,8 +128,16 @@ class Run {
       : c_(connection), o_(options), processes_(processes) {}
 
   net::Task<int> run() {
-    if (!co_await wait_healthy(std::chrono::seconds{20}))
-      co_return give_up_at_start("the cluster elected no leader within 20 s");
+    const paxos::Time patience = c_.loop().now() + std::chrono::seconds{20};
+    while (!co_await wait_healthy(std::chrono::milliseconds{500})) {
+      // One that is gone already will not come back, and a first start needs all of them.
+      if (const auto gone = processes_.died()) {
+        if (o_.json) print_json(nothing_yet());
+        co_return complain("paxosctl run", fmt::format("replica {} ended as soon as it was started; see {}", *gone, log_of(*gone)),
+                           config::exit_refused);
+      }
+      if (c_.loop().now() > patience) co_return give_up_at_start("the cluster elected no leader within 20 s");
+    }
     first_round_ = round_;
     if (!o_.skip.empty()) {
       const auto answer = co_await c_.ask(leader_->id, chat::SkipRequest{o_.skip, 0}, leader_->boot(),

@@ -2,9 +2,13 @@
 skipped slot becomes a no-op, messages are lost. Each ends by comparing hashes, finding every acknowledged message
 exactly once, and restarting and verifying the dead."""
 import json
+import pathlib
+import shutil
+import subprocess
+import tempfile
 import unittest
 
-from harness import ClusterTest, Sender, run, wait_for
+from harness import BIN, ClusterTest, Sender, run, wait_for
 
 
 class FiveCases(ClusterTest):
@@ -150,6 +154,27 @@ class FiveCases(ClusterTest):
                          (500, 500, 0, 0, 2))
         self.assertEqual(sum(1 for r in result["replicas"] if not r["alive"]), 2)
         self.assertGreaterEqual(result["view_changes"], 2)
+
+    def test_script_mode_that_cannot_start_says_why_and_prints_its_object(self):
+        with tempfile.TemporaryDirectory() as folder:
+            here = pathlib.Path(folder)
+            shutil.copy(BIN / "paxosctl", here)
+            # The paxosd beside it is the one that is started.
+            (here / "paxosd").write_text("#!/bin/sh\necho no such luck >&2\nexit 3\n")
+            (here / "paxosd").chmod(0o755)
+            words = [here / "paxosctl", "run", "-f", "1", "--clients", "1", "--messages", "3", "--json", "--dir", here / "run"]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertRegex(done.stderr, r"replica \d ended as soon as it was started; see .*run/replica\d.log")
+            result = json.loads(done.stdout)
+            self.assertEqual((result["consistent"], result["sent"], result["acknowledged"]), (False, 0, 0))
+            self.assertIn("no such luck", "".join(log.read_text() for log in (here / "run").glob("replica*.log")))
+            again = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            self.assertEqual((again.returncode, again.stdout), (1, ""))
+            self.assertIn("a cluster is there already, and a run makes its own; name another --dir", again.stderr)
+        code, out, err = run("paxosctl", "run", "--dir", "/proc/none/run")
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("--dir /proc/none/run: can't be made", err)
 
 
 if __name__ == "__main__":
