@@ -154,6 +154,25 @@ class Doctor(ClusterTest):
         for hint in ("paxosd@2", f"UDP port {cluster.base_port + 2}", "key"):
             self.assertIn(hint, checks[2, "answer"]["advice"])
 
+    def test_a_lost_disk_is_told_apart_from_a_cluster_that_is_not_complete_yet(self):
+        cluster = self.cluster(f=1, start=False)
+        cluster.start(0)
+        wait_for("it waits for the others", lambda: "missing_at_birth" in cluster.status()["replicas"][0])
+        _, _, checks = self.doctor(cluster)
+        self.assertIn("start the replicas that it waits for", checks[0, "answer"]["advice"])
+        cluster.start(1)
+        cluster.start(2)
+        cluster.wait_healthy()
+        victim = next(i for i in range(3) if i != cluster.leader())
+        cluster.kill(victim)
+        shutil.rmtree(cluster.folder / "data" / str(victim))
+        cluster.start(victim)
+        wait_for("it answers, and may not vote", lambda: "was born with" in cluster.status()["replicas"][victim].get("reason", ""))
+        code, _, checks = self.doctor(cluster)
+        self.assertEqual((code, checks[victim, "answer"]["verdict"]), (1, "bad"))
+        self.assertIn("was born with", checks[victim, "answer"]["measured"])
+        self.assertIn("'A disk is lost' in OPERATIONS.md", checks[victim, "answer"]["advice"])
+
     def test_a_config_that_differs_is_named(self):
         cluster = self.cluster(f=1)
         other = cluster.folder / "other.yaml"
