@@ -1,6 +1,7 @@
 #include "paxos/election.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "paxos/invariant.h"
 #include "paxos/mutants.h"
@@ -25,7 +26,8 @@ bool Election::working(ReplicaId id) const {
 
 bool Election::ticking(ReplicaId id) const {
   if (mutant(Mutant::stalled_clock_leads)) return true;
-  return env_.now - peers_[id.n].asked <= env_.options.election_timeout;
+  PAXOS_ASSERT(peers_[id.n].asked != Time::min());
+  return env_.now - peers_[id.n].asked <= 2 * env_.options.election_timeout;
 }
 
 ReplicaSet Election::connected() const {
@@ -136,7 +138,7 @@ void Election::evaluate(const Surroundings& around) {
   if (leader_ == own_ && !own_.none()) {
     // Its own vote counts towards the quorum only with a working disk.
     happy_ = around.proposing && followers + (healthy ? 1 : 0) >= quorum && (healthy || !better_disk);
-    content_ = happy_;
+    content_ = happy_ || (yielded_ != Time::min() && env_.now - yielded_ < env_.options.election_timeout);
   } else {
     // Who hears both tells neither that all is well: the candidate may be one that the leader does not hear.
     happy_ = !leader_.none() && leader_happy && !(leader_sick && (better_disk || candidate_));
@@ -189,6 +191,7 @@ void Election::campaign(const Surroundings& around) {
     round = std::max({round, peers_[id.n].last.ballot.round, peers_[id.n].last.leader.round});
   });
   own_ = {round + 1, env_.options.self};
+  yielded_ = Time::min();
   set_leader(own_);
   // Until the next evaluation says otherwise, give the new ballot a chance.
   happy_ = false;
@@ -199,24 +202,26 @@ Time Election::deadline() const {
   Time at = next_heartbeat_;
   if (discontent_since_) at = std::min(at, *discontent_since_ + patience_);
   // What runs out is due until it was judged, not until somebody told the core a later time.
-  if (leader_since_ != Time::min() && evaluated_ < leader_since_ + env_.options.election_timeout)
-    at = std::min(at, leader_since_ + env_.options.election_timeout);
+  for (const Time since : {leader_since_, yielded_})
+    if (since != Time::min() && evaluated_ < since + env_.options.election_timeout)
+      at = std::min(at, since + env_.options.election_timeout);
   // A connection that lapses is noticed when it does, not at the next heartbeat; so is a leader whose clock stands still.
-  const auto lapses = [&](Time last) {
-    const Time when = last + env_.options.election_timeout + Duration{1};
+  const auto lapses = [&](Time last, int timeouts) {
+    const Time when = last + timeouts * env_.options.election_timeout + Duration{1};
     if (when > evaluated_) at = std::min(at, when);
   };
   for (const Peer& peer : peers_)
-    if (peer.heard != Time::min()) lapses(peer.heard);  // not this replica's own place
-  if (const Peer& leader = peers_[leader_.replica.n]; leader.heard != Time::min()) lapses(leader.asked);
+    if (peer.heard != Time::min()) lapses(peer.heard, 1);  // not this replica's own place
+  if (const Peer& leader = peers_[leader_.replica.n]; leader.heard != Time::min()) lapses(leader.asked, 2);
   return at;
 }
 
 std::optional<ReplicaId> Election::successor() const {
   std::optional<ReplicaId> best;
   env_.each_peer([&](ReplicaId id) {
-    if (!connected(id) || !ticking(id) || !peers_[id.n].last.candidate) return;
-    if (!best || peers_[id.n].last.chosen_prefix > peers_[best->n].last.chosen_prefix) best = id;
+    if (!connected(id) || !peers_[id.n].last.candidate) return;
+    const auto merit = [&](ReplicaId of) { return std::pair(ticking(of), peers_[of.n].last.chosen_prefix); };
+    if (!best || merit(id) > merit(*best)) best = id;
   });
   return best;
 }

@@ -28,11 +28,13 @@ namespace paxos {
 ///     seen. A Nack never does.
 ///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one, and so is everyone who follows
 ///     it and is connected to a candidate, or is one: the leader may not hear that candidate.
-///     The same holds for a leader that answers heartbeats, but sent none of its own for an election timeout: its timers
-///     don't run, because its clock stands still. Whoever it is that sends none, its word that it is happy, or a
+///     The same holds for a leader that answers heartbeats, but sent none of its own for two election timeouts (one is
+///     what loss and leaps of our own clock cost now and then): its timers don't run, its clock stands still. Whoever it is that sends none, its word that it is happy, or a
 ///     candidate, counts for nothing, since it can't judge any more; its vote counts as any other.
 ///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
 ///     not had the time to say that it is happy, and to depose it for that would never end.
+///  9. A candidate whom a Nack stopped is content for an election timeout: whoever got ahead of it may be one that it does
+///     not hear, needs time for phase 1, and is vouched for only some heartbeats later (rules 3 and 5).
 /// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.
 class Election {
  public:
@@ -53,6 +55,8 @@ class Election {
   bool on_reply(ReplicaId from, const HeartbeatReply& m);
   /// This acceptor promised or accepted at `ballot`.
   void follow(Ballot ballot);
+  /// A Nack stopped this replica's proposer.
+  void yield() { yielded_ = env_.now; }
   /// Sends heartbeats when they are due; true when this replica should take over with own_ballot().
   [[nodiscard]] bool tick(const Surroundings& around);
   /// Raises the own ballot above everything seen, at once (hand-over, tests).
@@ -99,6 +103,7 @@ class Election {
   bool candidate_ = false;
   bool quorum_connected_ = false;
   Time leader_since_ = Time::min();
+  Time yielded_ = Time::min();  ///< rule 9; of no ballot but own_
   std::optional<Time> discontent_since_;
   Duration patience_{};  ///< this time's wait before taking over
   Time next_heartbeat_{};

@@ -190,7 +190,9 @@ struct Replica::Parts {
           } else if constexpr (std::is_same_v<M, Accepted>) {
             proposer.on_accepted(from, m);
           } else if constexpr (std::is_same_v<M, Nack>) {
+            const bool active = proposer.active();
             proposer.on_nack(from, m);
+            if (active && !proposer.active()) election.yield();
           } else if constexpr (std::is_same_v<M, Commit>) {
             if (m.ballot.replica == from) learner.on_commit(from, m.ballot, m.chosen_prefix);
           } else if constexpr (std::is_same_v<M, LearnRequest>) {

@@ -80,6 +80,7 @@ struct StateAccess {
       peer.asked = epoch;
     }
     election.leader_since_ = Time::min();
+    election.yielded_ = Time::min();
     election.discontent_since_ = epoch;
     election.patience_ = far;
     election.next_heartbeat_ = time_never;
@@ -286,7 +287,7 @@ struct StateAccess {
 
   template <class A>
   static void visit_election(A& a, Election& election) {
-    auto& [env, peers, own, leader, happy, content, candidate, quorum_connected, leader_since,
+    auto& [env, peers, own, leader, happy, content, candidate, quorum_connected, leader_since, yielded,
            discontent_since, patience, next_heartbeat, evaluated, leader_changes] = election;
     explore::field(a, own);
     explore::field(a, leader);

@@ -74,7 +74,7 @@ void Cluster::start(std::size_t id) {
     if (slot <= recovered.chosen_prefix) recovered.entries.back().chosen = true;
   }
   n.groups_written = n.disk.group;
-  n.replica = std::make_unique<Replica>(options, std::move(recovered), now_);
+  n.replica = std::make_unique<Replica>(options, std::move(recovered), time(id));
   if (n.replica->status().ballot < n.disk.promised) violation("I6: a promise went back across a restart");
   drain(id);
 }
@@ -435,7 +435,7 @@ void Cluster::run_for(Duration d) {
     for (std::size_t id = 0; id < size(); ++id) {
       if (!up(id)) continue;
       const Node& n = nodes_[id];
-      if (const Time at = std::max(now_, n.replica->deadline()); at < next && !n.clock_stands_at) {
+      if (const Time at = std::max(now_, n.replica->deadline() - n.clock_ahead); at < next && !n.clock_stands_at) {
         next = at;
         who = id;
       }
@@ -462,7 +462,7 @@ void Cluster::run_for(Duration d) {
     } else if (who != SIZE_MAX) {
       tick(who);
       // A deadline that stays in the past would spin: time passes for whoever can't make progress.
-      if (up(who) && (*this)[who].deadline() <= now_) now_ += std::chrono::microseconds{10};
+      if (up(who) && (*this)[who].deadline() <= time(who)) now_ += std::chrono::microseconds{10};
     } else if (disk != SIZE_MAX) {
       sync(disk, 1);
     }

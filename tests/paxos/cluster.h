@@ -67,6 +67,7 @@ struct Node {
   std::deque<Group> unsynced;
   bool disk_hangs = false;
   std::optional<Time> clock_stands_at;  ///< none of its deadlines comes
+  Duration clock_ahead{};               ///< of the cluster's time
   unsigned boot = 0;
   std::vector<ChosenDecree> applied;  ///< applied[i] is slot i + 1
   std::vector<Hash> hashes;           ///< the chain at the same index
@@ -137,7 +138,7 @@ class Cluster {
 
   // --- time ---
   [[nodiscard]] Time now() const { return now_; }
-  [[nodiscard]] Time time(std::size_t id) const { return nodes_[id].clock_stands_at.value_or(now_); }
+  [[nodiscard]] Time time(std::size_t id) const { return nodes_[id].clock_stands_at.value_or(now_ + nodes_[id].clock_ahead); }
   void advance(Duration d) { now_ += d; }
   /// Lets deadlines, letters and disks happen in the order of their times.
   void run_for(Duration d);

@@ -445,6 +445,61 @@ TEST(Election, AFollowerWhoseClockStandsStillIsAsGoodAsAnyOther) {
   EXPECT_TRUE(progresses(c, four_timeouts(c))) << "its vote needs no clock";
 }
 
+// What it heard from the leader is suddenly old, some of it older than the rest.
+TEST(Election, AFollowerWhoseClockLeapsCostsNoLeader) {
+  for (const std::size_t replicas : {3u, 5u})
+    for (std::uint64_t seed = 0; seed < 150; ++seed) {
+      // Around an election timeout, mostly: what was heard a little before is still fresh, and the rest is not.
+      const Duration leap = seed < 120 ? 190ms + (seed % 40) * 2ms : (seed - 120) * 50ms;
+      SCOPED_TRACE(std::to_string(replicas) + " replicas, a leap of " + std::to_string(leap / 1ms) + " ms");
+      Cluster c({.replicas = replicas, .seed = seed});
+      c.elect(0);
+      ASSERT_TRUE(progresses(c, four_timeouts(c)));
+      c.run_for(1s + seed * 7ms);
+      const auto before = c.leader_changes();
+      c.node(1).clock_ahead += leap;
+      c.run_for(1s);
+      ASSERT_EQ(c.leader_changes(), before);
+    }
+}
+
+// 0 was cut off for long; its answers come before its next heartbeat, and 1 has nobody who vouches.
+TEST(Election, ALeaderThatIsHeardAgainIsBelievedAtOnce) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Cluster c({.seed = seed});
+    c.elect(0);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    c.isolate(1);
+    c.run_for(2s + Duration{static_cast<std::int64_t>(seed) * 1'700'000});
+    const auto before = c.leader_changes();
+    c.join_both(0, 1);
+    c.run_for(2s);
+    ASSERT_EQ(c.leader_changes(), before);
+    ASSERT_EQ(c.status(1).leader, ReplicaId{0});
+  }
+}
+
+TEST(Election, TheLeaderHandsOverToOneWhoseClockGoes) {
+  for (const std::size_t stalled : {1u, 2u}) {
+    Cluster c({});
+    c.elect(0);
+    ASSERT_TRUE(progresses(c, four_timeouts(c)));
+    c.node(stalled).clock_stands_at = c.now();
+    c.run_for(1s);
+    ASSERT_EQ(c.leader(), 0u);
+    ASSERT_TRUE(c.hand_over(0));
+    EXPECT_EQ(take<HandOver>(c, 0, 3 - stalled).size(), 1u);
+  }
+  Cluster c({});  // better than nobody
+  c.elect(0);
+  ASSERT_TRUE(progresses(c, four_timeouts(c)));
+  c.crash(2);
+  c.node(1).clock_stands_at = c.now();
+  c.run_for(1s);
+  EXPECT_TRUE(c.hand_over(0));
+}
+
 TEST(Election, AReplicaWithAHungDiskDoesNotLead) {
   Cluster c({});
   c.elect(0);
@@ -555,6 +610,26 @@ TEST(Election, WhoIsFarBehindAConnectedCandidateWaitsHalfATimeoutLonger) {
   };
   EXPECT_LT(waits(limits::window_slots), 50ms);
   EXPECT_GT(waits(limits::window_slots + 1), 125ms);
+}
+
+// Rule 9. Who got ahead is not heard here; only its ballot is, by the Nack of one between the two.
+TEST(Election, ACandidateWhomANackStoppedGivesTheOtherATimeout) {
+  Cluster c({});
+  c.connect();
+  c.campaign(0);
+  const Ballot b = c.status(0).ballot;
+  ASSERT_EQ(c.status(0).role, Role::candidate);
+  c.step(0, 1, Nack{b, ballot(b.round + 1, 2)});
+  ASSERT_NE(c.status(0).role, Role::candidate);
+  const Time begin = c.now();
+  while (c.status(0).role != Role::candidate && c.now() - begin < 2s) {
+    c.advance(c.setup().heartbeat);
+    c.tick(0);
+    for (const std::size_t peer : {1u, 2u}) answer_heartbeat(c, 0, peer, {});
+    c.bag().clear();
+  }
+  EXPECT_GE(c.now() - begin, c.setup().election_timeout);
+  EXPECT_LE(c.now() - begin, 2 * c.setup().election_timeout);
 }
 
 // Rule 7, where nobody else could lead: it is enough to be a candidate oneself.

@@ -17,7 +17,7 @@ namespace sim {
 /// Sees from outside how the rules are raised while replicas run programs of two versions, and throws Violation. It reads
 /// decrees and rows by itself (docs/ROWS.md) and counts for itself which rules are in force after a slot.
 ///
-///  U1  A raise is proposed only while each replica has said, within an election timeout, that its program knows the next
+///  U1  A raise is proposed only while each replica has said, within an election timeout of a clock that goes, that its program knows the next
 ///      rules; and each says so only of the program that it runs.
 ///  U2  No program applies the slot that raises the rules above those that it knows, or anything after it: it stops at that
 ///      slot, by name, for no other reason, and does not start on a state under such rules.
@@ -36,8 +36,8 @@ class RulesWatch {
 
   /// A heartbeat reply leaves; `said`: its word about the rules.
   void says(std::uint8_t replica, std::uint16_t program, std::uint16_t said, Nanos now);
-  /// What a turn decided, before any of it is carried out.
-  void proposes(std::uint8_t replica, std::uint16_t program, Nanos now, const chat::NodeOutput& out);
+  /// What a turn decided, before any of it is carried out. `clock_ok`: its clock did not stand still lately.
+  void proposes(std::uint8_t replica, std::uint16_t program, Nanos now, const chat::NodeOutput& out, bool clock_ok = true);
   /// Before the observer hears of it. `entry`: of that slot, on its disk.
   void applies(std::uint8_t replica, std::uint16_t program, const chat::StateWrite& write, const Disk::Entry* entry);
   /// A turn's effects are carried out. `settled`: nothing of it waits for its disk, and it knows.

@@ -386,13 +386,15 @@ void World::turn(Host& host) {
   host.turn_due = false;
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
-  host.node->set_sync_age(at, host.syncing != 0 ? at - host.sync_started : paxos::Duration{});
+  host.node->set_sync_age(at, host.syncing != 0 ? std::max(at - host.sync_started, paxos::Duration{}) : paxos::Duration{});
   host.node->turn(at, wall_ms(host), output_);
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);
   const std::uint64_t life = host.life;
   const std::string stop = output_.stop;
-  if (rules_) rules_->proposes(host.id, host.program, now_, output_);
+  // Whose clock stands, or stood, still can't tell how long ago it heard the others.
+  const bool clock_ok = host.stalled == 0 && host.stall_ended < now_ - 2 * scenario_.election_timeout;
+  if (rules_) rules_->proposes(host.id, host.program, now_, output_, clock_ok);
   carry_out(host, output_);
   if (host.life != life) return;
   if (rules_ || !stop.empty()) {

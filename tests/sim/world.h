@@ -119,6 +119,7 @@ class World {
     std::int64_t clock_ppm = 0;
     unsigned stalled = 0;           ///< its clock stands at `clock_base`
     bool clock_catches_up = false;  ///< at the end of that
+    Nanos stall_ended = -never;     ///< the last one
     std::int64_t wall_offset_ms = 0;
     Nanos tick_at = never;
     bool turn_due = false;

@@ -236,7 +236,10 @@ void World::wake_by_clock(Host& host) {
   host.transport_at = never;
   if (!host.node) return;
   schedule_tick(host);
-  if (host.transport) ship(host);
+  if (!host.transport) return;
+  // By an event, since the process may be paused.
+  host.transport_at = now_;
+  queue_.push(now_, {.kind = EventKind::datagram_tick, .to = host.id, .a = host.life});
 }
 
 void World::stall_clock(Host& host) {
@@ -252,6 +255,7 @@ void World::resume_clock(Host& host) {
   host.stalled = 0;
   if (host.clock_catches_up) host.clock_base += now_ - host.clock_at;
   host.clock_at = now_;
+  host.stall_ended = now_;
   wake_by_clock(host);
 }
 
