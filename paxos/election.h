@@ -33,7 +33,9 @@ namespace paxos {
 ///     candidate, counts for nothing, since it can't judge any more; its vote counts as any other.
 ///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
 ///     not had the time to say that it is happy, and to depose it for that would never end.
-///  9. A candidate whom a Nack stopped is content for an election timeout: whoever got ahead of it may be one that it does
+///  9. Who lost its quorum, or whose disk is sick now and then, is content for an election timeout after its proposer stopped:
+///     each new ballot of it would count as fresh (rule 8), and keep everyone else quiet for ever. So is
+///     a candidate whom a Nack stopped: whoever got ahead of it may be one that it does
 ///     not hear, needs time for phase 1, and is vouched for only some heartbeats later (rules 3 and 5).
 /// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.
 class Election {
@@ -55,7 +57,7 @@ class Election {
   bool on_reply(ReplicaId from, const HeartbeatReply& m);
   /// This acceptor promised or accepted at `ballot`.
   void follow(Ballot ballot);
-  /// A Nack stopped this replica's proposer.
+  /// A Nack, or the loss of its quorum, stopped this replica's proposer.
   void yield() { yielded_ = env_.now; }
   /// Sends heartbeats when they are due; true when this replica should take over with own_ballot().
   [[nodiscard]] bool tick(const Surroundings& around);

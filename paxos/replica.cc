@@ -46,8 +46,10 @@ void Replica::tick(Time now) {
   p.birth.tick();
   if (p.voting()) {
     if (p.election.tick(p.around())) p.take_over("no leader that a quorum can work with");
-    if (p.proposer.active() && !p.election.quorum_connected())
+    if (p.proposer.active() && !p.election.quorum_connected()) {
       p.proposer.stop("lost the connection to a quorum");
+      p.election.yield();
+    }
     p.proposer.tick();
     p.learner.tick();
     p.reads.tick(p.leader());
