@@ -103,11 +103,11 @@ void Disk::tear(const chat::GroupWrite& group, Random& random) {
   });
   // Some of it reached the disk: the front, or everything but a piece that still holds zeros.
   const std::size_t cut = 1 + random.below(torn_.size() - 1);
-  if (random.below(2) == 0)
-    torn_.resize(cut);
-  else
+  const std::string whole = torn_;
+  if (random.below(2) != 0)
     std::fill(torn_.begin() + static_cast<std::ptrdiff_t>(cut),
               torn_.begin() + static_cast<std::ptrdiff_t>(std::min(torn_.size(), cut + 512)), '\0');
+  if (torn_ == whole) torn_.resize(cut);  // also where the piece was zeros anyway: that write would be whole
 }
 
 void Disk::lose_mark(Random& random) {
