@@ -29,14 +29,15 @@ namespace paxos {
 ///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one, and so is everyone who follows
 ///     it and is connected to a candidate, or is one: the leader may not hear that candidate.
 ///     The same holds for a leader that answers heartbeats, but sent none of its own for two election timeouts (one is
-///     what loss and leaps of our own clock cost now and then): its timers don't run, its clock stands still. Whoever it is that sends none, its word that it is happy, or a
-///     candidate, counts for nothing, since it can't judge any more; its vote counts as any other.
+///     what loss and leaps of our own clock cost now and then): its timers don't run, its clock stands still. Whoever
+///     sends none, its word that it is happy, or a candidate, counts for nothing, since it can't judge any more; its vote
+///     counts as any other.
 ///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
 ///     not had the time to say that it is happy, and to depose it for that would never end.
-///  9. Who lost its quorum, or whose disk is sick now and then, is content for an election timeout after its proposer stopped:
-///     each new ballot of it would count as fresh (rule 8), and keep everyone else quiet for ever. So is
-///     a candidate whom a Nack stopped: whoever got ahead of it may be one that it does
-///     not hear, needs time for phase 1, and is vouched for only some heartbeats later (rules 3 and 5).
+///  9. Whose proposer stopped because it lost its quorum, or its own disk did, is content for an election timeout: each new
+///     ballot of it would count as fresh (rule 8), and keep everyone else quiet for ever. So is a candidate whom a Nack
+///     stopped: whoever got ahead of it may be one that it does not hear, needs time for phase 1, and is vouched for only
+///     some heartbeats later (rules 3 and 5).
 /// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.
 class Election {
  public:

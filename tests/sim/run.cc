@@ -55,9 +55,8 @@ void phases(World& world, Result& result) {
   // Four election timeouts (I8) for a leader that works, and what the slowest clock, the links, the disks
   // and the probe itself add.
   // A heartbeat that is still under way, sent before a clock stood still, counts from when it comes.
-  const bool stalls = std::find(s.faults.begin(), s.faults.end(), Fault::clock_stall) != s.faults.end();
   const Nanos bound =
-      (s.lossy_liveness ? 60 : 4) * s.election_timeout + paging_time(s) + (stalls && s.late_ppm != 0 ? s.late_max : 0);
+      (s.lossy_liveness ? 60 : 4) * s.election_timeout + paging_time(s) + (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
   const Nanos healed = world.now();
   world.start_probe();
   if (!world.run_until(healed + bound, [&] { return world.probe_answered(); }))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -92,6 +93,7 @@ struct Scenario {
   Nanos flush_max = 2 * second;  ///< rows of the state become durable after this, at most
 
   std::vector<Fault> faults;  ///< those that happen in this run
+  [[nodiscard]] bool mixes(Fault fault) const { return std::find(faults.begin(), faults.end(), fault) != faults.end(); }
   std::vector<PlannedFault> schedule;
   Nanos fault_every = second;
   Nanos fault_length_max = 3 * second;

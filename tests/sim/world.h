@@ -235,9 +235,6 @@ class World {
   void cut(std::uint8_t from, std::uint8_t to, int by);
   [[nodiscard]] bool lost();
   [[nodiscard]] Nanos delay();
-  [[nodiscard]] bool mixes(Fault fault) const {
-    return std::find(scenario_.faults.begin(), scenario_.faults.end(), fault) != scenario_.faults.end();
-  }
   [[nodiscard]] std::uint8_t any_replica(Random& random) const {
     return static_cast<std::uint8_t>(random.below(scenario_.replicas));
   }

@@ -391,9 +391,9 @@ void World::heal_core() {
     if (inside) text += " " + std::to_string(host.id);
     // Whose clock stands still can't say how old its syncs are; a sick disk besides would be one fault too many.
     if (host.stalled != 0) end_disk_faults(host);
-    if (!inside && host.node && host.node->is_leader() && (mixes(Fault::hang_disk) || mixes(Fault::clock_stall))) {
+    if (!inside && host.node && host.node->is_leader() && (scenario_.mixes(Fault::hang_disk) || scenario_.mixes(Fault::clock_stall))) {
       // For good, and it leads: the core has to see that.
-      if (host.stalled != 0 || !mixes(Fault::hang_disk)) {
+      if (host.stalled != 0 || !scenario_.mixes(Fault::hang_disk)) {
         stall_clock(host);
         end_disk_faults(host);
       } else {
