@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "client/ctl.h"
@@ -43,6 +44,10 @@ void print_table(const Json& status, const std::string& key_file) {
       note(fmt::format("waits for the skipped slot {}: nothing above is applied until the leader changes (`paxosctl kill "
                        "leader`)",
                        static_cast<std::uint64_t>(*hole)));
+    if (const auto stuck = number_in(r, "log_stuck_ms"))
+      note(fmt::format("can't get rid of its log since {}: nobody reads its standard error, or the journal hangs; {} lines are lost",
+                       age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*stuck, 0.0, 1e15))}),
+                       static_cast<std::uint64_t>(number_in(r, "log_lines_lost").value_or(0))));
     if (const double loss = number_in(r, "loss").value_or(0); loss > 0)
       note(fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100));
   }

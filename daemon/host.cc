@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/log.h"
+#include "daemon/stop_guard.h"
 #include "net/signals.h"
 
 namespace paxosd {
@@ -105,8 +106,8 @@ net::Task<int> Host::run() {
                          daemon_log::error(
                              "storage failed: {}. This replica stops now, so that it promises nothing "
                              "it can't keep. Check the disk of {}, then start it again",
-                             error, options_.config.replicas[options_.self.n].data_dir.string());
-                         std::_Exit(1);
+                             error, options_.directory.string());
+                         daemon_log::exit_now(1);
                        }});
   watchdog_ = ServiceManager::watchdog();
   if (watchdog_) alive_at_ = loop_.now();
@@ -137,8 +138,9 @@ net::Task<void> Host::wait_for_signals() {
   manager_.stopping();
   daemon_log::info("stopping on signal {}", signal);
   stopping_ = true;
+  guard_stop();
   if (node_.hand_over(loop_.now())) {
-    const paxos::Time until = loop_.now() + 2 * std::chrono::nanoseconds{options_.config.election_timeout};
+    const paxos::Time until = loop_.now() + std::min<std::chrono::nanoseconds>(2 * options_.config.election_timeout, hand_over_max);
     while (node_.is_leader() && loop_.now() < until) co_await loop_.sleep(std::chrono::milliseconds{5});
     daemon_log::info(
         "{}", node_.is_leader() ? "nobody took the leadership over in time" : "handed the leadership over");
@@ -294,7 +296,7 @@ void Host::carry_out(chat::NodeOutput out) {
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
   if (!out.stop.empty()) {
     daemon_log::error("this replica stops: {}", out.stop);
-    std::_Exit(1);
+    daemon_log::exit_now(1);
   }
 }
 

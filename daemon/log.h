@@ -11,8 +11,22 @@
 #include "paxos/ready.h"
 
 /// Log lines of one process: to the journal with fields (REPLICA, EVENT, SLOT, BALLOT) when systemd started it, else
-/// to standard error. Any thread.
+/// to standard error. Any thread. Between begin() and the end of the process nobody waits for whoever takes them.
 namespace daemon_log {
+
+/// First thing in main(), before other threads: from now on a thread of its own (daemon/spool) writes the lines, and those
+/// that can't be got rid of are lost and counted. What others write to descriptor 2 (an assertion, a library) goes the same
+/// way, and a crash waits a moment for it. Before, and in tests, lines are written at once.
+void begin();
+/// Until everything that was said has left, but only for a moment; whether it has. Before the process ends.
+bool finish();
+/// finish(), and the end: no destructor runs.
+[[noreturn]] void exit_now(int code);
+
+/// Lines that were lost since begin().
+[[nodiscard]] std::uint64_t lines_lost();
+/// How long whoever takes the lines has not taken the present one; zero while nothing waits.
+[[nodiscard]] std::chrono::milliseconds stuck_for();
 
 enum class Level { error = 0, warning = 1, info = 2, debug = 3 };
 

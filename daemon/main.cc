@@ -1,4 +1,5 @@
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -57,6 +58,7 @@ int run(int argc, char** argv) {
   const auto id = flags.number("id", 0, paxos::limits::replicas_max - 1);
   if (!id) return flags.wrong_usage(id.error());
 
+  daemon_log::begin();
   const auto file = config::find(flags.get("config"), nullptr);
   if (!file) return refuse(file.error());
   const auto config = config::load(*file);
@@ -129,9 +131,14 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // What it makes is for its own user alone, however it is started.
+  ::umask(077);
+  int code = 1;
   try {
-    return run(argc, argv);
+    code = run(argc, argv);
   } catch (const std::exception& error) {
-    return refuse(error.what());
+    code = refuse(error.what());
   }
+  daemon_log::finish();
+  return code;
 }

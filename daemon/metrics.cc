@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "daemon/host.h"
+#include "daemon/log.h"
 
 namespace paxosd {
 
@@ -198,6 +199,8 @@ void add_network(Families& out, const LoopFigures& loop) {
 
 void add_loop(Families& out, const LoopFigures& loop) {
   out.latency("paxosd_loop_turn_duration_seconds", "Turns of the event loop, without the wait before them.", loop.turns);
+  out.counter("paxosd_log_lines_lost_total", "Log lines that nobody took: a full pipe, a journal that hangs.")
+      .value(loop.log_lines_lost);
   out.counter("paxosd_ring_submissions_total", "Operations given to io_uring.").value(loop.ring.submissions);
   out.counter("paxosd_ring_completions_total", "Completions taken from io_uring.").value(loop.ring.completions);
   out.counter("paxosd_receive_buffer_exhaustions_total", "Times that receiving ended for want of a provided buffer.")
@@ -270,7 +273,8 @@ LoopFigures Host::loop_figures() const {
           .dropped_by_isolation = dropped_by_isolation_,
           .strays = strays_,
           .commits = commits_.figures(),
-          .turns = turns_.figures()};
+          .turns = turns_.figures(),
+          .log_lines_lost = daemon_log::lines_lost()};
 }
 
 void Host::serve_metrics() {

@@ -37,6 +37,7 @@ struct LoopFigures {
   std::uint64_t strays = 0;
   storage::Latency::Figures commits;
   storage::Latency::Figures turns;
+  std::uint64_t log_lines_lost = 0;
 };
 
 /// What the metrics' thread looks up itself.

@@ -155,6 +155,7 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
         } else if constexpr (std::is_same_v<C, chat::KillRequest>) {
           // As if the power failed: no flush, no farewell, not even an answer.
           daemon_log::warning("killed by the operator");
+          daemon_log::finish();
           ::kill(::getpid(), SIGKILL);
         } else if constexpr (std::is_same_v<C, chat::SkipRequest>) {
           answer_skip(from, request.id, command);
@@ -283,10 +284,13 @@ std::string Host::status_json() const {
       {"syncs", figures.syncs},
       {"sync_us_mean", figures.syncs == 0 ? 0 : figures.sync_latency.sum_ns / figures.syncs / 1000},
       {"sync_us_max", figures.sync_ns_max / 1000},
+      {"log_lines_lost", daemon_log::lines_lost()},
   };
   auto& connected = out["connected"] = nlohmann::json::array();
   for (paxos::ReplicaId id : s.connected) connected.push_back(id.n);
   add_vitals(out);
+  // Not for a moment's queue: only where nobody seems to take them any more.
+  if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1}) out["log_stuck_ms"] = stuck.count();
   if (s.hole) out["hole"] = s.hole->n;
   if (!s.reason.empty()) out["reason"] = s.reason;
   if (!s.missing_at_birth.empty()) {

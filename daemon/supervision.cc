@@ -47,6 +47,7 @@ void Host::report(paxos::Time now) {
     leader_told_ = leader;
     standing_at_ = now;
   }
+  manager_.flush();
   if (now >= standing_at_) {
     standing_at_ = now + standing_interval;
     manager_.status(standing_line());
@@ -62,7 +63,7 @@ void Host::report(paxos::Time now) {
     manager_.alive();
   } else if (!std::exchange(stuck_told_, true)) {
     daemon_log::warning("the disk of {} has not finished a write for {} ms: no more signs of life to the service manager",
-                        options_.config.replicas[options_.self.n].data_dir.string(),
+                        options_.directory.string(),
                         std::chrono::duration_cast<std::chrono::milliseconds>(age).count());
   }
 }
