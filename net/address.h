@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <vector>
 
 namespace net {
 
@@ -22,9 +23,15 @@ class Address {
 
   Address() = default;
   [[nodiscard]] static Address loopback(std::uint16_t port);
+  /// An IPv4 address as an IPv6 socket tells it (::ffff:10.0.0.1) is that IPv4 address.
   [[nodiscard]] static Address from_sockaddr(const sockaddr* address, socklen_t size);
   [[nodiscard]] static Address from_bytes(std::span<const std::uint8_t> bytes);
-  /// "host:port" or "[v6]:port"; names are looked up (blocking: at start only). Errors are one sentence.
+  /// "host:port" or "[v6]:port" that names no host: nothing has to be looked up.
+  [[nodiscard]] static std::optional<Address> literal(std::string_view text);
+  /// The same, and names are looked up: all that the resolver knows, in its order, at least one. Blocks, for as long as the
+  /// resolver likes: net/resolver.h does it beside a loop. Errors are one sentence.
+  [[nodiscard]] static tl::expected<std::vector<Address>, std::string> resolve_all(std::string_view text);
+  /// The first of them.
   [[nodiscard]] static tl::expected<Address, std::string> resolve(std::string_view text);
 
   [[nodiscard]] socklen_t to_sockaddr(sockaddr_storage& out) const;
@@ -32,6 +39,7 @@ class Address {
   [[nodiscard]] int family() const { return raw_[0] == 6 ? AF_INET6 : raw_[0] == 4 ? AF_INET : AF_UNSPEC; }
   [[nodiscard]] std::uint16_t port() const { return static_cast<std::uint16_t>(raw_[1] << 8 | raw_[2]); }
   [[nodiscard]] bool is_loopback() const;
+  [[nodiscard]] bool is_any() const;  ///< 0.0.0.0 or [::]
   [[nodiscard]] bool empty() const { return raw_[0] == 0; }
   [[nodiscard]] std::string to_string() const;
   friend auto operator<=>(const Address&, const Address&) = default;

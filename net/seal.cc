@@ -210,8 +210,10 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
                        same_boot ? known->subkey : derived))
     return tl::make_unexpected(Drop::foreign_key);
 
+  bool newest = true;
   if (same_boot) {
     if (!known->is_new(h.counter)) return tl::make_unexpected(Drop::replayed);
+    newest = h.counter > known->highest;
     known->mark(h.counter);
     List& list = list_of(from);
     if (&list.front() != known) {
@@ -232,7 +234,7 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
       enter(fresh);
   }
   const std::byte* data = buffer.get();
-  return Opened{from, h.content, paxos::Bytes(std::move(buffer), data, size)};
+  return Opened{from, h.content, paxos::Bytes(std::move(buffer), data, size), newest};
 }
 
 }  // namespace net

@@ -90,6 +90,7 @@ struct Opened {
   Identity sender;
   Content content = Content::bodies;
   paxos::Bytes plain;  ///< in a buffer of its own, so that decrees may refer to it
+  bool newest = true;  ///< nothing that its sender sealed later in this life was opened here before
 };
 
 /// Opens what others sealed, and refuses what comes a second time. Loop thread only. Memory is bounded, and

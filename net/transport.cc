@@ -20,6 +20,7 @@ enum class Kind : std::uint8_t {
   client_reply = 3,
   operator_request = 4,
   operator_reply = 5,
+  address_word = 6,
 };
 
 constexpr std::size_t body_bytes_max = fragmented_bytes_max - 1;
@@ -44,6 +45,7 @@ Kind kind_of(const Body& body) {
                         [](const chat::ClientReply&) { return Kind::client_reply; },
                         [](const chat::OperatorRequest&) { return Kind::operator_request; },
                         [](const chat::OperatorReply&) { return Kind::operator_reply; },
+                        [](const AddressWord&) { return Kind::address_word; },
                     },
                     body);
 }
@@ -132,18 +134,36 @@ bool split(const Body& body, std::size_t bytes_max, Give give) {
 
 }  // namespace
 
+void encode(std::string& out, const AddressWord& word) {
+  paxos::ByteWriter w(out);
+  w.fixed(static_cast<std::uint8_t>(word.index() + 1));
+  std::visit([&](const auto& m) { w.fixed(m.nonce); }, word);
+}
+
+tl::expected<AddressWord, const char*> decode_address_word(std::span<const std::byte> bytes) {
+  paxos::ByteReader r(bytes);
+  const auto type = r.fixed<std::uint8_t>();
+  const auto nonce = r.fixed<std::uint64_t>();
+  if (!r.done()) return tl::make_unexpected("an address word of another size");
+  if (type == 1) return AddressWord{AddressProbe{nonce}};
+  if (type == 2) return AddressWord{AddressProof{nonce}};
+  return tl::make_unexpected("an unknown address word");
+}
+
 Transport::Transport(Options options)
     : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas) {
   sealer_.take_versions_to(options_.version_max);
   PAXOS_ASSERT(options_.datagram_bytes >= 512 && options_.datagram_bytes <= bundle_bytes_max);
   PAXOS_ASSERT(fragmented_bytes_max / part_bytes_max() < fragments_max);
   PAXOS_ASSERT(options_.addresses.empty() || options_.addresses.size() == options_.replicas);
+  for (std::size_t id = 0; id < options_.addresses.size(); ++id)
+    if (!options_.addresses[id].empty()) owners_.emplace_back(options_.addresses[id], static_cast<std::uint8_t>(id));
 }
 
 // --- out ---
 
 bool Transport::is_replica(const Address& address) const {
-  return std::find(options_.addresses.begin(), options_.addresses.end(), address) != options_.addresses.end();
+  return std::any_of(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == address; });
 }
 
 /// A broadcast goes to replicas only.
@@ -153,9 +173,8 @@ std::uint8_t Transport::version(std::span<const Address> to) const {
 
 std::uint8_t Transport::destination(std::span<const Address> to) const {
   if (to.size() != 1) return any_destination;
-  const auto at = std::find(options_.addresses.begin(), options_.addresses.end(), to.front());
-  return at == options_.addresses.end() ? any_destination
-                                        : static_cast<std::uint8_t>(at - options_.addresses.begin());
+  const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == to.front(); });
+  return at == owners_.end() ? any_destination : at->second;
 }
 
 void Transport::send(paxos::Time now, const Address& to, const Body& body) { send_to(now, {&to, 1}, body); }
@@ -287,7 +306,7 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
   if (!opened) return drop(opened.error());
   switch (opened->content) {
     case Content::bodies:
-      return unpack(from, opened->sender, opened->plain, out);
+      return unpack(from, opened->sender, opened->newest, opened->plain, out);
     case Content::fragment:
     case Content::probe: {
       paxos::Bytes whole;
@@ -295,7 +314,7 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
                                           opened->content == Content::probe, whole);
       if (result == Reassembly::Result::refused) return drop(Drop::reassembly);
       if (result == Reassembly::Result::complete)
-        take_body(from, opened->sender, static_cast<std::uint8_t>(whole.data()[0]),
+        take_body(from, opened->sender, opened->newest, static_cast<std::uint8_t>(whole.data()[0]),
                   whole.slice(1, whole.size() - 1), whole.size(), out);
       return;
     }
@@ -317,24 +336,24 @@ void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes&
   send_parts({&from, 1}, *entry, need->missing, Content::fragment);
 }
 
-void Transport::unpack(const Address& from, const Identity& sender, const paxos::Bytes& plain,
+void Transport::unpack(const Address& from, const Identity& sender, bool newest, const paxos::Bytes& plain,
                        std::vector<Received>& out) {
   paxos::ByteReader r(plain.span());
   while (r.ok() && r.remaining() > 0) {
     const auto kind = r.fixed<std::uint8_t>();
     const auto body = r.sized(body_bytes_max);
     if (!r.ok() || body.empty()) return drop(Drop::undecodable);
-    take_body(from, sender, kind,
+    take_body(from, sender, newest, kind,
               plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()), plain.size(),
               out);
   }
 }
 
-void Transport::take_body(const Address& from, const Identity& sender, std::uint8_t kind, paxos::Bytes bytes,
+void Transport::take_body(const Address& from, const Identity& sender, bool newest, std::uint8_t kind, paxos::Bytes bytes,
                           std::size_t buffer_bytes, std::vector<Received>& out) {
   const auto take = [&](auto decoded) {
     if (!decoded) return drop(Drop::undecodable);
-    out.push_back({from, sender, Body{std::move(*decoded)}});
+    out.push_back({from, sender, Body{std::move(*decoded)}, newest});
   };
   // A decree or command may be kept for long, and its slice keeps the whole buffer: not for a small part of
   // it.
@@ -362,6 +381,9 @@ void Transport::take_body(const Address& from, const Identity& sender, std::uint
     case Kind::operator_reply:
       if (!from_replica || to_replica) break;
       return take(chat::decode_operator_reply(bytes));
+    case Kind::address_word:
+      if (!from_replica || !to_replica) break;
+      return take(decode_address_word(bytes.span()));
   }
   drop(Drop::undecodable);
 }

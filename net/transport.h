@@ -20,8 +20,21 @@ namespace net {
 inline constexpr std::size_t default_datagram_bytes = 1400;
 inline constexpr std::size_t loopback_datagram_bytes = 60 * 1024;
 
+/// Replica to replica: "are you at this address?", and the answer to where that came from (net/address_book.h).
+struct AddressProbe {
+  std::uint64_t nonce = 0;
+  friend bool operator==(const AddressProbe&, const AddressProbe&) = default;
+};
+struct AddressProof {
+  std::uint64_t nonce = 0;  ///< of the probe
+  friend bool operator==(const AddressProof&, const AddressProof&) = default;
+};
+using AddressWord = std::variant<AddressProbe, AddressProof>;
+void encode(std::string& out, const AddressWord& word);
+[[nodiscard]] tl::expected<AddressWord, const char*> decode_address_word(std::span<const std::byte> bytes);
+
 using Body = std::variant<paxos::PeerMessage, chat::ClientMessage, chat::ClientReply, chat::OperatorRequest,
-                          chat::OperatorReply>;
+                          chat::OperatorReply, AddressWord>;
 
 /// For UdpSocket::send.
 struct Outgoing {
@@ -34,6 +47,7 @@ struct Received {
   Address from;
   Identity sender;
   Body body;
+  bool newest = true;  ///< as its datagram was (Opened::newest); of a message in parts: as its last part was
 };
 
 /// Messages to sealed datagrams and back. Pure: no socket, no clock. Small messages to one address in one
@@ -50,8 +64,8 @@ class Transport {
     ClusterKey key;
     std::size_t datagram_bytes = default_datagram_bytes;
     std::size_t replicas = paxos::limits::replicas_max;
-    /// Of the replicas, by id; may be empty. A datagram to one of them names it, and no other replica takes
-    /// it.
+    /// Of the replicas, by id; may be empty, and some of them may be. A datagram to one of them names it, and no other
+    /// replica takes it. See set_owners().
     std::vector<Address> addresses = {};
     std::uint8_t version_max = format_version;  ///< the last format that is understood
   };
@@ -59,6 +73,9 @@ class Transport {
 
   /// The format of what goes to other replicas from now on; clients always get the first.
   void speak(std::uint8_t version) { peer_version_ = version; }
+
+  /// Whose an address is, from now on: `owners` as AddressBook::owners() gives it.
+  void set_owners(std::vector<std::pair<Address, std::uint8_t>> owners) { owners_ = std::move(owners); }
 
   void send(paxos::Time now, const Address& to, const Body& body);
   void broadcast(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -105,12 +122,13 @@ class Transport {
                   std::span<const std::uint16_t> parts, Content content);
   void drop(Drop reason) { ++figures_.dropped[static_cast<std::size_t>(reason)]; }
   void resend(paxos::Time now, const Address& from, const paxos::Bytes& plain);
-  void unpack(const Address& from, const Identity& sender, const paxos::Bytes& plain,
+  void unpack(const Address& from, const Identity& sender, bool newest, const paxos::Bytes& plain,
               std::vector<Received>& out);
-  void take_body(const Address& from, const Identity& sender, std::uint8_t kind, paxos::Bytes bytes,
+  void take_body(const Address& from, const Identity& sender, bool newest, std::uint8_t kind, paxos::Bytes bytes,
                  std::size_t buffer_bytes, std::vector<Received>& out);
 
   Options options_;
+  std::vector<std::pair<Address, std::uint8_t>> owners_;  ///< of addresses that are replicas'
   Sealer sealer_;
   Reassembly reassembly_;
   FragmentCache cache_;

@@ -29,7 +29,7 @@ void bodies(std::span<const std::byte> input) {
   if (input.empty()) return;
   // A buffer of exactly this size: one byte too far is the sanitizer's.
   const paxos::Bytes body = paxos::Bytes::copy_of(input.subspan(1));
-  switch (static_cast<unsigned>(input.front()) % 5) {
+  switch (static_cast<unsigned>(input.front()) % 6) {
     case 0: {
       const auto decoded = net::decode_peer(body);
       if (!decoded) return;
@@ -44,8 +44,10 @@ void bodies(std::span<const std::byte> input) {
       return same_again(chat::decode_client_reply(body), body.span());
     case 3:
       return same_again(chat::decode_operator_request(body), body.span());
-    default:
+    case 4:
       return same_again(chat::decode_operator_reply(body), body.span());
+    default:
+      return same_again(net::decode_address_word(body.span()), body.span());
   }
 }
 

@@ -34,8 +34,10 @@ std::optional<net::Body> decoded(const net::Body& like, const Bytes& bytes) {
       return widen(chat::decode_client_reply(bytes));
     case 3:
       return widen(chat::decode_operator_request(bytes));
-    default:
+    case 4:
       return widen(chat::decode_operator_reply(bytes));
+    default:
+      return widen(net::decode_address_word(bytes.span()));
   }
 }
 

@@ -303,7 +303,7 @@ class Samples {
   }
 
   static constexpr std::size_t body_kinds =
-      peer_kinds + client_message_kinds + client_reply_kinds + operator_request_kinds + operator_reply_kinds;
+      peer_kinds + client_message_kinds + client_reply_kinds + operator_request_kinds + operator_reply_kinds + 2;
   /// Every kind of body there is, by number.
   net::Body body(std::size_t kind) {
     if (kind < peer_kinds) return peer(kind);
@@ -313,7 +313,10 @@ class Samples {
     if (kind < client_reply_kinds) return client_reply(kind);
     kind -= client_reply_kinds;
     if (kind < operator_request_kinds) return operator_request(kind);
-    return operator_reply(kind - operator_request_kinds);
+    kind -= operator_request_kinds;
+    if (kind < operator_reply_kinds) return operator_reply(kind);
+    if (kind == operator_reply_kinds) return net::AddressWord{net::AddressProbe{engine_()}};
+    return net::AddressWord{net::AddressProof{engine_()}};
   }
 
  private:

@@ -54,6 +54,16 @@ TEST(Seal, OpensWhatWasSealedAndSaysByWhom) {
   EXPECT_TRUE(open(b, sealed(a, "")));
 }
 
+TEST(Seal, SaysWhetherADatagramIsTheNewestOfItsSender) {
+  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  const std::string first = sealed(a, "1"), second = sealed(a, "2"), third = sealed(a, "3");
+  EXPECT_TRUE(open(b, second)->newest) << "the first one that comes";
+  EXPECT_FALSE(open(b, first)->newest);
+  EXPECT_TRUE(open(b, third)->newest);
+  Sealer later(key(1), replica(0, 2));
+  EXPECT_TRUE(open(b, sealed(later, "of a later boot"))->newest);
+}
+
 TEST(Seal, EveryBitFlipAndEveryTruncationIsRefused) {
   Sealer a(key(1), replica(0)), b(key(1), replica(1));
   std::string datagram = sealed(a, "a message of some length", 1);
