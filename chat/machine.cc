@@ -225,8 +225,7 @@ void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
   head.fixed(static_cast<std::uint64_t>(clock_ms)).fixed(static_cast<std::uint64_t>(value.low64));
   head.fixed(static_cast<std::uint64_t>(value.high64)).varint(outcomes.size()).append_to(scratch);
   for (const Outcome& o : outcomes) encode_outcome(scratch, o);
-  // The rehearsal of an upgrade: a replica that goes by other rules than the rest shows at once.
-  if (rules >= rules_rehearsal) paxos::ByteWriter(scratch).fixed(rules);
+  if (rules >= rules_in_hash) paxos::ByteWriter(scratch).fixed(rules);
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits(scratch.data(), scratch.size()));
   std::copy(std::begin(canonical.digest), std::end(canonical.digest), hash.bytes.begin());

@@ -19,11 +19,15 @@ struct Formats {
   std::uint32_t log = 2;       ///< docs/DISK.md
 };
 
-/// By rules. The last row is nothing but a rehearsal: it changes how the hash chain is computed and the numbers of both
-/// formats, so that tests can upgrade a running cluster (tests/systemd). No released program knows it.
-inline constexpr std::array<Formats, 2> formats{{{1, 1, 2}, {2, 2, 3}}};
-inline constexpr std::uint16_t rules_released = 1;
-inline constexpr std::uint16_t rules_rehearsal = 2;
+/// By rules. Rules 1 are those of version 0.1.0: every cluster is born under them, and raises them once all of its replicas
+/// run a program that knows the next ones. The last row is nothing but a rehearsal: it changes the numbers of both formats,
+/// so that tests can upgrade a running cluster (tests/systemd). No released program knows it.
+inline constexpr std::array<Formats, 3> formats{{{1, 1, 2}, {2, 2, 3}, {3, 3, 4}}};
+inline constexpr std::uint16_t rules_first = 1;
+inline constexpr std::uint16_t rules_released = 2;
+inline constexpr std::uint16_t rules_rehearsal = 3;
+/// From these on the hash chain covers the rules, so that a replica that goes by other rules than the rest shows at once.
+inline constexpr std::uint16_t rules_in_hash = 2;
 static_assert(formats.back().rules == formats.size());
 
 [[nodiscard]] constexpr const Formats& formats_of(std::uint16_t rules) { return formats.at(rules - 1U); }

@@ -116,12 +116,14 @@ TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
   Node node = replica_zero(now);
   const paxos::Ballot b{1, {1}};
   node.peer_message(now, {1}, incarnation(1),
-                    paxos::LearnReply{{{{1}, b, {}}, {{2}, b, make_rules_decree(2)}, {{3}, b, {}}}, {1}, {3}});
+                    paxos::LearnReply{{{{1}, b, make_rules_decree(rules_released)}, {{2}, b, make_rules_decree(rules_released + 1)}, {{3}, b, {}}},
+                                      {1},
+                                      {3}});
   NodeOutput out = node.turn(now, 1);
   for (const GroupWrite& group : out.groups) node.synced(now, group.group);
   node.client_message(now, client(1), HistoryRequest{.id = 1, .room = "ops"});  // something to go on with
   out = node.turn(now, 1);
-  EXPECT_NE(out.stop.find("slot 2 raises the rules to 2"), std::string::npos) << out.stop;
+  EXPECT_NE(out.stop.find("slot 2 raises the rules to 3"), std::string::npos) << out.stop;
   EXPECT_EQ(node.machine().applied(), paxos::Slot{1});
   EXPECT_EQ(out.state.size(), 1u) << "slot 1 alone";
 }

@@ -39,10 +39,10 @@ TEST(Rules, OtherRulesGiveAnotherHashAtTheSameSlot) {
 }
 
 TEST(Rules, ARaiseThatTheProgramDoesNotKnowStopsItBeforeAnythingIsApplied) {
-  Log log{.machine = Machine(rules_released), .rows = {}};
+  Log log{.machine = Machine(rules_first), .rows = {}};
   const auto session = log.open(1);
   const auto before = log.machine.hash();
-  const Applied refused = log.machine.apply(log.machine.applied() + 1, make_rules_decree(rules_released + 1));
+  const Applied refused = log.machine.apply(log.machine.applied() + 1, make_rules_decree(rules_first + 1));
   EXPECT_NE(refused.refused.find("raises the rules to 2, this program knows them up to 1"), std::string::npos) << refused.refused;
   EXPECT_EQ(log.machine.hash(), before);
   EXPECT_EQ(log.machine.applied(), session.slot);
@@ -51,7 +51,7 @@ TEST(Rules, ARaiseThatTheProgramDoesNotKnowStopsItBeforeAnythingIsApplied) {
 TEST(Rules, AStateUnderLaterRulesIsRefusedByName) {
   Log log{.machine = Machine(rules_rehearsal), .rows = {}};
   log.apply(make_rules_decree(2));
-  const auto old = Machine::load(log.rows, rules_released);
+  const auto old = Machine::load(log.rows, rules_first);
   ASSERT_FALSE(old);
   EXPECT_NE(old.error().find("raised its rules to version 2, this program knows them up to version 1"), std::string::npos)
       << old.error();

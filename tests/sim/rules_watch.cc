@@ -38,8 +38,8 @@ constexpr std::size_t meta_bytes = 42;
 
 }  // namespace
 
-RulesWatch::RulesWatch(std::size_t replicas, Nanos election_timeout)
-    : fresh_(election_timeout + election_timeout / 32 + 2 * millisecond), said_(replicas) {
+RulesWatch::RulesWatch(std::size_t replicas, Nanos election_timeout, std::uint16_t oldest)
+    : fresh_(election_timeout + election_timeout / 32 + 2 * millisecond), said_(replicas), oldest_(oldest) {
   for (auto& said : said_) said.fill(long_ago);
 }
 
@@ -63,6 +63,7 @@ void RulesWatch::proposes(std::uint8_t replica, std::uint16_t program, Nanos now
       const auto rules = raise_in(vote->decree);
       // What phase 1 adopts may have been chosen, and must be proposed again, by whatever program.
       if (!rules || !proposed_.insert(vote->slot.n).second) continue;
+      proposed_max_ = std::max(proposed_max_, *rules);
       const std::string what = "proposes " + rules_text(*rules) + " in slot " + std::to_string(vote->slot.n);
       if (program < *rules) broken("U1", replica, what + ", which its own program does not know");
       for (std::size_t other = 0; other < said_.size(); ++other)
@@ -110,7 +111,7 @@ void RulesWatch::rows_fit(const chat::StateWrite& write, const paxos::Decree& de
   add_number(chained, value.low64, 8);
   add_number(chained, value.high64, 8);
   add_number(chained, 0, 1);
-  if (before >= 2) add_number(chained, before, 2);
+  if (before >= chat::rules_in_hash) add_number(chained, before, 2);
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits(chained.data(), chained.size()));
   if (!std::equal(hash.begin(), hash.end(), std::begin(canonical.digest), std::end(canonical.digest),
@@ -147,7 +148,7 @@ void RulesWatch::cannot_read(std::uint8_t replica, std::uint16_t rules) const {
 }
 
 void RulesWatch::refuses(std::uint8_t replica, const std::string& why) {
-  if (!proposed()) broken("U2", replica, "refuses to run, and no raise was ever proposed: " + why);
+  if (!proposed(oldest_ + 1)) broken("U2", replica, "refuses to run, and no raise was ever proposed: " + why);
   if (why.find("format version") != std::string::npos)
     ++refusals_.format;
   else if (why.find("raised its rules to version") != std::string::npos)
@@ -158,8 +159,8 @@ void RulesWatch::refuses(std::uint8_t replica, const std::string& why) {
     broken("U2", replica, "does not say that its program is too old: " + why);
 }
 
-bool RulesWatch::counted_on(std::uint8_t replica, Nanos now) const {
-  return std::any_of(said_[replica].begin() + 2, said_[replica].end(),
+bool RulesWatch::counted_on(std::uint8_t replica, std::uint16_t rules, Nanos now) const {
+  return std::any_of(said_[replica].begin() + rules, said_[replica].end(),
                      [&](Nanos at) { return now - at <= 2 * fresh_; });
 }
 

@@ -32,7 +32,8 @@ class RulesWatch {
     std::uint64_t raise = 0;   ///< in its log, or heard of
   };
 
-  RulesWatch(std::size_t replicas, Nanos election_timeout);
+  /// `oldest`: rules that the oldest program of the run knows.
+  RulesWatch(std::size_t replicas, Nanos election_timeout, std::uint16_t oldest = 1);
 
   /// A heartbeat reply leaves; `said`: its word about the rules.
   void says(std::uint8_t replica, std::uint16_t program, std::uint16_t said, Nanos now);
@@ -55,10 +56,10 @@ class RulesWatch {
   /// In force after the last slot that anybody has applied.
   [[nodiscard]] std::uint16_t rules() const { return rules_after(applied_); }
   [[nodiscard]] bool unknown(std::uint16_t program, paxos::Slot state) const { return rules_after(state) > program; }
-  /// Whether a raise was ever proposed: from then on the old program may have to stop.
-  [[nodiscard]] bool proposed() const { return !proposed_.empty(); }
-  /// Whether somebody may still propose a raise because of what `replica` said.
-  [[nodiscard]] bool counted_on(std::uint8_t replica, Nanos now) const;
+  /// Whether a raise to these rules was ever proposed: from then on an older program may have to stop.
+  [[nodiscard]] bool proposed(std::uint16_t rules) const { return proposed_max_ >= rules; }
+  /// Whether somebody may still propose a raise to `rules` because of what `replica` said.
+  [[nodiscard]] bool counted_on(std::uint8_t replica, std::uint16_t rules, Nanos now) const;
 
  private:
   static constexpr std::size_t rules_max = 16;
@@ -67,6 +68,8 @@ class RulesWatch {
 
   Nanos fresh_;  ///< an election timeout, by the slowest clock
   std::vector<std::array<Nanos, rules_max>> said_;  ///< by replica and rules: when it last said that it knows them
+  std::uint16_t oldest_;
+  std::uint16_t proposed_max_ = 0;  ///< the highest rules of a raise that was proposed
   std::set<std::uint64_t> proposed_;                ///< slots in which a raise was proposed under any ballot
   std::map<std::uint64_t, std::uint16_t> raised_;   ///< slot, and the rules from the next one on
   paxos::Slot applied_;                             ///< by the first to get there

@@ -120,10 +120,10 @@ TEST(Upgrades, RaiseTheRulesWhereTheyMustAndMeetEveryRefusal) {
     seen.state += result.refusals.state;
     seen.raise += result.refusals.raise;
     if (scenario.upgrades->never) {
-      EXPECT_EQ(result.rules, chat::rules_released) << "seed " << seed;
+      EXPECT_EQ(result.rules, scenario.upgrades->from) << "seed " << seed;
       ++never;
     } else if (scenario.upgrades->finish) {
-      EXPECT_EQ(result.rules, chat::rules_rehearsal) << "seed " << seed;
+      EXPECT_EQ(result.rules, scenario.upgrades->from + 1) << "seed " << seed;
       ++finished;
     }
   }

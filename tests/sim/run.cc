@@ -24,12 +24,12 @@ void rules_at_the_end(World& world) {
   };
   if (s.upgrades->never) {
     world.run(world.now() + 8 * s.election_timeout);
-    if (!all_have(chat::rules_released))
+    if (!all_have(s.upgrades->from))
       throw Violation("U1: the rules were raised, though replica " + std::to_string(*s.upgrades->never) +
                       " never ran a program that knows the next ones");
   } else if (s.upgrades->finish) {
     // Four for a leader, as ever; the raise itself takes a heartbeat, a decree and a Commit.
-    if (!world.run_until(world.now() + 8 * s.election_timeout, [&] { return all_have(chat::rules_rehearsal); }))
+    if (!world.run_until(world.now() + 8 * s.election_timeout, [&] { return all_have(s.upgrades->from + 1); }))
       throw Violation("I8: all replicas run the next version, and the rules are not raised within 8 election timeouts");
     if (!world.run_until(world.now() + second, [&] { return world.settled(); }))
       throw Violation("I8: the replicas have not applied the same, 1 s after the rules were raised");

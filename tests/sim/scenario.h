@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/versions.h"
 #include "paxos/bounds.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
@@ -55,9 +56,10 @@ enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gather
 inline constexpr unsigned setting_kinds = 11;
 [[nodiscard]] const char* to_string(Setting setting);
 
-/// A run in which the cluster is upgraded. Replicas start with a program that knows the released rules; the next version is
-/// that of the rehearsals (chat/versions.h).
+/// A run in which the cluster is upgraded: from the first version to the released one, or from that to the one that upgrades
+/// are rehearsed with (chat/versions.h).
 struct Upgrades {
+  std::uint16_t from = chat::rules_first;  ///< rules that the old program knows; the next one knows one more
   bool mixed_birth = false;  ///< some of them are born with the next version
   bool careless = false;     ///< operators go back to the old version even when they can see that the rules were raised
   std::optional<std::uint8_t> never;  ///< this replica is never upgraded: the rules must stay

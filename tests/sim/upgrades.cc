@@ -2,14 +2,11 @@
 
 #include "tests/sim/world.h"
 
-/// Rolling upgrades: who runs which version of the program, and what operators do about one that is too old. The versions
-/// differ as those of tests/systemd do: the released program, and the one that upgrades are rehearsed with.
+/// Rolling upgrades: who runs which version of the program, and what operators do about one that is too old.
 namespace sim {
 
 namespace {
 
-constexpr std::uint16_t old_rules = chat::rules_released;
-constexpr std::uint16_t next_rules = chat::rules_rehearsal;
 constexpr std::uint32_t runs_with_upgrades_ppm = 200'000;
 
 }  // namespace
@@ -29,6 +26,7 @@ void draw_upgrades(Scenario& s) {
     default:
       upgrades.finish = true;
   }
+  upgrades.from = r.chance(500'000) ? chat::rules_first : chat::rules_released;
   s.upgrades = upgrades;
   s.faults.push_back(Fault::upgrade);
   // Each replica some times; now and then two within the time for which a replica's word counts.
@@ -47,6 +45,8 @@ void draw_upgrades(Scenario& s) {
 void World::change_program(Random& random, Nanos length) {
   if (!scenario_.upgrades) return;
   const Upgrades& upgrades = *scenario_.upgrades;
+  const std::uint16_t old_rules = upgrades.from;
+  const std::uint16_t next_rules = upgrades.from + 1;
   std::vector<Host*> have_old;
   std::vector<Host*> have_next;
   bool seen_raised = false;  // as `paxosctl status` shows it
@@ -79,7 +79,7 @@ void World::change_program(Random& random, Nanos length) {
 void World::install(Host& host, std::uint16_t rules) {
   host.installed = rules;
   if (saying())
-    say("replica " + std::to_string(host.id) + " gets the " + (rules < next_rules ? "old" : "next") +
+    say("replica " + std::to_string(host.id) + " gets the " + (rules <= scenario_.upgrades->from ? "old" : "next") +
         " version of the program");
 }
 
@@ -87,16 +87,17 @@ void World::refused(Host& host, const std::string& why) {
   if (saying()) say("replica " + std::to_string(host.id) + " refuses to run: " + why);
   rules_->refuses(host.id, why);
   // It is started again and again; at last somebody reads what it says.
-  if (!faults_on_ || random_.below(2) == 0) host.installed = next_rules;
+  if (!faults_on_ || random_.below(2) == 0) host.installed = scenario_.upgrades->from + 1;
   restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
 }
 
 void World::finish_upgrades(bool at_the_end) {
   if (!scenario_.upgrades) return;
   const Upgrades& upgrades = *scenario_.upgrades;
+  const std::uint16_t next_rules = upgrades.from + 1;
   for (Host& host : hosts_) {
     if (upgrades.never == host.id) continue;
-    const bool must = rules_->proposed() || rules_->counted_on(host.id, now_);
+    const bool must = rules_->proposed(next_rules) || rules_->counted_on(host.id, next_rules, now_);
     if (!must && !(at_the_end && (upgrades.finish || upgrades.never))) continue;
     host.installed = next_rules;
     if (host.node && host.program < next_rules) crash(host, "to run the next version");

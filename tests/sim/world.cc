@@ -21,7 +21,8 @@ World::World(const Scenario& scenario, Timeline* timeline)
       clients_(scenario.clients),
       loss_ppm_(scenario.loss_ppm),
       pretend_(scenario.pretend) {
-  if (scenario.upgrades) rules_ = std::make_unique<RulesWatch>(scenario.replicas, scenario.election_timeout);
+  if (scenario.upgrades)
+    rules_ = std::make_unique<RulesWatch>(scenario.replicas, scenario.election_timeout, scenario.upgrades->from);
 }
 
 World::~World() = default;
@@ -42,9 +43,11 @@ void World::begin() {
     queue_.push(random_.between(0, 20 * millisecond),
                 {.kind = EventKind::restart, .to = host.id, .a = host.life});
   }
+  if (scenario_.upgrades)
+    for (Host& host : hosts_) host.installed = scenario_.upgrades->from;
   if (scenario_.upgrades && scenario_.upgrades->mixed_birth)
     for (Host& host : hosts_)
-      if (scenario_.upgrades->never != host.id && random_.below(2) == 0) host.installed = chat::rules_rehearsal;
+      if (scenario_.upgrades->never != host.id && random_.below(2) == 0) ++host.installed;
   for (std::size_t i = 0; i < clients_.size(); ++i) {
     clients_[i].id = static_cast<std::uint32_t>(i);
     clients_[i].random = random_.fork();

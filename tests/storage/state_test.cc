@@ -273,8 +273,9 @@ TEST(State, AReadSeesWhatWasAnnounced) {
 TEST(State, TheLogsFormatIsRaisedAtTheFirstStartUnderRulesThatHaveALaterOne) {
   const TempDir dir;
   auto older = options(dir.path());
+  older.rules_known = chat::rules_first;
   auto newer = older;
-  newer.rules_known = chat::rules_rehearsal;
+  newer.rules_known = chat::rules_released;
   const auto refusal_of = [](const OpenOptions& o) {
     auto result = Storage::open(o);
     return result ? std::string() : result.error().message;
@@ -283,14 +284,14 @@ TEST(State, TheLogsFormatIsRaisedAtTheFirstStartUnderRulesThatHaveALaterOne) {
   EXPECT_EQ(refusal_of(older), "") << "the way back is open";
   {
     Life life(newer);
-    life.raise(chat::rules_rehearsal);
-    EXPECT_EQ(life.machine.rules(), chat::rules_rehearsal);
+    life.raise(chat::rules_released);
+    EXPECT_EQ(life.machine.rules(), chat::rules_released);
   }
   EXPECT_THAT(refusal_of(older), HasSubstr("raised its rules to version 2"));
   EXPECT_EQ(refusal_of(newer), "");  // this start raises the format
   EXPECT_THAT(refusal_of(older), AllOf(HasSubstr("format version 3"), HasSubstr("knows version 2")));
   Life life(newer);
-  EXPECT_EQ(life.machine.rules(), chat::rules_rehearsal);
+  EXPECT_EQ(life.machine.rules(), chat::rules_released);
   EXPECT_FALSE(life.open_session().none());
 }
 
