@@ -50,7 +50,7 @@ TEST(RulesWatch, LetsAnybodyProposeAgainWhatPhase1Adopted) {
   Watched w;
   w.all_say(2, 0);
   EXPECT_NO_THROW(w.propose(0, 7, timeout, {1, {0}}));
-  EXPECT_TRUE(w.watch.proposed());
+  EXPECT_TRUE(w.watch.proposed(2));
   EXPECT_NO_THROW(w.propose(1, 7, 9 * timeout, {2, {1}}, 1)) << "an old program too";
   EXPECT_THROW(w.propose(1, 8, 9 * timeout, {2, {1}}), Violation) << "in another slot it is another raise";
 }
