@@ -22,6 +22,7 @@ struct ReplicaConfig {
   std::string address;  ///< as written, "host:port" or "[v6]:port"
   std::string host;
   std::uint16_t port = 0;
+  std::string listen;   ///< "host:port" that it binds; empty: its address
   std::filesystem::path data_dir;  ///< absolute (resolved against the config file)
   std::string metrics;  ///< "host:port" (TCP) of its metrics; empty: it serves none
 };

@@ -172,10 +172,11 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   std::map<std::pair<std::string, std::filesystem::path>, std::int64_t> directories;
   // By machine too: 127.0.0.1:9480 of one is not that of another.
   std::map<std::tuple<std::string, std::string, std::uint16_t>, std::int64_t> listeners;
+  std::map<std::tuple<std::string, std::string, std::uint16_t>, std::int64_t> sockets;
   std::set<std::int64_t> ids;
   const auto count = static_cast<std::int64_t>(replicas->second.size());
   for (const YAML::Node& node : replicas->second) {
-    const auto one = r.mapping(node, "a replica", {"id", "address", "data_dir", "metrics"});
+    const auto one = r.mapping(node, "a replica", {"id", "address", "listen", "data_dir", "metrics"});
     if (!one.contains("id")) r.refuse(node.Mark(), "id", "is missing");
     ReplicaConfig replica;
     const std::int64_t id = r.number(one.at("id"), "id", 0, count - 1);
@@ -188,6 +189,16 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     if (const auto [at, fresh] = addresses.emplace(std::pair(replica.host, replica.port), id); !fresh)
       r.refuse(one.at("address").Mark(), "address",
                fmt::format("{} is replica {}'s already; each needs its own", replica.address, at->second));
+    std::string bound_host = replica.host;
+    std::uint16_t bound_port = replica.port;
+    if (one.contains("listen")) {
+      replica.listen = r.text(one, node, "listen", 256);
+      if (const std::string fault = split_address(replica.listen, bound_host, bound_port); !fault.empty())
+        r.refuse(one.at("listen").Mark(), "listen", fault + "; to listen on all addresses, 0.0.0.0:7400 or [::]:7400");
+    }
+    if (const auto [at, fresh] = sockets.emplace(std::tuple(replica.host, bound_host, bound_port), id); !fresh)
+      r.refuse(one.at(one.contains("listen") ? "listen" : "address").Mark(), one.contains("listen") ? "listen" : "address",
+               fmt::format("replica {} of the same machine listens there already; each needs its own port", at->second));
     replica.data_dir = (base / r.text(one, node, "data_dir")).lexically_normal();
     if (!replica.data_dir.has_filename()) replica.data_dir = replica.data_dir.parent_path();  // "data/0/"
     if (const auto [at, fresh] = directories.emplace(std::pair(replica.host, replica.data_dir), id); !fresh)
@@ -344,7 +355,7 @@ std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fres
   if (now.election_timeout != fresh.election_timeout) return differs("election_timeout_ms");
   if (now.busy_poll != fresh.busy_poll) return differs("busy_poll_us");
   const auto same = [](const ReplicaConfig& a, const ReplicaConfig& b) {
-    return a.id == b.id && a.address == b.address && a.data_dir == b.data_dir && a.metrics == b.metrics;
+    return a.id == b.id && a.address == b.address && a.listen == b.listen && a.data_dir == b.data_dir && a.metrics == b.metrics;
   };
   if (!std::equal(now.replicas.begin(), now.replicas.end(), fresh.replicas.begin(), fresh.replicas.end(), same))
     return differs("replicas");

@@ -131,6 +131,7 @@ void Host::add_vitals(Json& out) const {
   out["leader_age_ms"] = age_ms(vitals_.leader_since());
   auto& missing = out["missing"] = Json::array();
   for (const paxos::ReplicaId id : node_.last_standing().missing) missing.push_back(id.n);
+  add_addresses(out);
   auto& bounds = out["latency_bounds_us"] = Json::array();
   for (const std::int64_t ns : storage::Latency::bounds_ns) bounds.push_back(ns / 1000);
   const storage::Latency::Figures commits = commits_.figures();
@@ -173,15 +174,21 @@ std::string Host::doctor_json() const {
            {"loss", faults_.loss()},
            {"memlock_bytes", limit(RLIMIT_MEMLOCK)},
            {"files_max", limit(RLIMIT_NOFILE)},
-           {"receive_buffer_bytes", socket_.receive_buffer()},
-           {"datagrams_received", socket_.figures().received},
            {"foreign_key", transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)]},
            {"config", Json::object()}};
   for (const auto& [name, value] : config::agreed_parts(options_.config)) out["config"][name] = value;
+  if (socket_) {
+    out["receive_buffer_bytes"] = socket_->receive_buffer();
+    out["datagrams_received"] = socket_->figures().received;
+  }
+  auto& trips = out["round_trips_us"] = Json::array();
+  for (std::size_t id = 0; id < book_.size(); ++id)
+    if (const auto trip = round_trips_.of(paxos::ReplicaId{static_cast<std::uint8_t>(id)}))
+      trips.push_back({{"id", id}, {"us", duration_cast<microseconds>(*trip).count()}});
   utsname kernel{};
   if (::uname(&kernel) == 0) out["kernel"] = kernel.release;
   if (const auto bytes = cgroup_memory_max()) out["memory_max_bytes"] = *bytes;
-  const std::uint16_t port = options_.config.replicas[options_.self.n].port;
+  const std::uint16_t port = socket_ ? socket_->local_address().port() : options_.config.replicas[options_.self.n].port;
   // Not /proc/net: the unit's ProcSubset=pid leaves only what belongs to a process.
   for (const char* table : {"/proc/self/net/udp", "/proc/self/net/udp6"})
     if (const auto drops = udp_drops(text_of(table), port))

@@ -31,11 +31,20 @@ paxos::Options core_options(const Host::Options& o) {
           .seed = o.seed};
 }
 
+net::AddressBook::Options book_options(const Host::Options& o) {
+  net::AddressBook::Options out{.names = {}, .literals = {}, .self = o.self.n, .probes = true, .seed = o.seed};
+  for (const config::ReplicaConfig& r : o.config.replicas) {
+    out.names.push_back(r.id == o.self && !r.listen.empty() ? r.listen : r.address);
+    out.literals.push_back(net::Address::literal(out.names.back()));
+  }
+  return out;
+}
+
 /// Loopback carries big datagrams; anything else gets what every path carries (DESIGN.md section 8).
-std::size_t datagram_bytes(const std::vector<net::Address>& replicas) {
-  const bool local =
-      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
-  return local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
+std::size_t datagram_bytes(const net::AddressBook& book) {
+  for (std::size_t id = 0; id < book.size(); ++id)
+    if (book.is_name(id) || !book.at(id).is_loopback()) return net::default_datagram_bytes;
+  return net::loopback_datagram_bytes;
 }
 
 chat::ClientAddress client_address(const net::Address& address) {
@@ -53,20 +62,20 @@ net::Address socket_address(const chat::ClientAddress& address) {
 
 }  // namespace
 
-Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket,
-           std::unique_ptr<MetricsServer> metrics)
+Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
     : loop_(loop),
       options_(std::move(options)),
       incarnation_(opened.recovered.incarnation),
       boot_(opened.recovered.boot),
       storage_(std::move(opened.storage)),
-      socket_(std::move(socket)),
+      resolver_(loop),
+      book_(book_options(options_), loop.now()),
+      changed_(loop),
       transport_(net::Transport::Options{
           .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_},
           .key = options_.key,
-          .datagram_bytes = datagram_bytes(options_.replicas),
-          .replicas = options_.replicas.size(),
-          .addresses = options_.replicas,
+          .datagram_bytes = datagram_bytes(book_),
+          .replicas = options_.config.replicas.size(),
           .version_max = chat::formats_of(options_.rules_known).datagrams}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
@@ -74,10 +83,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened, ne
       synced_group_(opened.recovered.last_group),
       log_synced_(opened.recovered.last_group),
       started_(loop.now()),
-      vitals_(loop.now()),
-      metrics_(std::move(metrics)) {
-  for (std::size_t id = 0; id < options_.replicas.size(); ++id)
-    if (id != options_.self.n) peers_.push_back(options_.replicas[id]);
+      vitals_(loop.now()) {
+  begin_addresses();
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
   prepare_flight_recorder();
 }
@@ -113,19 +120,20 @@ net::Task<int> Host::run() {
   if (watchdog_) alive_at_ = loop_.now();
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
-  scope.spawn(receive_datagrams());
-  serve_metrics();
-  manager_.ready();
+  scope.spawn(keep_socket(scope));
+  scope.spawn(keep_metrics());
   co_await wait_for_signals();
-  socket_.stop();
+  ended_ = true;
+  changed_.notify();
+  if (socket_) socket_->stop();
   co_await scope.join();
   loop_.on_turn_end({});
   co_return exit_code_;
 }
 
-net::Task<void> Host::receive_datagrams() {
+net::Task<void> Host::receive_datagrams(std::shared_ptr<net::UdpSocket> socket) {
   for (;;) {
-    const auto batch = co_await socket_.receive();
+    const auto batch = co_await socket->receive();
     if (batch.empty()) co_return;  // stopped
     for (const net::Datagram& datagram : batch) on_datagram(datagram.from, datagram.data);
   }
@@ -168,16 +176,21 @@ void Host::on_body(net::Received received) {
     return;
   }
   if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
-    if (received.sender.sender >= options_.replicas.size()) {
+    if (received.sender.sender >= book_.size()) {
       ++strays_;
       return;
     }
+    book_.heard(now, received.sender.sender, received.from, received.sender, received.newest);
+    if (const auto* reply = std::get_if<paxos::HeartbeatReply>(peer))
+      round_trips_.answered(now, paxos::ReplicaId{received.sender.sender}, reply->nonce);
     flight_.received(now, paxos::ReplicaId{received.sender.sender}, *peer);
     node_.peer_message(now, paxos::ReplicaId{received.sender.sender}, received.sender.incarnation, *peer);
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
     if (const auto* commands = std::get_if<chat::ClientCommands>(client))
       flight_.commands_came(now, commands->commands.size());
     node_.client_message(now, client_address(received.from), *client);
+  } else if (const auto* word = std::get_if<net::AddressWord>(&received.body)) {
+    on_address_word(received, *word);
   } else {
     ++strays_;  // a reply: a replica is nobody's client
   }
@@ -198,7 +211,10 @@ void Host::send_after_sync(std::uint64_t group) {
       std::move(after_sync_.front().packets.begin(), after_sync_.front().packets.end(),
                 std::back_inserter(packets));
   }
-  for (const net::Outgoing& packet : packets) socket_.send_now(packet.to, packet.data, packet.segment);
+  // What has no socket to leave by is lost, as datagrams are.
+  const std::lock_guard lock(socket_mutex_);
+  if (!socket_) return;
+  for (const net::Outgoing& packet : packets) socket_->send_now(packet.to, packet.data, packet.segment);
 }
 
 /// Promises and votes are sealed now, by the loop, which owns the keys; they leave from the log thread as
@@ -221,7 +237,7 @@ void Host::end_turn() {
   paxos::Time now = loop_.now();
   if (pause_until_) {
     send_packets();
-    if (!socket_.idle()) return;  // the answer to the operator leaves first
+    if (socket_ && !socket_->idle()) return;  // the answer to the operator leaves first
     // As a hung process: the loop stands still, the sockets fill up.
     std::this_thread::sleep_for(*pause_until_ - now);
     pause_until_.reset();
@@ -239,12 +255,13 @@ void Host::end_turn() {
   carry_out(node_.turn(now, wall_ms()));
   watch_vitals(now);
   finish_skips();
+  if (now >= book_at_ || book_.revision() != book_revision_) carry_addresses(now);
   send_packets();
   // In this order, as the log thread does it in the other: one of the two sees what the other wrote.
   waits_for_sync_ = node_.waits_for_sync();
   if (waits_for_sync_ && log_synced_ > synced_group_) mailbox_.push([] {});
   report(now);
-  wake_at(std::min({node_.deadline(), transport_.deadline(), alive_at_}));
+  wake_at(std::min({node_.deadline(), transport_.deadline(), alive_at_, std::max(book_.deadline(), book_at_)}));
   turns_.add(std::chrono::steady_clock::now().time_since_epoch().count() - now.time_since_epoch().count());
 }
 
@@ -301,11 +318,16 @@ void Host::carry_out(chat::NodeOutput out) {
 }
 
 void Host::send_peer(const paxos::Envelope& envelope) {
-  if (faults_.isolated(loop_.now())) return;
-  if (envelope.to)
-    transport_.send(loop_.now(), options_.replicas[envelope.to->n], net::Body{envelope.message});
-  else
-    transport_.broadcast(loop_.now(), peers_, net::Body{envelope.message});
+  const paxos::Time now = loop_.now();
+  if (faults_.isolated(now)) return;
+  if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&envelope.message)) round_trips_.asked(now, request->nonce);
+  if (!envelope.to) {
+    for (std::size_t id = 0; id < book_.size(); ++id) book_.sent(now, id);
+    transport_.broadcast(now, peers_, net::Body{envelope.message});
+  } else {
+    book_.sent(now, envelope.to->n);
+    if (const net::Address& to = book_.at(envelope.to->n); !to.empty()) transport_.send(now, to, net::Body{envelope.message});
+  }
 }
 
 void Host::collect_packets() {
@@ -315,7 +337,8 @@ void Host::collect_packets() {
 
 void Host::send_packets() {
   collect_packets();
-  for (net::Outgoing& packet : outgoing_) socket_.send(packet.to, std::move(packet.data), packet.segment);
+  if (socket_)
+    for (net::Outgoing& packet : outgoing_) socket_->send(packet.to, std::move(packet.data), packet.segment);
   outgoing_.clear();
 }
 

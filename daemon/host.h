@@ -16,14 +16,18 @@
 
 #include "chat/node.h"
 #include "config/cluster_config.h"
+#include "daemon/address_file.h"
 #include "daemon/faults.h"
 #include "daemon/flight_recorder.h"
 #include "daemon/metrics.h"
 #include "daemon/metrics_server.h"
+#include "daemon/round_trips.h"
 #include "daemon/service_manager.h"
 #include "daemon/vitals.h"
 #include "net/loop.h"
+#include "net/address_book.h"
 #include "net/mailbox.h"
+#include "net/resolver.h"
 #include "net/task.h"
 #include "net/transport.h"
 #include "net/udp.h"
@@ -40,17 +44,15 @@ class Host {
     config::ClusterConfig config;
     config::ClusterKey key;
     paxos::ReplicaId self;
-    std::vector<net::Address> replicas;  ///< by id
     std::uint64_t seed = 1;
     std::string version = PAXOSD_VERSION;
     std::uint16_t rules_known = chat::rules_released;
     std::filesystem::path directory;     ///< of the data; not the config's where --data-dir says another
     bool level_by_flag = false;  ///< --log-level was given: a reload leaves it alone
+    std::function<void()> lived;  ///< called once, when it has run for StartCounter::long_enough
   };
 
-  /// `metrics` may be null: nobody is served then.
-  Host(net::Loop& loop, Options options, storage::Storage::Opened opened, net::UdpSocket socket,
-       std::unique_ptr<MetricsServer> metrics = nullptr);
+  Host(net::Loop& loop, Options options, storage::Storage::Opened opened);
   ~Host();
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
@@ -62,7 +64,7 @@ class Host {
   /// Work that a storage thread posts back to the loop.
   using Posted = std::function<void()>;
 
-  net::Task<void> receive_datagrams();
+  net::Task<void> receive_datagrams(std::shared_ptr<net::UdpSocket> socket);
   net::Task<void> wait_for_signals();
   void on_datagram(const net::Address& from, std::span<const std::byte> data);
   void on_body(net::Received received);
@@ -80,6 +82,23 @@ class Host {
   void read_history(chat::HistoryWish wish);
   void read_log(paxos::LogReadWish wish);
   void wake_at(paxos::Time at);
+
+  // Addresses (addresses.cc): the own one, and the others'.
+  /// Opens the socket as soon as this machine has the address and nobody else the port, and another one when the own name
+  /// points elsewhere.
+  net::Task<void> keep_socket(net::Scope& scope);
+  /// Serves metrics as soon as it can.
+  net::Task<void> keep_metrics();
+  void listen_failed(std::string why, bool ready, bool loud);
+  void begin_addresses();
+  void carry_addresses(paxos::Time now);
+  void follow_book();
+  void tell(const net::AddressBook::Event& event);
+  void on_address_word(const net::Received& received, const net::AddressWord& word);
+  void save_addresses();
+  void say_ready();
+  void add_addresses(nlohmann::json& out) const;
+  [[nodiscard]] const std::string& own_address() const;
 
   // Towards the service manager (supervision.cc).
   /// What `systemctl status` shows, and a sign of life while the loop and the storage threads move.
@@ -131,7 +150,21 @@ class Host {
   paxos::Incarnation incarnation_;
   std::uint64_t boot_ = 0;
   std::unique_ptr<storage::Storage> storage_;
-  net::UdpSocket socket_;
+  net::Resolver resolver_;
+  net::AddressBook book_;
+  std::uint64_t book_revision_ = 0;   ///< what transport_ and peers_ follow
+  paxos::Time book_at_{};             ///< no look into the book before, unless its revision changes
+  RememberedAddresses saved_;         ///< what the file says
+  bool saving_ = false;
+  RoundTrips round_trips_;
+  std::mutex socket_mutex_;                ///< the log thread sends, too
+  std::shared_ptr<net::UdpSocket> socket_;  ///< none: it has no address yet; written under socket_mutex_
+  net::Event changed_;                      ///< for who waits for an address: it came, or this replica stops
+  std::string listen_fault_;                ///< why there is no socket, or no new one
+  paxos::Time listen_told_{};
+  std::vector<net::Address> metrics_addresses_;
+  std::string metrics_fault_;
+  bool ready_said_ = false;
   net::Transport transport_;
   chat::Node node_;
   net::Mailbox<Posted> mailbox_;
@@ -154,6 +187,7 @@ class Host {
   net::TimerId timer_{};
   bool applying_held_ = false;
   bool stopping_ = false;
+  bool ended_ = false;  ///< nothing is to be waited for any more
   int exit_code_ = 0;
   std::uint64_t dropped_by_loss_ = 0;
   std::uint64_t dropped_by_isolation_ = 0;

@@ -6,17 +6,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <memory>
 #include <string>
+#include <thread>
 
 #include "chat/versions.h"
 #include "config/cluster_config.h"
 #include "config/flags.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
-#include "daemon/metrics_server.h"
+#include "daemon/service_manager.h"
+#include "daemon/start_delay.h"
 #include "net/loop.h"
-#include "net/udp.h"
 #include "storage/stores.h"
 
 /// paxosd: one replica. Bugs abort; what an operator can mend ends with status 1 and a sentence.
@@ -59,6 +59,14 @@ int run(int argc, char** argv) {
   if (!id) return flags.wrong_usage(id.error());
 
   daemon_log::begin();
+  paxosd::StartCounter starts;
+  if (const auto delay = paxosd::start_delay(starts.early_ends()); delay.count() > 0) {
+    const std::string line =
+        fmt::format("the last {} lives of this replica ended within a minute: it starts in {} s", starts.early_ends(), delay.count() / 1000);
+    daemon_log::warning("{}", line);
+    paxosd::ServiceManager().status(line);
+    std::this_thread::sleep_for(delay);  // a signal ends it, and the program
+  }
   const auto file = config::find(flags.get("config"), nullptr);
   if (!file) return refuse(file.error());
   const auto config = config::load(*file);
@@ -73,13 +81,6 @@ int run(int argc, char** argv) {
 
   if (const std::string missing = net::Loop::probe(); !missing.empty()) return refuse(missing);
 
-  std::vector<net::Address> addresses;
-  for (const config::ReplicaConfig& replica : config->replicas) {
-    const auto address = net::Address::resolve(replica.address);
-    if (!address) return refuse(fmt::format("replica {}: {}", replica.id.n, address.error()));
-    addresses.push_back(*address);
-  }
-
   // Before any thread starts, so that only the loop sees these signals.
   std::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
@@ -88,19 +89,8 @@ int run(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   net::Loop loop(config->busy_poll);
-  // The socket first: a second paxosd of this replica must not even touch the directory.
-  auto socket = net::UdpSocket::open(loop, addresses[*id], {.busy_patience = std::chrono::seconds{3}});
-  if (!socket) return refuse(socket.error());
-
   const config::ReplicaConfig& self = config->replicas[*id];
-  std::unique_ptr<paxosd::MetricsServer> metrics;
-  if (!self.metrics.empty()) {
-    const auto address = net::Address::resolve(self.metrics);
-    if (!address) return refuse(fmt::format("key 'metrics' of replica {}: {}", self.id.n, address.error()));
-    auto listening = paxosd::MetricsServer::open(*address);
-    if (!listening) return refuse(listening.error());
-    metrics = std::move(*listening);
-  }
+  // The log first, then the socket: an address may come late, and a second paxosd of this replica finds the directory locked.
   storage::OpenOptions options;
   options.directory = flags.get("data-dir") ? std::filesystem::path(*flags.get("data-dir")) : self.data_dir;
   options.cluster_id = config->id;
@@ -112,18 +102,18 @@ int run(int argc, char** argv) {
   auto opened = storage::Storage::open(options);
   if (!opened) return refuse(opened.error().message);
   daemon_log::info("paxosd {} on {}, one of {}, boot {}, chosen {}, applied {}, data in {}", version,
-                   addresses[*id].to_string(), config->replicas.size(), opened->recovered.boot,
+                   self.listen.empty() ? self.address : self.listen, config->replicas.size(), opened->recovered.boot,
                    opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());
-  if (metrics) daemon_log::info("metrics on http://{}/metrics", metrics->local_address().to_string());
 
   paxosd::Host::Options host_options{
-      .config = *config, .key = *key, .self = self.id, .replicas = std::move(addresses),
+      .config = *config, .key = *key, .self = self.id,
       .version = version, .rules_known = rules_known, .directory = options.directory, .level_by_flag = flags.get("log-level").has_value()};
+  host_options.lived = [&starts] { starts.lived(); };
   fill_random(&host_options.seed, sizeof host_options.seed);
-  paxosd::Host host(loop, std::move(host_options), std::move(*opened), std::move(*socket),
-                    std::move(metrics));
+  paxosd::Host host(loop, std::move(host_options), std::move(*opened));
   const int code = loop.run(host.run());
+  if (code == 0 || code == paxosd::exit_restart) starts.lived();
   daemon_log::info("stopped");
   return code;
 }

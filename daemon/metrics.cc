@@ -257,7 +257,7 @@ std::string metrics_text(const LoopFigures& loop, const OtherFigures& other) {
 LoopFigures Host::loop_figures() const {
   return {.cluster = options_.config.cluster,
           .self = options_.self,
-          .replicas = options_.replicas.size(),
+          .replicas = book_.size(),
           .boot = boot_,
           .status = node_.status(),
           .diverged = node_.diverged().has_value(),
@@ -267,7 +267,7 @@ LoopFigures Host::loop_figures() const {
           .sessions = node_.machine().sessions(),
           .rooms = node_.machine().rooms(),
           .transport = transport_.figures(),
-          .socket = socket_.figures(),
+          .socket = socket_ ? socket_->figures() : net::UdpSocket::Figures{},
           .ring = loop_.figures(),
           .dropped_by_loss = dropped_by_loss_,
           .dropped_by_isolation = dropped_by_isolation_,

@@ -2,6 +2,7 @@
 
 #include "daemon/host.h"
 #include "daemon/log.h"
+#include "daemon/start_delay.h"
 
 /// What the service manager hears and asks: signs of life, the status line, a reload.
 namespace paxosd {
@@ -16,12 +17,14 @@ constexpr paxos::Duration unopened_interval = std::chrono::minutes{1};
 
 std::string Host::standing_line() const {
   const paxos::Status s = node_.status();
-  std::string line = paxos::to_string(s.role);
+  std::string line = socket_ ? std::string() : fmt::format("waits: {}; ", listen_fault_);
+  line += paxos::to_string(s.role);
   if (!s.ballot.none()) line += ", ballot " + paxos::to_string(s.ballot);
   if (s.leader && *s.leader != options_.self) line += fmt::format(", follows replica {}", s.leader->n);
   line += fmt::format(", slot {}", s.applied.n);
   if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
   if (!s.voting) line += ", does not vote: " + s.reason;
+  if (!metrics_fault_.empty()) line += "; no metrics: " + metrics_fault_;
   return line;
 }
 
@@ -51,6 +54,7 @@ void Host::report(paxos::Time now) {
   if (now >= standing_at_) {
     standing_at_ = now + standing_interval;
     manager_.status(standing_line());
+    if (options_.lived && now - started_ > StartCounter::long_enough) std::exchange(options_.lived, {})();
     tell_unopened(now);
     warn_of_later_format(leader.has_value());
   }

@@ -104,7 +104,7 @@ void AddressBook::looked_up(paxos::Time now, std::size_t id, Answer answer) {
   }
   const bool first = !std::exchange(p.answered_once, true);
   if (!asked(id)) {
-    p.at = p.known.front();
+    if (p.at.empty()) p.at = p.known.front();
   } else if (p.at.empty()) {
     p.at = p.known.front();
     p.next_try = now + silence;
@@ -121,7 +121,7 @@ void AddressBook::looked_up(paxos::Time now, std::size_t id, Answer answer) {
 
 void AddressBook::sent(paxos::Time now, std::size_t id) {
   Peer& p = peers_[id];
-  if (!p.asked_since) p.asked_since = now;
+  if (asked(id) && !p.asked_since) p.asked_since = now;
 }
 
 void AddressBook::heard(paxos::Time now, std::size_t id, const Address& from, const Identity& sender, bool newest) {
@@ -192,9 +192,10 @@ void AddressBook::proved(paxos::Time now, std::size_t id, const Address& from, c
   p.who = sender.incarnation;
 }
 
-void AddressBook::settled(paxos::Time now, std::size_t id) {
-  peers_[id].heard_at = now;
-  peers_[id].asked_since.reset();
+void AddressBook::listens(paxos::Time now, const Address& local) {
+  Peer& p = peers_[*options_.self];
+  p.heard_at = now;
+  p.at = local;
 }
 
 void AddressBook::tick(paxos::Time now) {
@@ -257,7 +258,7 @@ std::vector<AddressBook::Remembered> AddressBook::worth_remembering() const {
   for (std::size_t id = 0; id < peers_.size(); ++id) {
     const Peer& p = peers_[id];
     const auto& literal = options_.literals[id];
-    if (!asked(id)) continue;
+    if (!asked(id) && literal) continue;
     const std::optional<Address> last = p.heard_at ? std::optional(p.at) : p.remembered;
     if (!last || (literal && *literal == *last)) continue;
     out.push_back({.id = id, .name = options_.names[id], .address = *last});

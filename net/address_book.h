@@ -79,8 +79,10 @@ class AddressBook {
   [[nodiscard]] std::vector<Probe> take_probes(paxos::Time now);
   /// It came back.
   void proved(paxos::Time now, std::size_t id, const Address& from, const Identity& sender, std::uint64_t nonce);
-  /// Ours: a socket is open where `known` says.
-  void settled(paxos::Time now, std::size_t id);
+  /// Where our own socket may be opened: what our name stands for, then what it was when we listened last.
+  [[nodiscard]] std::vector<Address> own_choices() const { return candidates(peers_[*options_.self]); }
+  /// Our own socket is open there.
+  void listens(paxos::Time now, const Address& local);
 
   /// Goes on to the next address where nothing is heard. To be called when deadline() has passed.
   void tick(paxos::Time now);
@@ -96,7 +98,8 @@ class AddressBook {
   [[nodiscard]] std::vector<std::pair<Address, std::uint8_t>> owners() const;
   /// Grows whenever at() or owners() may have changed.
   [[nodiscard]] std::uint64_t revision() const { return revision_; }
-  /// What is worth remembering: where a replica was heard, and its address in the config does not say it anyway.
+  /// What is worth remembering: where a replica was heard, or listens itself, and its address in the config does not say it
+  /// anyway.
   struct Remembered {
     std::size_t id = 0;
     std::string name;

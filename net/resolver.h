@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -45,5 +46,8 @@ class Resolver {
   std::set<std::size_t> under_way_;
   std::function<void(std::size_t, Answer&)> handler_;
 };
+
+/// All of them at once, for programs without a loop; what the name servers don't say within `patience` is an error, too.
+[[nodiscard]] std::vector<Resolver::Answer> resolve_within(const std::vector<std::string>& texts, std::chrono::milliseconds patience);
 
 }  // namespace net

@@ -7,10 +7,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <deque>
-#include <thread>
 
 namespace net {
 
@@ -70,7 +68,7 @@ struct UdpSocket::Impl {
     alignas(cmsghdr) Control control{};
   };
 
-  Impl(Loop& l, Options o) : loop(l), options(o), buffer_group(l.next_buffer_group()), receive(*this) {}
+  Impl(Loop& l, Options o) : loop(l), options(o), receive(*this) {}
   ~Impl() {
     stop();
     loop.undefer(this);
@@ -180,7 +178,7 @@ struct UdpSocket::Impl {
 
   Loop& loop;
   Options options;
-  const unsigned short buffer_group;
+  unsigned short buffer_group = 0;
   int fd = -1;
   std::byte* memory = nullptr;
   io_uring_buf_ring* ring = nullptr;
@@ -203,10 +201,10 @@ UdpSocket::UdpSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 UdpSocket::UdpSocket(UdpSocket&&) noexcept = default;
 UdpSocket::~UdpSocket() = default;
 
-tl::expected<UdpSocket, std::string> UdpSocket::open(Loop& loop, const Address& local, Options options) {
+tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, const Address& local, Options options) {
   auto impl = std::make_unique<Impl>(loop, options);
-  const auto fail = [&](const std::string& why) {
-    return tl::make_unexpected(fmt::format("can't listen on {}: {}", local.to_string(), why));
+  const auto fail = [&](const std::string& why, int error = 0) {
+    return tl::make_unexpected(Refused{fmt::format("can't listen on {}: {}", local.to_string(), why), error});
   };
   impl->fd = ::socket(local.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (impl->fd < 0) return fail(std::strerror(errno));
@@ -219,20 +217,14 @@ tl::expected<UdpSocket, std::string> UdpSocket::open(Loop& loop, const Address& 
   setsockopt(impl->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
   sockaddr_storage name{};
   const socklen_t size = local.to_sockaddr(name);
-  const auto until = std::chrono::steady_clock::now() + options.busy_patience;
-  int bound = ::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size);
-  while (bound != 0 && errno == EADDRINUSE && std::chrono::steady_clock::now() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds{10});
-    bound = ::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size);
-  }
-  if (bound != 0) {
+  if (::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size) != 0) {
     const int error = errno;
     if (error == EADDRINUSE)
-      return fail("the port is in use; is this replica (or another program) running there already?");
+      return fail("the port is in use; is this replica (or another program) running there already?", error);
     if (error == EADDRNOTAVAIL)
-      return fail("this machine does not have that address; check `address` in the config");
-    if (error == EACCES) return fail("not allowed to use that port; ports below 1024 need privileges");
-    return fail(std::strerror(error));
+      return fail("this machine does not have that address; if it never will, mend `address` in the config, or set `listen`", error);
+    if (error == EACCES) return fail("not allowed to use that port; ports below 1024 need privileges", error);
+    return fail(std::strerror(error), error);
   }
   void* memory = mmap(nullptr, options.buffers * buffer_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -240,6 +232,8 @@ tl::expected<UdpSocket, std::string> UdpSocket::open(Loop& loop, const Address& 
   impl->memory = static_cast<std::byte*>(memory);
   void* ring = mmap(nullptr, impl->ring_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (ring == MAP_FAILED) return fail("no memory for its buffers");
+  // Not before: an address that is waited for is tried thousands of times, and these numbers are not given back.
+  impl->buffer_group = loop.next_buffer_group();
   io_uring_buf_reg registration{};
   registration.ring_addr = reinterpret_cast<std::uint64_t>(ring);
   registration.ring_entries = options.buffers;

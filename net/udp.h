@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -28,14 +29,21 @@ class UdpSocket {
     unsigned buffers = 64;                ///< of 64 KiB each: one GRO bundle fits
     std::size_t socket_bytes = 8u << 20;  ///< kernel buffers, each way, as far as the system lets us
     std::size_t sends_max = 4096;         ///< in flight; beyond, datagrams are dropped and counted
-    /// So long a port in use is tried again (blocking: at start only). The ring of a process that was killed
-    /// lets go of its socket only a moment after the process is gone.
-    std::chrono::milliseconds busy_patience{0};
+  };
+  struct Refused {
+    std::string sentence;  ///< for the operator: what address, why, what to do
+    int error = 0;         ///< errno
+    /// Not yet, perhaps later: this machine does not have the address, or another process has the port.
+    [[nodiscard]] bool may_pass() const { return error == EADDRNOTAVAIL || error == EADDRINUSE; }
   };
 
-  /// Errors are a sentence for the operator: what address, why, what to do.
-  [[nodiscard]] static tl::expected<UdpSocket, std::string> open(Loop& loop, const Address& local,
-                                                                 Options options);
+  [[nodiscard]] static tl::expected<UdpSocket, Refused> try_open(Loop& loop, const Address& local, Options options);
+  /// The same; the error is the sentence.
+  [[nodiscard]] static tl::expected<UdpSocket, std::string> open(Loop& loop, const Address& local, Options options) {
+    auto socket = try_open(loop, local, options);
+    if (!socket) return tl::make_unexpected(std::move(socket.error().sentence));
+    return std::move(*socket);
+  }
   [[nodiscard]] static tl::expected<UdpSocket, std::string> open(Loop& loop, const Address& local) {
     return open(loop, local, Options{});
   }

@@ -50,6 +50,32 @@ TEST(ConfigLoad, ReadsWhatIsWritten) {
   EXPECT_EQ(config->quorum(), 2u);
 }
 
+TEST(ConfigLoad, ListenStandsBesideAddressAndIsCheckedAsWell) {
+  const Folder folder;
+  const auto listening = [&](const std::string& one, const std::string& two = "") {
+    std::string text = with("data_dir: data/1}", "data_dir: data/1, listen: \"" + one + "\"}");
+    if (!two.empty()) text.replace(text.find("data_dir: data/2}"), 17, "data_dir: data/2, listen: \"" + two + "\"}");
+    return config::load(folder.write("cluster.yaml", text));
+  };
+  for (const char* good_one : {"0.0.0.0:7401", "[::]:7401", "10.0.0.1:9000", "db1.example:7401"}) {
+    const auto config = listening(good_one);
+    ASSERT_TRUE(config) << config.error();
+    EXPECT_EQ(config->replicas[0].listen, "");
+    EXPECT_EQ(config->replicas[1].listen, good_one);
+    EXPECT_EQ(config->replicas[1].address, "127.0.0.1:7401");
+  }
+  for (const char* bad : {"0.0.0.0", "0.0.0.0:0", "::1:7401", "0.0.0.0:65536", "a b:7401", ":7401"}) {
+    const auto config = listening(bad);
+    ASSERT_FALSE(config) << bad;
+    EXPECT_NE(config.error().find(":6: key 'listen': "), std::string::npos) << config.error();
+  }
+  const auto twice = listening("0.0.0.0:7401", "0.0.0.0:7401");
+  ASSERT_FALSE(twice);
+  EXPECT_NE(twice.error().find(":7: key 'listen': replica 1 of the same machine listens there already"), std::string::npos) << twice.error();
+  const auto same = config::load(folder.write("cluster.yaml", good));
+  EXPECT_NE(config::fixed_difference(*same, *listening("0.0.0.0:7401")).find("replicas"), std::string::npos) << "a restart takes it";
+}
+
 TEST(ConfigLoad, FaultInjectionIsOffUnlessItStandsThere) {
   const Folder folder;
   const auto config =

@@ -277,6 +277,21 @@ TEST(AddressBook, AClientMovesOnWhenItsQuestionsAreNotAnswered) {
   EXPECT_EQ(one.book.at(1), c);
 }
 
+TEST(AddressBook, RemembersWhereWeListenedOurselves) {
+  AddressBook ours({.names = {"zero:7400"}, .literals = {std::nullopt}, .self = 0}, Time{});
+  EXPECT_TRUE(ours.own_choices().empty());
+  EXPECT_EQ(ours.take_lookups(Time{}).size(), 1u);
+  ours.looked_up(Time{}, 0, std::vector{a, b});
+  EXPECT_EQ(ours.own_choices(), (std::vector{a, b}));
+  EXPECT_TRUE(ours.worth_remembering().empty());
+  ours.listens(Time{} + 1s, b);
+  ASSERT_EQ(ours.worth_remembering().size(), 1u);
+  EXPECT_EQ(ours.worth_remembering()[0].address, b);
+  AddressBook later({.names = {"zero:7400"}, .literals = {std::nullopt}, .self = 0}, Time{});
+  later.remember(0, b);
+  EXPECT_EQ(later.own_choices(), std::vector{b});
+}
+
 TEST(AddressBook, KnowsWhoseAnAddressIsWhileItIsBeingProbed) {
   Book one(a);
   const auto owner = [&](const Address& address) {

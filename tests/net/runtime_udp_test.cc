@@ -287,6 +287,21 @@ TEST(Udp, APortInUseIsASentence) {
                                     HasSubstr("running there already")));
 }
 
+TEST(Udp, WhatMayPassIsToldApartAndCanBeTriedForDays) {
+  Loop loop;
+  const Peer owner;
+  const auto busy = UdpSocket::try_open(loop, owner.address(), {});
+  ASSERT_FALSE(busy);
+  EXPECT_TRUE(busy.error().may_pass());
+  // More often than there are numbers for rings of buffers.
+  for (int n = 0; n < 70'000; ++n) {
+    const auto absent = UdpSocket::try_open(loop, *Address::literal("192.0.2.1:7400"), {});
+    ASSERT_FALSE(absent);
+    ASSERT_TRUE(absent.error().may_pass());
+  }
+  EXPECT_TRUE(UdpSocket::open(loop, Address::loopback(0)));
+}
+
 TEST(Udp, AnAddressOfAnotherMachineIsASentence) {
   Loop loop;
   const auto elsewhere = Address::resolve("192.0.2.1:7400");  // a documentation address, nobody's
