@@ -48,6 +48,8 @@ class Learner {
   void tick();
   [[nodiscard]] Time deadline() const { return pull_at_; }
   [[nodiscard]] bool behind() const { return log_.chosen_prefix() < target_; }
+  /// The highest chosen prefix that anybody told of.
+  [[nodiscard]] Slot target() const { return target_; }
 
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states

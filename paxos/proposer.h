@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <optional>
@@ -55,6 +56,10 @@ class Proposer {
   Slot propose(Decree decree);
   SkipResult skip(std::vector<Slot> slots);
   [[nodiscard]] Slot next_slot() const { return next_; }
+  /// The highest slot that this leadership has to finish, proposed or not yet; none while it does not lead.
+  [[nodiscard]] Slot last_to_finish() const {
+    return phase_ == Phase::leading ? std::max(Slot{next_.n - 1}, adopted_max_) : Slot{};
+  }
 
   /// Moves on as far as it goes: end of learning, adopted slots within the window, chosen slots.
   void advance();

@@ -17,8 +17,9 @@ const char* to_string(Role role) {
     case Role::leader:
       return "leader";
     case Role::unborn:
-    case Role::dormant:
       return "unborn";
+    case Role::dormant:
+      return "dormant";
   }
   return "unborn";
 }
@@ -71,21 +72,24 @@ bool Replica::can_propose() const { return parts_->voting() && parts_->proposer.
 
 Slot Replica::propose(Time now, Decree decree) {
   parts_->env.now = now;
-  return parts_->proposer.propose(std::move(decree));
+  const Slot slot = parts_->proposer.propose(std::move(decree));
+  parts_->watch_waits();
+  return slot;
 }
 
 SkipResult Replica::skip(Time now, std::vector<Slot> slots) {
   parts_->env.now = now;
-  return parts_->proposer.skip(std::move(slots));
+  SkipResult result = parts_->proposer.skip(std::move(slots));
+  parts_->watch_waits();
+  return result;
 }
 
 SkipResult Replica::skip_next(Time now, std::size_t count) {
-  parts_->env.now = now;
   std::vector<Slot> slots;
   // More than a window is refused, whatever the number: one slot beyond it is enough to be told so.
   count = std::min<std::size_t>(count, limits::window_slots + 1);
   for (std::size_t i = 0; i < count; ++i) slots.push_back(parts_->proposer.next_slot() + i);
-  return parts_->proposer.skip(std::move(slots));
+  return skip(now, std::move(slots));
 }
 
 void Replica::read(Time now, std::uint64_t id) {
@@ -216,6 +220,7 @@ Status Replica::status() const {
   s.applied = p.log.applied();
   s.chosen_max = p.log.chosen_max();
   s.hole = p.proposer.hole();
+  s.waiting = p.waits.oldest();
   s.inflight = p.proposer.inflight();
   s.ready_to_lead = is_leader();
   p.env.each_peer([&, connected = p.election.connected()](ReplicaId id) {

@@ -11,6 +11,7 @@
 #include "paxos/ready.h"
 #include "paxos/records.h"
 #include "paxos/types.h"
+#include "paxos/wait_watch.h"
 
 namespace paxos {
 
@@ -44,6 +45,7 @@ struct Status {
   Slot applied;
   Slot chosen_max;           ///< highest slot known chosen, out of order included
   std::optional<Slot> hole;  ///< a skipped slot that applying waits for
+  std::optional<Waiting> waiting;  ///< the oldest slot known here and not applied
   std::size_t inflight = 0;
   bool ready_to_lead = false;  ///< leader with phase 1 done and every older slot learned
   std::vector<ReplicaId> connected;

@@ -20,6 +20,7 @@
 #include "paxos/reads.h"
 #include "paxos/replica.h"
 #include "paxos/slot_log.h"
+#include "paxos/wait_watch.h"
 
 /// What a Replica is made of: the roles, and how they are joined. Internal: replica.cc, and tests that hold
 /// whole states of a replica against each other (tests/explore).
@@ -87,6 +88,7 @@ struct Replica::Parts {
   Slot prefix_recorded;
   std::optional<std::string> diverged;
   bool was_leading = false;
+  WaitWatch waits;
 
   Parts(const Options& options, Recovered recovered, Time now)
       : env(options, recovered.last_group),
@@ -100,7 +102,8 @@ struct Replica::Parts {
         birth(env, recovered.incarnation, recovered.birth),
         hashes(options.replicas),
         applied_hash(recovered.hash),
-        prefix_recorded(recovered.chosen_prefix) {
+        prefix_recorded(recovered.chosen_prefix),
+        waits(options.election_timeout / 16, log.applied(), now) {
     PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
     PAXOS_ASSERT(options.self.n < options.replicas);
     PAXOS_ASSERT(options.promise_entries >= 1 && options.promise_entries <= limits::page_entries_max);
@@ -144,6 +147,12 @@ struct Replica::Parts {
     election.follow(acceptor.promised());
     proposer.advance();
     learner.hand_out();
+    watch_waits();
+  }
+
+  /// A vote alone is nothing that waits: the next leader may never hear of it, and leave its slot to later.
+  void watch_waits() {
+    waits.saw(env.now, std::max({log.chosen_max(), learner.target(), proposer.last_to_finish()}), log.applied());
   }
 
   void on_heartbeat_reply(ReplicaId from, const HeartbeatReply& m) {

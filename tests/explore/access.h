@@ -19,7 +19,7 @@ namespace paxos {
 ///    them far ahead before each event, but the one whose turn it is;
 ///  - the random generator: what it may decide is a choice of the explorer's (set_timers() again);
 ///  - heartbeats, reads, birth, the hash watch: their messages are not delivered, so that they never change;
-///  - counters for people;
+///  - counters and ages for people;
 ///  - what a proposer's next phase sets anew before it reads it.
 /// The explorer holds this list against the code: a replica that lived through a path of events must answer
 /// like one that was loaded from its saved state before each of them (walk.h).
@@ -33,7 +33,7 @@ struct StateAccess {
   template <class Archive>
   static void visit(Archive& a, Replica& replica) {
     auto& [env, self_incarnation, log, acceptor, learner, proposer, election, reads, birth, hashes,
-           applied_hash, sync_age, prefix_recorded, diverged, was_leading] = *replica.parts_;
+           applied_hash, sync_age, prefix_recorded, diverged, was_leading, waits] = *replica.parts_;
     PAXOS_ASSERT(!diverged && !was_leading && sync_age == Duration{} && applied_hash == Hash{});
     const std::uint64_t synced = visit_env(a, env);
     visit_log(a, log, synced);
@@ -43,6 +43,7 @@ struct StateAccess {
     visit_election(a, election);
     visit_reads(reads);
     PAXOS_ASSERT(birth.born());
+    (void)waits;  // decides nothing
     explore::field(a, prefix_recorded);
   }
 
