@@ -28,6 +28,8 @@ constexpr std::chrono::milliseconds doctor_timeout = 3000ms;
 constexpr std::chrono::milliseconds clock_timeout = 500ms;
 constexpr int clock_readings = 3;
 constexpr std::chrono::milliseconds probe_patience = 300ms;
+/// Between two looks at the counters of a replica that does not say by itself what happened lately.
+constexpr std::chrono::milliseconds counting_time = 1000ms;
 
 std::int64_t wall_ms() {
   using namespace std::chrono;
@@ -146,6 +148,15 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
       out.clock = ClockReading{.sent_ms = sent, .remote_ms = static_cast<std::int64_t>(*remote), .received_ms = received};
     out.doctor = std::move(json);
   }
+  if (!out.doctor || out.doctor->contains("recent")) co_return;
+  const paxos::Time began = c.loop().now();
+  co_await c.loop().sleep(counting_time);
+  const auto answer = co_await c.ask(id, chat::DoctorRequest{false}, 0, clock_timeout);
+  const auto* reply = answer ? std::get_if<chat::DoctorReply>(&*answer) : nullptr;
+  const Json again = reply != nullptr ? Json::parse(reply->json, nullptr, false) : Json();
+  if (again.is_object())
+    (*out.doctor)["recent"] =
+        recent_between(*out.doctor, again, std::chrono::duration_cast<std::chrono::milliseconds>(c.loop().now() - began).count());
 }
 
 net::Task<void> examine_all(Connection& c, std::vector<Asked>& out) {
@@ -217,6 +228,9 @@ int ctl_doctor(const Words& words) {
     for (const config::ReplicaConfig& r : config->replicas)
       if (!asked[r.id.n].status && !asked[r.id.n].doctor) silent.push_back(r.id.n);
     const std::set<unsigned> closed = closed_ports(*config, silent, probe_patience);
+    std::vector<ReplicaStatus> answers;
+    for (const config::ReplicaConfig& r : config->replicas) answers.push_back({.id = r.id, .json = asked[r.id.n].status});
+    for (Finding& finding : judge_cluster(cluster_status(*config, answers, status_timeout))) findings.push_back(std::move(finding));
     for (const config::ReplicaConfig& r : config->replicas) {
       const Asked& a = asked[r.id.n];
       anyone = anyone || a.status || a.doctor;

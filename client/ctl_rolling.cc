@@ -5,9 +5,10 @@
 #include <set>
 
 #include "client/ctl.h"
+#include "client/rolling.h"
 
 /// rolling-restart: one replica after another, and only while everything else is well, so that the cluster never has
-/// less than all but one. Stops at the first trouble; what it did until then, it has said.
+/// less than all but one of those that are not known to be missing. Stops at the first trouble; what it did until then, it has said.
 namespace client {
 
 namespace {
@@ -20,6 +21,7 @@ struct Wish {
   std::vector<paxos::ReplicaId> replicas;
   std::chrono::milliseconds patience{60'000};  ///< for each replica, and each wait for health
   std::optional<std::string> command;
+  Without without;
   bool json = false;
 };
 
@@ -27,39 +29,24 @@ struct Standing {
   std::string trouble;  ///< why nothing may be restarted now; empty: everybody is there, agrees and is caught up
   std::optional<paxos::ReplicaId> leader;
   std::vector<ReplicaStatus> replicas;
+  Json status;
 };
 
 std::uint64_t slot_of(const ReplicaStatus& r, const char* key) { return r.json->value(key, std::uint64_t{0}); }
 
 /// `level`: every replica must have applied at least this much, else it is not caught up.
-Standing judge(Connection& c, std::vector<ReplicaStatus> replicas, std::uint64_t level) {
+Standing judge(Connection& c, std::vector<ReplicaStatus> replicas, const Without& without, std::uint64_t level) {
   Standing out;
-  const Json whole = cluster_status(c.config(), replicas, look);
+  out.status = cluster_status(c.config(), replicas, look);
   out.replicas = std::move(replicas);
-  for (const ReplicaStatus& r : out.replicas) {
-    if (!r.json) {
-      out.trouble = fmt::format("replica {} does not answer", r.id.n);
-      return out;
-    }
-    if (!r.json->value("voting", false)) {
-      out.trouble = fmt::format("replica {} does not vote: {}", r.id.n, r.json->value("reason", std::string("no reason given")));
-      return out;
-    }
-  }
-  if (!whole.value("healthy", false)) {
-    out.trouble = "no quorum names the same leader";
-    return out;
-  }
-  out.leader = paxos::ReplicaId{whole.at("leader").get<std::uint8_t>()};
-  for (const ReplicaStatus& r : out.replicas)
-    if (slot_of(r, "applied") < level)
-      out.trouble = fmt::format("replica {} has applied slot {} of {}", r.id.n, slot_of(r, "applied"), level);
+  out.trouble = rolling_trouble(out.status, without, level);
+  if (const Json& leader = out.status.at("leader"); !leader.is_null()) out.leader = paxos::ReplicaId{leader.get<std::uint8_t>()};
   return out;
 }
 
 /// Waits until nothing speaks against restarting one; the last look, with its trouble when the time is up.
-net::Task<Standing> wait_well(Connection& c, std::chrono::milliseconds patience) {
-  const paxos::Time until = c.loop().now() + patience;
+net::Task<Standing> wait_well(Connection& c, const Wish& wish) {
+  const paxos::Time until = c.loop().now() + wish.patience;
   // Level with what was chosen when the wait began: a cluster that is written to never stands still.
   std::uint64_t level = 0;
   bool first = true;
@@ -69,7 +56,7 @@ net::Task<Standing> wait_well(Connection& c, std::chrono::milliseconds patience)
     if (std::exchange(first, false))
       for (const ReplicaStatus& r : replicas)
         if (r.json) level = std::max(level, slot_of(r, "chosen"));
-    Standing standing = judge(c, std::move(replicas), level);
+    Standing standing = judge(c, std::move(replicas), wish.without, level);
     if (standing.trouble.empty() || c.loop().now() >= until) co_return standing;
     // A word when it changes, so that nobody sits before a silent program.
     if (standing.trouble != told) fmt::print(stderr, "waiting: {}\n", told = standing.trouble);
@@ -109,11 +96,14 @@ paxos::ReplicaId next_of(const std::set<paxos::ReplicaId>& left, const Standing&
 net::Task<int> rolling_restart(Connection& c, Wish wish) {
   std::set<paxos::ReplicaId> left(wish.replicas.begin(), wish.replicas.end());
   const std::size_t all = left.size();
+  if (!wish.without.empty())
+    for (const std::string& sentence : said_of_present(cluster_status(c.config(), co_await ask_all(c, look), look), wish.without))
+      fmt::print(stderr, "{}\n", sentence);
   while (!left.empty()) {
-    const Standing standing = co_await wait_well(c, wish.patience);
+    const Standing standing = co_await wait_well(c, wish);
     if (!standing.trouble.empty())
       co_return complain(program,
-                         fmt::format("stopped after {} of {}: {}. Nothing is restarted while one is missing or behind; see "
+                         fmt::format("stopped after {} of {}: {}. Nothing is restarted while another is missing or behind; see "
                                      "`paxosctl status`, then run this again",
                                      all - left.size(), all, standing.trouble),
                          config::exit_refused);
@@ -147,17 +137,18 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
       fmt::print("replica {}: back as boot {}, version {}, after {} ms\n", id.n, back->boot(), version, took);
     std::fflush(stdout);
   }
-  const Standing end = co_await wait_well(c, wish.patience);
+  const Standing end = co_await wait_well(c, wish);
   if (!end.trouble.empty())
     co_return complain(program,
                        fmt::format("{} restarted, but {}; see `paxosctl status`",
                                    all == 1 ? "it was" : fmt::format("all {} were", all), end.trouble),
                        config::exit_refused);
+  const std::string rules = said_of_rules(end.status, wish.without);
   if (wish.json)
-    print_json({{"done", true}, {"restarted", all}, {"leader", end.leader->n}});
+    print_json({{"done", true}, {"restarted", all}, {"leader", end.leader->n}, {"without", wish.without}, {"left_to_do", rules}});
   else
-    fmt::print("{}, replica {} leads\n", all == 1 ? "it is back" : fmt::format("all {} are back", all),
-               end.leader->n);
+    fmt::print("{}, replica {} leads\n{}{}", all == 1 ? "it is back" : fmt::format("all {} are back", all),
+               end.leader->n, rules, rules.empty() ? "" : "\n");
   co_return config::exit_fine;
 }
 
@@ -171,6 +162,8 @@ int ctl_rolling_restart(const Words& words) {
   flags.value("timeout", "TIME", "how long to wait for each replica, and for health (default: 60s)");
   flags.value("command", "COMMAND",
               "run this to restart one, with {id} and {host} filled in, instead of asking its service manager");
+  flags.list("without", "ID", "go on without this one, which is known to be missing (several times, or as in 2,4); those that remain must "
+                              "keep a quorum with one more away");
   flags.flag("json", "one JSON object a replica, and one at the end");
   flags.arguments_help("[ID ...]");
   if (const auto code = flags.parse(words)) return *code;
@@ -187,8 +180,20 @@ int ctl_rolling_restart(const Words& words) {
     if (!id) return flags.wrong_usage(id.error());
     wish.replicas.push_back(*id);
   }
+  for (const std::string& words_of_one : flags.all("without"))
+    for (std::size_t at = 0; at <= words_of_one.size();) {
+      const std::size_t comma = std::min(words_of_one.find(',', at), words_of_one.size());
+      const auto id = VerbFlags::replica_in(words_of_one.substr(at, comma - at), *config);
+      if (!id) return flags.wrong_usage("--without: " + id.error());
+      wish.without.insert(id->n);
+      at = comma + 1;
+    }
+  for (const paxos::ReplicaId id : wish.replicas)
+    if (wish.without.contains(id.n)) return flags.wrong_usage(fmt::format("replica {} is to be restarted and to be missing: which?", id.n));
+  if (const std::string why = refuse_without(config->replicas.size(), wish.without); !why.empty()) return flags.refused(why);
   if (wish.replicas.empty())
-    for (const config::ReplicaConfig& replica : config->replicas) wish.replicas.push_back(replica.id);
+    for (const config::ReplicaConfig& replica : config->replicas)
+      if (!wish.without.contains(replica.id.n)) wish.replicas.push_back(replica.id);
   return flags.with_cluster([&](Connection& c) { return rolling_restart(c, wish); });
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "client/attention.h"
 #include "client/ctl.h"
 #include "client/table.h"
 
@@ -18,16 +19,24 @@ std::string ballot_text(const Json& ballot) {
   return fmt::format("{}.{}", ballot.value("round", std::uint64_t{0}), ballot.value("replica", 0));
 }
 
-void print_table(const Json& status, const std::string& key_file) {
+/// Late enough for a column of its own; else there is none, and the table fits 80 columns.
+bool anything_waits(const Json& status, std::chrono::milliseconds election_timeout) {
+  const Json& all = status.at("replicas");
+  return std::any_of(all.begin(), all.end(), [&](const Json& r) {
+    const auto waits = age_in(r, "waiting_ms");
+    return waits && *waits > patience_in_election_timeouts * election_timeout;
+  });
+}
+
+void print_table(const Json& status, const config::ClusterConfig& config) {
   const Outage outage = outage_of(status);
-  fmt::print("cluster {}  quorum {}  {}\n", printable(status.at("cluster").get<std::string>()), status.at("quorum").get<int>(),
-             outage.over() ? fmt::format("healthy, replica {} leads", status.at("leader").get<int>())
-                           : "NOT HEALTHY: " + outage.what);
+  fmt::print("cluster {}  quorum {}  {}{}\n", printable(status.at("cluster").get<std::string>()), status.at("quorum").get<int>(),
+             outage.over() ? "" : "NOT HEALTHY: ", headline(status));
   std::vector<std::vector<std::string>> rows{{"id", "address", "role", "ballot", "accepted", "chosen", "applied", "hash"}};
-  std::vector<std::string> notes;
+  const bool waiting = anything_waits(status, config.election_timeout);
+  if (waiting) rows.front().insert(rows.front().end() - 1, "waits");
   for (const Json& r : status.at("replicas")) {
-    const unsigned id = r.at("id").get<unsigned>();
-    std::vector<std::string> row{std::to_string(id), printable(r.at("address").get<std::string>())};
+    std::vector<std::string> row{std::to_string(r.at("id").get<unsigned>()), printable(r.at("address").get<std::string>())};
     if (!r.at("reachable").get<bool>()) {
       row.push_back(r.at("error").get<std::string>());
       rows.push_back(std::move(row));
@@ -36,26 +45,16 @@ void print_table(const Json& status, const std::string& key_file) {
     row.push_back(printable(text_in(r, "role")));
     row.push_back(ballot_text(r.at("ballot")));
     for (const char* slot : {"accepted", "chosen", "applied"}) row.push_back(std::to_string(r.value(slot, std::uint64_t{0})));
+    if (const auto waits = age_in(r, "waiting_ms"); waiting) row.push_back(waits ? age_text(*waits) : "-");
     row.push_back(printable(text_in(r, "hash").substr(0, 12)));
     rows.push_back(std::move(row));
-    const auto note = [&](const std::string& text) { notes.push_back(fmt::format("replica {} {}", id, text)); };
-    if (!r.value("voting", true)) note("does not vote: " + printable(text_in(r, "reason")));
-    if (const auto hole = number_in(r, "hole"))
-      note(fmt::format("waits for the skipped slot {}: nothing above is applied until the leader changes (`paxosctl kill "
-                       "leader`)",
-                       static_cast<std::uint64_t>(*hole)));
-    if (const auto stuck = number_in(r, "log_stuck_ms"))
-      note(fmt::format("can't get rid of its log since {}: nobody reads its standard error, or the journal hangs; {} lines are lost",
-                       age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*stuck, 0.0, 1e15))}),
-                       static_cast<std::uint64_t>(number_in(r, "log_lines_lost").value_or(0))));
-    if (const double loss = number_in(r, "loss").value_or(0); loss > 0)
-      note(fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100));
   }
-  fmt::print("{}", table_text(rows, "><<>>>><"));
-  for (const std::string& note : notes) fmt::print("{}\n", note);
+  fmt::print("{}", table_text(rows, waiting ? "><<>>>>><" : "><<>>>><"));
+  for (const Attention& a : attention_in(status))
+    fmt::print("replica {} {}{}{}\n", a.replica, a.text, a.advice.empty() ? "" : "\n-> ", a.advice);
   // Where nobody answers, the next steps tell all of it.
   if (!outage.over() && outage.anyone) fmt::print("{}; {}\n", outage.sentence(), outage.still_works());
-  for (const std::string& step : next_steps(status, key_file)) fmt::print("-> {}\n", step);
+  for (const std::string& step : next_steps(status, config.key_file.string())) fmt::print("-> {}\n", step);
 }
 
 }  // namespace
@@ -79,9 +78,10 @@ int ctl_status(const Words& words) {
                       "What each replica says of itself; exit 0 when healthy, else 3.");
   flags.flag("json", "one JSON object");
   flags.flag("watch", "again every second, until interrupted");
+  flags.flag("strict", "exit 0 only when every voter is there and nothing stands still");
   if (const auto code = flags.parse_without_arguments(words)) return *code;
   return flags.with_cluster([&](Connection& connection) -> net::Task<int> {
-    return [](Connection& c, bool json, bool watch) -> net::Task<int> {
+    return [](Connection& c, bool json, bool watch, const char* wanted) -> net::Task<int> {
       for (;;) {
         const auto replicas = co_await ask_all(c, status_timeout);
         Json status = cluster_status(c.config(), replicas, status_timeout);
@@ -90,13 +90,13 @@ int ctl_status(const Words& words) {
           print_json(status);
         } else {
           if (watch && ::isatty(STDOUT_FILENO) != 0) fmt::print("\x1b[H\x1b[2J");
-          print_table(status, c.config().key_file.string());
+          print_table(status, c.config());
         }
-        if (!watch) co_return status.at("healthy").get<bool>() ? config::exit_fine : config::exit_unknown;
+        if (!watch) co_return status.at(wanted).get<bool>() ? config::exit_fine : config::exit_unknown;
         if (std::fflush(stdout) != 0) co_return config::exit_unknown;
         co_await c.loop().sleep(std::chrono::seconds{1});
       }
-    }(connection, flags.has("json"), flags.has("watch"));
+    }(connection, flags.has("json"), flags.has("watch"), flags.has("strict") ? "whole" : "healthy");
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "client/attention.h"
 #include "client/cluster_view.h"
 
 namespace client {
@@ -40,6 +41,21 @@ Finding make(std::string check, Verdict verdict, std::string measured, std::stri
   return {.replica = {}, .check = std::move(check), .verdict = verdict, .measured = std::move(measured), .advice = std::move(advice)};
 }
 
+/// What a replica counted lately: a cause that is there now. Of counters since its start nothing is concluded.
+class Recent {
+ public:
+  explicit Recent(const Json& doctor) {
+    if (const auto at = doctor.find("recent"); at != doctor.end() && at->is_object()) recent_ = *at;
+  }
+  [[nodiscard]] std::optional<double> grown(const char* counter) const { return number_in(recent_, counter); }
+  [[nodiscard]] std::string span() const {
+    return age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(number_in(recent_, "ms").value_or(0), 0.0, 1e15))});
+  }
+
+ private:
+  Json recent_ = Json::object();
+};
+
 Finding judge_disk_speed(const Json& doctor, std::chrono::milliseconds election_timeout) {
   const auto at = doctor.find("disk_probe");
   const Json probe = at != doctor.end() && at->is_object() ? *at : Json::object();
@@ -47,8 +63,9 @@ Finding judge_disk_speed(const Json& doctor, std::chrono::milliseconds election_
     return make("disk sync", Verdict::bad, "a synced write failed: " + printable(error),
                 "check the disk and the file system of the data directory (dmesg, df)");
   const auto median = number_in(probe, "us_median");
-  const auto syncs = number_in(doctor, "syncs");
-  const auto total = number_in(doctor, "sync_us_total");
+  const Recent recent(doctor);
+  const auto syncs = recent.grown("syncs");
+  const auto total = recent.grown("sync_us_total");
   std::string measured;
   if (median)
     measured = fmt::format("{} at the median of {:.0f} probe{}, {} at most", us_text(*median), number_in(probe, "syncs").value_or(0),
@@ -56,7 +73,7 @@ Finding judge_disk_speed(const Json& doctor, std::chrono::milliseconds election_
   std::optional<double> mean;
   if (syncs && total && *syncs > 0) mean = *total / *syncs;
   if (mean)
-    measured += fmt::format("{}{} mean of {:.0f} log syncs", measured.empty() ? "" : "; ", us_text(*mean), *syncs);
+    measured += fmt::format("{}{} mean of {:.0f} log syncs in the last {}", measured.empty() ? "" : "; ", us_text(*mean), *syncs, recent.span());
   if (measured.empty()) return make("disk sync", Verdict::ok, "not measured");
   const double worst = std::max(median.value_or(0), mean.value_or(0));
   const double hung = static_cast<double>(election_timeout.count()) * 1000;
@@ -83,12 +100,13 @@ Finding judge_disk_space(const Json& doctor) {
 
 Finding judge_udp(const Json& doctor) {
   const auto buffer = number_in(doctor, "receive_buffer_bytes");
-  const auto counted = number_in(doctor, "receive_drops");
+  const Recent recent(doctor);
+  const auto counted = recent.grown("receive_drops");
   const double drops = counted.value_or(0);
-  const double received = number_in(doctor, "datagrams_received").value_or(0);
+  const double received = recent.grown("datagrams_received").value_or(0);
   std::string measured = buffer ? bytes_text(*buffer) + " receive buffer" : "receive buffer not measured";
-  measured += counted ? fmt::format(", {:.0f} datagrams dropped of {:.0f}", drops, drops + received)
-                      : fmt::format(", {:.0f} datagrams received, dropped ones not counted", received);
+  measured += counted ? fmt::format(", {:.0f} datagrams dropped of {:.0f} in the last {}", drops, drops + received, recent.span())
+                      : fmt::format(", {:.0f} datagrams received in the last {}, dropped ones not counted", received, recent.span());
   const bool dropping = drops > drops_share_max * (drops + received);
   if ((buffer && *buffer < receive_buffer_wanted) || dropping)
     return make("udp", Verdict::warn, measured,
@@ -228,7 +246,10 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
     const Json& s = *status;
     const bool voting = s.contains("voting") && s.at("voting").is_boolean() && s.at("voting").get<bool>();
     const std::string role = text_in(s, "role");
-    if (!voting)
+    if (const auto left = age_in(s, "paused_ms")) {
+      add(make("answer", Verdict::warn, "it stands still by `paxosctl pause`, for " + age_text(*left) + " more", "wait, or restart it"));
+      if (!doctor) return out;
+    } else if (!voting)
       add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
                s.contains("missing_at_birth") ? "start the replicas that it waits for; if they run, look at the network between them and it (UDP, both ways)"
                                 : "see the reason, and 'A disk is lost' in OPERATIONS.md; a quorum of the others is enough meanwhile"));
@@ -238,6 +259,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
                "start the replicas that are missing, and see the lines about them"));
     else
       add(make("answer", Verdict::ok, role.empty() ? "it answers" : printable(role)));
+    if (const auto left = age_in(s, "isolated_ms"))
+      add(make("faults", Verdict::warn, "it is cut off by `paxosctl isolate`, for " + age_text(*left) + " more", "wait, or restart it"));
   }
   if (!doctor) {
     add(make("doctor", Verdict::warn, fmt::format("it answers `status`, but not `doctor`; it runs version {}", status ? printable(text_in(*status, "version")) : "?"),
@@ -255,8 +278,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   if (const std::vector<unsigned> ids = ids_in(d, "missing"); !ids.empty()) {
     std::string measured = "it does not hear " + replicas_text(ids);
     std::string advice = "where one of them answers here, look at the network and the firewall between the two (UDP, both ways)";
-    if (const double foreign = number_in(d, "foreign_key").value_or(0); foreign > 0) {
-      measured += fmt::format("; {:.0f} datagrams under another key came since its start", foreign);
+    if (const double foreign = Recent(d).grown("foreign_key").value_or(0); foreign > 0) {
+      measured += fmt::format("; {:.0f} datagrams under another key came in the last {}", foreign, Recent(d).span());
       advice = "compare `sha256sum /etc/paxosd/cluster.key` on all machines: one seems to have another key; " + advice;
     }
     add(make("peers", Verdict::warn, std::move(measured), std::move(advice)));
@@ -271,6 +294,42 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   add(judge_memory(number_in(d, "memory_max_bytes")));
   add(judge_udp(d));
   add(judge_faults(d));
+  return out;
+}
+
+std::vector<Finding> judge_cluster(const Json& status) {
+  std::vector<Finding> out;
+  const auto leader = status.at("leader").is_null() ? std::nullopt : std::optional(status.at("leader").get<unsigned>());
+  const Outage outage = outage_of(status);
+  const auto add = [&](std::optional<unsigned> replica, Finding finding) {
+    finding.replica = replica;
+    out.push_back(std::move(finding));
+  };
+  if (!outage.over())
+    add(leader, make("progress", Verdict::bad, outage.sentence(), text_in(status, "stuck_advice")));
+  else
+    add(leader, make("progress", status.at("degraded").get<bool>() ? Verdict::warn : Verdict::ok, headline(status),
+                     status.at("degraded").get<bool>() ? "see the lines about those that take no part" : ""));
+  for (const Attention& a : attention_in(status)) {
+    // The rest is told of each replica by itself.
+    const bool stands_still = a.what == "stands_still" || a.what == "follows_nobody";
+    const Json& r = status.at("replicas").at(a.replica);
+    const bool unheard = a.what == "unheard" && r.at("reachable").get<bool>();
+    if (stands_still || unheard)
+      add(a.replica, make("progress", Verdict::bad, "it " + a.text, a.advice));
+    else if (a.what == "behind" || a.what == "unheard_here")
+      add(a.replica, make("progress", Verdict::warn, "it " + a.text, a.advice));
+  }
+  return out;
+}
+
+Json recent_between(const Json& before, const Json& now, std::int64_t ms) {
+  Json out{{"ms", ms}};
+  for (const char* counter : {"syncs", "sync_us_total", "receive_drops", "datagrams_received", "foreign_key"}) {
+    const auto a = number_in(before, counter);
+    const auto b = number_in(now, counter);
+    if (a && b && *b >= *a) out[counter] = *b - *a;
+  }
   return out;
 }
 

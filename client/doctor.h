@@ -56,6 +56,12 @@ struct DoctorOptions {
                                                  const std::optional<ClockReading>& clock,
                                                  const DoctorOptions& options, bool port_closed = false);
 
+/// What all answers together say: whether the cluster gets on, and who holds it or himself up. `status`: cluster_status().
+[[nodiscard]] std::vector<Finding> judge_cluster(const Json& status);
+
+/// What happened between two `doctor` answers of one replica, `ms` apart, as a replica tells it under `recent` by itself.
+[[nodiscard]] Json recent_between(const Json& before, const Json& now, std::int64_t ms);
+
 /// 0 all ok or only warnings, 1 something bad, 3 no replica of some that were asked answers.
 [[nodiscard]] int doctor_exit(const std::vector<Finding>& findings, bool asked, bool anyone);
 

@@ -6,6 +6,8 @@
 #include <array>
 #include <cmath>
 
+#include "client/attention.h"
+
 namespace client {
 
 namespace {
@@ -39,6 +41,17 @@ std::vector<double> numbers_in(const Json& answer, const std::string& field) {
   if (at == answer.end() || !at->is_array() || at->size() > 64) return out;
   for (const Json& one : *at) out.push_back(one.is_number() ? one.get<double>() : 0);
   return out;
+}
+
+/// At most six columns.
+std::string short_age(const std::optional<std::chrono::milliseconds>& age) {
+  if (!age) return "-";
+  const auto ms = age->count();
+  if (ms < 1000) return fmt::format("{}ms", ms);
+  if (ms < 120'000) return fmt::format("{}s", ms / 1000);
+  if (ms < 2 * 3'600'000) return fmt::format("{}min", ms / 60'000);
+  if (ms < 48LL * 3'600'000) return fmt::format("{}h", ms / 3'600'000);
+  return fmt::format("{}d", std::min<std::int64_t>(ms / 86'400'000, 99'999));
 }
 
 Json latency_json(const std::optional<Latency>& latency) {
@@ -182,6 +195,39 @@ Json Top::json() const {
   return out;
 }
 
+/// Under the title: what is wrong, one line each, as many as leave room for the replicas on a small screen.
+std::vector<std::string> Top::notes(const Json& all, const Outage& outage, bool told) const {
+  constexpr std::size_t notes_max = 4;
+  std::vector<std::string> out;
+  if (told && !outage.over()) {
+    std::string note = outage.why;
+    if (outage.stuck)
+      note += "; next: " + text_in(all, "stuck_advice");
+    else if (!outage.missing.empty() && outage.anyone)
+      note += fmt::format("; next: systemctl start paxosd@{} there, or paxosctl doctor", outage.missing.front());
+    out.push_back(std::move(note));
+  } else {
+    std::vector<unsigned> silent;
+    for (std::size_t i = 0; i < replicas_.size(); ++i)
+      if (replicas_[i].asked() && !replicas_[i].answer()) silent.push_back(static_cast<unsigned>(i));
+    if (!silent.empty())
+      out.push_back(fmt::format("replica{} {} {} not answer; next: systemctl status paxosd@{}, or paxosctl doctor",
+                                silent.size() == 1 ? "" : "s", list_text(silent), silent.size() == 1 ? "does" : "do", silent.front()));
+  }
+  std::size_t more = 0;
+  for (const Attention& a : attention_in(all)) {
+    if (a.replica < replicas_.size() && !replicas_[a.replica].answer()) continue;  // told above
+    if (outage.stuck && a.what == "hole") continue;
+    if (out.size() >= notes_max)
+      ++more;
+    else
+      out.push_back(fmt::format("replica {} {}", a.replica, a.text));
+  }
+  if (more > 0) out.push_back(fmt::format("and {} more: paxosctl status", more));
+  if (out.empty()) out.push_back(fmt::format("{}, a quorum is {}", counted(replicas_.size(), "replica"), config_.quorum()));
+  return out;
+}
+
 std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool keys) const {
   using Look = ScreenLine::Look;
   const Json all = json();
@@ -193,34 +239,16 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
     out.push_back({title + "asking", Look::bold});
   } else if (outage.over()) {
     const auto leader = all.at("leader").get<std::size_t>();
-    title += fmt::format("healthy, replica {} leads", leader);
+    title += headline(all);
     if (leader < replicas_.size() && replicas_[leader].answer())
-      if (const auto age = number_in(*replicas_[leader].answer(), "leader_age_ms"))
-        title += " for " + age_text(std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*age, 0.0, 1e15))});
-    out.push_back({title, Look::bold});
+      if (const auto age = age_in(*replicas_[leader].answer(), "leader_age_ms")) title += " for " + age_text(*age);
+    out.push_back({title, all.at("degraded").get<bool>() ? Look::alarm : Look::bold});
   } else {
     out.push_back({title + outage.what + (outage.age ? " for " + age_text(*outage.age) : ""), Look::alarm});
   }
-  std::string note;
-  if (told && !outage.over()) {
-    note = outage.why;
-    if (!outage.missing.empty() && outage.anyone)
-      note += fmt::format("; next: systemctl start paxosd@{} there, or paxosctl doctor", outage.missing.front());
-  } else {
-    std::vector<unsigned> silent;
-    for (std::size_t i = 0; i < replicas_.size(); ++i)
-      if (replicas_[i].asked() && !replicas_[i].answer()) silent.push_back(static_cast<unsigned>(i));
-    if (!silent.empty())
-      note = fmt::format("replica{} {} {} not answer; next: systemctl status paxosd@{}, or paxosctl doctor", silent.size() == 1 ? "" : "s",
-                         list_text(silent), silent.size() == 1 ? "does" : "do", silent.front());
-    for (const Json& r : all.at("replicas"))
-      if (note.empty() && r.contains("hole"))
-        note = fmt::format("replica {} waits for a skipped slot; next: a new leader fills it", r.at("id").get<int>());
-    if (note.empty()) note = fmt::format("{}, a quorum is {}", counted(replicas_.size(), "replica"), config_.quorum());
-  }
-  out.push_back({note, Look::plain});
-  out.push_back({fmt::format("{:>2} {:<9} {:>8} {:>8} {:>7} {:>8} {:>8} {:>6} {:>6} {:>5}", "ID", "ROLE", "BALLOT", "SLOTS/S", "LAG",
-                             "COMMIT", "SYNC", "USED", "FREE", "RSS"),
+  for (const std::string& note : notes(all, outage, told)) out.push_back({note, Look::plain});
+  out.push_back({fmt::format("{:>2} {:<9} {:>7} {:>7} {:>6} {:>6} {:>8} {:>8} {:>5} {:>5} {:>5}", "ID", "ROLE", "BALLOT", "SLOTS/S", "LAG",
+                             "WAITS", "COMMIT", "SYNC", "USED", "FREE", "RSS"),
                  Look::bold});
   // The sparks share what the address leaves; a minute has no more than a column a second.
   constexpr std::size_t before_sparks = 3 + 22;
@@ -237,10 +265,10 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
       std::string ballot = "-";
       if (const auto at = a.find("ballot"); at != a.end() && at->is_object())
         ballot = fmt::format("{:.0f}.{:.0f}", number_in(*at, "round").value_or(0), number_in(*at, "replica").value_or(0));
-      out.push_back({fmt::format("{:>2} {:<9} {:>8} {:>8} {:>7} {:>8} {:>8} {:>6} {:>6} {:>5}", i,
-                                 cut(printable(text_in(a, "role")), 9), cut(ballot, 8),
+      out.push_back({fmt::format("{:>2} {:<9} {:>7} {:>7} {:>6} {:>6} {:>8} {:>8} {:>5} {:>5} {:>5}", i,
+                                 cut(printable(text_in(a, "role")), 9), cut(ballot, 7),
                                  r.slots_per_second() ? count_text(*r.slots_per_second()) : "-",
-                                 count_text(number_in(derived, "lag").value_or(0)), latency_text(r.commit()), latency_text(r.sync()),
+                                 count_text(number_in(derived, "lag").value_or(0)), short_age(age_in(a, "waiting_ms")), latency_text(r.commit()), latency_text(r.sync()),
                                  bytes_text(number_in(a, "disk_used_bytes")), bytes_text(number_in(a, "disk_free_bytes")),
                                  bytes_text(number_in(a, "resident_bytes"))),
                      Look::plain});

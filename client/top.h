@@ -75,6 +75,8 @@ class Top {
   [[nodiscard]] std::vector<ScreenLine> lines(paxos::Time now, std::size_t columns, bool keys) const;
 
  private:
+  [[nodiscard]] std::vector<std::string> notes(const Json& all, const Outage& outage, bool told) const;
+
   config::ClusterConfig config_;
   std::vector<TopReplica> replicas_;
 };

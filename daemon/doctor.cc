@@ -99,7 +99,7 @@ Json probe_disk(const std::filesystem::path& directory) {
 
 void Host::watch_vitals(paxos::Time now) {
   vitals_.standing(now, node_.last_standing().quorum_connected,
-                   node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader);
+                   node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader, node_.last_standing().missing);
 }
 
 /// Looks at the data directory, on the state thread: even a question about a file may hang with its disk.
@@ -127,10 +127,16 @@ void Host::add_vitals(Json& out) const {
   const auto age_ms = [&](paxos::Time since) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(now - since).count();
   };
+  if (paused()) out["paused_ms"] = -age_ms(*pause_until_);
+  if (faults_.isolated(now)) out["isolated_ms"] = -age_ms(faults_.isolated_until());
   if (const auto since = vitals_.no_quorum_since()) out["no_quorum_age_ms"] = age_ms(*since);
   out["leader_age_ms"] = age_ms(vitals_.leader_since());
   auto& missing = out["missing"] = Json::array();
-  for (const paxos::ReplicaId id : node_.last_standing().missing) missing.push_back(id.n);
+  auto& missing_ms = out["missing_ms"] = Json::array();
+  for (const paxos::ReplicaId id : node_.last_standing().missing) {
+    missing.push_back(id.n);
+    missing_ms.push_back(age_ms(vitals_.unheard_since(id)));
+  }
   add_addresses(out);
   auto& bounds = out["latency_bounds_us"] = Json::array();
   for (const std::int64_t ns : storage::Latency::bounds_ns) bounds.push_back(ns / 1000);
@@ -146,6 +152,18 @@ void Host::add_vitals(Json& out) const {
   std::uint64_t resident = 0;
   if (std::istringstream(text_of("/proc/self/statm")) >> pages >> resident)
     out["resident_bytes"] = resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+Counts Host::counts() const {
+  Counts out{{"datagrams_received", socket_ ? socket_->figures().received : 0},
+             {"foreign_key", transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)]},
+             {"syncs", storage_->figures().syncs},
+             {"sync_us_total", static_cast<std::uint64_t>(storage_->figures().sync_latency.sum_ns / 1000)}};
+  const std::uint16_t port = socket_ ? socket_->local_address().port() : options_.config.replicas[options_.self.n].port;
+  // Not /proc/net: the unit's ProcSubset=pid leaves only what belongs to a process.
+  for (const char* table : {"/proc/self/net/udp", "/proc/self/net/udp6"})
+    if (const auto drops = udp_drops(text_of(table), port)) out["receive_drops"] += *drops;
+  return out;
 }
 
 void Host::answer_doctor(const net::Address& to, std::uint64_t id, const chat::DoctorRequest& request) {
@@ -188,11 +206,12 @@ std::string Host::doctor_json() const {
   utsname kernel{};
   if (::uname(&kernel) == 0) out["kernel"] = kernel.release;
   if (const auto bytes = cgroup_memory_max()) out["memory_max_bytes"] = *bytes;
-  const std::uint16_t port = socket_ ? socket_->local_address().port() : options_.config.replicas[options_.self.n].port;
-  // Not /proc/net: the unit's ProcSubset=pid leaves only what belongs to a process.
-  for (const char* table : {"/proc/self/net/udp", "/proc/self/net/udp6"})
-    if (const auto drops = udp_drops(text_of(table), port))
-      out["receive_drops"] = out.value("receive_drops", std::uint64_t{0}) + *drops;
+  const Counts now = counts();
+  if (const auto drops = now.find("receive_drops"); drops != now.end()) out["receive_drops"] = drops->second;
+  // What a present cause is told by: counters since the start may be of last year.
+  const RecentCounts::Window window = recent_.until(loop_.now(), now);
+  auto& recent = out["recent"] = Json{{"ms", std::chrono::duration_cast<std::chrono::milliseconds>(window.span).count()}};
+  for (const auto& [name, count] : window.counts) recent[name] = count;
   if (probe_) out["disk_probe"] = Json::parse(probe_->found, nullptr, false);
   out["syncs"] = storage_->figures().syncs;
   add_vitals(out);

@@ -16,6 +16,7 @@ class Faults {
   [[nodiscard]] double loss() const { return loss_; }
   void isolate_until(paxos::Time until) { isolated_until_ = until; }
   [[nodiscard]] bool isolated(paxos::Time now) const { return now < isolated_until_; }
+  [[nodiscard]] paxos::Time isolated_until() const { return isolated_until_; }
 
   /// Whether this received datagram is to be dropped by the configured loss.
   [[nodiscard]] bool drop() {

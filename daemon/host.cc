@@ -83,7 +83,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       synced_group_(opened.recovered.last_group),
       log_synced_(opened.recovered.last_group),
       started_(loop.now()),
-      vitals_(loop.now()) {
+      vitals_(loop.now()),
+      key_watch_(options_.key, options_.config.key_file) {
   begin_addresses();
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
   prepare_flight_recorder();
@@ -96,7 +97,12 @@ Host::~Host() {
 }
 
 net::Task<int> Host::run() {
-  mailbox_.on_receive([](Posted& work) { work(); });
+  mailbox_.on_receive([this](Posted& work) {
+    if (paused())
+      held_work_.push_back(std::move(work));
+    else
+      work();
+  });
   storage_->start({.synced =
                        [this](std::uint64_t group) {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
@@ -162,7 +168,23 @@ void Host::on_datagram(const net::Address& from, std::span<const std::byte> data
   }
   received_.clear();
   transport_.receive(loop_.now(), from, data, received_);
-  for (net::Received& r : received_) on_body(std::move(r));
+  for (net::Received& r : received_) {
+    // A replica that is paused is a hung process to its peers and clients. Operators still get an answer: who asks why it
+    // takes no part must not be left to guess.
+    if (!paused() || std::holds_alternative<chat::OperatorRequest>(r.body)) {
+      on_body(std::move(r));
+    } else if (socket_ && held_bytes_ + data.size() <= socket_->receive_buffer()) {
+      held_bytes_ += data.size();
+      held_.push_back(std::move(r));
+    }
+  }
+}
+
+void Host::resume() {
+  pause_until_.reset();
+  held_bytes_ = 0;
+  for (Posted& work : std::exchange(held_work_, {})) work();
+  for (net::Received& r : std::exchange(held_, {})) on_body(std::move(r));
 }
 
 void Host::on_body(net::Received received) {
@@ -234,16 +256,14 @@ void Host::hold_until_synced(std::uint64_t group, const std::vector<paxos::Envel
 }
 
 void Host::end_turn() {
-  paxos::Time now = loop_.now();
-  if (pause_until_) {
+  const paxos::Time now = loop_.now();
+  if (paused()) {
+    // As a hung process: no timer runs, nothing is said, no sign of life is given; only operators get their answers.
     send_packets();
-    if (socket_ && !socket_->idle()) return;  // the answer to the operator leaves first
-    // As a hung process: the loop stands still, the sockets fill up.
-    std::this_thread::sleep_for(*pause_until_ - now);
-    pause_until_.reset();
-    loop_.refresh_now();
-    now = loop_.now();
+    wake_at(*pause_until_);
+    return;
   }
+  if (pause_until_) resume();
   notice_synced();
   const std::int64_t began = storage_->oldest_work_started_ns();
   const auto age = began == 0 ? std::int64_t{0} : now.time_since_epoch().count() - began;

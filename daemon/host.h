@@ -16,6 +16,7 @@
 
 #include "chat/node.h"
 #include "config/cluster_config.h"
+#include "config/key_watch.h"
 #include "daemon/address_file.h"
 #include "daemon/faults.h"
 #include "daemon/flight_recorder.h"
@@ -68,6 +69,8 @@ class Host {
   net::Task<void> wait_for_signals();
   void on_datagram(const net::Address& from, std::span<const std::byte> data);
   void on_body(net::Received received);
+  [[nodiscard]] bool paused() const { return pause_until_ && loop_.now() < *pause_until_; }
+  void resume();
   void end_turn();
   void carry_out(chat::NodeOutput out);
   void send_peer(const paxos::Envelope& envelope);
@@ -104,6 +107,8 @@ class Host {
   /// What `systemctl status` shows, and a sign of life while the loop and the storage threads move.
   void report(paxos::Time now);
   [[nodiscard]] std::string standing_line() const;
+  void tell_trouble(paxos::Time now);
+  [[nodiscard]] Counts counts() const;
   void warn_of_later_format(bool hears_leader);
   /// Reads the config again and takes what can change in a running replica.
   void reload();
@@ -218,6 +223,16 @@ class Host {
   std::uint64_t unopened_told_ = 0;  ///< of the datagrams that did not open, the log has so many
   paxos::Time unopened_at_{};        ///< no new line about them before
   bool later_format_told_ = false;
+  Reminder not_voting_told_;
+  Reminder standstill_told_;
+  paxos::Time counted_at_{};  ///< no new sample before
+  RecentCounts recent_;
+  config::KeyWatch key_watch_;
+
+  // While it is paused: what came, as a socket's buffer would keep it, and what the storage threads said.
+  std::deque<net::Received> held_;
+  std::size_t held_bytes_ = 0;
+  std::vector<Posted> held_work_;
 
   std::unique_ptr<MetricsServer> metrics_;  ///< its thread asks all of the above: goes first
 };

@@ -112,7 +112,7 @@ void add_protocol(Families& out, const LoopFigures& loop) {
   out.gauge("paxosd_connected_replicas", "Replicas connected both ways, this one included.").value(s.connected.size() + 1);
   out.gauge("paxosd_role", "1 for the role that this replica has now.");
   const std::string role = paxos::to_string(s.role);
-  for (const paxos::Role each : {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower, paxos::Role::unborn}) {
+  for (const paxos::Role each : {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower, paxos::Role::unborn, paxos::Role::dormant}) {
     const std::string word = paxos::to_string(each);
     out.value(word == role ? 1 : 0, "role", word);
   }
@@ -128,6 +128,11 @@ void add_protocol(Families& out, const LoopFigures& loop) {
   out.counter("paxosd_noops_applied_total", "No-ops among the slots applied since the start.").value(loop.node.noops);
   out.gauge("paxosd_slots_in_flight", "Slots proposed here and not chosen yet.").value(s.inflight);
   out.gauge("paxosd_hole_waiting", "1 while applying waits for a skipped slot.").value(s.hole ? 1 : 0);
+  const auto seconds_since = [&](paxos::Time since) { return std::chrono::duration<double>(loop.now - since).count(); };
+  out.gauge("paxosd_waiting_seconds", "Age of the oldest slot that is known here and not applied; 0: none waits.")
+      .value(s.waiting ? seconds_since(s.waiting->since) : 0.0);
+  out.gauge("paxosd_standing_seconds", "How long nothing has been applied though something waits; 0: it gets on.")
+      .value(s.waiting ? seconds_since(s.waiting->still) : 0.0);
   out.counter("paxosd_retransmissions_total", "Prepares and Accepts sent again.").value(s.retransmissions);
   out.latency("paxosd_commit_duration_seconds", "From proposing a slot here to applying it here.", loop.commits);
 }
@@ -260,6 +265,7 @@ LoopFigures Host::loop_figures() const {
           .replicas = book_.size(),
           .boot = boot_,
           .status = node_.status(),
+          .now = loop_.now(),
           .diverged = node_.diverged().has_value(),
           .applying_held = applying_held_,
           .node = node_.figures(),

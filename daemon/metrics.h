@@ -23,6 +23,7 @@ struct LoopFigures {
   std::size_t replicas = 1;
   std::uint64_t boot = 1;
   paxos::Status status;
+  paxos::Time now{};  ///< of the loop, when the rest was copied
   bool diverged = false;
   bool applying_held = false;
   chat::Node::Figures node;

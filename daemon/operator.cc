@@ -291,7 +291,22 @@ std::string Host::status_json() const {
   add_vitals(out);
   // Not for a moment's queue: only where nobody seems to take them any more.
   if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1}) out["log_stuck_ms"] = stuck.count();
+  if (out.contains("paused_ms")) {
+    // To whoever counts votes, this or any older program, it is not there.
+    out["voting"] = false;
+    out["leader"] = nullptr;
+    out["reason"] = "it stands still by `paxosctl pause`, for " + std::to_string(out["paused_ms"].get<std::int64_t>()) + " ms more";
+    return out.dump();
+  }
   if (s.hole) out["hole"] = s.hole->n;
+  if (s.waiting) {
+    const auto age_ms = [&](paxos::Time since) {
+      return std::max<std::int64_t>(0, std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - since).count());
+    };
+    out["waiting_slot"] = s.waiting->slot.n;
+    out["waiting_ms"] = age_ms(s.waiting->since);
+    out["standing_ms"] = age_ms(s.waiting->still);
+  }
   if (!s.reason.empty()) out["reason"] = s.reason;
   if (!s.missing_at_birth.empty()) {
     auto& missing = out["missing_at_birth"] = nlohmann::json::array();

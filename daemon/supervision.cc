@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "daemon/host.h"
@@ -24,8 +25,33 @@ std::string Host::standing_line() const {
   line += fmt::format(", slot {}", s.applied.n);
   if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
   if (!s.voting) line += ", does not vote: " + s.reason;
+  if (s.waiting) {
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - s.waiting->since).count();
+    if (ms >= 1000) line += fmt::format(", slot {} waits for {} s", s.waiting->slot.n, ms / 1000);
+  }
   if (!metrics_fault_.empty()) line += "; no metrics: " + metrics_fault_;
   return line;
+}
+
+/// What an operator at its terminal, or its journal, has to know without asking: that it takes no part and whom it waits
+/// for, and that nothing gets on.
+void Host::tell_trouble(paxos::Time now) {
+  const paxos::Status s = node_.status();
+  if (not_voting_told_.due(now, s.voting ? std::string() : s.reason))
+    daemon_log::write(s.role == paxos::Role::unborn ? daemon_log::Level::info : daemon_log::Level::warning,
+                      {.event = "waits", .ballot = {}, .slot = {}}, "does not vote: " + s.reason);
+  const paxos::Duration still = s.waiting ? now - s.waiting->still : paxos::Duration{};
+  std::string standstill;
+  if (s.voting && still > std::max<paxos::Duration>(2 * options_.config.election_timeout, standing_interval))
+    standstill = fmt::format("slot {} waits, and nothing is applied{}", s.waiting->slot.n,
+                             s.hole ? ": it was skipped; a new leader fills it" : "");
+  const bool stood = standstill_told_.saying();
+  if (standstill_told_.due(now, standstill))
+    daemon_log::write(daemon_log::Level::warning, {.event = "stands_still", .ballot = s.leader_ballot, .slot = s.waiting->slot},
+                      fmt::format("{}, for {} ms", standstill, std::chrono::duration_cast<std::chrono::milliseconds>(still).count()));
+  else if (stood && standstill.empty())
+    daemon_log::write(daemon_log::Level::info, {.event = "goes_on", .ballot = {}, .slot = s.applied},
+                      fmt::format("goes on: slot {} is applied", s.applied.n));
 }
 
 void Host::tell_unopened(paxos::Time now) {
@@ -56,7 +82,12 @@ void Host::report(paxos::Time now) {
     manager_.status(standing_line());
     if (options_.lived && now - started_ > StartCounter::long_enough) std::exchange(options_.lived, {})();
     tell_unopened(now);
+    tell_trouble(now);
     warn_of_later_format(leader.has_value());
+  }
+  if (now >= counted_at_) {
+    counted_at_ = now + RecentCounts::every;
+    recent_.take(now, counts());
   }
   if (now < alive_at_) return;
   alive_at_ = now + *watchdog_ / signs_of_life;
@@ -100,6 +131,12 @@ void Host::reload() {
     // On the state thread: a disk may take its time.
     storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](const storage::Storage::Reader&) {
       FlightRecorder::keep_newest(folder, kept);
+    });
+    // On the state thread: a disk may take its time. Only said: a replica has one key from its start to its end.
+    storage_->read([this](const storage::Storage::Reader&) {
+      if (const std::string difference = key_watch_.difference(); !difference.empty())
+        daemon_log::warning("{}: it is not taken while running. All replicas need the new key at the same time; see 'A new key' in "
+                            "OPERATIONS.md (stop all, copy it, start all)", difference);
     });
     daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}, crash dumps kept {}", options_.config.file.string(),
                      options_.level_by_flag ? "as --log-level says" : options_.config.log_level,

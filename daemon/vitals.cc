@@ -2,11 +2,20 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 #include <vector>
 
 namespace paxosd {
 
-void Vitals::standing(paxos::Time now, bool quorum_connected, std::optional<paxos::ReplicaId> leader) {
+void Vitals::standing(paxos::Time now, bool quorum_connected, std::optional<paxos::ReplicaId> leader,
+                      const std::vector<paxos::ReplicaId>& missing) {
+  std::size_t next = 0;
+  for (std::uint8_t id = 0; id < unheard_since_.size(); ++id) {
+    if (next < missing.size() && missing[next].n == id)
+      ++next;  // ascending
+    else
+      unheard_since_[id] = now;
+  }
   if (quorum_connected)
     no_quorum_since_.reset();
   else if (!no_quorum_since_)
@@ -15,6 +24,35 @@ void Vitals::standing(paxos::Time now, bool quorum_connected, std::optional<paxo
     leader_ = leader;
     leader_since_ = now;
   }
+}
+
+bool Reminder::due(paxos::Time now, const std::string& what) {
+  if (what != what_) {
+    what_ = what;
+    interval_ = first;
+    next_ = now + interval_;
+    return !what_.empty();
+  }
+  if (what_.empty() || now < next_) return false;
+  interval_ = std::min(2 * interval_, longest);
+  next_ = now + interval_;
+  return true;
+}
+
+void RecentCounts::take(paxos::Time now, Counts counts) {
+  samples_.push_back({now, std::move(counts)});
+  if (samples_.size() > samples_max) samples_.pop_front();
+}
+
+RecentCounts::Window RecentCounts::until(paxos::Time now, const Counts& counts) const {
+  Window out;
+  if (samples_.empty()) return out;
+  out.span = now - samples_.front().at;
+  for (const auto& [name, count] : counts) {
+    const auto before = samples_.front().counts.find(name);
+    if (before != samples_.front().counts.end() && before->second <= count) out.counts[name] = count - before->second;
+  }
+  return out;
 }
 
 std::optional<std::uint64_t> udp_drops(std::string_view table, std::uint16_t port) {

