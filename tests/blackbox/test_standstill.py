@@ -128,26 +128,32 @@ class Standstill(ClusterTest):
         self.assertEqual(cluster.chat("send", "--room", "ops", "one")[0], 0)
         moved = next(i for i in range(3) if i != cluster.leader())
         cluster.stop(moved)
-        # There the others are believed to be elsewhere.
-        elsewhere = cluster.folder / "elsewhere.yaml"
+        # It runs at another address, and believes the others elsewhere, too, so that neither side can follow the other;
+        # its operator knows where it is.
         text = cluster.config.read_text()
-        dead = free_ports(3)
-        for i in range(3):
-            if i != moved:
-                text = text.replace(f"127.0.0.1:{cluster.base_port + i}", f"127.0.0.1:{dead + i}")
-        elsewhere.write_text(text)
+        ports = free_ports(3)
+        elsewhere, mine = cluster.folder / "elsewhere.yaml", cluster.folder / "mine.yaml"
+
+        def with_moved(who):
+            out = text
+            for i in who:
+                out = out.replace(f"127.0.0.1:{cluster.base_port + i}", f"127.0.0.1:{ports + i}")
+            return out
+        elsewhere.write_text(with_moved(range(3)))
+        mine.write_text(with_moved([moved]))
         log = open(cluster.folder / f"replica{moved}.log", "ab")
         cluster.processes[moved] = subprocess.Popen([str(BIN / "paxosd"), "--config", str(elsewhere), "--id", str(moved)],
                                                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=die_with_parent)
         log.close()
         line = rf"replica {moved} hears nobody for \d+ (ms|s), and follows nobody: it takes no part"
-        wait_for("it is told", lambda: re.search(line, cluster.ctl("status")[1]))
-        status = cluster.status()
+        wait_for("it is told", lambda: re.search(line, run("paxosctl", "status", "--config", mine)[1]))
+        status = json.loads(run("paxosctl", "status", "--config", mine, "--json")[1])
         self.assertTrue(status["healthy"])
         self.assertEqual((status["can_lose"], status["whole"]), (0, False))
-        self.assertIn("if it was moved", self.attention(cluster, moved)["unheard"]["advice"])
-        self.assertRegex(cluster.ctl("top", "--once")[1], line)
-        self.assertIn("hears nobody", cluster.ctl("doctor")[1])
+        advice = [a["advice"] for a in status["attention"] if (a["replica"], a["what"]) == (moved, "unheard")]
+        self.assertIn("if it was moved", advice[0])
+        self.assertRegex(run("paxosctl", "top", "--once", "--config", mine)[1], line)
+        self.assertIn("hears nobody", run("paxosctl", "doctor", "--config", mine)[1])
 
     def test_a_wiped_majority_is_told_with_what_is_left_to_read(self):
         cluster = self.cluster(f=1)
