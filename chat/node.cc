@@ -81,6 +81,11 @@ void Node::hold_applying(paxos::Time now, bool held) {
   standing_stale_ = true;
 }
 
+void Node::withdraw(paxos::Time now, std::string why) {
+  replica_.withdraw(now, std::move(why));
+  standing_stale_ = true;
+}
+
 void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
 
 void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page) {

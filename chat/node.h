@@ -60,6 +60,9 @@ class Node {
   /// While held, nothing is applied: the rows of what was applied wait for a disk that does not keep up.
   void hold_applying(paxos::Time now, bool held);
   void set_sync_age(paxos::Time now, paxos::Duration age);
+  /// See paxos::Replica.
+  void withdraw(paxos::Time now, std::string why);
+  [[nodiscard]] const std::string& withdrawn() const { return replica_.withdrawn(); }
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);
   /// To be called when deadline() has passed.

@@ -101,6 +101,9 @@ class Look {
   void look_at(const Json& r) {
     if (const double loss = number_in(r, "loss").value_or(0); loss > 0)
       say("loss", fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100), {});
+    if (const auto at = r.find("damage"); at != r.end() && at->is_array())
+      for (const Json& one : *at)
+        if (one.is_object()) say("damage", "has damage on its disk: " + printable(text_in(one, "text")), {});
     if (const auto stuck = age_in(r, "log_stuck_ms"))
       say("log_stuck",
           fmt::format("can't get rid of its log since {}: nobody reads its standard error, or the journal hangs; {} lines are lost",

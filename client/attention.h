@@ -14,7 +14,7 @@ namespace client {
 struct Attention {
   unsigned replica = 0;
   /// One word for scripts: "stands_still", "behind", "unheard", "follows_nobody", "does_not_vote", "hole", "paused",
-  /// "isolated", "loss"
+  /// "isolated", "loss", "damage"
   std::string what;
   std::string text;  ///< goes on after "replica 2 "
   std::optional<std::chrono::milliseconds> age;

@@ -32,7 +32,10 @@ paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
 
 std::string name_or_login(const std::optional<std::string>& name) {
   if (name) return *name;
-  for (const char* variable : {"LOGNAME", "USER"})
+  // Whoever used sudo or doas is a person all the same: root says nothing to anybody.
+  const std::vector<const char*> variables =
+      ::getuid() == 0 ? std::vector<const char*>{"SUDO_USER", "DOAS_USER", "LOGNAME", "USER"} : std::vector<const char*>{"LOGNAME", "USER"};
+  for (const char* variable : variables)
     if (const char* login = std::getenv(variable); login != nullptr && *login != '\0' && chat::validate_name(login).empty())
       return login;
   // Services and cron jobs have neither.

@@ -57,7 +57,7 @@ class Connection {
 
  private:
   Connection(net::Loop& loop, config::ClusterConfig config, std::vector<net::Address> replicas,
-             net::UdpSocket socket, const config::ClusterKey& key, std::uint64_t seed);
+             net::UdpSocket socket, net::ClusterKey key, std::uint64_t seed);
   net::Task<void> receive();
   void end_turn();
   template <class Message>

@@ -106,6 +106,10 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   for (const ReplicaStatus* r : empty)
     fmt::print(stderr, "replica {} was left out, it has applied nothing: {}\n", r->id.n,
                printable(r->json->value("reason", std::string("it does not vote"))));
+  if (damaged && hashes.size() == 1)
+    co_return complain("paxosctl verify",
+                       "the replicas agree, but records on a disk are damaged; docs/OPERATIONS.md goes on, under `A replica's disk is damaged`",
+                       config::exit_refused);
   if (!consistent)
     co_return complain(
         "paxosctl verify",

@@ -110,8 +110,8 @@ Finding judge_udp(const Json& doctor) {
   const bool dropping = drops > drops_share_max * (drops + received);
   if ((buffer && *buffer < receive_buffer_wanted) || dropping)
     return make("udp", Verdict::warn, measured,
-                "bursts are lost and sent again: sysctl -w net.core.rmem_max=8388608 (and in /etc/sysctl.d), then "
-                "restart the replica");
+                "bursts are lost and sent again: sysctl -w net.core.rmem_max=8388608 (the package paxosd sets it at boot, "
+                "/usr/lib/sysctl.d/60-paxosd.conf; for a container, on its host), then restart the replica");
   return make("udp", Verdict::ok, measured);
 }
 
@@ -213,8 +213,8 @@ Finding judge_kernel(const std::string& release) {
 
 Finding judge_key_mode(unsigned mode) {
   const std::string measured = fmt::format("mode {:04o}", mode & 07777U);
-  if ((mode & 077U) != 0)
-    return make("key", Verdict::bad, measured, "others may read the cluster's key: chmod 600, and make a new one if they may have");
+  if (const std::string fault = config::key_mode_fault(mode); !fault.empty())
+    return make("key", Verdict::bad, "it " + fault, "chmod 600 (or 640 with a group of its own), and make a new one if it may have been read");
   return make("key", Verdict::ok, "well-formed, " + measured);
 }
 

@@ -48,7 +48,16 @@ struct ClusterConfig {
 /// The parts of a config that all machines of a cluster must have alike, as name and value, in a fixed order.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfig& config);
 
-using ClusterKey = std::array<std::uint8_t, 32>;
+/// The cluster's key on its way from the file to where it is kept (net/secret.h): wiped when it goes.
+class ClusterKey {
+ public:
+  ClusterKey() = default;
+  ~ClusterKey();
+  ClusterKey(const ClusterKey&) = default;
+  ClusterKey& operator=(const ClusterKey&) = default;
+
+  std::array<std::uint8_t, 32> bytes{};
+};
 
 /// Reads and validates. The error is one sentence with file, line, key and what is allowed.
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
@@ -57,7 +66,11 @@ using ClusterKey = std::array<std::uint8_t, 32>;
 /// fault_injection, loss, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
-/// Reads the key file: 64 hex digits and a newline; refuses one that others may read (mode & 077).
+/// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640 root:paxosd: a group with the
+/// one user that runs replicas); nobody else, and nobody but its owner may write it.
+[[nodiscard]] std::string key_mode_fault(unsigned mode);
+
+/// Reads the key file: 64 hex digits and a newline; refuses one with a key_mode_fault().
 [[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file);
 
 /// The cluster's key: the credential `cluster.key` when the service manager passed one ($CREDENTIALS_DIRECTORY, whose

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pwd.h>
 #include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <set>
 #include <tuple>
 
@@ -258,26 +260,56 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   return out;
 }
 
+/// The user that this process runs as: its name, or its number where it has none.
+std::string own_user() {
+  const passwd* entry = ::getpwuid(::geteuid());
+  return entry != nullptr ? std::string(entry->pw_name) : fmt::format("{}", ::geteuid());
+}
+
+std::string cant_be_read(const std::filesystem::path& file, int why) {
+  std::string out = fmt::format("can't be read: {}", std::strerror(why));
+  if (why != EACCES && why != EPERM) return out;
+  return out + fmt::format("; this runs as {}, who may not. The key file belongs to that user (mode 0600), or to root with a group "
+                           "that is this user's alone: chgrp {} {}; chmod 640 {}",
+                           own_user(), own_user(), file.string(), file.string());
+}
+
+/// Why there is no credential of the service manager, as something to say behind an error; empty where none is to be expected.
+std::string no_credential() {
+  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY"); directory != nullptr && *directory != '\0')
+    return fmt::format(". (The service manager handed credentials over in {}, but no cluster.key among them: LoadCredential= of "
+                       "the unit names it)",
+                       directory);
+  if (const char* service = std::getenv("INVOCATION_ID"); service != nullptr && *service != '\0')
+    return ". (As a service it gets the key from systemd, LoadCredential= in its unit; here it got none: a drop-in of the unit took "
+           "that away, or it doesn't work in this container. So the file itself was tried)";
+  return {};
+}
+
 tl::expected<ClusterKey, std::string> read_key(const std::filesystem::path& file) {
   const auto fail = [&](std::string_view why) {
     return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
   };
   auto hex = read_bounded(file, key_digits + 1);
-  if (!hex)
-    return fail(fmt::format("can't be read: {}; the key file belongs to the user that runs this program",
-                            std::strerror(hex.error())));
+  const auto wipe = [](tl::expected<std::string, int>* text) {
+    if (*text) sodium_memzero((*text)->data(), (*text)->capacity());
+  };
+  const std::unique_ptr<tl::expected<std::string, int>, decltype(wipe)> wiped(&hex, wipe);
+  if (!hex) return fail(cant_be_read(file, hex.error()));
   if (hex->size() == key_digits + 1 && hex->back() == '\n') hex->pop_back();
-  ClusterKey key{};
+  ClusterKey key;
   std::size_t size = 0;
   const char* end = nullptr;
   if (hex->size() != key_digits ||
-      sodium_hex2bin(key.data(), key.size(), hex->data(), hex->size(), nullptr, &size, &end) != 0 ||
-      size != key.size())
+      sodium_hex2bin(key.bytes.data(), key.bytes.size(), hex->data(), hex->size(), nullptr, &size, &end) != 0 ||
+      size != key.bytes.size())
     return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
   return key;
 }
 
 }  // namespace
+
+ClusterKey::~ClusterKey() { sodium_memzero(bytes.data(), bytes.size()); }
 
 tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file) {
   const auto fail = [&](std::string_view why) {
@@ -306,6 +338,15 @@ tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file)
   }
 }
 
+std::string key_mode_fault(unsigned mode) {
+  const std::string shown = fmt::format("(mode {:04o})", mode & 07777U);
+  if ((mode & 04U) != 0)
+    return "may be read by others " + shown + ", and whoever has the key can join the cluster";
+  if ((mode & 022U) != 0) return "may be written by others " + shown + ", who could put another key there";
+  if ((mode & 011U) != 0) return "is marked as a program for others " + shown;
+  return {};
+}
+
 tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file) {
   const auto fail = [&](std::string_view why) {
     return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
@@ -315,12 +356,11 @@ tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file
     return fail(errno == ENOENT
                     ? "the key file is missing; copy it from where `paxosctl config generate` made it "
                       "(every machine needs the same one)"
-                    : fmt::format("can't be read: {}", std::strerror(errno)));
+                    : cant_be_read(file, errno));
   if (!S_ISREG(info.st_mode)) return fail("is no regular file; a key file holds 64 hexadecimal digits");
-  if ((info.st_mode & 077) != 0)
-    return fail(fmt::format(
-        "may be read by others (mode {:04o}); whoever has the key can join the cluster: chmod 600 {}",
-        info.st_mode & 07777, file.string()));
+  if (std::string fault = key_mode_fault(info.st_mode); !fault.empty())
+    return fail(fmt::format("{}: chmod 600 {}{}", fault, file.string(),
+                            (info.st_mode & 040) != 0 ? " (or 640, where a group of its own shall read it)" : ""));
   return read_key(file);
 }
 
@@ -330,7 +370,9 @@ tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config) {
     std::error_code error;
     if (std::filesystem::exists(credential, error)) return read_key(credential);
   }
-  return load_key(config.key_file);
+  auto key = load_key(config.key_file);
+  if (!key) return tl::make_unexpected(key.error() + no_credential());
+  return key;
 }
 
 std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfig& config) {

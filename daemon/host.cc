@@ -121,6 +121,10 @@ net::Task<int> Host::run() {
                              "it can't keep. Check the disk of {}, then start it again",
                              error, options_.directory.string());
                          daemon_log::exit_now(1);
+                       },
+                   .damaged =
+                       [this](storage::Damage damage) {
+                         mailbox_.push([this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
                        }});
   watchdog_ = ServiceManager::watchdog();
   if (watchdog_) alive_at_ = loop_.now();
@@ -370,12 +374,13 @@ void Host::wake_at(paxos::Time at) {
 }
 
 void Host::read_history(chat::HistoryWish wish) {
-  storage_->read([this, wish = std::move(wish)](const storage::Storage::Reader& reader) {
-    auto page = chat::read_history(reader.rows, wish.room, wish.from, wish.limit);
-    mailbox_.push([this, token = wish.token, page = std::move(page)]() mutable {
-      node_.history_read(loop_.now(), token, std::move(page));
-    });
-  });
+  const auto answer = [this, token = wish.token](tl::expected<chat::HistoryPage, std::string> page) {
+    mailbox_.push([this, token, page = std::move(page)]() mutable { node_.history_read(loop_.now(), token, std::move(page)); });
+  };
+  storage_->read([wish = std::move(wish), answer](const storage::Storage::Reader& reader) {
+                   answer(chat::read_history(reader.rows, wish.room, wish.from, wish.limit));
+                 },
+                 [answer](const std::string&) { answer(tl::make_unexpected(std::string("a record on its disk is damaged"))); });
 }
 
 void Host::read_log(paxos::LogReadWish wish) {
@@ -383,9 +388,7 @@ void Host::read_log(paxos::LogReadWish wish) {
     auto entries = reader.log(wish.from, wish.last, paxos::limits::page_bytes_max);
     mailbox_.push([this, wish, entries = std::move(entries)] {
       std::vector<paxos::ChosenDecree> decrees;
-      if (!entries) {
-        daemon_log::error("reading the log for replica {}: {}", wish.to.n, entries.error());
-      } else {
+      if (entries) {  // else on_damage() has heard of it
         for (const paxos::LogEntry& entry : *entries) {
           // Only an unbroken run from the wished slot on is an answer.
           if (entry.slot != wish.from + decrees.size() || decrees.size() == paxos::limits::page_entries_max)

@@ -43,7 +43,7 @@ class Host {
  public:
   struct Options {
     config::ClusterConfig config;
-    config::ClusterKey key;
+    net::ClusterKey key;
     paxos::ReplicaId self;
     std::uint64_t seed = 1;
     std::string version = PAXOSD_VERSION;
@@ -82,6 +82,8 @@ class Host {
   /// Log thread, and loop thread: sends what waited for `group`.
   void send_after_sync(std::uint64_t group);
   void hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes);
+  /// A reader of the storage's met a record that does not read (damage.cc).
+  void on_damage(storage::Damage damage);
   void read_history(chat::HistoryWish wish);
   void read_log(paxos::LogReadWish wish);
   void wake_at(paxos::Time at);
@@ -126,7 +128,8 @@ class Host {
   void prepare_flight_recorder();
   [[nodiscard]] std::filesystem::path crash_folder() const { return options_.directory / "crash"; }
   void read_for_operator(const net::Address& to, std::uint64_t id,
-                         std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job);
+                         std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job,
+                         std::function<chat::OperatorAnswer(const std::string& why)> unread = {});
   [[nodiscard]] std::string status_json() const;
   [[nodiscard]] std::optional<std::string> faults_refused() const;
 
@@ -197,6 +200,9 @@ class Host {
   std::uint64_t dropped_by_loss_ = 0;
   std::uint64_t dropped_by_isolation_ = 0;
   std::uint64_t strays_ = 0;
+  std::vector<storage::Damage> damages_;  ///< told of
+  std::uint64_t damaged_log_reads_ = 0;
+  std::uint64_t damaged_state_reads_ = 0;
   storage::Latency commits_;
   storage::Latency turns_;
 

@@ -12,6 +12,7 @@
 #include "chat/versions.h"
 #include "config/cluster_config.h"
 #include "config/flags.h"
+#include "daemon/data_directory.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
 #include "daemon/service_manager.h"
@@ -75,8 +76,10 @@ int run(int argc, char** argv) {
     return refuse(fmt::format("{}: there is no replica {}; the config has replicas 0 to {}", file->string(),
                               *id, config->replicas.size() - 1));
   if (!flags.get("log-level") && !daemon_log::set_level(config->log_level)) std::abort();  // load() checked it
-  const auto key = config::load_key(*config);
+  auto key = config::load_key(*config);
   if (!key) return refuse(key.error());
+  net::ClusterKey secret(key->bytes);
+  key = tl::make_unexpected(std::string("kept elsewhere"));  // the stack is in every core dump
   daemon_log::set_replica(static_cast<unsigned>(*id));
 
   if (const std::string missing = net::Loop::probe(); !missing.empty()) return refuse(missing);
@@ -99,15 +102,25 @@ int run(int argc, char** argv) {
   options.rules_known = rules_known;
   options.busy_poll = config->busy_poll;
   fill_random(options.fresh_incarnation.bytes.data(), options.fresh_incarnation.bytes.size());
+  const auto taken = paxosd::take_data_directory(options.directory);
+  if (!taken) return refuse(taken.error());
+  if (taken->tightened > 0)
+    daemon_log::info("others could reach {} files and folders in {}: they are this user's alone now (0600 and 0700)", taken->tightened,
+                     options.directory.string());
+  if (taken->left_open > 0)
+    daemon_log::warning("others may reach {} files and folders in {}, and the file system doesn't let that be changed", taken->left_open,
+                        options.directory.string());
   auto opened = storage::Storage::open(options);
-  if (!opened) return refuse(opened.error().message);
+  if (!opened) return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
   daemon_log::info("paxosd {} on {}, one of {}, boot {}, chosen {}, applied {}, data in {}", version,
                    self.listen.empty() ? self.address : self.listen, config->replicas.size(), opened->recovered.boot,
                    opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());
+  if (const std::string note = paxosd::elsewhere_note(options.directory, self.data_dir, opened->recovered.boot == 1); !note.empty())
+    daemon_log::warning("{}", note);
 
   paxosd::Host::Options host_options{
-      .config = *config, .key = *key, .self = self.id,
+      .config = *config, .key = std::move(secret), .self = self.id,
       .version = version, .rules_known = rules_known, .directory = options.directory, .level_by_flag = flags.get("log-level").has_value()};
   host_options.lived = [&starts] { starts.lived(); };
   fill_random(&host_options.seed, sizeof host_options.seed);

@@ -176,6 +176,9 @@ void add_disk(Families& out, const LoopFigures& loop, const OtherFigures& other)
   both(&Database::compactions_running);
   out.counter("paxosd_rocksdb_background_errors_total", "Background errors that RocksDB has counted.");
   both(&Database::background_errors);
+  out.counter("paxosd_damaged_reads_total", "Reads that met a record which does not read as it was written.")
+      .value(loop.damaged_log_reads, "db", "log")
+      .value(loop.damaged_state_reads, "db", "state");
   out.gauge("paxosd_disk_free_bytes", "Free space of the data directory's file system.").value(other.disk.free_bytes);
   out.gauge("paxosd_disk_size_bytes", "Size of the data directory's file system.").value(other.disk.size_bytes);
 }
@@ -280,7 +283,9 @@ LoopFigures Host::loop_figures() const {
           .strays = strays_,
           .commits = commits_.figures(),
           .turns = turns_.figures(),
-          .log_lines_lost = daemon_log::lines_lost()};
+          .log_lines_lost = daemon_log::lines_lost(),
+          .damaged_log_reads = damaged_log_reads_,
+          .damaged_state_reads = damaged_state_reads_};
 }
 
 void Host::serve_metrics() {

@@ -39,6 +39,8 @@ struct LoopFigures {
   storage::Latency::Figures commits;
   storage::Latency::Figures turns;
   std::uint64_t log_lines_lost = 0;
+  std::uint64_t damaged_log_reads = 0;
+  std::uint64_t damaged_state_reads = 0;
 };
 
 /// What the metrics' thread looks up itself.

@@ -93,6 +93,11 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
               from, request.id, [from_slot = command.from, last](const storage::Storage::Reader& reader) {
                 chat::ScrubReply reply;
                 const paxos::Slot first = std::max(from_slot, paxos::Slot{1});
+                if (first == paxos::Slot{1})
+                  if (const auto own = reader.log_own(); !own) {
+                    reply.damage = own.error();
+                    return reply;
+                  }
                 auto entries = reader.log(first, last, log_page_bytes * 16);
                 if (!entries) {
                   reply.damage = entries.error();
@@ -109,6 +114,11 @@ void Host::on_operator(const net::Address& from, const chat::OperatorRequest& re
                           "the hash of slot " + std::to_string(entry.slot.n) + " is missing from the state";
                   }
                 if (!entries->empty() && entries->back().slot < last) reply.next = entries->back().slot + 1;
+                return reply;
+              },
+              [](const std::string& why) {
+                chat::ScrubReply reply;
+                reply.damage = why;
                 return reply;
               });
         } else if constexpr (std::is_same_v<C, chat::LogRequest>) {
@@ -238,12 +248,13 @@ void Host::finish_skips() {
 }
 
 void Host::read_for_operator(const net::Address& to, std::uint64_t id,
-                             std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job) {
-  storage_->read([this, to, id, job = std::move(job)](const storage::Storage::Reader& reader) {
-    auto result = job(reader);
-    mailbox_.push(
-        [this, to, id, result = std::move(result)]() mutable { answer(to, id, std::move(result)); });
-  });
+                             std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job,
+                             std::function<chat::OperatorAnswer(const std::string& why)> unread) {
+  const auto post = [this, to, id](chat::OperatorAnswer result) {
+    mailbox_.push([this, to, id, result = std::move(result)]() mutable { answer(to, id, std::move(result)); });
+  };
+  storage_->read([post, job = std::move(job)](const storage::Storage::Reader& reader) { post(job(reader)); },
+                 [post, unread = std::move(unread)](const std::string& why) { post(unread ? unread(why) : refused(why)); });
 }
 
 std::string Host::status_json() const {
@@ -289,6 +300,12 @@ std::string Host::status_json() const {
   auto& connected = out["connected"] = nlohmann::json::array();
   for (paxos::ReplicaId id : s.connected) connected.push_back(id.n);
   add_vitals(out);
+  if (!damages_.empty()) {
+    auto& damage = out["damage"] = nlohmann::json::array();
+    for (const storage::Damage& one : damages_)
+      damage.push_back({{"store", one.store == storage::Damage::Store::log ? "log" : "state"}, {"text", one.what}});
+    out["damaged_reads"] = damaged_log_reads_ + damaged_state_reads_;
+  }
   // Not for a moment's queue: only where nobody seems to take them any more.
   if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1}) out["log_stuck_ms"] = stuck.count();
   if (out.contains("paused_ms")) {

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
@@ -78,15 +80,15 @@ const char* to_string(Drop reason) {
   return "?";
 }
 
-cipher::Key derive_subkey(const ClusterKey& key, const Identity& identity) {
+Secret derive_subkey(const ClusterKey& key, const Identity& identity) {
   std::string input(key_context);
   paxos::ByteWriter w(input);
   w.fixed(identity.sender);
   w.raw(identity.incarnation.bytes);
   w.fixed(identity.boot);
-  cipher::Key out{};
+  Secret out;
   const int failed =
-      crypto_generichash(out.data(), out.size(), reinterpret_cast<const unsigned char*>(input.data()),
+      crypto_generichash(out.bytes().data(), Secret::size(), reinterpret_cast<const unsigned char*>(input.data()),
                          input.size(), key.data(), key.size());
   PAXOS_ASSERT(failed == 0);
   return out;
@@ -122,8 +124,6 @@ Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas
   subkey_ = derive_subkey(key, self);
 }
 
-Sealer::~Sealer() { sodium_memzero(subkey_.data(), subkey_.size()); }
-
 void Sealer::seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain,
                   std::uint8_t version) {
   PAXOS_ASSERT(counter_ != UINT64_MAX);  // 580 years at a datagram a nanosecond
@@ -133,7 +133,7 @@ void Sealer::seal(std::string& out, std::uint8_t destination, Content content, s
   out.append(head);
   out.resize(begin + seal_overhead + plain.size());
   cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + header_bytes), plain, head, nonce_of(header.counter),
-                  subkey_);
+                  subkey_.bytes());
 }
 
 Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas)
@@ -141,8 +141,6 @@ Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas
   PAXOS_ASSERT(sodium_init() >= 0);
   PAXOS_ASSERT(replicas <= paxos::limits::replicas_max);
 }
-
-Opener::~Opener() { sodium_memzero(key_.data(), key_.size()); }
 
 bool Opener::Sender::is_new(std::uint64_t counter) const {
   if (counter > highest) return true;
@@ -177,14 +175,14 @@ Opener::Sender* Opener::find(const Identity& identity) {
   return nullptr;
 }
 
-void Opener::enter(const Sender& sender) {
+void Opener::enter(Sender sender) {
   List& list = list_of(sender.identity);
   if (list.size() >= (sender.identity.is_client() ? clients_max : incarnations_max)) {
     if (sender.identity.is_client()) client_index_.erase(list.back().identity);
     list.pop_back();
   }
-  list.push_front(sender);
-  if (sender.identity.is_client()) client_index_.emplace(sender.identity, list.begin());
+  list.push_front(std::move(sender));
+  if (const Identity& identity = list.front().identity; identity.is_client()) client_index_.emplace(identity, list.begin());
 }
 
 tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
@@ -200,14 +198,14 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
   // Whoever is not known yet enters only once the tag has shown that it holds the cluster's key.
   Sender* known = find(from);
   const bool same_boot = known != nullptr && known->identity.boot == from.boot;
-  cipher::Key derived{};
+  std::optional<Secret> derived;
   if (!same_boot) derived = derive_subkey(key_, from);
 
   const std::size_t size = datagram.size() - seal_overhead;
   // Never empty, so that a plaintext of no bytes has an address.
   auto buffer = std::make_shared_for_overwrite<std::byte[]>(std::max<std::size_t>(size, 1));
   if (!cipher::decrypt(buffer.get(), datagram.subspan(header_bytes), datagram.first(header_bytes), nonce_of(h.counter),
-                       same_boot ? known->subkey : derived))
+                       (same_boot ? known->subkey : *derived).bytes()))
     return tl::make_unexpected(Drop::foreign_key);
 
   bool newest = true;
@@ -225,13 +223,13 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
   } else if (known != nullptr && from.boot < known->identity.boot) {
     return tl::make_unexpected(Drop::old_boot);
   } else {
-    Sender fresh{.identity = from, .subkey = derived, .highest = 0, .seen = {}};
+    Sender fresh{.identity = from, .subkey = std::move(*derived), .highest = 0, .seen = {}};
     fresh.mark(h.counter);
     if (known != nullptr)
-      *known = fresh;  // a later boot of the same directory; clients never come here, their key is the whole
+      *known = std::move(fresh);  // a later boot of the same directory; clients never come here, their key is the whole
                        // identity
     else
-      enter(fresh);
+      enter(std::move(fresh));
   }
   const std::byte* data = buffer.get();
   return Opened{from, h.content, paxos::Bytes(std::move(buffer), data, size), newest};

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "net/cipher.h"
+#include "net/secret.h"
 #include "paxos/bytes.h"
 #include "paxos/types.h"
 
@@ -29,7 +30,7 @@
 /// it can't be copied.
 namespace net {
 
-using ClusterKey = std::array<std::uint8_t, 32>;
+using ClusterKey = Secret;
 
 inline constexpr std::uint8_t client_sender = 255;    ///< sender: not a replica
 inline constexpr std::uint8_t any_destination = 255;  ///< destination: whoever reads it
@@ -108,7 +109,6 @@ class Opener {
 
   /// `self` may be a client. `replicas`: senders from there on are refused, other than clients.
   Opener(const ClusterKey& key, const Identity& self, std::size_t replicas);
-  ~Opener();
   Opener(const Opener&) = delete;
   Opener& operator=(const Opener&) = delete;
 
@@ -121,7 +121,7 @@ class Opener {
  private:
   struct Sender {
     Identity identity;
-    cipher::Key subkey{};
+    Secret subkey;
     std::uint64_t highest = 0;
     std::array<std::uint64_t, window / 64>
         seen{};  ///< bit (counter mod window), for (highest - window, highest]
@@ -133,7 +133,7 @@ class Opener {
 
   [[nodiscard]] List& list_of(const Identity& identity);
   [[nodiscard]] Sender* find(const Identity& identity);
-  void enter(const Sender& sender);
+  void enter(Sender sender);
 
   std::uint8_t version_max_ = format_version;
   ClusterKey key_;
@@ -149,7 +149,6 @@ class Sealer {
  public:
   /// Opens what replicas below `replicas` and any client sealed with the same key.
   Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas = paxos::limits::replicas_max);
-  ~Sealer();
   Sealer(const Sealer&) = delete;
   Sealer& operator=(const Sealer&) = delete;
 
@@ -165,13 +164,13 @@ class Sealer {
 
  private:
   Identity self_;
-  cipher::Key subkey_{};
+  Secret subkey_;
   std::uint64_t counter_ = 0;
   Opener opener_;
 };
 
 /// The subkey of one identity, as documented above.
-[[nodiscard]] cipher::Key derive_subkey(const ClusterKey& key, const Identity& identity);
+[[nodiscard]] Secret derive_subkey(const ClusterKey& key, const Identity& identity);
 
 /// Header fields from the first bytes; checks magic, version and ranges, opens nothing.
 [[nodiscard]] tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram,

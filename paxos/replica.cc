@@ -152,6 +152,14 @@ void Replica::hold_applying(Time now, bool held) {
   parts_->settle();
 }
 
+void Replica::withdraw(Time now, std::string why) {
+  Parts& p = *parts_;
+  p.env.now = now;
+  if (!p.withdrawn.empty()) return;
+  p.withdrawn = std::move(why);
+  p.settle();
+}
+
 void Replica::applied(Time now, Slot slot, const Hash& hash) {
   Parts& p = *parts_;
   p.env.now = now;
@@ -196,7 +204,7 @@ Status Replica::status() const {
   const Parts& p = *parts_;
   Status s;
   s.voting = p.voting();
-  s.reason = p.diverged ? *p.diverged : p.birth.reason();
+  s.reason = p.diverged ? *p.diverged : !p.withdrawn.empty() ? p.withdrawn : p.birth.reason();
   switch (p.birth.state()) {
     case BirthProtocol::State::collecting:
     case BirthProtocol::State::announced:
@@ -255,6 +263,7 @@ std::uint64_t Replica::round() const { return parts_->acceptor.promised().round;
 bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }
+const std::string& Replica::withdrawn() const { return parts_->withdrawn; }
 
 void Replica::check_invariants() const {
   const Parts& p = *parts_;

@@ -115,6 +115,10 @@ class Replica {
   void set_sync_age(Time now, Duration age);
   /// While held, no chosen slot is given to to_apply: what applies them has no room. The window closes by itself.
   void hold_applying(Time now, bool held);
+  /// From now on this replica says nothing that counts, until it is started again: its disk does not hold its words any more.
+  void withdraw(Time now, std::string why);
+  /// Why, or nothing.
+  [[nodiscard]] const std::string& withdrawn() const;
   /// The state machine applied the slot (given by to_apply) with this hash chain value.
   void applied(Time now, Slot slot, const Hash& hash);
   /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.

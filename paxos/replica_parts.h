@@ -87,6 +87,7 @@ struct Replica::Parts {
   Duration sync_age{};
   Slot prefix_recorded;
   std::optional<std::string> diverged;
+  std::string withdrawn;  ///< why its words do not count any more; empty: they do
   bool was_leading = false;
   WaitWatch waits;
 
@@ -112,7 +113,7 @@ struct Replica::Parts {
     settle();
   }
 
-  [[nodiscard]] bool voting() const { return birth.born() && !diverged; }
+  [[nodiscard]] bool voting() const { return birth.born() && !diverged && withdrawn.empty(); }
 
   [[nodiscard]] Election::Surroundings around() const {
     return {.proposing = proposer.active(),

@@ -89,7 +89,10 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
 
 tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_view key) const {
   std::string stored;
-  const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), slice(key), &stored);
+  // Not from a cache: whoever looks later means the disk.
+  rocksdb::ReadOptions options;
+  options.fill_cache = false;
+  const rocksdb::Status status = db_->Get(options, slice(key), &stored);
   if (status.IsNotFound()) return std::optional<std::string>{};
   if (!status.ok())
     return tl::make_unexpected(
@@ -97,6 +100,13 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
   auto value = open_row(key, stored);
   if (!value) return tl::make_unexpected(value.error());
   return std::optional<std::string>(std::move(*value));
+}
+
+tl::expected<void, std::string> LogStore::check_own() const {
+  for (std::string_view key : {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot, log_key::birth,
+                               log_key::promised, log_key::chosen_prefix, log_key::group})
+    if (const auto row = get(key); !row) return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
+  return {};
 }
 
 tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
@@ -242,7 +252,8 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
 }
 
 tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Slot first, paxos::Slot last,
-                                                                       std::size_t bytes_max) const {
+                                                                       std::size_t bytes_max,
+                                                                       paxos::Slot* damaged) const {
   std::vector<paxos::LogEntry> out;
   if (first > last) return out;
   { const std::lock_guard everything_announced_is_readable(readable_mutex_); }
@@ -257,16 +268,21 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
     if (!slot || *slot > last) break;
     const auto value = open_value(key, at->value().ToStringView());
     auto entry = value ? decode_slot(*slot, *value) : std::nullopt;
-    if (!entry)
+    if (!entry) {
+      if (damaged != nullptr) *damaged = *slot;
       return tl::make_unexpected(
           fmt::format("{}: the record of slot {} is damaged. {}", where_, slot->n, damage_hint));
+    }
     bytes += entry->decree.value.size();
     out.push_back(std::move(*entry));
     if (bytes >= bytes_max) break;
   }
-  if (!at->status().ok())
-    return tl::make_unexpected(fmt::format("{}: reading slot {} on: {}. {}", where_, first.n + out.size(),
-                                           at->status().ToString(), damage_hint));
+  if (!at->status().ok()) {
+    const paxos::Slot from = out.empty() ? first : out.back().slot + 1;
+    if (damaged != nullptr) *damaged = from;
+    return tl::make_unexpected(
+        fmt::format("{}: reading slot {} on: {}. {}", where_, from.n, at->status().ToString(), damage_hint));
+  }
   return out;
 }
 

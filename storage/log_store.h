@@ -26,7 +26,7 @@
 namespace storage {
 
 /// The slot log: one RocksDB, one thread that writes and syncs everything that waits as one batch.
-/// append(), figures and oldest_sync_started_ns(): any thread. read(): any thread. open() and start(): once.
+/// append(), figures and oldest_sync_started_ns(): any thread. read() and check_own(): any thread. open() and start(): once.
 class LogStore {
  public:
   /// Opens or creates, checks whose it is, raises the boot, and syncs all of it before it returns.
@@ -39,10 +39,13 @@ class LogStore {
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 
   /// Entries first..last that exist, ascending, until about `bytes_max` bytes of decrees; all of them that were
-  /// announced as synced before the call. Errors name the slot.
+  /// announced as synced before the call. Errors name the slot, and put it into `damaged`.
   [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(paxos::Slot first,
                                                                              paxos::Slot last,
-                                                                             std::size_t bytes_max) const;
+                                                                             std::size_t bytes_max,
+                                                                             paxos::Slot* damaged = nullptr) const;
+  /// Reads the records about the replica itself: its promise, birth, boot and so on.
+  [[nodiscard]] tl::expected<void, std::string> check_own() const;
   [[nodiscard]] std::int64_t oldest_sync_started_ns() const {
     return sync_started_ns_.load(std::memory_order_relaxed);
   }

@@ -144,10 +144,10 @@ void StateStore::write(paxos::Slot slot, std::vector<chat::Row> rows) {
   wake_.notify_one();
 }
 
-void StateStore::read(ReadJob job) {
+void StateStore::read(std::function<void(const Storage::Reader&)> job, Storage::Unread unread) {
   {
     const std::lock_guard lock(mutex_);
-    queue_.emplace_back(std::move(job));
+    queue_.emplace_back(ReadJob{std::move(job), std::move(unread)});
     reads_ = true;
   }
   wake_.notify_one();
@@ -170,7 +170,7 @@ void StateStore::work() {
     for (std::size_t at = 0; at < items.size();) {
       work_started_ns_.store(steady_ns(), std::memory_order_relaxed);
       if (auto* job = std::get_if<ReadJob>(&items[at])) {
-        if (!run(*job)) return;
+        run(*job);
         ++at;
       } else if (!write_all(items, at)) {
         return;
@@ -179,16 +179,28 @@ void StateStore::work() {
   }
 }
 
-bool StateStore::run(const ReadJob& job) {
+void StateStore::run(const ReadJob& job) {
   try {
     const Snapshot snapshot(*db_);
-    job({.rows = snapshot, .log = [this](paxos::Slot from, paxos::Slot to, std::size_t bytes_max) {
-           return log_.read(from, to, bytes_max);
-         }});
-    return true;
+    job.run({.rows = snapshot,
+             .log =
+                 [this](paxos::Slot from, paxos::Slot to, std::size_t bytes_max) {
+                   paxos::Slot damaged;
+                   auto entries = log_.read(from, to, bytes_max, &damaged);
+                   if (!entries)
+                     completions_.damaged({.store = Damage::Store::log, .slot = damaged, .what = entries.error()});
+                   return entries;
+                 },
+             .log_own =
+                 [this] {
+                   auto whole = log_.check_own();
+                   if (!whole) completions_.damaged({.store = Damage::Store::log, .slot = std::nullopt, .what = whole.error()});
+                   return whole;
+                 }});
   } catch (const StateDamage& damage) {
-    completions_.failed(fmt::format("{}: {}. {}", where_, damage.what(), move_away));
-    return false;
+    const std::string what = fmt::format("{}: {}. {}", where_, damage.what(), move_away);
+    completions_.damaged({.store = Damage::Store::state, .slot = std::nullopt, .what = what});
+    if (job.unread) job.unread(what);
   }
 }
 
@@ -215,7 +227,8 @@ bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items
   const rocksdb::Status status = db_->Write(options, &batch);
   backlog_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   if (status.ok()) return true;
-  completions_.failed(fmt::format("{}: writing slot {}: {}", where_, last.n, status.ToString()));
+  completions_.failed(fmt::format("{}: writing slot {}: {}{}{}", where_, last.n, status.ToString(), status.IsCorruption() ? ". " : "",
+                                  status.IsCorruption() ? move_away : ""));
   return false;
 }
 

@@ -21,7 +21,7 @@
 namespace storage {
 
 /// A row or block that does not read: thrown by a reader inside a job, so that the job never answers from
-/// half of the rows; caught in the same thread, where it ends the replica.
+/// half of the rows; caught in the same thread, where it ends the job.
 struct StateDamage : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -35,7 +35,7 @@ class StateStore {
   ~StateStore();  ///< writes what is queued, flushes
   void start(const Completions& completions);
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
-  void read(std::function<void(const Storage::Reader&)> job);
+  void read(std::function<void(const Storage::Reader&)> job, Storage::Unread unread);
   /// Bytes of rows queued or being written. Any thread.
   [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
@@ -45,7 +45,10 @@ class StateStore {
   void with_reader(const std::function<void(const chat::RowReader&)>& use) const;
 
  private:
-  using ReadJob = std::function<void(const Storage::Reader&)>;
+  struct ReadJob {
+    std::function<void(const Storage::Reader&)> run;
+    Storage::Unread unread;
+  };
   struct Write {
     paxos::Slot slot;
     std::vector<chat::Row> rows;
@@ -53,7 +56,7 @@ class StateStore {
   };
   explicit StateStore(const LogStore& log) : log_(log) {}
   void work();
-  bool run(const ReadJob& job);
+  void run(const ReadJob& job);
   bool write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at);
 
   const LogStore& log_;

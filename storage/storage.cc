@@ -151,7 +151,9 @@ void Storage::append(std::uint64_t group, std::vector<paxos::Record> records) {
 void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
   impl_->state->write(slot, std::move(rows));
 }
-void Storage::read(std::function<void(const Reader&)> job) { impl_->state->read(std::move(job)); }
+void Storage::read(std::function<void(const Reader&)> job, Unread unread) {
+  impl_->state->read(std::move(job), std::move(unread));
+}
 std::size_t Storage::state_backlog_bytes() const { return impl_->state->backlog_bytes(); }
 std::int64_t Storage::oldest_work_started_ns() const {
   const std::int64_t log = impl_->log->oldest_sync_started_ns();

@@ -12,6 +12,7 @@
 
 #include "chat/machine.h"
 #include "paxos/records.h"
+#include "storage/damage.h"
 #include "storage/latency.h"
 
 /// RocksDB behind two threads: log/ (synced groups) and state/ (applied rows, no WAL).
@@ -42,6 +43,8 @@ struct Completions {
   std::function<void(paxos::Slot applied)> state_durable;
   /// A write or a sync failed: final. The daemon stops voting and exits.
   std::function<void(std::string error)> failed;
+  /// A reader met a record that does not read; each time that one does.
+  std::function<void(Damage damage)> damaged = [](const Damage&) {};
 };
 
 /// One RocksDB's own figures.
@@ -77,15 +80,18 @@ class Storage {
   [[nodiscard]] std::size_t state_backlog_bytes() const;
 
   /// Runs `job` on the state thread, after all write_state() queued before it; it must be short. The
-  /// reader is a snapshot.
+  /// reader is a snapshot. A row that does not read ends the job there, and `unread` is called in its place with the reason.
   struct Reader {
     const chat::RowReader& rows;
     /// Log entries from..to that exist, ascending, until about `bytes_max` bytes; damage is an error.
     std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to,
                                                                           std::size_t bytes_max)>
         log;
+    /// Reads the log's records about the replica itself; damage is an error.
+    std::function<tl::expected<void, std::string>()> log_own;
   };
-  void read(std::function<void(const Reader&)> job);
+  using Unread = std::function<void(const std::string& why)>;
+  void read(std::function<void(const Reader&)> job, Unread unread = {});
 
   /// When the oldest piece of work began that either thread has under way (steady clock, ns since its epoch); 0 when there
   /// is none. A log sync counts from when its group could have been taken.

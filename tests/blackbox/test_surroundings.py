@@ -1,16 +1,25 @@
 """What stands around a replica: whoever takes its log, the service manager that started it, the modes of its files. None of
 them may stop it, and it leaves nothing open to others."""
+import base64
 import fcntl
+import hashlib
+import json
 import os
 import pathlib
+import random
+import re
+import resource
+import shutil
 import signal
 import socket
 import stat
+import string
 import subprocess
 import time
 import unittest
+import urllib.request
 
-from harness import BIN, ClusterTest, die_with_parent, wait_for
+from harness import BIN, ClusterTest, Sender, die_with_parent, run, wait_for
 
 F_SETPIPE_SZ = 1031
 
@@ -129,6 +138,287 @@ class Surroundings(ClusterTest):
         for replica in range(3):
             self.assertEqual(cluster.stop(replica), 0)
         wait_for("and of their end", lambda: ready() or heard.count(b"STOPPING=1") == 3)
+
+    def open_to_others(self, folder):
+        return [str(p) for p in [folder, *folder.rglob("*")] if not p.is_symlink() and stat.S_IMODE(p.stat().st_mode) & 0o077]
+
+    def test_what_a_replica_writes_is_for_its_own_user_alone(self):
+        before = os.umask(0o022)
+        self.addCleanup(os.umask, before)
+        cluster = self.cluster()
+        self.assertEqual(cluster.chat("send", "--room", "ops", "private")[0], 0)
+        data = cluster.folder / "data"
+        self.assertEqual(self.open_to_others(data), [])
+        # One that an older version made, and a umask of nothing at all.
+        cluster.stop(0)
+        for path in [data / "0", *(data / "0").rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        os.umask(0)
+        cluster.start(0)
+        cluster.wait_healthy()
+        wait_for("it says that it closed them", lambda: "they are this user's alone now" in (cluster.folder / "replica0.log").read_text())
+        self.assertEqual(self.open_to_others(data / "0"), [])
+
+    def test_a_data_directory_may_be_a_link_and_one_to_nowhere_is_named(self):
+        cluster = self.cluster(start=False)
+        (cluster.folder / "data").mkdir()
+        elsewhere = cluster.folder / "elsewhere"
+        for replica in range(3):
+            (elsewhere / str(replica)).mkdir(parents=True)
+            (cluster.folder / "data" / str(replica)).symlink_to(elsewhere / str(replica))
+            cluster.start(replica)
+        cluster.wait_healthy()
+        self.assertTrue((elsewhere / "2" / "log" / "CURRENT").exists())
+        self.assertEqual(self.open_to_others(elsewhere / "2"), [])
+        cluster.stop(2)
+        shutil.move(elsewhere / "2", cluster.folder / "away")
+        code, _, err = run("paxosd", "--config", cluster.config, "--id", 2)
+        self.assertEqual(code, 1)
+        self.assertIn(f"{cluster.folder}/data/2 is a link to {elsewhere}/2, which is not there", err)
+
+    def test_data_that_lies_elsewhere_than_the_config_says_is_told(self):
+        cluster = self.cluster()
+        cluster.stop(0)
+        process = subprocess.Popen([str(BIN / "paxosd"), "--config", str(cluster.config), "--id", "0", "--data-dir",
+                                    str(cluster.folder / "var")], stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        cluster.processes[0] = process
+        os.set_blocking(process.stderr.fileno(), False)
+        said = []
+        wait_for("it says where its data lies, and what it may mean",
+                 lambda: said.append((process.stderr.read() or b"").decode()) or "run by hand before" in "".join(said))
+        self.assertIn(f"the data lies in {cluster.folder}/var (--data-dir); the config's data_dir, {cluster.folder}/data/0, is not used",
+                      "".join(said))
+        self.assertIn("There is a replica's data in there", "".join(said))
+        cluster.stop(0)
+        process.stderr.close()
+
+    @unittest.skipIf(os.geteuid() != 0, "changing owners needs root")
+    def test_files_of_another_user_are_named_with_what_to_do(self):
+        cluster = self.cluster()
+        folder = cluster.folder / "data" / "0"
+        cluster.stop(0)
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, 65534, 65534)
+        code, _, err = run("paxosd", "--config", cluster.config, "--id", 0)
+        self.assertEqual(code, 1)
+        self.assertRegex(err, f"{folder} belongs to nobody, and this runs as root: it would leave files")
+        self.assertIn("runuser -u nobody", err)
+        # The other way round: started once as root, some of the files are root's.
+        os.chown(folder / "log" / "CURRENT", 0, 0)
+        for path in [cluster.folder, cluster.folder / "data"]:
+            path.chmod(0o755)
+        cluster.config.chmod(0o644)
+        os.chown(cluster.config.with_suffix(".key"), 65534, 65534)
+        done = subprocess.run([str(BIN / "paxosd"), "--config", str(cluster.config), "--id", "0"], capture_output=True, text=True,
+                              timeout=60, user=65534, group=65534, extra_groups=[])
+        if "Permission denied" in done.stderr and "CURRENT" not in done.stderr:
+            self.skipTest("that user may not even look at the programs here")
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertRegex(done.stderr, rf"{folder}/log/CURRENT belongs to root \(mode 0600\), and this runs as nobody: .*"
+                                      rf"as root: chown -R nobody: {folder}")
+
+    @unittest.skipIf(os.geteuid() != 0, "sudo makes a root of somebody")
+    def test_whoever_used_sudo_is_a_person_all_the_same(self):
+        cluster = self.cluster()
+        names = []
+        for env in ({"SUDO_USER": "ann"}, {"SUDO_USER": "", "DOAS_USER": "bob"}, {}):
+            code, out, err = cluster.chat("send", "--room", "ops", "--json", "hello", env={"LOGNAME": "root", "USER": "root", **env})
+            self.assertEqual(code, 0, err)
+            names.append(json.loads(out)["name"])
+        self.assertEqual(names, ["ann", "bob", "root"])
+
+
+def dumpable(pid):
+    """All memory of a process that a core dump of it would hold."""
+    out = []
+    with open(f"/proc/{pid}/smaps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        region = None
+        for line in maps:
+            if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+                region = [int(n, 16) for n in line.split()[0].split("-")] if " r" in line[:40] else None
+            elif line.startswith("VmFlags:") and region and "dd" not in line.split() and "io" not in line.split():
+                try:
+                    memory.seek(region[0])
+                    out.append(memory.read(region[1] - region[0]))
+                except (OSError, ValueError):
+                    pass  # the kernel's own pages
+    return out
+
+
+class Secrets(ClusterTest):
+    def forms(self, cluster, replica):
+        """The cluster's key as it may stand in memory, and the key that a replica seals with in this life."""
+        text = cluster.config.with_suffix(".key").read_text().strip()
+        key = bytes.fromhex(text)
+        shown = cluster.status()["replicas"][replica]
+        life = bytes([replica]) + bytes.fromhex(shown["incarnation"]) + shown["boot"].to_bytes(8, "little")
+        subkey = hashlib.blake2b(b"paxosd datagram key 1" + life, key=key, digest_size=32).digest()
+        return {"the key": key, "its digits": text.encode(), "its digits in capitals": text.upper().encode(),
+                "its base64": base64.b64encode(key)[:40], "a subkey": subkey}
+
+    def assert_hides(self, forms, chunks, where):
+        for name, form in forms.items():
+            self.assertFalse(any(form in chunk for chunk in chunks), f"{name} stands in {where}")
+
+    def test_no_core_dump_holds_a_key(self):
+        cluster = self.cluster()
+        self.assertEqual(cluster.chat("send", "--room", "ops", "known words in the log")[0], 0)
+        leader = cluster.leader()
+        forms = self.forms(cluster, leader)
+        for replica, process in cluster.processes.items():
+            chunks = dumpable(process.pid)
+            self.assertGreater(sum(map(len, chunks)), 4 << 20, "its memory can be looked at")
+            self.assertTrue(any(b"known words in the log" in chunk for chunk in chunks), "and holds what it works with")
+            self.assert_hides(forms, chunks, f"the dumpable memory of replica {replica}")
+        follower = subprocess.Popen([str(BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "ops", "--from", "1"],
+                                    stdout=subprocess.PIPE, preexec_fn=die_with_parent)
+        self.addCleanup(follower.wait)
+        self.addCleanup(follower.kill)
+        self.addCleanup(follower.stdout.close)
+        self.assertIn(b"known words", follower.stdout.readline())
+        self.assert_hides(forms, dumpable(follower.pid), "the dumpable memory of a client")
+
+    def test_a_real_core_dump_of_a_crash_holds_no_key(self):
+        pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text().strip()
+        if "/" in pattern or pattern.startswith("|"):
+            self.skipTest(f"core dumps go to {pattern} here")
+        cluster = self.cluster(start=False)
+        for replica in range(3):
+            where = cluster.folder / f"cwd{replica}"
+            where.mkdir()
+            with open(cluster.folder / f"replica{replica}.log", "ab") as log:
+                cluster.processes[replica] = subprocess.Popen(
+                    [str(BIN / "paxosd"), "--config", str(cluster.config), "--id", str(replica)], stdin=subprocess.DEVNULL, stdout=log,
+                    stderr=log, cwd=where, preexec_fn=lambda: (die_with_parent(), resource.setrlimit(resource.RLIMIT_CORE, (-1, -1))))
+        cluster.wait_healthy()
+        self.assertEqual(cluster.chat("send", "--room", "ops", "before the crash")[0], 0)
+        forms = self.forms(cluster, 1)
+        victim = cluster.processes.pop(1)
+        victim.send_signal(signal.SIGABRT)
+        self.assertEqual(victim.wait(timeout=60), -signal.SIGABRT)
+        cores = list((cluster.folder / "cwd1").glob("core*"))
+        if not cores:
+            self.skipTest("no core dump was written here")
+        core = cores[0].read_bytes()
+        self.assertIn(b"before the crash", core)
+        self.assert_hides(forms, [core], "the core dump")
+        self.assertTrue(list((cluster.folder / "data" / "1" / "crash").glob("flight-*.bin")), "the flight recorder is there, too")
+
+
+class Damaged(ClusterTest):
+    """Bits that flip in files of a replica that runs."""
+
+    def noisy(self, seed):
+        return "".join(random.Random(seed).choices(string.ascii_letters + string.digits, k=3000))
+
+    def flip(self, folder, text):
+        """In every table where it stands; how often."""
+        count = 0
+        for table in folder.glob("*.sst"):
+            data = table.read_bytes()
+            at = data.find(text)
+            while at >= 0:
+                with open(table, "r+b", 0) as file:
+                    file.seek(at + len(text) // 2)
+                    file.write(bytes([data[at + len(text) // 2] ^ 4]))
+                count += 1
+                at = data.find(text, at + 1)
+        return count
+
+    def full(self, cluster, replica):
+        code, verdict, err = cluster.verify("--full")
+        return code, next(r for r in verdict["replicas"] if r["id"] == replica).get("damage", ""), err
+
+    def lines_of(self, cluster, replica, words):
+        return [line for line in (cluster.folder / f"replica{replica}.log").read_text().splitlines() if words in line]
+
+    def settled(self):
+        """A healthy cluster with some messages, of which a follower was restarted, so that all it has lies in tables: its id."""
+        cluster = self.cluster(metrics=True)
+        for i in range(12):
+            self.assertEqual(cluster.chat("send", "--room", "ops", self.noisy(i))[0], 0)
+        follower = (cluster.leader() + 1) % 3
+        cluster.wait_all_applied()
+        cluster.stop(follower)
+        cluster.start(follower)
+        cluster.wait_all_applied()
+        self.assertEqual(self.full(cluster, follower)[:2], (0, ""))
+        return cluster, follower
+
+    def test_an_old_record_is_told_once_and_the_replica_goes_on_voting(self):
+        cluster, victim = self.settled()
+        self.assertGreaterEqual(self.flip(cluster.folder / "data" / str(victim) / "log", self.noisy(5)[1500:1530].encode()), 1)
+        for _ in range(3):
+            code, damage, err = self.full(cluster, victim)
+            self.assertEqual(code, 1)
+            self.assertIn("Corruption", damage)
+            self.assertIn("the replicas agree, but records on a disk are damaged", err)
+        shown = cluster.status()["replicas"][victim]
+        self.assertTrue(shown["voting"], shown)
+        self.assertEqual([d["store"] for d in shown["damage"]], ["log"])
+        self.assertGreaterEqual(shown["damaged_reads"], 3)
+        self.assertRegex(cluster.ctl("status")[1], rf"replica {victim} has damage on its disk: .*/log: reading slot \d+ on")
+        told = self.lines_of(cluster, victim, "Corruption")
+        self.assertEqual(len(told), 1, told)
+        self.assertIn("goes on voting", told[0])
+        with urllib.request.urlopen(f"http://127.0.0.1:{cluster.metrics_port + victim}/metrics", timeout=30) as answer:
+            self.assertRegex(answer.read().decode(), r'paxosd_damaged_reads_total\{[^}]*db="log"\} [3-9]')
+        # Its vote counts: with it, and without one of the others.
+        cluster.kill(next(r for r in range(3) if r != victim and r != cluster.leader()))
+        self.assertEqual(cluster.chat("send", "--room", "ops", "after")[0], 0)
+
+    def test_a_damaged_row_of_the_state_is_refused_and_nothing_else(self):
+        cluster, victim = self.settled()
+        self.assertGreaterEqual(self.flip(cluster.folder / "data" / str(victim) / "state", self.noisy(5)[1500:1530].encode()), 1)
+        for _ in range(3):
+            code, out, err = cluster.chat("history", "--room", "ops", "--replica", victim, "--local", "--timeout", "2s")
+            self.assertNotEqual(code, 0)
+            self.assertIn("a record on its disk is damaged", err)
+        shown = cluster.status()["replicas"][victim]
+        self.assertTrue(shown["voting"], shown)
+        self.assertEqual([d["store"] for d in shown["damage"]], ["state"])
+        told = self.lines_of(cluster, victim, "the log next to it")
+        self.assertEqual(len(told), 1, told)
+        self.assertEqual(len(cluster.history("ops")), 12, "another replica has all of it")
+        self.assertEqual(cluster.chat("send", "--room", "ops", "after")[0], 0)
+        # What it says to do helps.
+        cluster.stop(victim)
+        shutil.rmtree(cluster.folder / "data" / str(victim) / "state")
+        cluster.start(victim)
+        wait_for("it has made its state again", lambda: cluster.chat(
+            "history", "--room", "ops", "--replica", victim, "--local", "--json", "--timeout", "5s")[1].count('"seq"') == 13)
+
+    def test_a_damaged_vote_takes_the_replica_out_of_the_votes(self):
+        cluster = self.cluster()
+        state = cluster.folder / "state"  # an open session: nobody gets one above the hole
+        self.assertEqual(cluster.chat("send", "--room", "ops", "--state", state, "first")[0], 0)
+        leader = cluster.leader()
+        victim = (leader + 1) % 3
+        cluster.ctl_done("skip", "--next", 1)
+        # Voted for, and chosen, but above a hole: nobody may take it for known until the hole is filled.
+        waiting = Sender(cluster, "ops", [self.noisy(1)], "--state", state, "--timeout", "120s")
+        wait_for("the vote stands above the hole", lambda: all(
+            r["accepted"] > r["chosen"] + 2 for r in cluster.status()["replicas"]))
+        cluster.stop(victim)
+        cluster.start(victim)
+        wait_for("it votes again", lambda: cluster.status()["replicas"][victim].get("voting"))
+        self.assertGreaterEqual(self.flip(cluster.folder / "data" / str(victim) / "log", self.noisy(1)[1500:1530].encode()), 1)
+        cluster.ctl("verify", "--full")
+        shown = wait_for("it votes no more", lambda: [r for r in [cluster.status()["replicas"][victim]]
+                                                      if r["reachable"] and not r["voting"]])[0]
+        self.assertIn("what it promised or voted for is damaged on its disk", shown["reason"])
+        self.assertEqual(len(self.lines_of(cluster, victim, "it votes no more")), 1)
+        # The others fill the hole; what was acknowledged stands.
+        cluster.kill(leader)
+        cluster.start(leader)
+        code, receipts, err = waiting.finish()
+        self.assertEqual(code, 0, err)
+        self.assertEqual(receipts[0]["text"], self.noisy(1))
+        # A start looks at the same record, and refuses.
+        cluster.stop(victim)
+        code, _, err = run("paxosd", "--config", cluster.config, "--id", victim)
+        self.assertEqual(code, 1)
+        self.assertIn("keep this replica down", err)
 
 
 if __name__ == "__main__":

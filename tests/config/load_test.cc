@@ -346,8 +346,8 @@ TEST(ConfigKey, ReadsSixtyFourHexadecimalDigits) {
   const Folder folder;
   const auto key = config::load_key(folder.write("cluster.key", hex_digits() + "\n"));
   ASSERT_TRUE(key) << key.error();
-  EXPECT_EQ((*key)[0], 0x0f);
-  EXPECT_EQ((*key)[31], 0xf0);
+  EXPECT_EQ(key->bytes[0], 0x0f);
+  EXPECT_EQ(key->bytes[31], 0xf0);
 }
 
 TEST(ConfigKey, RefusesAnythingElseWithTheNextStep) {
@@ -366,13 +366,47 @@ TEST(ConfigKey, RefusesAnythingElseWithTheNextStep) {
   }
 }
 
-TEST(ConfigKey, RefusesOneThatOthersMayRead) {
+TEST(ConfigKey, RefusesOneThatOthersMayReadOrWriteAndSaysWhich) {
   const Folder folder;
-  for (const mode_t mode : {0640, 0604, 0644, 0620, 0666}) {
+  const auto refused = [&](mode_t mode, const char* why, const char* mend) {
     const auto key = config::load_key(folder.write("cluster.key", hex_digits() + "\n", mode));
     ASSERT_FALSE(key) << mode;
-    EXPECT_NE(key.error().find("chmod 600"), std::string::npos) << key.error();
+    EXPECT_NE(key.error().find(why), std::string::npos) << key.error();
+    EXPECT_NE(key.error().find(mend), std::string::npos) << key.error();
+  };
+  for (const mode_t mode : {0604, 0606}) refused(mode, "may be read by others", "chmod 600");
+  for (const mode_t mode : {0644, 0664, 0666}) refused(mode, "may be read by others", "chmod 600");
+  refused(0620, "may be written by others (mode 0620)", "chmod 600");
+  refused(0602, "may be written by others", "chmod 600");
+  refused(0660, "may be written by others", "or 640");
+  refused(0650, "is marked as a program", "or 640");
+}
+
+TEST(ConfigKey, TakesOneThatAGroupOfItsOwnMayRead) {
+  const Folder folder;
+  for (const mode_t mode : {0400, 0440, 0600, 0640}) {
+    const auto key = config::load_key(folder.write("cluster.key", hex_digits() + "\n", mode));
+    EXPECT_TRUE(key) << key.error();
   }
+}
+
+TEST(ConfigKey, SaysWhyTheServiceManagerGaveNone) {
+  const Folder folder;
+  config::ClusterConfig cluster;
+  cluster.key_file = folder.path() / "elsewhere.key";  // not there
+  ::setenv("INVOCATION_ID", "1", 1);
+  auto key = config::load_key(cluster);
+  ASSERT_FALSE(key);
+  EXPECT_NE(key.error().find("LoadCredential= in its unit; here it got none"), std::string::npos) << key.error();
+  ::setenv("CREDENTIALS_DIRECTORY", folder.path().c_str(), 1);
+  key = config::load_key(cluster);
+  ASSERT_FALSE(key);
+  EXPECT_NE(key.error().find("but no cluster.key among them"), std::string::npos) << key.error();
+  ::unsetenv("CREDENTIALS_DIRECTORY");
+  ::unsetenv("INVOCATION_ID");
+  key = config::load_key(cluster);
+  ASSERT_FALSE(key);
+  EXPECT_EQ(key.error().find("LoadCredential"), std::string::npos) << key.error();
 }
 
 TEST(ConfigKey, SaysWhereAMissingOneComesFrom) {

@@ -9,7 +9,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 void run(const char* what, std::size_t decree_bytes, std::size_t per_turn, std::size_t datagram_bytes) {
-  const net::ClusterKey key{1};
+  const net::ClusterKey key{net::cipher::Key{1}};
   const auto at = net::Address::loopback(1);
   const auto make = [&](std::uint8_t id) {
     return net::Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1},

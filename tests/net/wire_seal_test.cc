@@ -16,8 +16,8 @@ using net::Identity;
 using net::Sealer;
 
 net::ClusterKey key(std::uint8_t n) {
-  net::ClusterKey k{};
-  for (std::size_t i = 0; i < k.size(); ++i) k[i] = static_cast<std::uint8_t>(n + i);
+  net::ClusterKey k;
+  for (std::size_t i = 0; i < k.size(); ++i) k.bytes()[i] = static_cast<std::uint8_t>(n + i);
   return k;
 }
 Identity replica(std::uint8_t id, std::uint64_t boot = 1, std::uint8_t life = 1) {
@@ -157,7 +157,7 @@ TEST(Seal, TwoLivesNeverShareAKey) {
   for (const std::uint8_t id : {std::uint8_t{0}, std::uint8_t{1}, std::uint8_t{255}})
     for (const std::uint64_t boot : {1U, 2U})
       for (const std::uint8_t life : {std::uint8_t{1}, std::uint8_t{2}})
-        keys.insert(net::derive_subkey(key(1), replica(id, boot, life)));
+        keys.insert(net::derive_subkey(key(1), replica(id, boot, life)).bytes());
   EXPECT_EQ(keys.size(), 12U);
 }
 

@@ -20,7 +20,7 @@ using net::Drop;
 using net::Transport;
 using paxos::Bytes;
 
-constexpr net::ClusterKey key{1, 2, 3};
+constexpr net::cipher::Key key{1, 2, 3};
 
 Address address(std::uint16_t n) { return Address::loopback(static_cast<std::uint16_t>(7000 + n)); }
 

@@ -13,6 +13,50 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// --- withdrawn: its disk does not hold its words any more ---
+
+TEST(Withdrawn, SaysNothingThatCountsAndTheOthersGoOn) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "one");
+  c.settle();
+  c[1].withdraw(c.now(), "a vote is damaged");
+  c[1].withdraw(c.now(), "and another");
+  EXPECT_FALSE(c.status(1).voting);
+  EXPECT_EQ(c.status(1).reason, "a vote is damaged") << "the first reason stays";
+  EXPECT_EQ(c[1].withdrawn(), "a vote is damaged");
+  std::size_t counted = 0;
+  c.on_deliver = [&](const Letter& letter) {
+    const bool counts = std::holds_alternative<Promise>(letter.message) || std::holds_alternative<Accepted>(letter.message) ||
+                        std::holds_alternative<Prepare>(letter.message) || std::holds_alternative<ReadConfirmed>(letter.message) ||
+                        std::holds_alternative<HeartbeatReply>(letter.message);
+    if (letter.from.n == 1 && counts) ++counted;
+  };
+  c.propose(0, "two");
+  c.settle();
+  EXPECT_EQ(c.status(0).chosen, Slot{2});
+  c.crash(0);
+  EXPECT_FALSE(c.run_until([&] { return c.leader().has_value(); }, 5s)) << "two of three are left, and one of them does not count";
+  c.restart(0);
+  EXPECT_TRUE(c.run_until([&] { return c.leader().has_value(); }, 5s));
+  EXPECT_NE(c.leader(), 1U);
+  EXPECT_EQ(counted, 0U);
+  c.restart(1);
+  EXPECT_TRUE(c.run_until([&] { return c.status(1).voting && c.status(1).chosen >= Slot{2}; }, 5s)) << "a start reads its disk again";
+  EXPECT_TRUE(c.violations().empty());
+}
+
+TEST(Withdrawn, ALeaderStopsAtOnceAndAnotherTakesOver) {
+  Cluster c({});
+  c.elect(0);
+  c[0].withdraw(c.now(), "its promise is damaged");
+  EXPECT_FALSE(c[0].is_leader());
+  EXPECT_FALSE(c[0].can_propose());
+  EXPECT_TRUE(c.run_until([&] { return c.leader().has_value(); }, 5s));
+  EXPECT_NE(c.leader(), 0U);
+  EXPECT_TRUE(c.violations().empty());
+}
+
 // --- skip ---
 
 TEST(Skip, LeavesTheSlotsEmptyWithANoOpAbove) {

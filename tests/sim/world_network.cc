@@ -11,7 +11,7 @@ namespace sim {
 namespace {
 
 constexpr std::size_t old_packets_max = 128;
-constexpr net::ClusterKey cluster_key{7, 7, 7};
+constexpr net::cipher::Key cluster_key{7, 7, 7};
 
 /// At least what it takes, encoded.
 struct Bytes {

@@ -64,7 +64,8 @@ class Said {
   Completions completions() {
     return {.synced = [this](std::uint64_t group) { note([&] { synced_.push_back(group); }); },
             .state_durable = [](paxos::Slot) {},
-            .failed = [this](std::string error) { note([&] { failures_.push_back(std::move(error)); }); }};
+            .failed = [this](std::string error) { note([&] { failures_.push_back(std::move(error)); }); },
+            .damaged = [this](Damage damage) { note([&] { damages_.push_back(std::move(damage)); }); }};
   }
   /// False when neither that group nor a failure came in time.
   bool wait_synced(std::uint64_t group) {
@@ -89,6 +90,10 @@ class Said {
     const std::lock_guard lock(mutex_);
     return failures_;
   }
+  std::vector<Damage> damages() {
+    const std::lock_guard lock(mutex_);
+    return damages_;
+  }
 
  private:
   template <class Change>
@@ -103,6 +108,7 @@ class Said {
   std::condition_variable changed_;
   std::vector<std::uint64_t> synced_;
   std::vector<std::string> failures_;
+  std::vector<Damage> damages_;
 };
 
 inline paxos::Decree text(const std::string& bytes) {

@@ -3,6 +3,7 @@ comes back and is shown to have recovered. Skipped, with the reason, where no sy
 import json
 import re
 import statistics
+import time
 import unittest
 
 import harness
@@ -193,6 +194,99 @@ class OnOneMachine(unittest.TestCase):
             done = self.node.run("runuser", "-u", "nobody", "--", "ls", "-l", path, check=False)
             read = self.node.run("runuser", "-u", "nobody", "--", "cat", path, check=False)
             self.assertNotEqual(read.returncode, 0, f"{path}: {done.stdout}")
+
+
+@unittest.skipIf(REASON, REASON)
+class OddMachines(unittest.TestCase):
+    """What administrators and containers do to a service."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.machine = machines.OneMachine(f=0)
+        cls.node = cls.machine.node
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.machine.close()
+
+    def setUp(self):
+        self.addCleanup(told, self, self.node)
+        self.sh("systemctl stop paxosd@0; systemctl reset-failed; rm -rf /var/lib/paxosd/0 /srv/paxos /etc/systemd/system/paxosd@.service.d; "
+                "systemctl daemon-reload")
+
+    def sh(self, words):
+        return self.node.run("sh", "-c", words).stdout
+
+    def last_words(self, unit="paxosd@0"):
+        return self.node.journal("-u", unit, "-o", "cat", "-n", "40")
+
+    def start(self):
+        self.sh("systemctl start paxosd@0")
+        return wait_healthy(self.node, 1)
+
+    def fails_with(self, *words):
+        self.node.run("systemctl", "start", service(0), check=False)
+        harness.wait_for(f"its last words: {words}", lambda: all(w in self.last_words() for w in words))
+        self.sh("systemctl stop paxosd@0; systemctl reset-failed")
+
+    def test_a_data_directory_may_be_a_link(self):
+        self.sh("mkdir -p /srv/paxos/disk; ln -s /srv/paxos/disk /var/lib/paxosd/0")
+        self.start()
+        self.assertEqual(self.sh("stat -c '%U %a' /srv/paxos/disk").strip(), "paxosd 700")
+        self.sh("test -e /srv/paxos/disk/log/CURRENT")
+        # The rest of the machine is as closed as before.
+        self.assertEqual(self.node.show(service(0), "ProtectSystem")["ProtectSystem"], "strict")
+        self.sh("systemctl stop paxosd@0; mv /srv/paxos/disk /srv/paxos/away")
+        self.fails_with("/var/lib/paxosd/0 is a link to /srv/paxos/disk, which is not there")
+
+    def test_started_once_as_root_is_refused_or_says_what_to_do(self):
+        self.start()
+        self.sh("systemctl stop paxosd@0")
+        done = self.node.run("paxosd", "--config", "/etc/paxosd/cluster.yaml", "--id", "0", "--data-dir", "/var/lib/paxosd/0", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("/var/lib/paxosd/0 belongs to paxosd, and this runs as root", done.stderr)
+        self.assertIn("systemctl start paxosd@ID", done.stderr)
+        # An older version did start, and left this.
+        self.sh("chown root:root /var/lib/paxosd/0/log/CURRENT; chmod 600 /var/lib/paxosd/0/log/CURRENT")
+        self.fails_with("/var/lib/paxosd/0/log/CURRENT belongs to root", "chown -R paxosd: /var/lib/paxosd/0")
+        self.sh("chown -R paxosd: /var/lib/paxosd/0")
+        self.start()
+
+    def test_a_data_root_elsewhere_than_the_units_is_told(self):
+        self.sh("sed -i 's|data_dir: data/0|data_dir: /srv/paxos/0|' /etc/paxosd/cluster.yaml")
+        self.addCleanup(self.sh, "sed -i 's|data_dir: /srv/paxos/0|data_dir: data/0|' /etc/paxosd/cluster.yaml")
+        self.start()
+        self.assertIn("the data lies in /var/lib/paxosd/0 (--data-dir); the config's data_dir, /srv/paxos/0, is not used", self.last_words())
+        # Somebody who sends it there by hand meets the unit's confinement, and is told its name.
+        self.sh("mkdir -p /etc/systemd/system/paxosd@.service.d /srv/paxos/0; chown paxosd: /srv/paxos/0; printf '%s\\n' '[Service]' 'ExecStart=' "
+                "'ExecStart=/usr/local/bin/paxosd --config /etc/paxosd/cluster.yaml --id %i --data-dir /srv/paxos/%i' "
+                "> /etc/systemd/system/paxosd@.service.d/data.conf; "
+                "sed -i \"s|/usr/local/bin/paxosd|$(command -v paxosd)|\" /etc/systemd/system/paxosd@.service.d/data.conf; "
+                "systemctl daemon-reload; systemctl stop paxosd@0")
+        self.fails_with("Read-only file system", "ReadWritePaths=/srv/paxos/0")
+        self.sh("echo ReadWritePaths=/srv/paxos/%i >>/etc/systemd/system/paxosd@.service.d/data.conf; systemctl daemon-reload")
+        self.start()
+
+    def test_a_container_without_credentials_gets_the_cause_and_a_group_for_the_key_helps(self):
+        self.sh("mkdir -p /etc/systemd/system/paxosd@.service.d; printf '[Service]\\nLoadCredential=\\n' "
+                "> /etc/systemd/system/paxosd@.service.d/key.conf; systemctl daemon-reload")
+        self.fails_with("/etc/paxosd/cluster.key: can't be read: Permission denied; this runs as paxosd, who may not",
+                        "chgrp paxosd /etc/paxosd/cluster.key; chmod 640 /etc/paxosd/cluster.key", "LoadCredential= in its unit; here it got none")
+        self.sh("chgrp paxosd /etc/paxosd/cluster.key; chmod 640 /etc/paxosd/cluster.key")
+        self.addCleanup(self.sh, "chgrp root /etc/paxosd/cluster.key; chmod 600 /etc/paxosd/cluster.key")
+        self.start()
+        self.sh("chmod 644 /etc/paxosd/cluster.key")
+        self.node.run("systemctl", "restart", service(0), check=False)
+        self.fails_with("may be read by others (mode 0644)", "or 640, where a group of its own")
+
+    def test_a_stop_ends_before_systemd_loses_its_patience_and_tells_why(self):
+        self.start()
+        shown = self.node.show(service(0), "TimeoutStopUSec")["TimeoutStopUSec"]
+        self.assertEqual(shown, "35s")
+        began = time.monotonic()
+        self.sh("systemctl stop paxosd@0")
+        print(f"# a clean stop took {time.monotonic() - began:.2f} s", flush=True)
+        self.assertEqual(self.node.show(service(0), "Result")["Result"], "success")
 
 
 @unittest.skipIf(REASON, REASON)
