@@ -216,6 +216,8 @@ void Desk::read_failed(std::uint64_t id, const Standing& standing) {
   state_->lookups.read_failed(id, standing);
 }
 
+void Desk::fail_reads(const Standing& standing) { state_->lookups.fail_reads(standing); }
+
 void Desk::history_read(paxos::Time, std::uint64_t token, tl::expected<HistoryPage, std::string> page) {
   state_->lookups.history_read(token, std::move(page));
 }

@@ -23,6 +23,9 @@ struct Standing {
   std::optional<paxos::ReplicaId> leader;  ///< whom to redirect to
   bool voting = true;
   bool diverged = false;  ///< its hash disagrees with a quorum's: it serves nobody
+  bool disputed = false;  ///< it disagrees with a peer, and nobody can tell which of the two is right: it confirms no read
+  std::vector<paxos::ReplicaId> disagreeing;  ///< those peers
+  paxos::Slot disagrees_since;                ///< the lowest slot in which that was seen
   bool quorum_connected = true;
   std::optional<paxos::Slot> hole;        ///< skipped slot that applying waits for
   std::vector<paxos::ReplicaId> missing;  ///< replicas not heard
@@ -81,6 +84,8 @@ class Desk {
   // Reads.
   void read_index(std::uint64_t id, paxos::Slot index);  ///< serve when applied >= index
   void read_failed(std::uint64_t id, const Standing& standing);
+  /// All linearizable reads that wait here: the standing is such that none can be confirmed.
+  void fail_reads(const Standing& standing);
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
 
   /// Timers: long polls that end, notices, old entries that are forgotten.

@@ -22,6 +22,14 @@ std::string why_not_serving(const Standing& standing) {
   return {};
 }
 
+/// Somebody's history is wrong, and this replica can't tell whose.
+std::string dispute(const Standing& standing) {
+  std::string peers;
+  for (const paxos::ReplicaId id : standing.disagreeing) peers += (peers.empty() ? "" : ", ") + std::to_string(id.n);
+  return "replicas disagree: replica " + peers + " and this one have computed different states by slot " +
+         std::to_string(standing.disagrees_since.n) + ", and no quorum tells which is right; an operator looks at `paxosctl verify`";
+}
+
 }  // namespace
 
 void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page) {
@@ -52,6 +60,8 @@ void Lookups::on_history(paxos::Time now, const ClientAddress& from, const Histo
     return refuse(from, request.id,
                   "this replica does not vote, so it can't confirm that it is current; ask another, or read "
                   "what is applied here with --local");
+  if (standing.disputed)
+    return refuse(from, request.id, dispute(standing) + ", or read what is applied here, right or wrong, with --local");
   if (read_of_.contains({from, request.id})) return;
   if (reads_.size() >= reads_max)
     return refuse(from, request.id, "too many reads are waiting here; try again, or another replica");
@@ -84,7 +94,9 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
   const auto at = reads_.find(id);
   if (at == reads_.end()) return;
   std::string why;
-  if (!standing.voting)
+  if (standing.disputed)
+    why = dispute(standing);
+  else if (!standing.voting)
     why = "this replica does not vote";
   else if (!standing.quorum_connected)
     why = "no quorum: this replica does not hear enough of the others";
@@ -98,6 +110,10 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
   refuse(at->second.address, at->second.request.id,
          why + "; try again, or read what is applied here with --local");
   erase_read(at);
+}
+
+void Lookups::fail_reads(const Standing& standing) {
+  while (!reads_.empty()) read_failed(reads_.begin()->first, standing);
 }
 
 void Lookups::serve(const ClientAddress& to, const HistoryRequest& request) {

@@ -27,6 +27,7 @@ class Lookups {
 
   void read_index(std::uint64_t id, paxos::Slot index);
   void read_failed(std::uint64_t id, const Standing& standing);
+  void fail_reads(const Standing& standing);
   void history_read(std::uint64_t token, tl::expected<HistoryPage, std::string> page);
   void on_applied(const Applied& applied);
 

@@ -49,6 +49,9 @@ const Standing& Node::standing() {
   standing_.leader = outlook.leader == options_.self ? std::nullopt : outlook.leader;
   standing_.voting = outlook.voting;
   standing_.diverged = outlook.diverged;
+  standing_.disputed = outlook.disputed;
+  standing_.disagrees_since = outlook.disagrees_since;
+  standing_.disagreeing.clear();
   standing_.quorum_connected = outlook.connected.size() + 1 >= options_.quorum();
   standing_.hole = outlook.hole;
   // A ballot's round is never 0 and never used twice, so it names the leadership.
@@ -56,6 +59,7 @@ const Standing& Node::standing() {
   standing_.missing.clear();
   for (std::uint8_t id = 0; id < options_.replicas; ++id) {
     const paxos::ReplicaId replica{id};
+    if (outlook.disagreeing.contains(replica)) standing_.disagreeing.push_back(replica);
     if (replica != options_.self && !outlook.connected.contains(replica)) standing_.missing.push_back(replica);
   }
   return standing_;
@@ -183,6 +187,7 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
     out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});
   append(ready.send_now, out.send_now);
   append(ready.log_reads, out.log_reads);
+  const bool told = !ready.events.empty();
   append(ready.events, out.events);
   for (const paxos::ChosenDecree& chosen : ready.to_apply) {
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
@@ -204,6 +209,8 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   }
   standing_stale_ = true;
   if (!ready.forwarded.empty()) desk_.on_forwarded(now, ready.forwarded, standing());
+  // Before anything is served: what a read would show here may be wrong. A dispute begins with an event.
+  if ((told || !ready.reads.empty()) && standing().disputed) desk_.fail_reads(standing());
   for (const paxos::ReadIndex& read : ready.reads) desk_.read_index(read.id, read.index);
   for (std::uint64_t id : ready.reads_failed) desk_.read_failed(id, standing());
   const bool more = !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();

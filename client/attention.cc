@@ -99,6 +99,15 @@ class Look {
   }
 
   void look_at(const Json& r) {
+    if (const std::vector<unsigned> others = ids_in(r, "disagrees_with"); !others.empty()) {
+      const auto disputed = r.find("disputed");
+      const bool open = disputed != r.end() && disputed->is_boolean() && disputed->get<bool>();
+      say("disagrees",
+          fmt::format("DISAGREES with {}: they computed different states by slot {}{} (`paxosctl verify`)", replicas_text(others),
+                      slot_in(r, "disagrees_since"),
+                      open ? ", and no quorum tells which is right: it confirms no read until an operator mends that" : ""),
+          {}, "stop the one that stands alone, keep its directory, and see 'Replicas disagree' in OPERATIONS.md");
+    }
     if (const double loss = number_in(r, "loss").value_or(0); loss > 0)
       say("loss", fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100), {});
     if (const auto at = r.find("damage"); at != r.end() && at->is_array())

@@ -285,7 +285,9 @@ void write(Level level, const About& about, std::string_view text) {
 }
 
 void tell(const paxos::Event& event) {
-  write(Level::info, {.event = event.name, .ballot = event.ballot, .slot = event.slot}, event.text);
+  // Computed states that differ ask for a hand, whoever is right.
+  const bool grave = event.name == "disagrees" || event.name == "diverged";
+  write(grave ? Level::error : Level::info, {.event = event.name, .ballot = event.ballot, .slot = event.slot}, event.text);
 }
 
 }  // namespace daemon_log

@@ -119,6 +119,9 @@ void add_protocol(Families& out, const LoopFigures& loop) {
   out.gauge("paxosd_leader_known", "1 while this replica leads or follows a leader.").value(s.leader ? 1 : 0);
   out.gauge("paxosd_voting", "1 while this replica votes; 0: unborn, dormant or diverged.").value(s.voting ? 1 : 0);
   out.gauge("paxosd_diverged", "1 when the hash chain here disagrees with a quorum's.").value(loop.diverged ? 1 : 0);
+  out.gauge("paxosd_disagreeing_replicas", "Others whose hash chain is another than the one here.").value(s.disagreeing.size());
+  out.gauge("paxosd_disputed", "1 while it disagrees with another and no quorum tells which is right: it confirms no read.")
+      .value(s.disputed ? 1 : 0);
   out.gauge("paxosd_ballot_round", "Round of the highest ballot promised.").value(s.ballot.round);
   out.gauge("paxosd_leader_ballot_round", "Round of the ballot that is followed.").value(s.leader_ballot.round);
   out.counter("paxosd_leader_changes_total", "Ballots taken up as the leader's, own ones included.").value(s.leader_changes);

@@ -325,6 +325,12 @@ std::string Host::status_json() const {
     out["standing_ms"] = age_ms(s.waiting->still);
   }
   if (!s.reason.empty()) out["reason"] = s.reason;
+  if (!s.disagreeing.empty()) {
+    auto& others = out["disagrees_with"] = nlohmann::json::array();
+    for (paxos::ReplicaId id : s.disagreeing) others.push_back(id.n);
+    out["disagrees_since"] = s.disagrees_since.n;
+    out["disputed"] = s.disputed;
+  }
   if (!s.missing_at_birth.empty()) {
     auto& missing = out["missing_at_birth"] = nlohmann::json::array();
     for (paxos::ReplicaId id : s.missing_at_birth) missing.push_back(id.n);

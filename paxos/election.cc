@@ -59,7 +59,9 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
   peers_[from.n].asked = env_.now;
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(around.sync_age).count();
   env_.send(from, HeartbeatReply{.nonce = m.nonce,
-                                 .ballot = own_,
+                                 // After a restart `own_` and `leader_` are what was promised last, and nobody proposes
+                                 // with it: who took that for a leader would depose the one that there is.
+                                 .ballot = around.proposing || mutant(Mutant::leads_by_hearsay) ? own_ : Ballot{0, own_.replica},
                                  .leader = leader_,
                                  // At once when its proposer stops, not at the next evaluation: a happy
                                  // leader's prefix is taken for a Commit.
@@ -84,8 +86,8 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
     peer.last = m;
   }
   peer.sent.erase(nonce);
-  // Rule 3. A ballot that nobody leads with or is happy with is not worth following.
-  if (m.leader > leader_ && (m.happy || m.leader == m.ballot)) set_leader(m.leader);
+  // Rule 3. A ballot that nobody proposes with or is happy with is not worth following.
+  if (m.leader > leader_ && (m.happy || m.proposing())) set_leader(m.leader);
   return true;
 }
 
@@ -125,7 +127,7 @@ void Election::evaluate(const Surroundings& around) {
     if (last.candidate && current) better_disk = true;
     if (last.happy && last.leader == leader_) {
       vouched = vouched || current;
-      if (leader_.replica == id && last.ballot == leader_) {
+      if (leader_.replica == id && last.proposing()) {
         leader_happy = true;
         leader_sick = !working(id) || !current;
       }

@@ -17,8 +17,9 @@ namespace paxos {
 ///     link counts only when it works both ways, and nothing from an earlier boot counts.
 ///  2. *Working* peer: connected, and its oldest unfinished sync is younger than an election timeout.
 ///     *Quorum-connected*: a quorum of working replicas, this one included.
-///  3. Every replica follows a leader ballot; it takes a higher one from a peer that leads with it, that
-///     is happy with it, or whose Prepare or Accept it accepted. It never goes back.
+///  3. Every replica follows a leader ballot; it takes a higher one from a peer that proposes with it, that
+///     is happy with it, or whose Prepare or Accept it accepted. It never goes back. Only who proposes names a ballot of its
+///     own: the one that a replica promised itself before a restart is nobody's.
 ///  4. *Happy*: I lead, my proposer runs, and working peers that follow nothing higher make a quorum
 ///     with me; or I am connected to my leader and it says that it is happy.
 ///  5. *Content*: happy, or a connected peer is happy with the leader that I follow. One hop only, so

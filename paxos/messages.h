@@ -20,7 +20,7 @@ struct HeartbeatRequest {
 
 struct HeartbeatReply {
   std::uint64_t nonce = 0;  ///< echo of the request's
-  Ballot ballot;            ///< the sender's own election ballot
+  Ballot ballot;            ///< that the sender's proposer runs with, phase 1 or 2; round 0: it does not run
   Ballot leader;            ///< ballot of the leader it follows; none if it knows of none
   bool happy = false;       ///< it has, or is, a leader that can work (see docs/ARCHITECTURE.md)
   bool candidate = false;   ///< quorum-connected, voting, disk healthy: could lead
@@ -29,6 +29,9 @@ struct HeartbeatReply {
   Hash hash;                      ///< chain at `applied`
   std::uint16_t rules = 1;        ///< the highest that the sender's program knows
   std::uint32_t sync_age_ms = 0;  ///< age of its oldest unfinished sync
+
+  /// The sender itself proposes with the ballot that it follows.
+  [[nodiscard]] bool proposing() const { return !ballot.none() && ballot == leader; }
   friend bool operator==(const HeartbeatReply&, const HeartbeatReply&) = default;
 };
 

@@ -45,7 +45,9 @@ namespace paxos {
   M(raise_by_hearsay, "the rules are raised by what each said last, however long ago")              \
   M(raise_applied_late, "the rules rise after the rows of their slot were made")                    \
   M(rules_forgotten, "a restart goes back to the first rules")                                      \
-  M(old_program_applies, "a program applies rules that it does not know")
+  M(old_program_applies, "a program applies rules that it does not know")                           \
+  M(disagreement_sticks, "a disagreement that was repaired still counts")                           \
+  M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")
 // clang-format on
 
 enum class Mutant : std::uint8_t {

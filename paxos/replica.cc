@@ -166,6 +166,7 @@ void Replica::applied(Time now, Slot slot, const Hash& hash) {
   p.log.set_applied(slot);
   p.applied_hash = hash;
   p.hashes.applied(slot, hash);
+  p.judge_hashes();
   p.settle();
 }
 
@@ -234,6 +235,10 @@ Status Replica::status() const {
   p.env.each_peer([&, connected = p.election.connected()](ReplicaId id) {
     if (connected.contains(id)) s.connected.push_back(id);
   });
+  for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
+    if (p.hashes.disagreeing().contains(ReplicaId{id})) s.disagreeing.push_back(ReplicaId{id});
+  s.disagrees_since = p.hashes.since();
+  s.disputed = p.hashes.disputed();
   s.missing_at_birth = p.birth.missing();
   s.leader_changes = p.election.leader_changes();
   s.retransmissions = p.proposer.retransmissions();
@@ -245,6 +250,9 @@ Outlook Replica::outlook() const {
   return {.leading = is_leader(),
           .voting = p.voting(),
           .diverged = p.diverged.has_value(),
+          .disagreeing = p.hashes.disagreeing(),
+          .disagrees_since = p.hashes.since(),
+          .disputed = p.hashes.disputed(),
           .round = p.acceptor.promised().round,
           .leader = p.leader(),
           .hole = p.proposer.hole(),

@@ -50,6 +50,9 @@ struct Status {
   bool ready_to_lead = false;  ///< leader with phase 1 done and every older slot learned
   std::vector<ReplicaId> connected;
   std::vector<ReplicaId> missing_at_birth;
+  std::vector<ReplicaId> disagreeing;  ///< peers whose hash chain is another than the one here (HashWatch)
+  Slot disagrees_since;                ///< the lowest slot in which that was seen; none when all agree
+  bool disputed = false;               ///< no quorum is known to agree with this replica against one of them
   std::uint64_t leader_changes = 0;
   std::uint64_t retransmissions = 0;
 };
@@ -59,6 +62,9 @@ struct Outlook {
   bool leading = false;  ///< phase 1 done: may propose
   bool voting = false;
   bool diverged = false;
+  ReplicaSet disagreeing;  ///< as in Status
+  Slot disagrees_since;
+  bool disputed = false;
   std::uint64_t round = 0;          ///< of the promised ballot
   std::optional<ReplicaId> leader;  ///< whom it takes for the leader
   std::optional<Slot> hole;         ///< a skipped slot that applying waits for

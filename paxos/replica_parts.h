@@ -1,7 +1,6 @@
 #pragma once
 
 #include <algorithm>
-#include <deque>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -13,6 +12,7 @@
 #include "paxos/birth.h"
 #include "paxos/election.h"
 #include "paxos/env.h"
+#include "paxos/hash_watch.h"
 #include "paxos/invariant.h"
 #include "paxos/learner.h"
 #include "paxos/mutants.h"
@@ -25,52 +25,6 @@
 /// What a Replica is made of: the roles, and how they are joined. Internal: replica.cc, and tests that hold
 /// whole states of a replica against each other (tests/explore).
 namespace paxos {
-
-/// Compares the hash chain with peers' at equal slots (I7).
-class HashWatch {
- public:
-  explicit HashWatch(std::size_t replicas) : pending_(replicas) {}
-
-  void applied(Slot slot, const Hash& hash) {
-    PAXOS_ASSERT(recent_.empty() || slot == last() + 1);
-    recent_.push_back({slot, hash});
-    if (recent_.size() > limits::recent_hashes_max) recent_.pop_front();
-    for (std::size_t id = 0; id < pending_.size(); ++id)
-      if (pending_[id] && pending_[id]->slot == slot) compare(id);
-  }
-  void heard(ReplicaId from, Slot slot, const Hash& hash) {
-    if (slot.none()) return;
-    // A mark ahead of us is kept until we get there; a newer one would keep running away.
-    if (pending_[from.n]) return;
-    pending_[from.n] = Mark{slot, hash};
-    if (slot <= last()) compare(from.n);
-  }
-  [[nodiscard]] const ReplicaSet& disagreeing() const { return disagreeing_; }
-  [[nodiscard]] Slot where() const { return where_; }
-
- private:
-  friend struct StateAccess;  // tests/explore
-  struct Mark {
-    Slot slot;
-    Hash hash;
-  };
-  [[nodiscard]] Slot last() const { return recent_.empty() ? Slot{} : recent_.back().slot; }
-  void compare(std::size_t id) {
-    PAXOS_ASSERT(!recent_.empty() && pending_[id]->slot <= last());
-    const Mark mark = *pending_[id];
-    pending_[id].reset();
-    if (mark.slot < recent_.front().slot) return;
-    const Mark& own = recent_[mark.slot - recent_.front().slot];
-    PAXOS_ASSERT(own.slot == mark.slot);
-    if (own.hash == mark.hash) return;
-    disagreeing_.insert(ReplicaId{static_cast<std::uint8_t>(id)});
-    where_ = mark.slot;
-  }
-  std::deque<Mark> recent_;  ///< of consecutive slots
-  std::vector<std::optional<Mark>> pending_;
-  ReplicaSet disagreeing_;
-  Slot where_;
-};
 
 struct Replica::Parts {
   Env env;
@@ -88,7 +42,6 @@ struct Replica::Parts {
   Slot prefix_recorded;
   std::optional<std::string> diverged;
   std::string withdrawn;  ///< why its words do not count any more; empty: they do
-  bool was_leading = false;
   WaitWatch waits;
 
   Parts(const Options& options, Recovered recovered, Time now)
@@ -101,7 +54,7 @@ struct Replica::Parts {
         election(env, recovered.promised),
         reads(env, proposer),
         birth(env, recovered.incarnation, recovered.birth),
-        hashes(options.replicas),
+        hashes(options.replicas, options.quorum()),
         applied_hash(recovered.hash),
         prefix_recorded(recovered.chosen_prefix),
         waits(options.election_timeout / 16, log.applied(), now) {
@@ -161,14 +114,20 @@ struct Replica::Parts {
     learner.peer_prefix(from, m.chosen_prefix);
     // The leader's own word about its prefix is as good as a Commit, but only while it leads: one that was
     // deposed, and has not heard of it, learns slots in which other decrees than its own were chosen.
-    if (m.happy && m.ballot == m.leader && m.ballot.replica == from && !m.ballot.none())
+    if (m.happy && m.proposing() && m.ballot.replica == from)
       learner.on_commit(from, m.ballot, m.chosen_prefix);
     hashes.heard(from, m.applied, m.hash);
-    if (hashes.disagreeing().size() >= env.options.quorum()) {
-      diverged = "the hash chain here disagrees with a quorum at slot " + std::to_string(hashes.where().n) +
-                 ": this replica's state is not to be trusted";
-      env.event("diverged", "diverged: " + *diverged);
-    }
+    judge_hashes();
+  }
+
+  /// Says what is new about disagreements; outvoted, this replica stops.
+  void judge_hashes() {
+    for (const HashWatch::News& news : hashes.take_news())
+      env.event(news.disagrees ? "disagrees" : "agrees", to_string(news), {}, news.slot);
+    if (diverged || !hashes.outvoted()) return;
+    diverged = "the hash chain here disagrees with a quorum at slot " + std::to_string(hashes.since().n) +
+               ": this replica's state is not to be trusted";
+    env.event("diverged", "diverged: " + *diverged, {}, hashes.since());
   }
 
   void handle(ReplicaId from, const PeerMessage& message) {

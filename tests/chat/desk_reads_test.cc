@@ -185,6 +185,27 @@ TEST(DeskHistory, IsNotServedByAReplicaThatDisagrees) {
   EXPECT_NE(answers[1].refused.find("disagrees"), std::string::npos);
 }
 
+// Issue 10, point 4: two survivors of three who disagree.
+TEST(DeskHistory, IsNotConfirmedWhileNobodyCanTellWhoIsRight) {
+  Archive office(1);
+  HistoryRequest request = local(5);
+  request.local = false;
+  office.send(1, request);
+  EXPECT_TRUE(office.answers().empty()) << "it waits for its index";
+  office.standing.disputed = true;
+  office.standing.disagreeing = {{2}};
+  office.standing.disagrees_since = {17};
+  office.desk.fail_reads(office.standing);
+  request.id = 6;
+  office.send(1, request);
+  const auto answers = office.answers();
+  ASSERT_EQ(answers.size(), 2u);
+  for (const HistoryReply& reply : answers)
+    EXPECT_EQ(reply.refused.find("replicas disagree: replica 2 and this one have computed different states by slot 17"), 0u) << reply.refused;
+  office.send(1, local(7));
+  ASSERT_EQ(office.answers().size(), 1u) << "--local shows what is applied here";
+}
+
 // --- follow ---
 
 TEST(DeskFollow, IsAnsweredAtOnceBelowTheHead) {

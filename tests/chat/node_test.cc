@@ -110,6 +110,42 @@ TEST(Node, WhatRanOutIsDueUntilATickHasSeenIt) {
   EXPECT_FALSE(node.last_standing().quorum_connected);
 }
 
+// Issue 10, point 4: a read that waits is not answered with what may be wrong.
+TEST(Node, ReadsEndWhenADisputeBegins) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  const paxos::Ballot ballot{1, {1}};
+  node.peer_message(now, {1}, incarnation(1), paxos::LearnReply{{{{1}, ballot, {}}}, {1}, {1}});
+  for (const GroupWrite& group : node.turn(now, 1).groups) node.synced(now, group.group);
+  (void)node.turn(now, 1);
+  ASSERT_EQ(node.machine().applied(), paxos::Slot{1});
+  node.tick(now);
+  NodeOutput out = node.turn(now, 1);
+  answer_heartbeats(node, now, out, 1, ballot);
+  now += 10ms;
+  node.tick(now);
+  (void)node.turn(now, 1);
+  node.client_message(now, client(1), HistoryRequest{.id = 1, .room = "ops"});
+  EXPECT_TRUE(node.turn(now, 1).replies.empty()) << "the leader is asked";
+  now += 50ms;
+  node.tick(now);
+  out = node.turn(now, 1);
+  for (const paxos::Envelope& e : out.send_now)
+    if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&e.message); request != nullptr && e.to == paxos::ReplicaId{1}) {
+      paxos::HeartbeatReply reply{.nonce = request->nonce, .ballot = ballot, .leader = ballot, .happy = true, .candidate = true};
+      reply.applied = {1};
+      reply.hash.bytes.fill(7);
+      node.peer_message(now, {1}, incarnation(1), reply);
+    }
+  out = node.turn(now, 1);
+  ASSERT_EQ(out.replies.size(), 1u);
+  const auto* reply = std::get_if<HistoryReply>(&out.replies[0].message);
+  ASSERT_NE(reply, nullptr);
+  EXPECT_EQ(reply->refused.find("replicas disagree: replica 1 and this one"), 0u) << reply->refused;
+  EXPECT_TRUE(node.status().voting);
+  EXPECT_TRUE(node.last_standing().disputed);
+}
+
 // chat/versions.h: a program that does not know the rules stops before it applies anything by them.
 TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
   const paxos::Time now = at_ms(1000);

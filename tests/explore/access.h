@@ -33,8 +33,8 @@ struct StateAccess {
   template <class Archive>
   static void visit(Archive& a, Replica& replica) {
     auto& [env, self_incarnation, log, acceptor, learner, proposer, election, reads, birth, hashes,
-           applied_hash, sync_age, prefix_recorded, diverged, withdrawn, was_leading, waits] = *replica.parts_;
-    PAXOS_ASSERT(!diverged && withdrawn.empty() && !was_leading && sync_age == Duration{} && applied_hash == Hash{});
+           applied_hash, sync_age, prefix_recorded, diverged, withdrawn, waits] = *replica.parts_;
+    PAXOS_ASSERT(!diverged && withdrawn.empty() && sync_age == Duration{} && applied_hash == Hash{});
     const std::uint64_t synced = visit_env(a, env);
     visit_log(a, log, synced);
     visit_acceptor(a, acceptor);

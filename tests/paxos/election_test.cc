@@ -121,6 +121,48 @@ TEST(Election, AHappyPeersLeaderIsFollowed) {
   EXPECT_EQ(c.status(1).leader_ballot, ballot(50, 0));
 }
 
+// Issue 10, point 5. Replica 4 promised itself a ballot that nobody ever heard of, and comes back where it hears but one
+// of the others, so that it can't campaign. Were its word taken for a leader's, 3 would leave the leader, and depose it.
+TEST(Election, AReplicaThatReturnsWithABallotOfItsOwnDeposesNobody) {
+  Cluster c({.replicas = 5});
+  c.elect(0);
+  c.run_for(500ms);
+  const Ballot before = c.status(0).leader_ballot;
+  c.isolate(4);
+  c.campaign(4);
+  c.campaign(4);
+  ASSERT_GT(c.status(4).ballot, before);
+  c.restart(4);
+  c.join_both(3, 4);
+  c.run_for(100ms);
+  EXPECT_EQ(c.status(3).connected.size(), 4u) << "3 hears it";
+  c.run_for(5s);
+  EXPECT_TRUE(c[0].is_leader());
+  for (const std::size_t id : {0u, 1u, 2u, 3u}) EXPECT_EQ(c.status(id).leader_ballot, before) << id;
+}
+
+// Who proposes says so, happy or not: a candidate is followed at once.
+TEST(Election, OnlyWhoProposesNamesABallotOfItsOwn) {
+  Cluster c({});
+  c.elect(0);
+  const auto told = [&](std::size_t id) {
+    c.bag().clear();
+    c.advance(c.setup().heartbeat);
+    c.tick(1 - id);
+    c.deliver_if(is_to<HeartbeatRequest>(id));
+    const auto replies = take<HeartbeatReply>(c, id, 1 - id);
+    EXPECT_EQ(replies.size(), 1u);
+    return replies.at(0);
+  };
+  EXPECT_TRUE(told(0).proposing());
+  EXPECT_FALSE(told(1).proposing());
+  c.restart(0);
+  const HeartbeatReply reply = told(0);
+  EXPECT_EQ(reply.leader, c.status(0).ballot) << "it will follow nothing lower";
+  EXPECT_FALSE(reply.proposing());
+  EXPECT_TRUE(reply.ballot.none());
+}
+
 // Without a write of its own no Nack would ever tell it.
 TEST(Election, ALeaderStopsWhenAPeerIsHappyWithAHigherBallot) {
   Cluster c({.replicas = 5});

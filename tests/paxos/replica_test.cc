@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -230,6 +231,72 @@ TEST(Replica, ALeaderThatDivergesStopsLeading) {
   EXPECT_FALSE(c[0].is_leader());
   ASSERT_TRUE(c.leader().has_value());
   EXPECT_TRUE(c.try_propose(*c.leader(), "b"));
+}
+
+bool told(Cluster& c, std::size_t id, const std::string& words) {
+  const auto& events = c.node(id).events;
+  return std::any_of(events.begin(), events.end(),
+                     [&](const std::string& text) { return text.find(words) != std::string::npos; });
+}
+
+// Issue 10, point 4: below a quorum nobody stops, but everybody says so.
+TEST(Replica, TwoSurvivorsWhoDisagreeSayItAndGoOnVoting) {
+  Cluster c({});
+  c.elect(0);
+  c.isolate(2);
+  c.node(1).corrupt = true;
+  c.propose(0, "a");
+  c.run_for(500ms);
+  for (const std::size_t id : {0u, 1u}) {
+    const Status s = c.status(id);
+    EXPECT_TRUE(s.voting);
+    EXPECT_TRUE(s.disputed) << "no quorum tells who is right";
+    EXPECT_EQ(s.disagreeing, (std::vector<ReplicaId>{ReplicaId{static_cast<std::uint8_t>(1 - id)}}));
+    EXPECT_EQ(s.disagrees_since, Slot{1});
+    EXPECT_TRUE(c[id].outlook().disputed);
+    EXPECT_TRUE(told(c, id, "another state than this one by slot 1")) << id;
+  }
+  EXPECT_TRUE(c.try_propose(0, "b"));
+  c.run_for(500ms);
+  EXPECT_EQ(c.applied(0), 2u);
+
+  // The third one tells which of the two it is.
+  c.heal();
+  c.run_for(1s);
+  EXPECT_TRUE(c[1].diverged().has_value());
+  EXPECT_FALSE(c[0].diverged().has_value());
+  EXPECT_FALSE(c.status(0).disputed) << "a quorum agrees with it";
+  EXPECT_EQ(c.status(0).disagreeing.size(), 1u) << "but the one that it disagreed with is not repaired yet";
+}
+
+// Repaired as docs/OPERATIONS.md says: its state is computed anew from the log.
+TEST(Replica, ARepairedDisagreementIsForgotten) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "a");
+  c.run_for(500ms);
+  c.node(2).corrupt = true;
+  c.propose(0, "b");
+  c.run_for(500ms);
+  ASSERT_TRUE(c[2].diverged().has_value());
+  ASSERT_EQ(c.status(0).disagreeing.size(), 1u);
+  c.crash(2);
+  c.node(2).corrupt = false;
+  c.node(2).state_durable = 0;
+  c.restart(2);
+  c.run_for(1s);
+  ASSERT_EQ(c.applied(2), 2u);
+  EXPECT_FALSE(c[2].diverged().has_value());
+  for (const std::size_t id : {0u, 1u, 2u}) EXPECT_TRUE(c.status(id).disagreeing.empty()) << id;
+  EXPECT_TRUE(told(c, 0, "replica 2 agrees again"));
+
+  // The next one to go astray is another: with the first still counted, the sound ones would stop.
+  c.node(1).corrupt = true;
+  c.propose(0, "c");
+  c.run_for(1s);
+  EXPECT_TRUE(c[1].diverged().has_value());
+  EXPECT_FALSE(c[0].diverged().has_value());
+  EXPECT_FALSE(c[2].diverged().has_value());
 }
 
 // Who is woken for a sync for nothing pays a wake-up a command; who is not woken when it counts stands still.
