@@ -25,7 +25,6 @@ inline constexpr std::size_t page_bytes_max = 64 * 1024;
 inline constexpr std::int64_t clock_step_max_ms = 60'000;
 /// Idle for this long by the session clock: expired.
 inline constexpr std::int64_t session_idle_max_ms = 24LL * 3600 * 1000;
-inline constexpr std::uint64_t hash_kept_every = 4096;
 
 static_assert(command_bytes_max * 8 <= paxos::limits::decree_bytes_max);
 static_assert(answers_max >= 8 * sessions_max, "most sessions have only a few");

@@ -80,7 +80,7 @@ enum class WaitReason : std::uint8_t {
   no_quorum = 1,    ///< this replica is not connected to a quorum
   no_leader = 2,    ///< an election is under way
   hole = 3,         ///< a skipped slot stops applying until the leader changes
-  catching_up = 4,  ///< this replica is behind
+  catching_up = 4,  ///< this replica has to learn or apply first what it knows to be chosen
   not_voting = 5,   ///< unborn, dormant or diverged
   overloaded = 6,   ///< a bound is reached; sent again later it may go through
 };

@@ -54,7 +54,12 @@ struct Desk::State {
     paxos::Time since{};
   };
   std::unordered_map<Ticket, Waiter, TicketHash> waiters;  ///< never iterated but to erase
-  std::map<ClientAddress, paxos::Time> noticed;            ///< when each was last sent a notice
+  struct Noticed {
+    std::optional<paxos::Time> at;  ///< when it was last sent a notice
+    paxos::Time refused_since{};    ///< when its refusals began to be counted
+    unsigned refused = 0;
+  };
+  std::map<ClientAddress, Noticed> noticed;
   paxos::Time next_sweep = paxos::time_never;
 
   State(const Machine& m, Options o) : machine(m), options(o), intake(m), lookups(m, out) {}
@@ -62,7 +67,10 @@ struct Desk::State {
   void reply(const ClientAddress& to, ClientReply message) {
     out.replies.push_back({to, std::move(message)});
   }
-  void notice(paxos::Time now, const ClientAddress& to, const Standing& standing, bool overloaded = false);
+  enum class Taken : std::uint8_t { no, in_part, yes };  ///< of the client's commands
+  void notice(paxos::Time now, const ClientAddress& to, const Standing& standing, Taken taken = Taken::no);
+  void refuse(paxos::Time now, const ClientAddress& to, const CommandView& command, std::string why);
+  Noticed& noticed_of(paxos::Time now, const ClientAddress& to);
   void follow_leadership(const Standing& standing);
   void on_commands(paxos::Time now, const ClientAddress& from, const ClientCommands& m,
                    const Standing& standing);
@@ -93,17 +101,29 @@ void Desk::State::follow_leadership(const Standing& standing) {
   intake.clear();
 }
 
-/// At most one in `notice_every` for each client, so that a storm of repeats is not answered by another.
-void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standing& standing,
-                         bool overloaded) {
-  if (noticed.size() >= noticed_max) noticed.clear();
-  const auto [at, fresh] = noticed.try_emplace(to, now);
-  if (!fresh) {
-    if (now - at->second < options.notice_every) return;
-    at->second = now;
-  }
+Desk::State::Noticed& Desk::State::noticed_of(paxos::Time now, const ClientAddress& to) {
   next_sweep = std::min(next_sweep, now + sweep_every);
-  if (!standing.leading && standing.leader) return reply(to, Redirect{standing.leader});
+  if (noticed.size() >= noticed_max) noticed.clear();
+  return noticed[to];
+}
+
+/// A pack of thousands of bad commands is not answered by thousands of refusals; who repeats the rest hears the rest.
+void Desk::State::refuse(paxos::Time now, const ClientAddress& to, const CommandView& command, std::string why) {
+  Noticed& told = noticed_of(now, to);
+  if (now - told.refused_since >= options.notice_every) {
+    told.refused_since = now;
+    told.refused = 0;
+  }
+  if (told.refused++ >= options.refusals_max) return;
+  reply(to, CommandRefused{command.session, command.seq, std::move(why)});
+}
+
+/// At most one in `notice_every` for each client, so that a storm of repeats is not answered by another.
+void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standing& standing, Taken taken) {
+  Noticed& told = noticed_of(now, to);
+  if (told.at && now - *told.at < options.notice_every) return;
+  told.at = now;
+  if (!standing.leading && standing.leader && taken != Taken::yes) return reply(to, Redirect{standing.leader});
   Waiting waiting;
   waiting.missing = standing.missing;
   if (!standing.voting) {
@@ -113,8 +133,10 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
     waiting.slot = *standing.hole;
   } else if (!standing.quorum_connected) {
     waiting.reason = WaitReason::no_quorum;
-  } else if (overloaded) {
+  } else if (taken == Taken::in_part) {
     waiting.reason = WaitReason::overloaded;
+  } else if (standing.behind) {
+    waiting.reason = WaitReason::catching_up;
   } else {
     waiting.reason = WaitReason::no_leader;
   }
@@ -145,11 +167,11 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
   for (const paxos::Bytes& bytes : m.commands) {
     const auto command = view_command(bytes.span());
     if (!command) {
-      reply(from, CommandRefused{{}, 0, command.error()});
+      refuse(now, from, {}, command.error());
       continue;
     }
     if (std::string fault = validate(*command); !fault.empty()) {
-      reply(from, CommandRefused{command->session, command->seq, std::move(fault)});
+      refuse(now, from, *command, std::move(fault));
       continue;
     }
     // Before the command itself: its receipt must find who waits for it, here too if it was passed on.
@@ -164,8 +186,9 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     }
   }
   if (!passed.empty()) out.forward.push_back(std::move(passed));
-  if (overloaded || (standing.leading && (standing.hole || !standing.quorum_connected)))
-    notice(now, from, standing, overloaded);
+  // What was passed on is answered when it is applied here, which may take a while where this replica is behind.
+  if (overloaded || (standing.leading ? standing.hole || !standing.quorum_connected : standing.behind))
+    notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
 }
 
 void Desk::on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands,
@@ -185,6 +208,10 @@ std::optional<paxos::Decree> Desk::next_batch(paxos::Time, std::int64_t time_ms,
   s.follow_leadership(standing);
   if (!standing.leading || !standing.can_propose) return std::nullopt;
   return s.intake.next_batch(time_ms);
+}
+
+void Desk::leadership_ended() {
+  if (std::exchange(state_->leadership, 0) != 0) state_->intake.clear();
 }
 
 bool Desk::may_have_batch(std::uint64_t leadership) const {
@@ -227,7 +254,9 @@ void Desk::history_read(paxos::Time, std::uint64_t token, tl::expected<HistoryPa
 /// Clients that went away; those that still want an answer have repeated their command since.
 void Desk::State::sweep(paxos::Time now) {
   std::erase_if(waiters, [&](const auto& w) { return now - w.second.since >= patience; });
-  std::erase_if(noticed, [&](const auto& n) { return now - n.second >= options.notice_every; });
+  std::erase_if(noticed, [&](const auto& n) {
+    return now - std::max(n.second.at.value_or(paxos::Time{}), n.second.refused_since) >= options.notice_every;
+  });
   intake.forget_held(now - patience);
   const bool idle = waiters.empty() && noticed.empty() && intake.waiting() == 0;
   next_sweep = idle ? paxos::time_never : now + sweep_every;

@@ -27,6 +27,7 @@ struct Standing {
   std::vector<paxos::ReplicaId> disagreeing;  ///< those peers
   paxos::Slot disagrees_since;                ///< the lowest slot in which that was seen
   bool quorum_connected = true;
+  bool behind = false;  ///< it knows of chosen slots that it has to learn or to apply first
   std::optional<paxos::Slot> hole;        ///< skipped slot that applying waits for
   std::vector<paxos::ReplicaId> missing;  ///< replicas not heard
   std::uint64_t leadership = 0;           ///< changes whenever this replica starts or stops leading
@@ -58,6 +59,7 @@ class Desk {
   struct Options {
     paxos::Duration notice_every{
         std::chrono::milliseconds{50}};  ///< Waiting, Redirect per client at most this often
+    unsigned refusals_max = 16;          ///< CommandRefused per client in that time; the rest hears it when it asks again
   };
   Desk(const Machine& machine, Options options);
   ~Desk();
@@ -77,6 +79,9 @@ class Desk {
 
   /// False: next_batch() would give nothing, in the leadership of this number (Standing).
   [[nodiscard]] bool may_have_batch(std::uint64_t leadership) const;
+
+  /// This replica does not lead: what it took for proposing is let go of at once, not when the next client comes.
+  void leadership_ended();
 
   /// A slot was applied: receipts for those who wait here, pushes to long polls.
   void on_applied(paxos::Time now, const Applied& applied);

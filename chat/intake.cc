@@ -130,10 +130,11 @@ void Intake::forget_held(paxos::Time time) {
 }
 
 void Intake::clear() {
-  queue_.clear();
+  // With their memory: a queue of a million, once, is no reason to keep its tables for ever.
+  queue_ = std::deque<paxos::Bytes>();
   queue_bytes_ = 0;
-  under_way_.clear();
-  lines_.clear();
+  under_way_ = std::unordered_set<Ticket, TicketHash>();
+  lines_ = Lines();
   held_count_ = 0;
   held_bytes_ = 0;
 }

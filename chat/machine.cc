@@ -43,6 +43,7 @@ std::uint16_t Machine::rules() const { return state_->rules; }
 paxos::Slot Machine::applied() const { return state_->applied; }
 paxos::Hash Machine::hash() const { return state_->hash; }
 std::size_t Machine::sessions() const { return state_->sessions.size(); }
+std::size_t Machine::answer_bytes() const { return state_->sessions.answer_bytes(); }
 std::size_t Machine::rooms() const { return state_->rooms.size(); }
 std::int64_t Machine::clock_ms() const { return state_->clock_ms; }
 

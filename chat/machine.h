@@ -112,6 +112,7 @@ class Machine {
   [[nodiscard]] paxos::Hash hash() const;
   [[nodiscard]] std::uint64_t room_head(std::string_view room) const;  ///< last seq; 0: no such room
   [[nodiscard]] std::size_t sessions() const;
+  [[nodiscard]] std::size_t answer_bytes() const;  ///< memory of the stored answers
   [[nodiscard]] std::size_t rooms() const;
   [[nodiscard]] std::int64_t clock_ms() const;  ///< session clock
 

@@ -52,6 +52,7 @@ const Standing& Node::standing() {
   standing_.disputed = outlook.disputed;
   standing_.disagrees_since = outlook.disagrees_since;
   standing_.disagreeing.clear();
+  standing_.behind = outlook.behind;
   standing_.quorum_connected = outlook.connected.size() + 1 >= options_.quorum();
   standing_.hole = outlook.hole;
   // A ballot's round is never 0 and never used twice, so it names the leadership.
@@ -181,7 +182,10 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   const bool any = replica_.take_ready(ready);
   standing_stale_ = true;
   // What another leader decides in these slots is not ours to time.
-  if (!replica_.is_leader()) proposed_.clear();
+  if (!replica_.is_leader()) {
+    proposed_.clear();
+    desk_.leadership_ended();
+  }
   if (!any) return false;
   if (!ready.records.empty() || !ready.send_after_sync.empty())
     out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});

@@ -9,6 +9,32 @@
 
 namespace chat {
 
+void Answers::move_to(std::size_t capacity) {
+  if (capacity == capacity_) {
+    std::copy_n(items_.get() + head_, size_, items_.get());
+  } else {
+    auto items = std::make_unique<StoredAnswer[]>(capacity);
+    std::copy_n(items_.get() + head_, size_, items.get());
+    items_ = std::move(items);
+    capacity_ = static_cast<std::uint32_t>(capacity);
+  }
+  head_ = 0;
+}
+
+void Answers::push(const StoredAnswer& answer) {
+  // A quarter free is worth a move to the front; less would move again soon.
+  if (head_ + size_ == capacity_)
+    move_to(4 * size_ <= 3 * capacity_ && capacity_ != 0 ? capacity_ : std::max<std::size_t>(capacity_min, size_ + size_ / 2 + 1));
+  items_[head_ + size_++] = answer;
+}
+
+void Answers::drop_front(std::size_t count) {
+  PAXOS_ASSERT(count <= size_);
+  head_ += static_cast<std::uint32_t>(count);
+  size_ -= static_cast<std::uint32_t>(count);
+  if (capacity_ > capacity_min && 2 * size_ + 1 < capacity_) move_to(std::max<std::size_t>(capacity_min, size_ + size_ / 2 + 1));
+}
+
 std::size_t SessionTable::IdHash::operator()(const SessionId& id) const {
   const std::uint64_t h = (id.slot.n ^ std::uint64_t{id.index} << 40) * 0x9e3779b97f4a7c15ULL;
   return static_cast<std::size_t>(h ^ h >> 32);
@@ -43,6 +69,7 @@ Session& SessionTable::insert(Session session) {
   Session& stored = at->second;
   by_nonce_[stored.nonce] = &stored;
   answers_ += stored.answers.size();
+  answer_bytes_ += stored.answers.bytes_held();
   order_.add(stored);
   return stored;
 }
@@ -53,6 +80,7 @@ void SessionTable::erase(const SessionId& id) {
   const auto nonce = by_nonce_.find(at->second.nonce);
   if (nonce != by_nonce_.end() && nonce->second == &at->second) by_nonce_.erase(nonce);
   answers_ -= at->second.answers.size();
+  answer_bytes_ -= at->second.answers.bytes_held();
   order_.remove(at->second);
   by_id_.erase(at);
 }
@@ -67,7 +95,9 @@ void SessionTable::touch(Session& session, std::int64_t clock_ms, paxos::Slot sl
 void SessionTable::answer(Session& session, const StoredAnswer& answer) {
   PAXOS_ASSERT(session.answers.size() < limits::outstanding_max);
   ++session.last_seq;
+  const std::size_t before = session.answers.bytes_held();
   session.answers.push(answer);
+  answer_bytes_ += session.answers.bytes_held() - before;
   ++answers_;
 }
 
@@ -76,7 +106,9 @@ void SessionTable::answered(Session& session, std::uint64_t seq) {
   if (seq <= session.answered_below) return;
   const auto count = static_cast<std::size_t>(seq - session.answered_below);
   session.answered_below = seq;
+  const std::size_t before = session.answers.bytes_held();
   session.answers.drop_front(count);
+  answer_bytes_ -= before - session.answers.bytes_held();
   answers_ -= count;
 }
 

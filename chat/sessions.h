@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,23 +25,28 @@ struct StoredAnswer {
   Verdict verdict = Verdict::done;
 };
 
-/// The answers of consecutive commands. A vector with a head: a deque would take 600 bytes a session even
-/// when empty, and 100,000 of them are allowed.
+/// The answers of consecutive commands, in one piece of memory: a deque would take 600 bytes a session even when empty, and
+/// 100,000 of them are allowed. The memory follows what is stored, down too: a session that had 256 answers once holds no more
+/// than others. Always: capacity <= max(capacity_min, 2 * size + 1).
 class Answers {
  public:
-  [[nodiscard]] std::size_t size() const { return items_.size() - head_; }
-  [[nodiscard]] std::span<const StoredAnswer> view() const { return std::span(items_).subspan(head_); }
-  void push(const StoredAnswer& answer) { items_.push_back(answer); }
-  void drop_front(std::size_t count) {
-    head_ += count;
-    if (head_ < items_.size() - head_) return;
-    items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(head_));
-    head_ = 0;
-  }
+  static constexpr std::size_t capacity_min = 4;
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::span<const StoredAnswer> view() const { return {items_.get() + head_, size_}; }
+  [[nodiscard]] std::size_t bytes_held() const { return capacity_ * sizeof(StoredAnswer); }
+  void push(const StoredAnswer& answer);
+  /// Requires: there are so many.
+  void drop_front(std::size_t count);
 
  private:
-  std::vector<StoredAnswer> items_;
-  std::size_t head_ = 0;
+  /// Moves what is stored to the front of memory for so many.
+  void move_to(std::size_t capacity);
+
+  std::unique_ptr<StoredAnswer[]> items_;
+  std::uint32_t capacity_ = 0;
+  std::uint32_t head_ = 0;
+  std::uint32_t size_ = 0;
 };
 
 /// Always: `answers` are those of the seqs answered_below .. last_seq, so there are
@@ -80,6 +86,8 @@ class SessionTable {
   [[nodiscard]] TouchOrder<Session>& order() { return order_; }
   [[nodiscard]] std::size_t size() const { return by_id_.size(); }
   [[nodiscard]] std::size_t answers() const { return answers_; }  ///< of all sessions
+  /// Memory of all stored answers, as it is really held; at most limits::answer_bytes_max.
+  [[nodiscard]] std::size_t answer_bytes() const { return answer_bytes_; }
 
  private:
   struct IdHash {
@@ -92,7 +100,15 @@ class SessionTable {
   std::unordered_map<Nonce, Session*, NonceHash> by_nonce_;
   TouchOrder<Session> order_;
   std::size_t answers_ = 0;
+  std::size_t answer_bytes_ = 0;
 };
+
+namespace limits {
+/// What answers_max and sessions_max come to, by Answers' own rule.
+inline constexpr std::size_t answer_bytes_max =
+    (2 * answers_max + (Answers::capacity_min + 1) * sessions_max) * sizeof(StoredAnswer);
+static_assert(answer_bytes_max <= 128u << 20);
+}  // namespace limits
 
 /// Everything but the id: docs/ROWS.md.
 void encode_session(std::string& out, const Session& session);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -80,6 +81,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
+      after_sync_(opened.recovered.last_group),
       synced_group_(opened.recovered.last_group),
       log_synced_(opened.recovered.last_group),
       started_(loop.now()),
@@ -106,13 +108,12 @@ net::Task<int> Host::run() {
   storage_->start({.synced =
                        [this](std::uint64_t group) {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
-                         send_after_sync(group);
+                         send_synced(after_sync_.synced(group));
                          flight_.synced_from_log_thread(group);
                          log_synced_ = group;
                          // A follower has said all by its vote: it hears of the sync when something else wakes it.
                          if (waits_for_sync_) mailbox_.push([] {});
                        },
-                   .state_durable = [](paxos::Slot) {},
                    .failed =
                        [this](std::string error) {
                          // Nothing that depends on a failed write may leave: not even one more turn.
@@ -229,14 +230,7 @@ void Host::notice_synced() {
   node_.synced(loop_.now(), group);
 }
 
-void Host::send_after_sync(std::uint64_t group) {
-  std::vector<net::Outgoing> packets;
-  {
-    const std::lock_guard lock(after_sync_mutex_);
-    for (; !after_sync_.empty() && after_sync_.front().group <= group; after_sync_.pop_front())
-      std::move(after_sync_.front().packets.begin(), after_sync_.front().packets.end(),
-                std::back_inserter(packets));
-  }
+void Host::send_synced(const AfterSync::Packets& packets) {
   // What has no socket to leave by is lost, as datagrams are.
   const std::lock_guard lock(socket_mutex_);
   if (!socket_) return;
@@ -250,13 +244,11 @@ void Host::hold_until_synced(std::uint64_t group, const std::vector<paxos::Envel
   const std::size_t before = outgoing_.size();
   for (const paxos::Envelope& envelope : envelopes) send_peer(envelope);
   collect_packets();
-  AfterSync held{.group = group, .packets = {}};
-  std::move(outgoing_.begin() + static_cast<std::ptrdiff_t>(before), outgoing_.end(),
-            std::back_inserter(held.packets));
+  AfterSync::Packets packets(std::make_move_iterator(outgoing_.begin() + static_cast<std::ptrdiff_t>(before)),
+                             std::make_move_iterator(outgoing_.end()));
   outgoing_.resize(before);
-  if (held.packets.empty()) return;
-  const std::lock_guard lock(after_sync_mutex_);
-  after_sync_.push_back(std::move(held));
+  packets = after_sync_.hold(group, std::move(packets));
+  std::move(packets.begin(), packets.end(), std::back_inserter(outgoing_));  // the log thread was faster
 }
 
 void Host::end_turn() {
@@ -324,8 +316,6 @@ void Host::carry_out(chat::NodeOutput out) {
     }
     if (!group.records.empty()) storage_->append(group.group, std::move(group.records));
   }
-  // What was held after the log thread had looked.
-  if (!out.groups.empty()) send_after_sync(log_synced_);
   if (!faults_.isolated(loop_.now()))
     for (chat::Reply& reply : out.replies)
       transport_.send(loop_.now(), socket_address(reply.to), net::Body{std::move(reply.message)});

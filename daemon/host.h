@@ -18,6 +18,7 @@
 #include "config/cluster_config.h"
 #include "config/key_watch.h"
 #include "daemon/address_file.h"
+#include "daemon/after_sync.h"
 #include "daemon/faults.h"
 #include "daemon/flight_recorder.h"
 #include "daemon/metrics.h"
@@ -79,8 +80,8 @@ class Host {
   void hold_while_behind(paxos::Time now);
   /// Tells the node how far the log thread has come.
   void notice_synced();
-  /// Log thread, and loop thread: sends what waited for `group`.
-  void send_after_sync(std::uint64_t group);
+  /// Log thread.
+  void send_synced(const AfterSync::Packets& packets);
   void hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes);
   /// A reader of the storage's met a record that does not read (damage.cc).
   void on_damage(storage::Damage damage);
@@ -141,11 +142,6 @@ class Host {
   void answer_doctor(const net::Address& to, std::uint64_t id, const chat::DoctorRequest& request);
   [[nodiscard]] std::string doctor_json() const;
 
-  /// Sealed datagrams that may leave once the group is on disk.
-  struct AfterSync {
-    std::uint64_t group = 0;
-    std::vector<net::Outgoing> packets;
-  };
   struct PendingSkip {
     net::Address to;
     std::uint64_t id = 0;
@@ -179,8 +175,7 @@ class Host {
   Faults faults_;
   FlightRecorder flight_;
   std::vector<net::Address> peers_;  ///< all others, for broadcasts
-  std::mutex after_sync_mutex_;
-  std::deque<AfterSync> after_sync_;  ///< ascending by group; guarded by after_sync_mutex_
+  AfterSync after_sync_;
   std::uint64_t synced_group_ = 0;              ///< as the node knows
   std::atomic<std::uint64_t> log_synced_{0};    ///< as the log thread knows
   std::atomic<bool> waits_for_sync_{true};      ///< the loop wants to be woken for it

@@ -142,6 +142,7 @@ void add_protocol(Families& out, const LoopFigures& loop) {
 
 void add_chat(Families& out, const LoopFigures& loop) {
   out.gauge("paxosd_sessions", "Open sessions.").value(loop.sessions);
+  out.gauge("paxosd_stored_answer_bytes", "Memory of the answers kept for clients that may ask again.").value(loop.answer_bytes);
   out.gauge("paxosd_rooms", "Rooms.").value(loop.rooms);
   out.counter("paxosd_commands_applied_total", "Client commands applied since the start, by what became of them.");
   for (std::size_t i = 1; i < loop.node.verdicts.size(); ++i)
@@ -277,6 +278,7 @@ LoopFigures Host::loop_figures() const {
           .node = node_.figures(),
           .desk = node_.desk_figures(),
           .sessions = node_.machine().sessions(),
+          .answer_bytes = node_.machine().answer_bytes(),
           .rooms = node_.machine().rooms(),
           .transport = transport_.figures(),
           .socket = socket_ ? socket_->figures() : net::UdpSocket::Figures{},

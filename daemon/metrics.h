@@ -29,6 +29,7 @@ struct LoopFigures {
   chat::Node::Figures node;
   chat::Desk::Figures desk;
   std::size_t sessions = 0;
+  std::size_t answer_bytes = 0;
   std::size_t rooms = 0;
   net::Transport::Figures transport;
   net::UdpSocket::Figures socket;

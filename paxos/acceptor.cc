@@ -76,7 +76,7 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
     if (entry != nullptr)
       reply.decrees.push_back({m.slot, entry->ballot, entry->decree});
     else
-      env_.ready.log_reads.push_back({from, m.slot, m.slot});
+      env_.read_log({from, m.slot, m.slot});
     if (entry != nullptr) env_.send(from, std::move(reply));
     return;
   }

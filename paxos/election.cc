@@ -80,6 +80,7 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
   const auto nonce =
       std::find_if(peer.sent.begin(), peer.sent.end(), [&](const Nonce& n) { return n.value == m.nonce; });
   if (nonce == peer.sent.end() || env_.now - nonce->sent > env_.options.election_timeout) return false;
+  env_.links[from.n].measured(env_.now - nonce->sent);
   if (!connected(from)) peer.asked = env_.now;  // it has an election timeout to be heard asking
   if (nonce->sent >= peer.heard) {
     peer.heard = nonce->sent;

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "paxos/ready.h"
 #include "paxos/replica.h"
+#include "paxos/rtt.h"
 
 namespace paxos {
 
@@ -34,9 +37,41 @@ struct Env {
   Random random;
   std::uint64_t last_group = 0;    ///< last one handed out by take_ready
   std::uint64_t synced_group = 0;  ///< this one and all before it are on disk
+  /// Round trips to each replica, without its disk, by heartbeats: each has a nonce of its own, so that it can always be told
+  /// which of them was answered. What is repeated before its answer can come measures nothing, however often it is said
+  /// (Karn's rule), and would never learn that the path is long.
+  std::vector<RttEstimator> links;
+  ReplicaSet reading;  ///< a read of the log for it is under way
 
   Env(const Options& o, std::uint64_t group)
-      : options(o), random(o.seed), last_group(group), synced_group(group) {}
+      : options(o),
+        random(o.seed),
+        last_group(group),
+        synced_group(group),
+        links(o.replicas, RttEstimator(std::max<Duration>(RttEstimator::timeout_max, o.election_timeout))) {}
+
+  /// How long an answer of this replica can take; not for longer than an election can wait for what is asked.
+  [[nodiscard]] Duration round_trip(ReplicaId id) const {
+    return std::min(links[id.n].timeout(), std::max<Duration>(RttEstimator::initial_timeout, options.election_timeout / 2));
+  }
+  /// How long those answers can take that make a quorum with this replica, as far as `of` tells of each.
+  template <class F>
+  [[nodiscard]] Duration quorum_round_trip(F&& of) const {
+    std::vector<Duration> all;
+    each_peer([&](ReplicaId id) { all.push_back(of(id)); });
+    const std::size_t need = options.quorum() - 1;
+    if (need == 0) return RttEstimator::timeout_max;
+    std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(need - 1), all.end());
+    return all[need - 1];
+  }
+
+  /// Asks for a read of the log, one at a time for each replica: whoever asked asks again. Its end: Learner::log_read.
+  bool read_log(const LogReadWish& wish) {
+    if (reading.contains(wish.to)) return false;
+    reading.insert(wish.to);
+    ready.log_reads.push_back(wish);
+    return true;
+  }
 
   /// The group that a record added now belongs to.
   [[nodiscard]] std::uint64_t pending_group() const { return last_group + 1; }

@@ -11,6 +11,7 @@ namespace paxos {
 namespace {
 /// A hole is usually an Accept that is still under way, or that its leader repeats: wait a little first.
 constexpr Duration patience{std::chrono::milliseconds{5}};
+/// Or a round trip, if that is longer.
 constexpr Duration pull_timeout{std::chrono::milliseconds{50}};
 }  // namespace
 
@@ -105,8 +106,8 @@ void Learner::pull() {
   asked_ = sources[index];
   env_.send(*asked_, LearnRequest{first, target_});
   // Not for longer than an election can wait for it, however long the silence was.
-  arm(std::min(pull_timeout * (1U << std::min(silent_, 3U)),
-               std::max<Duration>(pull_timeout, env_.options.election_timeout / 2)));
+  const Duration wait = std::max(pull_timeout, env_.round_trip(*asked_));
+  arm(std::min(wait * (1U << std::min(silent_, 3U)), std::max<Duration>(pull_timeout, env_.options.election_timeout / 2)));
 }
 
 void Learner::pull_from(ReplicaId from) {
@@ -125,11 +126,9 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
     return;
   }
   if (m.from < log_.hot_first()) {
-    if (peers_[from.n].reading) return;  // one at a time; it asks again
-    peers_[from.n].reading = true;
     // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
     // is not there, but an older vote of its slot may be, for another decree.
-    env_.ready.log_reads.push_back({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
+    env_.read_log({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
     return;
   }
   std::size_t bytes = 0;
@@ -144,7 +143,7 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
 }
 
 void Learner::log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
-  peers_[wish.to.n].reading = false;
+  env_.reading.erase(wish.to);
   LearnReply reply{
       .decrees = std::move(decrees), .first_slot = log_.first_slot(), .chosen_prefix = log_.chosen_prefix()};
   env_.send(wish.to, std::move(reply));

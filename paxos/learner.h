@@ -54,8 +54,7 @@ class Learner {
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Peer {
-    Slot prefix;           ///< it knows this much to be chosen
-    bool reading = false;  ///< a log read for it is under way
+    Slot prefix;  ///< it knows this much to be chosen
   };
   void arm(Duration wait);
   void pull();

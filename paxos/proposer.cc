@@ -14,7 +14,7 @@ constexpr Duration commit_patience{std::chrono::milliseconds{1}};
 }  // namespace
 
 Proposer::Proposer(Env& env, SlotLog& log, Acceptor& acceptor, Learner& learner)
-    : env_(env), log_(log), acceptor_(acceptor), learner_(learner), rtt_(env.options.replicas) {}
+    : env_(env), log_(log), acceptor_(acceptor), learner_(learner), rtt_(env.links) {}
 
 // --- phase 1 ---
 
@@ -356,14 +356,12 @@ void Proposer::flush() {
 // --- repeating until answered ---
 
 Duration Proposer::timeout() const {
-  // As slow as the peer whose answer completes a quorum; slower ones repeat more than they need.
-  std::vector<Duration> timeouts;
-  env_.each_peer([&](ReplicaId id) { timeouts.push_back(rtt_[id.n].timeout()); });
-  const std::size_t need = env_.options.quorum() - 1;
-  if (need == 0) return RttEstimator::timeout_max;
-  std::nth_element(timeouts.begin(), timeouts.begin() + static_cast<std::ptrdiff_t>(need - 1),
-                   timeouts.end());
-  return timeouts[need - 1];
+  // As slow as the peer whose answer completes a quorum; slower ones repeat more than they need. An answer waits for a sync
+  // besides; where the path is longer than what was ever measured with it, only heartbeats can tell.
+  return env_.quorum_round_trip([&](ReplicaId id) {
+    const Duration answered = rtt_[id.n].timeout();
+    return env_.links[id.n].seen() ? std::max(answered, env_.round_trip(id)) : answered;
+  });
 }
 
 void Proposer::tick() {

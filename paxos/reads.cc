@@ -9,6 +9,7 @@
 namespace paxos {
 
 namespace {
+/// Or as long as the answer takes to come, if that is longer.
 constexpr Duration first_repeat{std::chrono::milliseconds{20}};
 }
 
@@ -44,7 +45,8 @@ void Reads::flush(std::optional<ReplicaId> leader) {
                          .remote = std::exchange(fresh_remote_, {}),
                          .repeat = {}});
     round_->confirmed.insert(env_.options.self);  // active() implies that our own promise equals the ballot
-    round_->repeat.start(env_.now, first_repeat);
+    const Duration answered = env_.quorum_round_trip([&](ReplicaId id) { return env_.round_trip(id); });
+    round_->repeat.start(env_.now, std::max(first_repeat, answered));
     const std::size_t needed = mutant(Mutant::read_unconfirmed) ? 1 : env_.options.quorum();
     if (round_->confirmed.size() >= needed) {
       finish(*round_);
@@ -62,7 +64,8 @@ void Reads::flush(std::optional<ReplicaId> leader) {
   if (asked_.size() >= limits::read_rounds_max) return;  // they go with the next one that ends
   const std::uint64_t id = env_.random.next();
   Asked asked{.ids = std::exchange(fresh_, {}), .leader = *leader, .since = env_.now, .repeat = {}};
-  asked.repeat.start(env_.now, first_repeat);
+  // The leader ends the round that it is in, and asks the others in one for this: about two more round trips.
+  asked.repeat.start(env_.now, std::max(first_repeat, 3 * env_.round_trip(*leader)));
   env_.send(*leader, ReadRequest{id});
   asked_.emplace(id, std::move(asked));
 }

@@ -253,6 +253,8 @@ Outlook Replica::outlook() const {
           .disagreeing = p.hashes.disagreeing(),
           .disagrees_since = p.hashes.since(),
           .disputed = p.hashes.disputed(),
+          .behind = p.proposer.phase() == Proposer::Phase::learning ||
+                    p.learner.target().n > p.log.applied().n + limits::window_slots,
           .round = p.acceptor.promised().round,
           .leader = p.leader(),
           .hole = p.proposer.hole(),

@@ -65,6 +65,7 @@ struct Outlook {
   ReplicaSet disagreeing;  ///< as in Status
   Slot disagrees_since;
   bool disputed = false;
+  bool behind = false;              ///< it knows of chosen slots that it must learn, or apply, first (see Replica::outlook)
   std::uint64_t round = 0;          ///< of the promised ballot
   std::optional<ReplicaId> leader;  ///< whom it takes for the leader
   std::optional<Slot> hole;         ///< a skipped slot that applying waits for
@@ -136,6 +137,7 @@ class Replica {
   /// The same into `out`, which must be empty. False: there is nothing to do, and `out` was not touched.
   [[nodiscard]] bool take_ready(Ready& out);
   [[nodiscard]] Status status() const;
+  /// Behind is who is a window or more short of what it knows to be chosen, and a new leader that learns what its quorum knows.
   [[nodiscard]] Outlook outlook() const;
   /// See Election.
   [[nodiscard]] std::optional<std::uint16_t> rules_known_by_all() const;

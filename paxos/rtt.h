@@ -11,6 +11,9 @@ namespace paxos {
 /// measured (Karn's rule): the caller sees to that.
 class RttEstimator {
  public:
+  /// `longest`: that it ever says; what its owner can wait for.
+  explicit RttEstimator(Duration longest = timeout_max) : longest_(longest) {}
+
   void measured(Duration rtt) {
     if (!seen_) {
       seen_ = true;
@@ -24,8 +27,9 @@ class RttEstimator {
   }
   [[nodiscard]] Duration timeout() const {
     if (!seen_) return initial_timeout;
-    return std::clamp(smoothed_ + 4 * variation_, timeout_min, timeout_max);
+    return std::clamp(smoothed_ + 4 * variation_, timeout_min, longest_);
   }
+  [[nodiscard]] bool seen() const { return seen_; }
 
   /// A sync is part of the round trip; below this, noise of the disk would look like loss.
   static constexpr Duration timeout_min{std::chrono::milliseconds{10}};
@@ -33,22 +37,24 @@ class RttEstimator {
   static constexpr Duration initial_timeout{std::chrono::milliseconds{50}};
 
  private:
+  Duration longest_;
   bool seen_ = false;
   Duration smoothed_{};
   Duration variation_{};
 };
 
-/// When to say something again: doubles from the estimate up to a bound.
+/// When to say something again: doubles from the estimate up to a bound, or to the estimate where that is longer.
 class Backoff {
  public:
   void start(Time now, Duration timeout) {
     attempts_ = 1;
     wait_ = timeout;
+    longest_ = std::max(timeout, RttEstimator::timeout_max);
     at_ = now + wait_;
   }
   void again(Time now) {
     ++attempts_;
-    wait_ = std::min(wait_ * 2, RttEstimator::timeout_max);
+    wait_ = std::min(wait_ * 2, longest_);
     at_ = now + wait_;
   }
   void stop() { at_ = time_never; }
@@ -59,6 +65,7 @@ class Backoff {
  private:
   Time at_ = time_never;
   Duration wait_{};
+  Duration longest_{};
   unsigned attempts_ = 0;
 };
 

@@ -38,7 +38,7 @@ class LogStore {
   void start(const Completions& completions);
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 
-  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of decrees; all of them that were
+  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of memory; all of them that were
   /// announced as synced before the call. Errors name the slot, and put it into `damaged`.
   [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(paxos::Slot first,
                                                                              paxos::Slot last,

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "chat/versions.h"
+#include "storage/folders.h"
 #include "storage/log_store.h"
 #include "storage/recovery.h"
 #include "storage/state_store.h"
@@ -48,17 +49,6 @@ class DirectoryLock {
   int fd_ = -1;
 };
 
-/// So that the names in it survive a power cut.
-std::string sync_folder(const std::filesystem::path& folder) {
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  // The folder above may be one that this user can pass but not read; then its owner made ours.
-  if (fd < 0 && errno == EACCES) return {};
-  const bool synced = fd >= 0 && ::fsync(fd) == 0;
-  const int why = errno;
-  if (fd >= 0) ::close(fd);
-  return synced ? std::string() : fmt::format("{}: can't be synced: {}", folder.string(), std::strerror(why));
-}
-
 }  // namespace
 
 class Storage::Impl {
@@ -75,8 +65,8 @@ Storage::~Storage() = default;
 tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& options) {
   const auto fail = [](std::string why) { return tl::make_unexpected(OpenError{std::move(why)}); };
   std::error_code error;
-  std::filesystem::create_directories(options.directory, error);
-  if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
+  // The stores sync their own folders; the way to them is ours, or a power cut takes the whole directory.
+  if (std::string why = make_folder(options.directory); !why.empty()) return fail(std::move(why));
   auto impl = std::make_unique<Impl>();
   impl->directory = options.directory;
   if (std::string why = impl->lock.take(options.directory); !why.empty()) return fail(std::move(why));
@@ -87,12 +77,10 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
     return fail(fmt::format(
         "{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ away, put it back. {}",
         options.directory.string(), damage_hint));
-  // The stores sync their own folders; the way to them is ours, or a power cut takes the whole directory.
   for (const char* part : {"log", "state"})
     std::filesystem::create_directories(options.directory / part, error);
   if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
-  for (const auto& folder : {options.directory, std::filesystem::absolute(options.directory).parent_path()})
-    if (std::string why = sync_folder(folder); !why.empty()) return fail(std::move(why));
+  if (std::string why = sync_folder(options.directory); !why.empty()) return fail(std::move(why));
   paxos::Recovered recovered;
   auto log = LogStore::open(options, recovered);
   if (!log) return fail(log.error());

@@ -40,7 +40,6 @@ struct OpenOptions {
 /// Completions, posted from storage threads. The receiver must only queue them and wake the loop.
 struct Completions {
   std::function<void(std::uint64_t group)> synced;  ///< this group and all before it are on disk
-  std::function<void(paxos::Slot applied)> state_durable;
   /// A write or a sync failed: final. The daemon stops voting and exits.
   std::function<void(std::string error)> failed;
   /// A reader met a record that does not read; each time that one does.
@@ -83,7 +82,8 @@ class Storage {
   /// reader is a snapshot. A row that does not read ends the job there, and `unread` is called in its place with the reason.
   struct Reader {
     const chat::RowReader& rows;
-    /// Log entries from..to that exist, ascending, until about `bytes_max` bytes; damage is an error.
+    /// Log entries from..to that exist, ascending, until they take about `bytes_max` bytes of memory, but at least one; damage is
+    /// an error.
     std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to,
                                                                           std::size_t bytes_max)>
         log;

@@ -550,5 +550,57 @@ TEST(Words, StandForEveryReasonToWaitAndEveryVerdict) {
     EXPECT_TRUE(words.insert(to_string(static_cast<Verdict>(n))).second) << int{n};
 }
 
+// Issue 10, point 6: a deposed leader that no client asks any more kept 48 MiB, and counted them.
+TEST(Desk, LetsGoOfWhatItTookWhenItsLeadershipEnds) {
+  Office office;
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 1, "a"), post(s, 3, "held back")});
+  EXPECT_EQ(office.desk.figures().queued_commands, 2u);
+  office.desk.leadership_ended();
+  EXPECT_EQ(office.desk.figures().queued_commands, 0u);
+  office.standing.leadership = 2;
+  EXPECT_TRUE(office.propose().empty()) << "its clients repeat it";
+}
+
+TEST(Desk, RefusesOnlySoManyCommandsOfAClientAtATime) {
+  Office office;
+  const SessionId s = office.open(1);
+  const auto refused = [&](std::uint8_t from) {
+    ClientCommands pack;
+    for (int i = 0; i < 1000; ++i) pack.commands.push_back(paxos::Bytes::copy_of("rubbish"));
+    for (std::uint64_t seq = 1; seq <= 1000; ++seq) pack.commands.push_back(encode(post(s, seq, "")));
+    office.send(from, pack);
+    return office.replies_of<CommandRefused>().size();
+  };
+  const Desk::Options options;
+  EXPECT_EQ(refused(1), options.refusals_max);
+  EXPECT_EQ(refused(1), 0u);
+  EXPECT_EQ(refused(2), options.refusals_max) << "another's count is its own";
+  office.now += options.notice_every;
+  EXPECT_EQ(refused(1), options.refusals_max) << "who asks again hears the rest";
+  office.pass(60'000);
+  EXPECT_EQ(office.desk.deadline(), paxos::time_never) << "and nobody is remembered for ever";
+}
+
+TEST(Desk, SaysThatItCatchesUpWhereThatIsWhy) {
+  const auto reasons = [](Standing standing, bool forward) {
+    Office office;
+    office.standing = std::move(standing);
+    office.send(1, {open_command(1)}, forward);
+    std::vector<WaitReason> out;
+    for (const auto& [to, waiting] : office.replies_of<Waiting>()) out.push_back(waiting.reason);
+    return out;
+  };
+  using Reasons = std::vector<WaitReason>;
+  // A new leader that learns what its quorum knows; it names no leader to its clients.
+  EXPECT_EQ(reasons({.behind = true}, false), Reasons{WaitReason::catching_up});
+  // What was passed on is answered here, when it is applied here.
+  EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}, .behind = true}, true), Reasons{WaitReason::catching_up});
+  EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}}, true), Reasons{});
+  EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}, .behind = true}, false), Reasons{}) << "a redirect helps more";
+  // What is worse is said first.
+  EXPECT_EQ(reasons({.quorum_connected = false, .behind = true}, false), Reasons{WaitReason::no_quorum});
+}
+
 }  // namespace
 }  // namespace chat::test

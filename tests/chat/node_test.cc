@@ -164,5 +164,50 @@ TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
   EXPECT_EQ(out.state.size(), 1u) << "slot 1 alone";
 }
 
+// Issue 10, point 6. Also where no client comes any more.
+TEST(Node, AnIdleExLeaderHoldsNoCommands) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  node.tick(now);
+  answer_heartbeats(node, now, node.turn(now, 1), 1, {});
+  now += 10ms;
+  node.tick(now);
+  node.campaign(now);
+  const auto sync = [&] {
+    for (const GroupWrite& group : node.turn(now, 1).groups) node.synced(now, group.group);
+    (void)node.turn(now, 1);
+  };
+  sync();
+  const paxos::Ballot ballot = node.status().ballot;
+  node.peer_message(now, {1}, incarnation(1), paxos::Promise{.ballot = ballot, .from = {1}, .chosen_prefix = {}, .entries = {}, .next = {}});
+  sync();
+  ASSERT_TRUE(node.is_leader());
+  for (std::uint64_t n = 0; n < 2 * paxos::limits::pipeline_slots; ++n) {
+    node.client_message(now, client(1), opens(1000 + n, 1));
+    sync();
+  }
+  ASSERT_GT(node.desk_figures().queued_commands, 0u) << "nobody votes";
+  node.peer_message(now, {2}, incarnation(2), paxos::Prepare{{ballot.round + 1, {2}}, {1}});
+  sync();
+  ASSERT_FALSE(node.is_leader());
+  EXPECT_EQ(node.desk_figures().queued_commands, 0u);
+}
+
+// Node::standing() hands on what the protocol knows of it.
+TEST(Node, KnowsThatItIsBehind) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now);
+  const paxos::Ballot ballot{1, {1}};
+  node.tick(now);
+  (void)node.turn(now, 1);
+  EXPECT_FALSE(node.last_standing().behind);
+  node.peer_message(now, {1}, incarnation(1), paxos::Commit{ballot, {paxos::limits::window_slots}});
+  node.tick(now);
+  EXPECT_FALSE(node.last_standing().behind) << "a window is what any follower may lack";
+  node.peer_message(now, {1}, incarnation(1), paxos::Commit{ballot, {paxos::limits::window_slots + 1}});
+  node.tick(now);
+  EXPECT_TRUE(node.last_standing().behind);
+}
+
 }  // namespace
 }  // namespace chat::test

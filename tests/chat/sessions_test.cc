@@ -290,5 +290,51 @@ TEST(SessionClock, ExpiresWhoWasIdleForADayAndNobodyElse) {
   EXPECT_EQ(log.one(post(idle, 1, "too late")).verdict, Verdict::session_unknown);
 }
 
+// Issue 10, point 6: a bound counts what is really held. 100,000 sessions that had 256 answers each, one after the other, held
+// 10 KB each for ever: a gigabyte, with next to no answers in it.
+TEST(Answers, HoldNoMoreMemoryThanWhatIsStoredCallsFor) {
+  SessionTable table;
+  constexpr std::uint32_t count = 2000;
+  const auto most = [](const SessionTable& t) {
+    return (2 * t.answers() + (Answers::capacity_min + 1) * t.size()) * sizeof(StoredAnswer);
+  };
+  for (std::uint32_t i = 0; i < count; ++i) {
+    Session fresh;
+    fresh.id = {{1}, i};
+    fresh.nonce = nonce(i);
+    Session& session = table.insert(std::move(fresh));
+    for (std::size_t k = 0; k < limits::outstanding_max; ++k) table.answer(session, {.content = k});
+    EXPECT_LE(table.answer_bytes(), most(table));
+    table.answered(session, session.last_seq + 1);
+    EXPECT_EQ(session.answers.size(), 0u);
+  }
+  EXPECT_EQ(table.answers(), 0u);
+  EXPECT_LE(table.answer_bytes(), count * Answers::capacity_min * sizeof(StoredAnswer));
+  for (std::uint32_t i = 0; i < count; ++i) table.erase({{1}, i});
+  EXPECT_EQ(table.answer_bytes(), 0u);
+}
+
+TEST(Answers, AreTheLatestOnesInOrderWhateverComesAndGoes) {
+  Answers answers;
+  std::vector<std::uint64_t> model;
+  std::uint64_t next = 0;
+  std::uint64_t dice = 1;
+  for (int i = 0; i < 20'000; ++i) {
+    dice = dice * 6364136223846793005ULL + 1442695040888963407ULL;
+    const std::size_t roll = dice >> 40;
+    if (roll % 3 != 0 && model.size() < limits::outstanding_max) {
+      answers.push({.content = next});
+      model.push_back(next++);
+    } else {
+      const std::size_t gone = model.empty() ? 0 : roll % (model.size() + 1);
+      answers.drop_front(gone);
+      model.erase(model.begin(), model.begin() + static_cast<std::ptrdiff_t>(gone));
+    }
+    ASSERT_EQ(answers.size(), model.size());
+    ASSERT_LE(answers.bytes_held(), std::max(Answers::capacity_min, 2 * model.size() + 1) * sizeof(StoredAnswer));
+    for (std::size_t k = 0; k < model.size(); ++k) ASSERT_EQ(answers.view()[k].content, model[k]);
+  }
+}
+
 }  // namespace
 }  // namespace chat::test

@@ -154,11 +154,12 @@ struct StateAccess {
 
   template <class A>
   static std::uint64_t visit_env(A& a, Env& env) {
-    auto& [options, now, ready, random, last_group, synced_group] = env;
+    auto& [options, now, ready, random, last_group, synced_group, links, reading] = env;
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());
     std::uint64_t unsynced = last_group - synced_group;
     explore::field(a, unsynced);
+    explore::field(a, reading);
     if constexpr (A::loading) {
       last_group = unsynced;
       synced_group = 0;
@@ -206,9 +207,8 @@ struct StateAccess {
            prefix_when_armed, asked, source, held, silent] = learner;
     PAXOS_ASSERT(!held);  // the state machine keeps up
     for (Learner::Peer& peer : peers) {
-      auto& [prefix, reading] = peer;
+      auto& [prefix] = peer;
       news(a, prefix, known);
-      explore::field(a, reading);
     }
     explore::field(a, handed_out);
     news(a, target, known);

@@ -17,6 +17,7 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SIM, EXPLORE, TOPOLOGY, STORAGE = "paxos-sim-mutants", "paxos-explore-mutants", "sim-tests-mutants", "storage-tests-mutants"
+PAXOS = "paxos-tests-mutants"
 SEEDS_MAX = 2000
 SECONDS_MAX = 3600
 
@@ -80,6 +81,8 @@ KILLERS = [
     ("raise_applied_late", SIM, "", True),
     ("rules_forgotten", SIM, "", True),
     ("old_program_applies", SIM, "", False),
+    ("disagreement_sticks", PAXOS, "HashWatch.*", True),
+    ("leads_by_hearsay", PAXOS, "Election.*", True),
 ]
 
 

@@ -460,5 +460,25 @@ TEST(Learner, ReadsTheLogForAPeerOnceAtATime) {
   EXPECT_EQ(take<LearnReply>(c, 0, 2).size(), 1u);
 }
 
+// Issue 10, point 6: so does an old leader's late Accept, which is answered with what is chosen.
+TEST(Learner, ALateAcceptReadsTheLogInTheSameTurnOnly) {
+  Cluster c({});
+  learn_up_to(c, limits::hot_slots_max + 10, "x");
+  const Incarnation peer = c.node(2).disk.incarnation;
+  for (std::uint64_t n = 1; n <= 5; ++n)
+    c[0].step(c.now(), ReplicaId{2}, peer, Accept{ballot(9, 2), Slot{n}, {}, command("late")});
+  c[0].step(c.now(), ReplicaId{2}, peer, LearnRequest{Slot{1}, Slot{1}});
+  std::size_t reads = 0;
+  c.on_ready = [&](std::size_t, const Ready& ready) { reads += ready.log_reads.size(); };
+  c.tick(0);
+  EXPECT_EQ(reads, 1u);
+  const auto replies = take<LearnReply>(c, 0, 2);
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].decrees.at(0).slot, Slot{1});
+  EXPECT_NE(replies[0].decrees[0].decree, command("late"));
+  c.step(0, 2, Accept{ballot(9, 2), Slot{2}, {}, command("late")});
+  EXPECT_EQ(reads, 2u) << "when that one has ended, the next may come";
+}
+
 }  // namespace
 }  // namespace paxos_test

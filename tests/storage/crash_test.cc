@@ -21,7 +21,6 @@ namespace {
   completions.synced = [tell](std::uint64_t group) {
     if (::write(tell, &group, sizeof group) != sizeof group) ::_exit(8);
   };
-  completions.state_durable = [](paxos::Slot) {};
   completions.failed = [](std::string why) {
     std::fprintf(stderr, "%s\n", why.c_str());
     ::_exit(9);

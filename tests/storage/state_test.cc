@@ -253,6 +253,35 @@ TEST(State, LogReadsArePagedByBytesAndBounds) {
   EXPECT_EQ(sizes.get_future().get(), (std::vector<std::size_t>{10, 3, 3, 1, 0, 0}));
 }
 
+// Issue 10, point 6: no-ops have no bytes of their own.
+TEST(State, ALongRunOfNoopsIsReadInPagesToo) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  Said said;
+  auto s = opened(o);
+  s.storage->start(said.completions());
+  constexpr std::uint64_t count = 5000;
+  std::vector<paxos::Record> records;
+  for (std::uint64_t n = 1; n <= count; ++n) records.push_back(paxos::VoteRecord{{n}, {1, {1}}, {}});
+  s.storage->append(1, std::move(records));
+  ASSERT_TRUE(said.wait_synced(1));
+  std::promise<std::vector<std::size_t>> sizes;
+  s.storage->read([&](const Storage::Reader& reader) {
+    std::vector<std::size_t> out;
+    for (std::uint64_t from = 1; from <= count; from += out.back()) {
+      out.push_back(reader.log({from}, {count}, 64 * 1024)->size());
+      if (out.back() == 0) break;
+    }
+    sizes.set_value(out);
+  });
+  const auto pages = sizes.get_future().get();
+  EXPECT_GE(pages.size(), 4u);
+  for (const std::size_t page : pages) {
+    EXPECT_GE(page, 1u);
+    EXPECT_LE(page * sizeof(paxos::LogEntry), 64 * 1024 + sizeof(paxos::LogEntry));
+  }
+}
+
 // A group is announced as soon as its log record is on disk, before RocksDB has it in its table.
 TEST(State, AReadSeesWhatWasAnnounced) {
   const TempDir dir;

@@ -63,7 +63,6 @@ class Said {
  public:
   Completions completions() {
     return {.synced = [this](std::uint64_t group) { note([&] { synced_.push_back(group); }); },
-            .state_durable = [](paxos::Slot) {},
             .failed = [this](std::string error) { note([&] { failures_.push_back(std::move(error)); }); },
             .damaged = [this](Damage damage) { note([&] { damages_.push_back(std::move(damage)); }); }};
   }
