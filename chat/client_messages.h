@@ -57,11 +57,20 @@ using ClientMessage = std::variant<ClientCommands, HistoryRequest, FollowRequest
 
 // --- replica to client ---
 
+/// Who sent the message that stands under a key.
+struct FirstSender {
+  SessionId session;
+  std::uint64_t client_seq = 0;
+  std::string name;
+  friend bool operator==(const FirstSender&, const FirstSender&) = default;
+};
+
 /// Answer to one command. `session` and `client_seq` echo the command's (for an open: the session that
 /// it opened, and `nonce` echoes).
 struct Receipt {
   Outcome outcome;
   Nonce nonce{};
+  std::optional<FirstSender> first = {};  ///< of a repeat by its key. Only to clients that use keys
   friend bool operator==(const Receipt&, const Receipt&) = default;
 };
 struct Receipts {

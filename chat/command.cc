@@ -4,11 +4,13 @@
 #include <charconv>
 #include <cstring>
 
+#include "chat/invisible.h"
 #include "paxos/coding.h"
 
 /// A command's bytes: version 1 (u8) | session slot (varint) | session index (varint) | seq (varint) |
 /// answered_below (varint) | operation number (u8) | operation. Open: nonce (16). Close: nothing. Post: room,
-/// name, text, each sized. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
+/// name, text, each sized. Post with options (from rules 2 on, where it has any): the same, then the number of options
+/// (varint), then each, ascending: number (u8), value (sized). Option 1: the key. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
 /// commands.
 namespace chat {
 
@@ -16,7 +18,10 @@ namespace {
 
 constexpr std::uint8_t command_version = 1;
 constexpr std::uint8_t batch_version = 1;
-enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3 };
+enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3, post_with_options = 4 };
+enum class PostOption : std::uint8_t { key = 1 };
+/// The rules from which on an operation may stand in the log.
+constexpr std::uint16_t options_since = 2;
 
 /// Eight bytes of ASCII, no control among them. May say no to others too.
 bool plain(std::uint64_t word) {
@@ -110,7 +115,22 @@ std::string validate_name(std::string_view name) {
   return check("the name", name, 0, limits::name_bytes_max, false);
 }
 
-std::string validate(const CommandView& command) {
+std::string validate_key(std::string_view key) {
+  return check("the key", key, 1, limits::key_bytes_max, false);
+}
+std::string validate_visible_text(std::string_view text) {
+  return has_visible(text) ? std::string() : "the text has nothing to see: only white space and invisible characters";
+}
+std::string validate_visible_name(std::string_view name) {
+  const std::string found = first_invisible(name);
+  return found.empty() ? std::string() : "the name holds the invisible character " + found;
+}
+std::string validate_new_room(std::string_view room) {
+  const std::string found = first_invisible(room);
+  return found.empty() ? std::string() : "the new room's name holds the invisible character " + found;
+}
+
+std::string validate(const CommandView& command, std::uint16_t rules) {
   if (std::holds_alternative<Open>(command.operation))
     return command.session.none() && command.seq == 0 ? std::string() : "an open belongs to no session";
   if (command.session.none()) return "the command names no session";
@@ -119,12 +139,19 @@ std::string validate(const CommandView& command) {
   if (const auto* post = std::get_if<PostView>(&command.operation)) {
     if (auto fault = validate_room(post->room); !fault.empty()) return fault;
     if (auto fault = validate_name(post->name); !fault.empty()) return fault;
-    return validate_text(post->text);
+    if (auto fault = validate_text(post->text); !fault.empty()) return fault;
+    if (rules < options_since)
+      return post->key.empty() ? std::string()
+                               : "messages with a key are not known yet: some replica still runs an older version (`paxosctl status`)";
+    if (!post->key.empty())
+      if (auto fault = validate_key(post->key); !fault.empty()) return fault;
+    if (auto fault = validate_visible_name(post->name); !fault.empty()) return fault;
+    return validate_visible_text(post->text);
   }
   return {};
 }
 
-std::string validate(const Command& command) {
+std::string validate(const Command& command, std::uint16_t rules) {
   CommandView view{.session = command.session,
                    .seq = command.seq,
                    .answered_below = command.answered_below,
@@ -132,8 +159,8 @@ std::string validate(const Command& command) {
                    .operation_bytes = {}};
   if (const auto* open = std::get_if<Open>(&command.operation)) view.operation = *open;
   if (const auto* post = std::get_if<Post>(&command.operation))
-    view.operation = PostView{post->room, post->name, post->text};
-  return validate(view);
+    view.operation = PostView{post->room, post->name, post->text, post->key};
+  return validate(view, rules);
 }
 
 Command to_command(const CommandView& view) {
@@ -142,7 +169,8 @@ Command to_command(const CommandView& view) {
   if (const auto* open = std::get_if<Open>(&view.operation))
     command.operation = *open;
   else if (const auto* post = std::get_if<PostView>(&view.operation))
-    command.operation = Post{std::string(post->room), std::string(post->name), std::string(post->text)};
+    command.operation =
+        Post{std::string(post->room), std::string(post->name), std::string(post->text), std::string(post->key)};
   return command;
 }
 
@@ -155,10 +183,15 @@ void encode_to(std::string& out, const Command& command) {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
     w.raw(open->nonce);
   } else if (const auto* post = std::get_if<Post>(&command.operation)) {
-    w.fixed(static_cast<std::uint8_t>(OperationNumber::post));
+    w.fixed(static_cast<std::uint8_t>(post->key.empty() ? OperationNumber::post : OperationNumber::post_with_options));
     w.sized(post->room);
     w.sized(post->name);
     w.sized(post->text);
+    if (!post->key.empty()) {
+      w.varint(1);
+      w.fixed(static_cast<std::uint8_t>(PostOption::key));
+      w.sized(post->key);
+    }
   } else {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::close));
   }
@@ -168,13 +201,15 @@ paxos::Bytes encode(const Command& command) {
   std::string out;
   std::size_t bytes = 48;
   if (const auto* post = std::get_if<Post>(&command.operation))
-    bytes += post->room.size() + post->name.size() + post->text.size();
+    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size();
   out.reserve(bytes);
   encode_to(out, command);
   return paxos::Bytes::from(std::move(out));
 }
 
-tl::expected<CommandView, std::string> view_command(std::span<const std::byte> bytes) {
+namespace {
+
+tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules) {
   paxos::ByteReader r(bytes);
   CommandView command;
   if (const auto version = r.fixed<std::uint8_t>(); r.ok() && version != command_version)
@@ -185,18 +220,28 @@ tl::expected<CommandView, std::string> view_command(std::span<const std::byte> b
   command.seq = r.varint();
   command.answered_below = r.varint();
   command.operation_bytes = bytes.last(r.remaining());
-  switch (static_cast<OperationNumber>(r.fixed<std::uint8_t>())) {
+  const auto number = static_cast<OperationNumber>(r.fixed<std::uint8_t>());
+  switch (number) {
     case OperationNumber::open:
       command.operation = Open{r.array<16>()};
       break;
     case OperationNumber::close:
       command.operation = Close{};
       break;
+    case OperationNumber::post_with_options:
+      if (rules < options_since) return tl::make_unexpected(std::string("an operation of unknown number"));
+      [[fallthrough]];
     case OperationNumber::post: {
       PostView post;
       post.room = r.sized_view(limits::room_bytes_max);
       post.name = r.sized_view(limits::name_bytes_max);
       post.text = r.sized_view(limits::text_bytes_max);
+      if (number == OperationNumber::post_with_options) {
+        // One content has one encoding: without options it is the plain post.
+        if (r.varint() != 1 || static_cast<PostOption>(r.fixed<std::uint8_t>()) != PostOption::key) r.fail();
+        post.key = r.sized_view(limits::key_bytes_max);
+        if (post.key.empty()) r.fail();
+      }
       command.operation = post;
       break;
     }
@@ -208,6 +253,12 @@ tl::expected<CommandView, std::string> view_command(std::span<const std::byte> b
     return tl::make_unexpected(
         std::string("a command that is cut short, has a field out of range, or bytes to spare"));
   return command;
+}
+
+}  // namespace
+
+tl::expected<CommandView, std::string> view_command(std::span<const std::byte> bytes) {
+  return view_command_of(bytes, UINT16_MAX);
 }
 
 tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes) {
@@ -252,7 +303,9 @@ std::optional<std::uint16_t> rules_in(const paxos::Decree& decree) {
   return r.done() ? std::optional(rules) : std::nullopt;
 }
 
-tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
+tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) { return view_batch(decree, UINT16_MAX); }
+
+tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules) {
   if (decree.kind != paxos::DecreeKind::commands) return BatchView{};
   paxos::ByteReader r(decree.value.span());
   BatchView batch;
@@ -264,7 +317,7 @@ tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
   for (std::size_t i = 0; i < count; ++i) {
     const auto bytes = r.sized(limits::command_bytes_max);
     if (!r.ok()) break;
-    auto command = view_command(bytes);
+    auto command = view_command_of(bytes, rules);
     if (!command)
       return tl::make_unexpected("command " + std::to_string(i) + " of the batch: " + command.error());
     batch.commands.push_back(*command);

@@ -41,6 +41,8 @@ struct Post {
   std::string room;
   std::string name;
   std::string text;
+  /// Not empty: a message of this room under this key stands once, whoever sends it again. Known from rules 2 on.
+  std::string key = {};
   friend bool operator==(const Post&, const Post&) = default;
 };
 using Operation = std::variant<Open, Close, Post>;
@@ -59,6 +61,7 @@ struct PostView {
   std::string_view room;
   std::string_view name;
   std::string_view text;
+  std::string_view key = {};
 };
 struct CommandView {
   SessionId session;
@@ -69,13 +72,20 @@ struct CommandView {
 };
 [[nodiscard]] Command to_command(const CommandView& view);
 
-/// Why a command's content is not acceptable; empty when it is. Text: UTF-8 without NUL, 1 byte to
-/// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty.
-[[nodiscard]] std::string validate(const Command& command);
-[[nodiscard]] std::string validate(const CommandView& command);
+/// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte to
+/// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From rules 2 on a text
+/// has something to see, a name has no invisible character (chat/invisible.h), and a post may have a key: 1 to 64 bytes
+/// as a room's. A room's invisible characters are the machine's business: one that is there already stays in use.
+[[nodiscard]] std::string validate(const Command& command, std::uint16_t rules);
+[[nodiscard]] std::string validate(const CommandView& command, std::uint16_t rules);
 [[nodiscard]] std::string validate_text(std::string_view text);
 [[nodiscard]] std::string validate_room(std::string_view room);
 [[nodiscard]] std::string validate_name(std::string_view name);
+[[nodiscard]] std::string validate_key(std::string_view key);
+/// What rules 2 ask beyond the three above, of a text, of a name, of a room that is to be made.
+[[nodiscard]] std::string validate_visible_text(std::string_view text);
+[[nodiscard]] std::string validate_visible_name(std::string_view name);
+[[nodiscard]] std::string validate_new_room(std::string_view room);
 
 /// Bytes of one command, as in a decree, a Forward and a client's datagram (docs/WIRE.md).
 [[nodiscard]] paxos::Bytes encode(const Command& command);
@@ -103,5 +113,8 @@ struct BatchView {
   std::vector<CommandView> commands;
 };
 [[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree);
+/// As a program that knows no later rules than `rules` reads it: a batch with an operation that it does not know is no
+/// batch to it.
+[[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules);
 
 }  // namespace chat

@@ -75,6 +75,8 @@ struct Desk::State {
   void on_commands(paxos::Time now, const ClientAddress& from, const ClientCommands& m,
                    const Standing& standing);
   bool wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket);
+  [[nodiscard]] std::string fault_in(const CommandView& command) const;
+  [[nodiscard]] std::optional<FirstSender> first_of(const CommandView& command, const Outcome& outcome) const;
   void sweep(paxos::Time now);
 };
 
@@ -99,6 +101,15 @@ void Desk::State::follow_leadership(const Standing& standing) {
   if (standing.leadership == leadership) return;
   leadership = standing.leadership;
   intake.clear();
+}
+
+/// What the log would refuse is refused here: it costs no slot.
+std::string Desk::State::fault_in(const CommandView& command) const {
+  std::string fault = validate(command, machine.rules());
+  if (!fault.empty() || machine.rules() < 2) return fault;
+  const auto* post = std::get_if<PostView>(&command.operation);
+  if (post != nullptr && machine.room_head(post->room) == 0) return validate_new_room(post->room);
+  return {};
 }
 
 Desk::State::Noticed& Desk::State::noticed_of(paxos::Time now, const ClientAddress& to) {
@@ -170,7 +181,7 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       refuse(now, from, {}, command.error());
       continue;
     }
-    if (std::string fault = validate(*command); !fault.empty()) {
+    if (std::string fault = fault_in(*command); !fault.empty()) {
       refuse(now, from, *command, std::move(fault));
       continue;
     }
@@ -198,7 +209,7 @@ void Desk::on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& comman
   if (!standing.leading) return;
   for (const paxos::Bytes& bytes : commands) {
     const auto command = view_command(bytes.span());
-    if (command && validate(*command).empty()) s.intake.take(now, bytes, *command);
+    if (command && s.fault_in(*command).empty()) s.intake.take(now, bytes, *command);
   }
   s.next_sweep = std::min(s.next_sweep, now + sweep_every);
 }
@@ -218,6 +229,16 @@ bool Desk::may_have_batch(std::uint64_t leadership) const {
   return state_->leadership != leadership || state_->intake.queued();
 }
 
+/// Whose message it is that stands under the key of a repeat.
+std::optional<FirstSender> Desk::State::first_of(const CommandView& command, const Outcome& outcome) const {
+  const auto* post = std::get_if<PostView>(&command.operation);
+  if (outcome.verdict != Verdict::repeat || post == nullptr || post->key.empty()) return std::nullopt;
+  const KeyedMessage* first = machine.keyed(post->room, post->key);
+  // Forgotten since, or another one's by now: the place alone is true.
+  if (first == nullptr || first->slot != outcome.slot || first->index != outcome.index) return std::nullopt;
+  return FirstSender{.session = first->session, .client_seq = first->client_seq, .name = first->name};
+}
+
 void Desk::on_applied(paxos::Time, const Applied& applied) {
   State& s = *state_;
   s.intake.on_applied(applied);
@@ -228,7 +249,8 @@ void Desk::on_applied(paxos::Time, const Applied& applied) {
       const Ticket ticket = ticket_of(applied.commands[i]);
       const auto waiter = s.waiters.find(ticket);
       if (waiter == s.waiters.end()) continue;
-      s.receipts[waiter->second.address].push_back({applied.outcomes[i], ticket.nonce});
+      s.receipts[waiter->second.address].push_back(
+          {applied.outcomes[i], ticket.nonce, s.first_of(applied.commands[i], applied.outcomes[i])});
       s.waiters.erase(waiter);
     }
   }

@@ -30,6 +30,10 @@ const char* to_string(Verdict verdict) {
       return "no more rooms can be made";
     case Verdict::invalid:
       return "its content is out of range";
+    case Verdict::key_conflict:
+      return "another text was posted under this key: use another key for another message";
+    case Verdict::keys_full:
+      return "too many messages with a key in the last two days: send it without one, or later";
   }
   return "unknown verdict";
 }
@@ -52,6 +56,9 @@ std::uint64_t Machine::room_head(std::string_view room) const {
   return at == state_->rooms.end() ? 0 : at->second.seq;
 }
 
+const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const { return state_->keys.find(room, key); }
+std::size_t Machine::keys() const { return state_->keys.size(); }
+
 std::optional<Machine::SessionView> Machine::session(const SessionId& id) const {
   const Session* s = std::as_const(state_->sessions).find(id);
   if (s == nullptr) return std::nullopt;
@@ -72,6 +79,7 @@ void Machine::State::advance_clock(std::int64_t stamp) {
     if (clock_ms - idle->active_ms <= limits::session_idle_max_ms) break;
     erase(*idle);
   }
+  while (auto name = keys.expire(clock_ms)) gone_keys.push_back(std::move(*name));
 }
 
 void Machine::State::touch(Session& session, paxos::Slot slot, std::uint32_t index) {
@@ -158,24 +166,47 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
     erase(*session);
     return outcome;
   }
-  if (!validate(command).empty())
+  if (!validate(command, rules).empty())
     outcome.verdict = Verdict::invalid;
   else
     post(command, std::get<PostView>(command.operation), outcome);
   sessions.answer(*session, {.content = content,
-                             .slot = slot,
+                             .slot = outcome.slot,
                              .room_seq = outcome.room_seq,
-                             .time_ms = time_ms,
-                             .index = index,
+                             .time_ms = outcome.time_ms,
+                             .index = outcome.index,
                              .verdict = outcome.verdict});
   // Never this session: it is the last one touched, and has far fewer answers than are allowed in all.
   while (sessions.answers() > limits::answers_max) erase(*sessions.longest_idle());
   return outcome;
 }
 
+bool Machine::State::keyed(const PostView& post, Outcome& outcome) const {
+  if (const KeyedMessage* first = keys.find(post.room, post.key)) {
+    if (first->content != XXH3_64bits(post.text.data(), post.text.size())) {
+      outcome.verdict = Verdict::key_conflict;
+      return true;
+    }
+    outcome.verdict = Verdict::repeat;
+    outcome.slot = first->slot;
+    outcome.index = first->index;
+    outcome.room_seq = first->room_seq;
+    outcome.time_ms = first->time_ms;
+    return true;
+  }
+  if (keys.takes(post.room, post.key, post.name.size())) return false;
+  outcome.verdict = Verdict::keys_full;
+  return true;
+}
+
 void Machine::State::post(const CommandView& command, const PostView& post, Outcome& outcome) {
+  if (!post.key.empty() && keyed(post, outcome)) return;
   auto at = rooms.find(post.room);
   if (at == rooms.end()) {
+    if (rules >= 2 && !validate_new_room(post.room).empty()) {
+      outcome.verdict = Verdict::invalid;
+      return;
+    }
     if (rooms.size() >= limits::rooms_max) {
       outcome.verdict = Verdict::rooms_full;
       return;
@@ -206,6 +237,18 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   paxos::ByteWriter w(run.bytes);
   w.sized(post.name);
   w.sized(post.text);
+  if (post.key.empty()) return;
+  keys.insert(post.room, post.key,
+              {.content = XXH3_64bits(post.text.data(), post.text.size()),
+               .name = std::string(post.name),
+               .session = command.session,
+               .client_seq = command.seq,
+               .slot = outcome.slot,
+               .index = outcome.index,
+               .room_seq = outcome.room_seq,
+               .time_ms = outcome.time_ms,
+               .clock_ms = clock_ms});
+  new_keys.push_back(KeyTable::name_of(post.room, post.key));
 }
 
 void encode_outcome(std::string& out, const Outcome& o) {
@@ -238,6 +281,8 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.touched.clear();
   s.gone.clear();
   s.gone_rows.clear();
+  s.gone_keys.clear();
+  s.new_keys.clear();
   s.runs_used = 0;
   Applied out;
   out.slot = slot;
@@ -249,7 +294,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   }
   out.noop = decree.kind == paxos::DecreeKind::noop;
   // What does not decode is the same bytes everywhere, and does nothing everywhere.
-  auto batch = view_batch(decree);
+  auto batch = view_batch(decree, s.rules);
   const std::int64_t time_ms = batch ? batch->time_ms : 0;
   if (batch && decree.kind == paxos::DecreeKind::commands) {
     s.advance_clock(time_ms);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "chat/command.h"
+#include "chat/keys.h"
 #include "chat/versions.h"
 #include "paxos/types.h"
 
@@ -26,12 +27,14 @@ enum class Verdict : std::uint8_t {
   session_unknown = 6,  ///< expired, closed or never opened
   rooms_full = 7,       ///< 65,536 rooms exist
   invalid = 8,          ///< content out of range (a client of another version)
+  key_conflict = 9,     ///< another text stands under the same key in this room
+  keys_full = 10,       ///< no more keys can be remembered now
 };
-inline constexpr std::size_t verdicts_end = 9;  ///< above the last Verdict
+inline constexpr std::size_t verdicts_end = 11;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
-/// the message stands (for a repeat: where it first ran). For an open, `session` is the one opened.
+/// the message stands (for a repeat: where it first ran, or where the message of its key stands). For an open, `session` is the one opened.
 struct Outcome {
   Verdict verdict = Verdict::done;
   SessionId session;
@@ -121,6 +124,9 @@ class Machine {
     std::uint64_t last_seq = 0;
   };
   [[nodiscard]] std::optional<SessionView> session(const SessionId& id) const;
+  /// The message that stands under a key; nullptr: none, or not any more. Valid until the next apply().
+  [[nodiscard]] const KeyedMessage* keyed(std::string_view room, std::string_view key) const;
+  [[nodiscard]] std::size_t keys() const;
 
  private:
   struct State;

@@ -55,7 +55,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   const auto put = [&](std::string key, std::string value) {
     out.rows.push_back({std::move(key), std::move(value)});
   };
-  out.rows.reserve(3 + runs_used + gone_rows.size());
+  out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size());
   for (std::size_t i = 0; i < runs_used; ++i) {
     const Run& run = runs[i];
     std::string value;
@@ -69,6 +69,13 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
     put(rows::message(run.room->name, run.first_seq), std::move(value));
   }
   for (const SessionId& id : gone_rows) out.rows.push_back({rows::session(id), std::nullopt});
+  // A key may go and come again in one slot: in this order.
+  for (const std::string& name : gone_keys) out.rows.push_back({rows::key(name), std::nullopt});
+  for (const std::string& name : new_keys) {
+    std::string value(1, static_cast<char>(rows::row_version));
+    encode_keyed(value, *keys.find(name));
+    put(rows::key(name), std::move(value));
+  }
 
   // What was last touched in the slot whose journal row is overwritten now gets a row of its own.
   if (out.slot.n > rows::journal_slots) {
@@ -112,6 +119,7 @@ namespace {
 
 /// Everything that load() gathers before it can put it in order.
 struct Loaded {
+  std::vector<std::pair<std::string, KeyedMessage>> keys;
   std::map<SessionId, Session> sessions;
   std::map<std::string, RoomHead, std::less<>> rooms;
   std::vector<std::string> room_order;  ///< of rooms in the journal: the last touched first
@@ -149,6 +157,19 @@ bool load_room_row(std::string_view key, std::string_view value, Loaded& into) {
     return false;
   }
   into.rooms.emplace(name, head);
+  return true;
+}
+
+bool load_key_row(std::string_view key, std::string_view value, Loaded& into) {
+  const std::string_view name = key.substr(1);
+  const std::size_t room = name.empty() ? 0 : static_cast<unsigned char>(name[0]);
+  std::optional<KeyedMessage> message;
+  if (!value.empty() && static_cast<std::uint8_t>(value[0]) == rows::row_version) message = decode_keyed(value.substr(1));
+  if (!message || room == 0 || name.size() <= 1 + room) {
+    into.damage = "the row of a message's key";
+    return false;
+  }
+  into.keys.emplace_back(name, std::move(*message));
   return true;
 }
 
@@ -246,6 +267,14 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   rows.scan(rows::family_begin(rows::family_room), rows::family_end(rows::family_room),
             [&](std::string_view key, std::string_view value) { return load_room_row(key, value, loaded); });
   if (!loaded.damage.empty()) return damaged(loaded.damage);
+  rows.scan(rows::family_begin(rows::family_key), rows::family_end(rows::family_key),
+            [&](std::string_view key, std::string_view value) { return load_key_row(key, value, loaded); });
+  if (!loaded.damage.empty()) return damaged(loaded.damage);
+  // They go in the order in which they came.
+  std::sort(loaded.keys.begin(), loaded.keys.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.second.slot, a.second.index) < std::pair(b.second.slot, b.second.index);
+  });
+  for (auto& [name, message] : loaded.keys) s.keys.insert(std::move(name), std::move(message));
 
   // Of the rooms that have only a row of their own, no order is remembered, and none is needed.
   const std::uint64_t first = s.applied.n > rows::journal_slots ? s.applied.n - rows::journal_slots + 1 : 1;

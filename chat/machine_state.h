@@ -14,9 +14,6 @@
 /// The inside of Machine: machine.cc applies, machine_rows.cc turns it into rows and back.
 namespace chat {
 
-/// How commands are applied. Rises when a program applies anything differently; a directory of another
-/// version is refused.
-
 struct RoomHead {
   std::string_view name;  ///< its key in the table
   std::uint64_t seq = 0;  ///< of its last message
@@ -40,6 +37,7 @@ struct Machine::State {
   SessionTable sessions;
   std::unordered_map<std::string, RoomHead, TextHash, std::equal_to<>> rooms;  ///< its nodes never move
   TouchOrder<RoomHead> room_order;
+  KeyTable keys;
 
   // Of the slot that is being applied; kept here to use their memory again.
 
@@ -55,12 +53,16 @@ struct Machine::State {
   std::vector<SessionId> touched;  ///< in the order of their first touch; some may be gone again
   std::vector<SessionId> gone;
   std::vector<SessionId> gone_rows;  ///< those of `gone` that have a session row
+  std::vector<std::string> gone_keys;
+  std::vector<std::string> new_keys;
   std::string scratch;
 
   void advance_clock(std::int64_t stamp);
   Outcome run(const CommandView& command, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
   Outcome open(const Open& open, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
   void post(const CommandView& command, const PostView& post, Outcome& outcome);
+  /// True when the post's key decided what becomes of it.
+  bool keyed(const PostView& post, Outcome& outcome) const;
   void touch(Session& session, paxos::Slot slot, std::uint32_t index);
   void erase(const Session& session);
   void chain(paxos::Slot slot, const paxos::Decree& decree, const std::vector<Outcome>& outcomes);

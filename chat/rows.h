@@ -14,6 +14,7 @@ namespace chat::rows {
 inline constexpr char family_meta = 'a';     ///< one row: applied slot, hash, session clock, rules version
 inline constexpr char family_hash = 'h';     ///< 'h' slot -> hash and the verdicts that were not `done`
 inline constexpr char family_journal = 'j';  ///< 'j' slot mod journal_slots -> sessions and rooms it changed
+inline constexpr char family_key = 'k';      ///< 'k' room length, room, key -> the message that stands under the key
 inline constexpr char family_message = 'm';  ///< 'm' room length, room, first room seq -> run of messages
 inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
@@ -35,6 +36,8 @@ inline std::string family_begin(char family) { return std::string(1, family); }
 inline std::string meta() { return std::string(1, family_meta); }
 inline std::string hash(paxos::Slot slot) { return number_key(family_hash, slot.n); }
 inline std::string journal(paxos::Slot slot) { return number_key(family_journal, slot.n % journal_slots); }
+/// `name`: room and key as KeyTable::name_of() joins them.
+inline std::string key(std::string_view name) { return std::string(1, family_key) + std::string(name); }
 inline std::string room(std::string_view name) { return std::string(1, family_room) + std::string(name); }
 inline std::string session(const SessionId& id) {
   std::string key = number_key(family_session, id.slot.n);

@@ -20,6 +20,8 @@ constexpr std::size_t reason_bytes_max = 4096;
 constexpr std::size_t json_bytes_max = 256 * 1024;
 constexpr std::size_t slots_max = 4096;
 constexpr std::size_t log_slots_max = 65536;
+constexpr std::uint8_t receipt_has_nonce = 1;
+constexpr std::uint8_t receipt_has_first = 2;
 
 class Writer {
  public:
@@ -96,7 +98,7 @@ class Reader {
   Outcome outcome() {
     Outcome o;
     const auto verdict = byte();
-    if (verdict < 1 || verdict > static_cast<std::uint8_t>(Verdict::invalid)) r_.fail();
+    if (verdict < 1 || verdict >= verdicts_end) r_.fail();
     o.verdict = static_cast<Verdict>(verdict);
     o.session = session();
     o.client_seq = number();
@@ -234,8 +236,13 @@ void encode(std::string& out, const ClientReply& message) {
     w.number(receipts->receipts.size());
     for (const Receipt& r : receipts->receipts) {
       w.outcome(r.outcome);
-      w.flag(r.nonce != Nonce{});
+      w.byte(static_cast<std::uint8_t>((r.nonce != Nonce{} ? receipt_has_nonce : 0) | (r.first ? receipt_has_first : 0)));
       if (r.nonce != Nonce{}) w.raw(r.nonce);
+      if (r.first) {
+        w.session(r.first->session);
+        w.number(r.first->client_seq);
+        w.text(r.first->name);
+      }
     }
   } else if (const auto* redirect = std::get_if<Redirect>(&message)) {
     w.byte(redirect->leader ? redirect->leader->n : 255);
@@ -270,11 +277,19 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         for (std::size_t n = r.count(receipts_max); n > 0 && r.ok(); --n) {
           Receipt receipt;
           receipt.outcome = r.outcome();
-          if (r.flag()) {
+          const auto has = r.byte();
+          if (has > (receipt_has_nonce | receipt_has_first)) r.fail();
+          if ((has & receipt_has_nonce) != 0) {
             receipt.nonce = r.array<16>();
             if (receipt.nonce == Nonce{}) r.fail();  // the flag says so already: one value, one encoding
           }
-          m.receipts.push_back(receipt);
+          if ((has & receipt_has_first) != 0) {
+            receipt.first.emplace();
+            receipt.first->session = r.session();
+            receipt.first->client_seq = r.number();
+            receipt.first->name = r.text(limits::name_bytes_max);
+          }
+          m.receipts.push_back(std::move(receipt));
         }
         return m;
       }

@@ -124,9 +124,9 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
   if (printed == 0 && !options.json)
     complain("paxoschat history",
              options.read.from > 1
-                 ? fmt::format("room '{}' has no message {} yet", printable(options.read.room), options.read.from)
+                 ? fmt::format("room '{}' has no message {} yet", printable_name(options.read.room), options.read.from)
                  : fmt::format("room '{}' has no messages; a room exists from its first message on",
-                               printable(options.read.room)),
+                               printable_name(options.read.room)),
              0);
   co_return config::exit_fine;
 }

@@ -29,6 +29,8 @@ struct SendFlags {
   std::string room;
   std::string name;
   std::optional<std::string> text;  ///< nothing: lines of standard input
+  std::string key;                  ///< of `text`; empty: none
+  bool resume = false;              ///< only what the state file has left
   std::optional<std::string> state;
   std::chrono::milliseconds timeout{10'000};
   bool json = false;
@@ -56,7 +58,9 @@ class Sender {
 
     net::Scope scope(c_.loop());
     net::Readable input(c_.loop(), STDIN_FILENO);
-    if (flags_.text) {
+    if (flags_.resume) {
+      input_ended_ = true;
+    } else if (flags_.text) {
       take(*flags_.text, flags_.text->size());
       input_ended_ = true;
     } else {
@@ -70,6 +74,7 @@ class Sender {
     input.cancel();
     room_.notify();
     co_await scope.join();
+    if (blank_lines_ > 0) complain("paxoschat send", fmt::format("{} skipped", counted(blank_lines_, "blank line")), 0);
     if (!hub_.failure().empty())
       co_return hub_.sent_commands() || left_over_
           ? complain("paxoschat send", hub_.failure() + "; what was sent before is perhaps delivered",
@@ -101,7 +106,10 @@ class Sender {
         }
         const LineReader::Line line = lines.take();
         ++line_;
-        take(line.text, line.bytes);
+        if (line.bytes == 0)
+          ++blank_lines_;
+        else
+          take(line.text, line.bytes);
         continue;
       }
       if (ended) break;
@@ -125,12 +133,13 @@ class Sender {
 
   void take(const std::string& text, std::size_t bytes) {
     std::string fault = chat::validate_text(text);
+    if (fault.empty()) fault = chat::validate_visible_text(text);
     if (bytes > text.size())
       fault =
           fmt::format("the text has {} bytes; at most {} are allowed", bytes, chat::limits::text_bytes_max);
     Item item{.line = flags_.text ? 0 : line_, .since = c_.loop().now(), .delivery = {}, .refused = {}};
     if (fault.empty())
-      item.ticket = session_->post({flags_.room, flags_.name, text});
+      item.ticket = session_->post({flags_.room, flags_.name, text, flags_.key});
     else
       item.refused = std::move(fault);
     items_.push_back(std::move(item));
@@ -163,10 +172,13 @@ class Sender {
                                 : "not sent: " + item.refused,
                  0);
       } else if (flags_.json) {
-        print_json(to_json(item.delivery->message));
+        Json json = to_json(item.delivery->message);
+        if (item.delivery->repeat) json["repeat"] = true;
+        print_json(json);
       } else {
         const chat::Message& m = item.delivery->message;
-        fmt::print("delivered: message {} of {}, slot {}\n", m.seq, printable(m.room), m.slot.n);
+        fmt::print("{}: message {} of {}, slot {}\n", item.delivery->repeat ? "delivered before" : "delivered", m.seq,
+                   printable_name(m.room), m.slot.n);
         std::fflush(stdout);
       }
       items_.pop_front();
@@ -216,11 +228,12 @@ class Sender {
     // Without a session nothing that could run has left.
     const bool certain = !hub_.sent_commands() && !left_over_;
     const std::string next =
-        flags_.state ? fmt::format(
-                           "; `paxoschat send --room {} --state {} - </dev/null` delivers what is left, each "
-                           "exactly once",
-                           printable(flags_.room), *flags_.state)
-                     : "; with --state FILE, sending again can't double a message";
+        flags_.state       ? fmt::format("; it stays in the outbox: `paxoschat send --resume --state {}` delivers what is left, each "
+                                               "exactly once. To give the text again would post it again{}",
+                                               printable(*flags_.state), flags_.key.empty() ? "" : ", but for its key")
+        : certain          ? ""
+        : flags_.key.empty() ? "; to send it again may post it twice. With --key ID, the same each time, it never does"
+                             : "; to send it again with the same --key posts it at most once";
     return complain(
         "paxoschat send",
         fmt::format("{} without a receipt after {:g} s, {}{}{}. See `paxosctl status`{}", counted(items_.size(), "message"),
@@ -244,6 +257,7 @@ class Sender {
   std::deque<Item> items_;
   Outage outage_;  ///< as last told
   std::uint64_t line_ = 0;
+  std::uint64_t blank_lines_ = 0;
   bool input_ended_ = false;
   bool input_stop_ = false;
   bool any_refused_ = false;
@@ -262,10 +276,13 @@ net::Task<int> send(Connection& c, SendFlags flags, std::optional<paxos::Replica
 int chat_send(const std::vector<std::string>& words) {
   VerbFlags flags("paxoschat send", "PAXOSCHAT",
                       "Sends a message, or one a line, and prints the receipts.");
-  flags.value("room", "ROOM", "where to");
+  flags.value("room", "ROOM", "where to (not with --resume)");
   flags.value("name", "NAME", "of the sender (default: the login name)");
   flags.value("state", "FILE",
               "keeps the session and what is not delivered yet: exactly once, across crashes");
+  flags.value("key", "ID",
+              "the message stands once, however often and from wherever it is sent with this key (for a day at least); a TEXT is needed");
+  flags.flag("resume", "delivers what is left in --state FILE; reads nothing");
   flags.value("timeout", "TIME", "for each message, from reading it (default: 10s)");
   flags.value("replica", "ID", "ask this replica first");
   flags.flag("json", "one JSON object a line");
@@ -273,25 +290,40 @@ int chat_send(const std::vector<std::string>& words) {
   if (const auto code = flags.parse(words)) return *code;
   if (flags.arguments().size() > 1) return flags.wrong_usage("one TEXT at a time; put quotes around it");
   const auto room = flags.get("room");
-  if (!room) return flags.wrong_usage("--room ROOM is missing");
+  const bool resume = flags.has("resume");
+  if (resume && !flags.get("state")) return flags.wrong_usage("--resume goes with --state FILE: it delivers what that has left");
+  if (resume && !flags.arguments().empty()) return flags.wrong_usage("--resume reads nothing: leave the TEXT out");
+  if (resume && flags.get("key")) return flags.wrong_usage("--resume delivers what is left under the keys that it has: leave --key out");
+  if (!room && !resume) return flags.wrong_usage("--room ROOM is missing");
+  const bool one_text = !flags.arguments().empty() && flags.arguments().front() != "-";
+  if (flags.get("key") && !one_text) return flags.wrong_usage("--key names one message: give its TEXT");
   const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(timeout)) return *code;
-  SendFlags options{.room = *room,
+  SendFlags options{.room = room.value_or(""),
                     .name = name_or_login(flags.get("name")),
                     .text = {},
+                    .key = flags.get("key").value_or(""),
+                    .resume = resume,
                     .state = flags.get("state"),
                     .timeout = *timeout,
                     .json = flags.has("json")};
-  if (!flags.arguments().empty() && flags.arguments().front() != "-")
+  if (one_text)
     options.text = flags.arguments().front();
   const auto refuse = [&](const std::string& why) {
     if (options.json) print_json({{"refused", why}});
     return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);
   };
-  if (std::string fault = chat::validate_room(options.room); !fault.empty()) return refuse(fault);
-  if (std::string fault = chat::validate_name(options.name); !fault.empty()) return refuse(fault);
-  if (options.text)
+  if (!resume) {
+    if (std::string fault = chat::validate_room(options.room); !fault.empty()) return refuse(fault);
+    if (std::string fault = chat::validate_name(options.name); !fault.empty()) return refuse(fault);
+    if (std::string fault = chat::validate_visible_name(options.name); !fault.empty()) return refuse(fault);
+    if (flags.get("key"))
+      if (std::string fault = chat::validate_key(options.key); !fault.empty()) return refuse(fault);
+  }
+  if (options.text) {
     if (std::string fault = chat::validate_text(*options.text); !fault.empty()) return refuse(fault);
+    if (std::string fault = chat::validate_visible_text(*options.text); !fault.empty()) return refuse(fault);
+  }
   const auto config = flags.load_config();
   if (!config) return refuse(config.error());
   const auto replica = flags.replica(*config);

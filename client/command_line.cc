@@ -16,7 +16,8 @@
 namespace client {
 
 int complain(const std::string& program, const std::string& sentence, int code) {
-  fmt::print(stderr, "{}: {}\n", program, sentence);
+  // The sentence may hold what a replica, a file or an argument says.
+  fmt::print(stderr, "{}: {}\n", program, printable_lines(sentence));
   return code;
 }
 
@@ -137,7 +138,7 @@ std::string to_line(const chat::Message& m, bool colour) {
   const std::time_t seconds = m.time_ms / 1000;
   std::tm local{};
   localtime_r(&seconds, &local);
-  const std::string who = m.name.empty() ? "someone" : printable(m.name);
+  const std::string who = m.name.empty() ? "someone" : printable_name(m.name);
   const std::string time = fmt::format("{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
   if (!colour) return fmt::format("{} {}: {}", time, who, printable(m.text));
   return fmt::format("\x1b[2m{}\x1b[0m \x1b[1m{}\x1b[0m: {}", time, who, printable(m.text));

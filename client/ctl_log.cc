@@ -82,8 +82,8 @@ void print_slot(const chat::LogSlot& s) {
     for (const Json& c : j.at("commands"))
       fmt::print("            {}.{} {}{}{}\n", c.at("session").get<std::string>(),
                  c.at("client_seq").get<std::uint64_t>(), c.at("op").get<std::string>(),
-                 c.contains("text") ? fmt::format(" #{} {}: {}", printable(c.at("room").get<std::string>()),
-                                                  printable(c.at("name").get<std::string>()),
+                 c.contains("text") ? fmt::format(" #{} {}: {}", printable_name(c.at("room").get<std::string>()),
+                                                  printable_name(c.at("name").get<std::string>()),
                                                   beginning_of(c.at("text").get<std::string>()))
                                     : std::string(),
                  c.contains("repeat") ? "  (repeat)" : "");

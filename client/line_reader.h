@@ -7,7 +7,7 @@
 
 namespace client {
 
-/// Cuts a byte stream into lines. Pure; holds at most one line of `bytes_max` and what came after it.
+/// Cuts a byte stream into lines; one that ends in CR LF loses both. Pure; holds at most one line of `bytes_max` and what came after it.
 class LineReader {
  public:
   explicit LineReader(std::size_t bytes_max) : bytes_max_(bytes_max) {}
@@ -44,6 +44,10 @@ class LineReader {
 
  private:
   void finish() {
+    if (size_ == partial_.size() && partial_.ends_with('\r')) {
+      partial_.pop_back();
+      --size_;
+    }
     lines_.push_back({std::move(partial_), size_});
     partial_.clear();
     size_ = 0;

@@ -29,7 +29,7 @@ Outbox::Outbox(Options options, paxos::Time now, Ledger saved)
   PAXOS_ASSERT(options_.replicas > 0 && options_.first.n < options_.replicas && options_.random);
   if (!session_.none()) phase_ = Phase::open;
   for (Ledger::Entry& e : saved.entries) {
-    Entry entry{.ticket = e.ticket, .seq = e.seq, .queued = now, .repeat = {}, .delivery = {}};
+    Entry entry{.ticket = e.ticket, .seq = e.seq, .key = std::move(e.post.key), .queued = now, .repeat = {}, .delivery = {}};
     entry.delivery.ticket = e.ticket;
     entry.delivery.message.room = std::move(e.post.room);
     entry.delivery.message.name = std::move(e.post.name);
@@ -45,7 +45,7 @@ std::uint64_t Outbox::post(paxos::Time now, chat::Post post) {
   PAXOS_ASSERT(!close_wanted_);
   const std::uint64_t ticket = next_ticket_++;
   if (options_.journal) out_.events.emplace_back(Queued{ticket, post});
-  Entry entry{.ticket = ticket, .queued = now, .repeat = {}, .delivery = {}};
+  Entry entry{.ticket = ticket, .key = std::move(post.key), .queued = now, .repeat = {}, .delivery = {}};
   entry.delivery.ticket = ticket;
   entry.delivery.message.room = std::move(post.room);
   entry.delivery.message.name = std::move(post.name);
@@ -124,7 +124,7 @@ void Outbox::on_receipt(paxos::Time now, paxos::ReplicaId from, const chat::Rece
   Entry* entry = find(outcome.client_seq);
   if (entry == nullptr || (entry->fate != Fate::sent && entry->fate != Fate::voided)) return;
   measured(now, entry->sent, entry->repeat);
-  answer(now, *entry, outcome);
+  answer(now, *entry, receipt);
 }
 
 void Outbox::opened(paxos::Time, const chat::Outcome& outcome) {
@@ -150,19 +150,21 @@ Outbox::Entry* Outbox::find(std::uint64_t seq) {
   return nullptr;
 }
 
-std::size_t Outbox::weight(const chat::Message& message) {
-  return message.text.size() + message.name.size() + message.room.size() + 64;
+std::size_t Outbox::weight(const Entry& entry) {
+  const chat::Message& message = entry.delivery.message;
+  return entry.key.size() + message.text.size() + message.name.size() + message.room.size() + 64;
 }
 
 void Outbox::settle(Entry& entry) {
   entry.fate = Fate::known;
   entry.repeat = {};
-  if (entry.in_flight) flight_bytes_ -= weight(entry.delivery.message);
+  if (entry.in_flight) flight_bytes_ -= weight(entry);
   entry.in_flight = false;
 }
 
-void Outbox::answer(paxos::Time now, Entry& entry, const chat::Outcome& outcome) {
+void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt) {
   using chat::Verdict;
+  const chat::Outcome& outcome = receipt.outcome;
   switch (outcome.verdict) {
     case Verdict::done:
     case Verdict::repeat:
@@ -181,6 +183,13 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Outcome& outcome)
       entry.delivery.message.session = session_;
       entry.delivery.message.client_seq = entry.seq;
       entry.delivery.message.time_ms = outcome.time_ms;
+      if (receipt.first) {
+        // The message under this key: ours, or another's that says the same.
+        entry.delivery.repeat = receipt.first->session != session_ || receipt.first->client_seq != entry.seq;
+        entry.delivery.message.session = receipt.first->session;
+        entry.delivery.message.client_seq = receipt.first->client_seq;
+        entry.delivery.message.name = receipt.first->name;
+      }
       settle(entry);
       return;
     case Verdict::conflict:
@@ -206,6 +215,8 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Outcome& outcome)
       return;  // its predecessors are repeated, and so is it
     case Verdict::rooms_full:
     case Verdict::invalid:
+    case Verdict::key_conflict:
+    case Verdict::keys_full:
       entry.delivery.refused = chat::to_string(outcome.verdict);
       settle(entry);
       return;
@@ -253,13 +264,25 @@ void Outbox::new_session() {
 /// A replica of another version refused the content before the log saw it. Those after it wait for its seq,
 /// so a Close takes it.
 void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
-  if (phase_ != Phase::open || refused.session != session_) return;
+  if (phase_ != Phase::open) return;
+  if (refused.session.none() && refused.client_seq == 0) {
+    // It could not even read what it was sent. All that an older replica does not read are messages with a key.
+    for (Entry& entry : entries_)
+      if (entry.fate == Fate::sent && !entry.key.empty())
+        put_aside(now, entry, "a replica of an older version does not know messages with a key (`paxosctl status` shows which): " + refused.reason);
+    return;
+  }
+  if (refused.session != session_) return;
   Entry* entry = find(refused.client_seq);
   if (entry == nullptr || entry->fate != Fate::sent) return;
-  entry->fate = Fate::voided;
-  entry->delivery.refused = refused.reason.empty() ? "refused" : refused.reason;
-  entry->repeat.attempts = 0;
-  send_entry(now, *entry);
+  put_aside(now, *entry, refused.reason.empty() ? "refused" : refused.reason);
+}
+
+void Outbox::put_aside(paxos::Time now, Entry& entry, std::string why) {
+  entry.fate = Fate::voided;
+  entry.delivery.refused = std::move(why);
+  entry.repeat.attempts = 0;
+  send_entry(now, entry);
 }
 
 // --- the end of a turn ---
@@ -320,7 +343,7 @@ void Outbox::send_unsent(paxos::Time now) {
   for (; unsent_ < entries_.size() && unsent_ < chat::limits::outstanding_max; ++unsent_) {
     Entry& entry = entries_[unsent_];
     if (entry.fate != Fate::unsent) continue;
-    const std::size_t size = weight(entry.delivery.message);
+    const std::size_t size = weight(entry);
     if (unsent_ > 0 && flight_bytes_ + size > flight_bytes_max) return;
     if (entry.seq == 0) entry.seq = next_seq_++;
     entry.fate = Fate::sent;

@@ -20,6 +20,7 @@ namespace client {
 struct Delivery {
   std::uint64_t ticket = 0;
   std::string refused;    ///< empty: it stands in the log, once, where `message` says
+  bool repeat = false;    ///< it stood there already, under the same key, and maybe by another sender
   chat::Message message;  ///< room, name and text always; the place only when not refused
 };
 
@@ -55,7 +56,7 @@ class Outbox {
 
   Outbox(Options options, paxos::Time now, Ledger saved = {});
 
-  /// Takes a message in and gives its ticket. Requires: chat::validate finds nothing wrong with it.
+  /// Takes a message in and gives its ticket. Requires: chat::validate_room and its like find nothing wrong with it.
   std::uint64_t post(paxos::Time now, chat::Post post);
   /// Ends the session in the log once all is delivered; nothing may be posted afterwards.
   void close(paxos::Time now);
@@ -111,6 +112,7 @@ class Outbox {
   struct Entry {
     std::uint64_t ticket = 0;
     std::uint64_t seq = 0;
+    std::string key = {};  ///< of the post
     Fate fate = Fate::unsent;
     bool in_flight = false;  ///< counts in flight_bytes_
     bool ran = false;        ///< the log says that it was answered before
@@ -134,8 +136,9 @@ class Outbox {
   [[nodiscard]] Entry* find(std::uint64_t seq);
   [[nodiscard]] chat::Command command_of(const Entry& entry) const;
   [[nodiscard]] std::uint64_t answered_below() const;
-  void answer(paxos::Time now, Entry& entry, const chat::Outcome& outcome);
-  [[nodiscard]] static std::size_t weight(const chat::Message& message);
+  void answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt);
+  [[nodiscard]] static std::size_t weight(const Entry& entry);
+  void put_aside(paxos::Time now, Entry& entry, std::string why);
   void settle(Entry& entry);
   void found(Entry& entry, const chat::Message& message);
   void opened(paxos::Time now, const chat::Outcome& outcome);

@@ -60,7 +60,7 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     if (message.session != session_) continue;
     Entry* entry = find(message.client_seq);
     if (entry == nullptr || entry->fate != Fate::lookup) continue;
-    if (entry->in_flight) flight_bytes_ -= weight(entry->delivery.message);
+    if (entry->in_flight) flight_bytes_ -= weight(*entry);
     found(*entry, message);
   }
   const bool open_ones = std::any_of(entries_.begin(), entries_.end(), [&](const Entry& e) {
@@ -82,7 +82,8 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
 void Outbox::finish_room() {
   for (Entry& entry : entries_) {
     if (entry.fate != Fate::lookup || entry.delivery.message.room != search_->room) continue;
-    if (entry.ran) entry.delivery.refused = "the log refused it earlier; its reason is gone";
+    // With a key it can be asked for again: what stands is answered, and what does not was refused.
+    if (entry.ran && entry.key.empty()) entry.delivery.refused = "the log refused it earlier; its reason is gone";
     if (!entry.delivery.refused.empty())
       settle(entry);
     else

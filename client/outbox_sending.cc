@@ -123,7 +123,7 @@ chat::Command Outbox::command_of(const Entry& entry) const {
     command.operation = chat::Close{};
   } else {
     const chat::Message& m = entry.delivery.message;
-    command.operation = chat::Post{m.room, m.name, m.text};
+    command.operation = chat::Post{m.room, m.name, m.text, entry.key};
   }
   return command;
 }
@@ -184,7 +184,7 @@ void Outbox::resend_all(paxos::Time now) {
   for (std::size_t i = 0; i < unsent_; ++i) {
     Entry& entry = entries_[i];
     if (entry.fate != Fate::sent && entry.fate != Fate::voided) continue;
-    bytes += weight(entry.delivery.message);
+    bytes += weight(entry);
     if (bytes <= repeat_bytes_max || i == 0) {
       entry.repeat.attempts = std::max(1u, std::min(entry.repeat.attempts, 2u));
       send_entry(now, entry);
@@ -252,8 +252,8 @@ void Outbox::on_due(paxos::Time now) {
     Entry& entry = entries_[i];
     if (entry.fate != Fate::sent && entry.fate != Fate::voided) continue;
     if (entry.repeat.at <= now) {
-      bytes += weight(entry.delivery.message);
-      if (bytes <= repeat_bytes_max || bytes == weight(entry.delivery.message)) {
+      bytes += weight(entry);
+      if (bytes <= repeat_bytes_max || bytes == weight(entry)) {
         send_entry(now, entry);
         continue;
       }

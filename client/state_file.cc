@@ -4,128 +4,18 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <utility>
 
-#include "chat/bounds.h"
-#include "paxos/coding.h"
+#include "paxos/invariant.h"
 
 namespace client {
 
 namespace {
-
-constexpr std::string_view magic = "paxoschat state 1\n";
-constexpr std::size_t cluster_id_bytes_max = 256;
-constexpr std::size_t record_header_bytes = 4 + 8;
-enum class EventNumber : std::uint8_t { queued = 1, opened = 2, abandoned = 3, answered = 4, snapshot = 5 };
-
-void encode_post(paxos::ByteWriter& w, const chat::Post& post) {
-  w.sized(post.room);
-  w.sized(post.name);
-  w.sized(post.text);
-}
-chat::Post decode_post(paxos::ByteReader& r) {
-  chat::Post post;
-  post.room = r.sized_view(chat::limits::room_bytes_max);
-  post.name = r.sized_view(chat::limits::name_bytes_max);
-  post.text = r.sized_view(chat::limits::text_bytes_max);
-  return post;
-}
-
-void encode_event(paxos::ByteWriter& w, const LedgerEvent& event) {
-  const auto number = [&](EventNumber n) { w.fixed(static_cast<std::uint8_t>(n)); };
-  if (const auto* queued = std::get_if<Queued>(&event)) {
-    number(EventNumber::queued);
-    w.varint(queued->ticket);
-    encode_post(w, queued->post);
-  } else if (const auto* opened = std::get_if<Opened>(&event)) {
-    number(EventNumber::opened);
-    w.varint(opened->session.slot.n);
-    w.varint(opened->session.index);
-  } else if (std::holds_alternative<Abandoned>(event)) {
-    number(EventNumber::abandoned);
-  } else {
-    number(EventNumber::answered);
-    w.varint(std::get<Answered>(event).ticket);
-  }
-}
-
-void encode_snapshot(paxos::ByteWriter& w, const Ledger& ledger) {
-  w.fixed(static_cast<std::uint8_t>(EventNumber::snapshot));
-  w.varint(ledger.session.slot.n);
-  w.varint(ledger.session.index);
-  w.varint(ledger.next_seq);
-  w.varint(ledger.next_ticket);
-  w.varint(ledger.entries.size());
-  for (const Ledger::Entry& entry : ledger.entries) {
-    w.varint(entry.ticket);
-    w.varint(entry.seq);
-    encode_post(w, entry.post);
-  }
-}
-
-/// Applies one payload; false when it is not what we write.
-bool apply_payload(std::string_view payload, Ledger& ledger) {
-  paxos::ByteReader r(payload);
-  while (r.ok() && r.remaining() > 0) {
-    switch (static_cast<EventNumber>(r.fixed<std::uint8_t>())) {
-      case EventNumber::queued: {
-        Queued queued;
-        queued.ticket = r.varint();
-        queued.post = decode_post(r);
-        if (!r.ok() || !ledger.apply(queued)) return false;
-        break;
-      }
-      case EventNumber::opened: {
-        Opened opened;
-        opened.session.slot.n = r.varint();
-        opened.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-        if (!r.ok() || !ledger.apply(opened)) return false;
-        break;
-      }
-      case EventNumber::abandoned:
-        if (!ledger.apply(Abandoned{})) return false;
-        break;
-      case EventNumber::answered: {
-        const std::uint64_t ticket = r.varint();
-        if (!r.ok() || !ledger.apply(Answered{ticket})) return false;
-        break;
-      }
-      case EventNumber::snapshot: {
-        ledger = {};
-        ledger.session.slot.n = r.varint();
-        ledger.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-        ledger.next_seq = r.varint();
-        ledger.next_ticket = r.varint();
-        const std::uint64_t count = r.varint();
-        for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
-          Ledger::Entry entry;
-          entry.ticket = r.varint();
-          entry.seq = r.varint();
-          entry.post = decode_post(r);
-          ledger.entries.push_back(std::move(entry));
-        }
-        break;
-      }
-      default:
-        return false;
-    }
-  }
-  return r.done();
-}
-
-std::string frame(std::string_view payload) {
-  std::string out;
-  paxos::ByteWriter w(out);
-  w.fixed(static_cast<std::uint32_t>(payload.size()));
-  w.fixed(static_cast<std::uint64_t>(XXH3_64bits(payload.data(), payload.size())));
-  w.raw(payload);
-  return out;
-}
 
 std::string system_error() { return std::strerror(errno); }
 
@@ -136,6 +26,33 @@ bool sync_folder_of(const std::filesystem::path& path) {
   const bool synced = ::fsync(fd) == 0;
   ::close(fd);
   return synced;
+}
+
+/// Puts `content` into a file of that name, where there is none yet or one with just that content. Why it could not; empty: done.
+std::string put_beside(const std::string& name, const std::string& content) {
+  const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return system_error();
+  std::string why;
+  std::string there(content.size() + 1, '\0');
+  const ssize_t had = ::pread(fd, there.data(), there.size(), 0);
+  if (had < 0) {
+    why = system_error();
+  } else if (had > 0) {
+    if (static_cast<std::size_t>(had) != content.size() || std::string_view(there).substr(0, content.size()) != content)
+      why = "a file of that name is there already; move it away and try again";
+  } else {
+    for (std::size_t at = 0; at < content.size() && why.empty();) {
+      const ssize_t n = ::pwrite(fd, content.data() + at, content.size() - at, static_cast<off_t>(at));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0)
+        why = system_error();
+      else
+        at += static_cast<std::size_t>(n);
+    }
+    if (why.empty() && ::fsync(fd) != 0) why = system_error();
+  }
+  ::close(fd);
+  return why;
 }
 
 }  // namespace
@@ -149,14 +66,6 @@ StateFile::~StateFile() {
 
 std::string StateFile::fault(const std::string& what) const {
   return "state file " + path_.string() + ": " + what;
-}
-
-std::string StateFile::header() const {
-  std::string out(magic);
-  paxos::ByteWriter w(out);
-  w.sized(cluster_id_);
-  w.fixed(static_cast<std::uint64_t>(XXH3_64bits(out.data(), out.size())));
-  return out;
 }
 
 tl::expected<std::unique_ptr<StateFile>, std::string> StateFile::open(const std::filesystem::path& path,
@@ -200,61 +109,62 @@ tl::expected<void, std::string> StateFile::load() {
     if (bytes.size() > bytes_max)
       return tl::make_unexpected(fault("is larger than any that paxoschat writes; is it the right file?"));
   }
-  const std::string mine = header();
-  if (bytes.size() < mine.size() && mine.compare(0, bytes.size(), bytes) == 0) {
+  auto contents = state_format::read(bytes, cluster_id_);
+  if (!contents) return tl::make_unexpected(fault(contents.error()));
+  if (contents->fresh) {
     // New, or its making was cut short: nothing can have been sent.
     if (::ftruncate(fd_, 0) != 0) return tl::make_unexpected(fault("cannot be written: " + system_error()));
-    if (const auto written = write_all(mine); !written) return written;
+    if (const auto written = write_all(state_format::head(cluster_id_, state_format::records_offset)); !written) return written;
     if (::fsync(fd_) != 0 || !sync_folder_of(path_))
       return tl::make_unexpected(fault("cannot be synced: " + system_error()));
     return {};
   }
-  const std::string advice =
-      "; put a copy of it back that is known to be good, or move it away: messages that are left in it are "
-      "then not sent";
-  if (bytes.compare(0, magic.size(), magic) != 0)
-    return tl::make_unexpected(
-        fault("is not a paxoschat state file of this version; give another one with --state"));
-  paxos::ByteReader r(std::string_view(bytes).substr(magic.size()));
-  const std::string cluster(r.sized_view(cluster_id_bytes_max));
-  const std::size_t signed_bytes = r.ok() ? bytes.size() - r.remaining() : 0;
-  const auto sum = r.fixed<std::uint64_t>();
-  if (!r.ok() || sum != XXH3_64bits(bytes.data(), signed_bytes))
-    return tl::make_unexpected(fault("its header is damaged" + advice));
-  if (cluster != cluster_id_)
-    return tl::make_unexpected(
-        fault("belongs to the cluster with id " + cluster + ", the config names " + cluster_id_ +
-              "; give that cluster's config with --config, or another file with --state"));
-  std::size_t at = signed_bytes + 8;
-  while (at < bytes.size()) {
-    const std::string_view rest = std::string_view(bytes).substr(at);
-    paxos::ByteReader record(rest);
-    const auto size = record.fixed<std::uint32_t>();
-    const auto checksum = record.fixed<std::uint64_t>();
-    const bool whole = record.ok() && size <= record.remaining();
-    const std::string_view payload = whole ? rest.substr(record_header_bytes, size) : std::string_view();
-    if (!whole || size == 0 || XXH3_64bits(payload.data(), payload.size()) != checksum) {
-      // The end of the last append may be missing, or stand there as zeros: nothing of it was sent yet.
-      const bool last = !whole || record_header_bytes + size == rest.size();
-      const bool zeros = std::all_of(rest.begin(), rest.end(), [](char c) { return c == 0; });
-      if (last || zeros) break;
-      return tl::make_unexpected(fault("is damaged at byte " + std::to_string(at) + advice));
-    }
-    if (!apply_payload(payload, ledger_))
-      return tl::make_unexpected(
-          fault("the record at byte " + std::to_string(at) + " makes no sense" + advice));
-    at += record_header_bytes + size;
+  if (!contents->damage.empty()) return tl::make_unexpected(damaged(*contents));
+  ledger_ = std::move(contents->ledger);
+  bytes_ = contents->end;
+  if (contents->first_format) {
+    // Of version 0.1.0: taken over at once, so that what is appended has its checksums.
+    first_format_ = true;
+    if (const auto done = compact(); !done) return done;
+    if (first_format_) return tl::make_unexpected(fault("cannot be written anew in this version's format: " + system_error()));
+    return {};
   }
-  bytes_ = at;
-  if (at < bytes.size()) {
-    if (::ftruncate(fd_, static_cast<off_t>(at)) != 0 || ::fsync(fd_) != 0)
-      return tl::make_unexpected(fault("its torn end cannot be cut off: " + system_error()));
-  }
-  if (::lseek(fd_, static_cast<off_t>(at), SEEK_SET) < 0)
+  if (bytes_ < bytes.size() && ::ftruncate(fd_, static_cast<off_t>(bytes_)) != 0)
+    return tl::make_unexpected(fault("its torn end cannot be cut off: " + system_error()));
+  if (::lseek(fd_, static_cast<off_t>(bytes_), SEEK_SET) < 0)
     return tl::make_unexpected(fault("cannot be positioned: " + system_error()));
   // What the last owner wrote may not have reached the disk; we go on as if it had.
   if (::fdatasync(fd_) != 0) return tl::make_unexpected(fault("cannot be synced: " + system_error()));
+  note_synced();
   return {};
+}
+
+/// What is whole is put beside the file, which stays as it is: only a person can say what became of the rest.
+std::string StateFile::damaged(const state_format::Contents& contents) const {
+  std::string lines;
+  std::size_t open = 0;
+  for (const state_format::Found& found : contents.found) {
+    nlohmann::ordered_json line{{"ticket", found.ticket}, {"room", found.post.room}, {"name", found.post.name}, {"text", found.post.text}};
+    if (!found.post.key.empty()) line["key"] = found.post.key;
+    line["answered"] = found.answered;
+    lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    open += found.answered ? 0 : 1;
+  }
+  const std::string out = contents.damage + "; nothing was changed in it, and nothing is sent";
+  if (contents.found.empty()) return fault(out + ". No message in it can be read. Move it away to begin anew");
+  const std::string kept = path_.string() + ".whole";
+  if (const auto why = put_beside(kept, lines); !why.empty())
+    return fault(out + ". What can be read of it could not be written to " + kept + ": " + why);
+  return fault(out + ". " + std::to_string(contents.found.size()) + (contents.found.size() == 1 ? " message" : " messages") +
+               " of it can be read, " + std::to_string(open) + " without a known fate: " + kept +
+               " has them, one a line. Compare with `paxoschat history`, move the damaged file away, and send what is missing");
+}
+
+/// The mark says that everything up to here is on the disk. It needs no sync of its own: it may be too low after a power cut,
+/// never too high.
+void StateFile::note_synced() {
+  const std::string mark = state_format::mark(bytes_);
+  [[maybe_unused]] const ssize_t n = ::pwrite(fd_, mark.data(), mark.size(), state_format::mark_offset);
 }
 
 tl::expected<void, std::string> StateFile::write_all(std::string_view bytes) {
@@ -271,30 +181,26 @@ tl::expected<void, std::string> StateFile::write_all(std::string_view bytes) {
 
 tl::expected<void, std::string> StateFile::append(std::span<const LedgerEvent> events, bool sync) {
   if (failed_) return tl::make_unexpected(fault("an earlier write failed"));
-  std::string payload;
-  paxos::ByteWriter w(payload);
-  for (const LedgerEvent& event : events) {
-    encode_event(w, event);
-    PAXOS_ASSERT(ledger_.apply(event));
-  }
-  if (!payload.empty()) {
-    if (auto written = write_all(frame(payload)); !written) {
+  for (const LedgerEvent& event : events) PAXOS_ASSERT(ledger_.apply(event));
+  if (!events.empty()) {
+    if (auto written = write_all(state_format::record(bytes_, events)); !written) {
       failed_ = true;
       return written;
     }
   }
-  if (sync && ::fdatasync(fd_) != 0) {
-    failed_ = true;  // a failed sync is never retried and believed
-    return tl::make_unexpected(fault("cannot be synced: " + system_error() + "; nothing more is sent"));
+  if (sync) {
+    if (::fdatasync(fd_) != 0) {
+      failed_ = true;  // a failed sync is never retried and believed
+      return tl::make_unexpected(fault("cannot be synced: " + system_error() + "; nothing more is sent"));
+    }
+    note_synced();
   }
   if (bytes_ > compact_at_) return compact();
   return {};
 }
 
 tl::expected<void, std::string> StateFile::compact() {
-  std::string payload;
-  paxos::ByteWriter w(payload);
-  encode_snapshot(w, ledger_);
+  const std::string record = state_format::snapshot_record(state_format::records_offset, ledger_);
   const std::filesystem::path fresh = path_.string() + ".new";
   const int fd = ::open(fresh.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   const int old = fd_;
@@ -314,13 +220,15 @@ tl::expected<void, std::string> StateFile::compact() {
   if (fd < 0 || ::flock(fd, LOCK_EX | LOCK_NB) != 0) return give_up();
   fd_ = fd;
   bytes_ = 0;
-  if (!write_all(header() + frame(payload)) || ::fsync(fd) != 0) return give_up();
+  const std::string head = state_format::head(cluster_id_, state_format::records_offset + record.size());
+  if (!write_all(head + record) || ::fsync(fd) != 0) return give_up();
   if (::rename(fresh.c_str(), path_.c_str()) != 0) return give_up();
   ::close(old);
   if (!sync_folder_of(path_)) {
     failed_ = true;
     return tl::make_unexpected(fault("its folder cannot be synced: " + system_error()));
   }
+  first_format_ = false;
   compact_at_ = std::max(compact_above, bytes_ * 4);
   return {};
 }

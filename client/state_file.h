@@ -7,15 +7,15 @@
 #include <tl/expected.hpp>
 
 #include "client/ledger.h"
+#include "client/state_format.h"
 
 namespace client {
 
 /// `--state FILE`: the ledger of one session, on disk. One program at a time (flock). A crash at any moment
-/// loses at most what was not synced; a torn end is cut off, damage anywhere else is an error that is never
-/// guessed around.
+/// loses at most what was not synced; a torn end is cut off. Damage is an error that is never guessed around: the file stays as it is,
+/// and what is whole is put beside it as FILE.whole, a JSON object a message.
 ///
-/// Format: a header (magic, the cluster's id, checksum), then records: length (u32), XXH3 of the payload
-/// (u64), payload: one or more events, appended by one write. Compacted into a snapshot by rename.
+/// Its bytes: client/state_format. Compacted into a snapshot by rename. One of version 0.1.0 is read, and written anew.
 class StateFile {
  public:
   /// Opens or makes it. Errors are a sentence for people; nothing is changed then.
@@ -31,15 +31,16 @@ class StateFile {
   /// what the file holds is not known.
   [[nodiscard]] tl::expected<void, std::string> append(std::span<const LedgerEvent> events, bool sync);
 
-  static constexpr std::size_t bytes_max = 64u << 20;
+  static constexpr std::size_t bytes_max = state_format::bytes_max;
   static constexpr std::size_t compact_above = 256 * 1024;
 
  private:
   StateFile(std::filesystem::path path, std::string cluster_id, int fd);
-  [[nodiscard]] std::string header() const;
   [[nodiscard]] tl::expected<void, std::string> load();
   [[nodiscard]] tl::expected<void, std::string> write_all(std::string_view bytes);
   [[nodiscard]] tl::expected<void, std::string> compact();
+  void note_synced();
+  [[nodiscard]] std::string damaged(const state_format::Contents& contents) const;
   [[nodiscard]] std::string fault(const std::string& what) const;
 
   std::filesystem::path path_;
@@ -48,6 +49,7 @@ class StateFile {
   std::size_t bytes_ = 0;
   std::size_t compact_at_ = compact_above;
   bool failed_ = false;
+  bool first_format_ = false;  ///< of version 0.1.0, and not yet written anew
   Ledger ledger_;
 };
 

@@ -173,22 +173,22 @@ TEST(Name, MayBeEmpty) {
 }
 
 TEST(CommandContent, IsRefusedWhereItMakesNoSense) {
-  EXPECT_EQ(validate(post({{1}, 0}, 1, "x")), "");
-  EXPECT_NE(validate(post({}, 1, "x")), "");
-  EXPECT_NE(validate(post({{1}, 0}, 0, "x")), "");
-  EXPECT_NE(validate(post({{1}, 0}, 1, "x", "ops", 2)), "");
-  EXPECT_NE(validate(post({{1}, 0}, 1, "x", "")), "");
+  EXPECT_EQ(validate(post({{1}, 0}, 1, "x"), 2), "");
+  EXPECT_NE(validate(post({}, 1, "x"), 2), "");
+  EXPECT_NE(validate(post({{1}, 0}, 0, "x"), 2), "");
+  EXPECT_NE(validate(post({{1}, 0}, 1, "x", "ops", 2), 2), "");
+  EXPECT_NE(validate(post({{1}, 0}, 1, "x", ""), 2), "");
   Command open = open_command(1);
-  EXPECT_EQ(validate(open), "");
+  EXPECT_EQ(validate(open, 2), "");
   open.session = {{1}, 0};
-  EXPECT_NE(validate(open), "");
+  EXPECT_NE(validate(open, 2), "");
   open = open_command(1);
   open.seq = 1;
-  EXPECT_NE(validate(open), "");
-  EXPECT_EQ(validate(close_command({{1}, 0}, 1)), "");
+  EXPECT_NE(validate(open, 2), "");
+  EXPECT_EQ(validate(close_command({{1}, 0}, 1), 2), "");
   Command named = post({{1}, 0}, 1, "x");
   std::get<Post>(named.operation).name = "a\x1b";
-  EXPECT_NE(validate(named).find("the name"), std::string::npos);
+  EXPECT_NE(validate(named, 2).find("the name"), std::string::npos);
 }
 
 TEST(SessionName, ReadsBackAndTakesNothingElse) {

@@ -34,6 +34,8 @@ class FakeCluster {
   std::function<bool(const chat::Command&)> swallow;  ///< drops commands before the log
   std::function<std::string(const chat::Command&)> refuse;  ///< a replica of another version
   bool apply = true;                                        ///< false: takes commands, never answers
+  bool loss_of_replies = false;                             ///< all of them
+  bool reads_keys = true;                                   ///< false: replicas of version 0.1.0
 
   Time now{};
 
@@ -87,6 +89,7 @@ class FakeCluster {
     return true;
   }
 
+  void raise_rules() { rows_.write(machine_.apply(machine_.applied() + 1, chat::make_rules_decree(2)).rows); }
   void expire_all_sessions() {
     // The session clock walks 60 s a slot: a day's worth of slots. A batch without commands has no stamp.
     const chat::Command nothing{
@@ -134,6 +137,7 @@ class FakeCluster {
     }
   }
   void reply(ReplicaId from, chat::ClientReply message) {
+    if (loss_of_replies) return;
     send([this, from, message = std::move(message)] {
       if (outbox_ != nullptr) outbox_->on_reply(now, from, message);
     });
@@ -159,6 +163,10 @@ class FakeCluster {
     for (const paxos::Bytes& bytes : commands->commands) {
       const auto command = chat::decode_command(bytes.span());
       if (!command) continue;
+      if (const auto* post = std::get_if<chat::Post>(&command->operation); post != nullptr && !post->key.empty() && !reads_keys) {
+        reply(s.to, chat::CommandRefused{{}, 0, "an operation of unknown number"});  // as version 0.1.0 says it
+        continue;
+      }
       if (swallow && swallow(*command)) continue;
       if (refuse && !std::holds_alternative<chat::Close>(command->operation)) {
         if (const std::string why = refuse(*command); !why.empty()) {
@@ -178,6 +186,10 @@ class FakeCluster {
       if (outcomes[i].verdict == chat::Verdict::early) continue;
       chat::Receipt receipt{.outcome = outcomes[i]};
       if (const auto* open = std::get_if<chat::Open>(&batch[i].operation)) receipt.nonce = open->nonce;
+      if (const auto* post = std::get_if<chat::Post>(&batch[i].operation); post != nullptr && !post->key.empty())
+        if (const chat::KeyedMessage* first = machine_.keyed(post->room, post->key);
+            first != nullptr && outcomes[i].verdict == chat::Verdict::repeat)
+          receipt.first = chat::FirstSender{.session = first->session, .client_seq = first->client_seq, .name = first->name};
       receipts.receipts.push_back(receipt);
     }
     if (!receipts.receipts.empty()) reply(s.to, std::move(receipts));

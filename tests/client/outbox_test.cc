@@ -437,5 +437,69 @@ TEST(Ledger, RefusesEventsThatDoNotFollow) {
   EXPECT_TRUE(ledger.entries.empty());
 }
 
+TEST_F(OutboxTest, AMessageWithAKeyStandsOnceAndGetsTheFirstOnesReceipt) {
+  FakeCluster cluster;
+  cluster.raise_rules();
+  const chat::Post wanted{"ops", "ann", "db3 full", "db3"};
+  {
+    Outbox outbox(options(), cluster.now);
+    cluster.attach(outbox);
+    outbox.post(cluster.now, wanted);
+    ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  }
+  ASSERT_EQ(cluster.log.size(), 1u);
+  EXPECT_FALSE(cluster.delivered.at(0).repeat);
+  // Another process, under another name; and the same text twice in one session.
+  Outbox again(options(), cluster.now);
+  cluster.attach(again);
+  again.post(cluster.now, {"ops", "bob", "db3 full", "db3"});
+  again.post(cluster.now, wanted);
+  again.post(cluster.now, {"ops", "bob", "another text", "db3"});
+  again.post(cluster.now, {"ops", "bob", "goes on", ""});
+  ASSERT_TRUE(cluster.run([&] { return again.pending() == 0; }));
+  ASSERT_EQ(cluster.log.size(), 2u);
+  for (const std::size_t i : {1U, 2U}) {
+    EXPECT_TRUE(cluster.delivered.at(i).repeat);
+    EXPECT_EQ(cluster.delivered.at(i).message, cluster.log[0]) << "the receipt is the first one's";
+  }
+  EXPECT_NE(cluster.delivered.at(3).refused.find("another text"), std::string::npos) << cluster.delivered.at(3).refused;
+  EXPECT_EQ(cluster.delivered.at(4).message.text, "goes on");
+}
+
+TEST_F(OutboxTest, AKeyedMessageWhoseSessionExpiredIsFoundByItsKeyAndNotPostedAgain) {
+  FakeCluster cluster;
+  cluster.raise_rules();
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, {"ops", "ann", "first", ""});
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  // It is applied, and every answer is lost until the session is gone.
+  cluster.loss_of_replies = true;
+  outbox.post(cluster.now, {"ops", "ann", "db3 full", "db3"});
+  ASSERT_TRUE(cluster.run([&] { return cluster.log.size() == 2; }));
+  cluster.expire_all_sessions();
+  cluster.loss_of_replies = false;
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  EXPECT_EQ(cluster.log.size(), 2u);
+  EXPECT_EQ(cluster.delivered.back().message, cluster.log[1]);
+}
+
+TEST_F(OutboxTest, AReplicaThatCanNotReadAKeyRefusesThatMessageAndTheOthersGoOn) {
+  FakeCluster cluster;
+  cluster.reads_keys = false;
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, {"ops", "ann", "one", ""});
+  outbox.post(cluster.now, {"ops", "ann", "db3 full", "db3"});
+  outbox.post(cluster.now, {"ops", "ann", "three", ""});
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  ASSERT_EQ(cluster.delivered.size(), 3u);
+  EXPECT_EQ(cluster.delivered[0].refused, "");
+  EXPECT_NE(cluster.delivered[1].refused.find("older version"), std::string::npos) << cluster.delivered[1].refused;
+  EXPECT_EQ(cluster.delivered[2].refused, "");
+  ASSERT_EQ(cluster.log.size(), 2u);
+  EXPECT_EQ(cluster.log[1].text, "three");
+}
+
 }  // namespace
 }  // namespace client::test

@@ -52,6 +52,30 @@ TEST(Printable, NoControlCharacterEverGetsThrough) {
   }
 }
 
+TEST(Printable, ShowsInNamesWhatNobodyWouldSee) {
+  EXPECT_EQ(printable_name("an\u200bn"), "an\\u200bn");
+  EXPECT_EQ(printable_name("\ufeff" "ann\u00ad"), "\\ufeffann\\xad");
+  EXPECT_EQ(printable_name("👨\u200d👩 ❤\ufe0f"), "👨\u200d👩 ❤\ufe0f") << "emoji stay whole";
+  EXPECT_EQ(printable("an\u200bn"), "an\u200bn") << "texts may have them";
+}
+
+TEST(Printable, SentencesKeepTheirLinesAndNothingElse) {
+  EXPECT_EQ(printable_lines("one\ntwo\x1b]0;x\x07\r"), "one\ntwo\\x1b]0;x\\x07\\x0d");
+}
+
+TEST(LineReader, TakesTheEndOfALineAsWindowsWritesIt) {
+  LineReader reader(100);
+  reader.feed("one\r\n\r\ntwo\r");
+  reader.feed("\nthree\rmiddle\nfour\r");
+  reader.end();
+  for (const char* line : {"one", "", "two", "three\rmiddle", "four"}) {
+    ASSERT_FALSE(reader.empty());
+    const auto taken = reader.take();
+    EXPECT_EQ(taken.text, line);
+    EXPECT_EQ(taken.bytes, taken.text.size());
+  }
+}
+
 TEST(LineReader, CutsLinesWhereverTheBytesAreCut) {
   const std::string all = "one\n\ntwo words\nlast without newline";
   for (std::size_t step = 1; step <= all.size(); ++step) {
