@@ -36,6 +36,8 @@ std::string text_in(const Json& object, const char* field) {
 net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout) {
   ReplicaStatus out{.id = id, .json = {}};
   const auto answer = co_await connection.ask(id, chat::StatusRequest{}, 0, timeout);
+  out.fault = connection.fault(id);
+  out.address = connection.address_in_use(id);
   const auto* status = answer ? std::get_if<chat::StatusReply>(&*answer) : nullptr;
   if (status == nullptr) co_return out;
   Json json = Json::parse(status->json, nullptr, false);
@@ -107,8 +109,10 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
       one["address"] = config.replicas[r.id.n].address;
       one["reachable"] = true;
     } else {
-      one["error"] = fmt::format("no answer in {} ms", timeout.count());
+      one["error"] = r.fault.empty() ? fmt::format("no answer in {} ms", timeout.count()) : printable(r.fault);
+      if (!r.fault.empty()) one["unresolved_here"] = true;
     }
+    if (!r.address.empty() && r.address != config.replicas[r.id.n].address) one["address_in_use"] = r.address;
     out["replicas"].push_back(std::move(one));
   }
   const auto leader = named.leader.is_null() ? std::nullopt : std::optional(named.leader.get<unsigned>());
@@ -254,6 +258,11 @@ Outage outage_of(const Json& status) {
   const Census census = count(replicas, out);
   if (!out.anyone) {
     out.what = "no replica answers";
+    const auto unresolved = [](const Json& r) { return r.value("unresolved_here", false); };
+    if (const Json& all = status.at("replicas"); std::all_of(all.begin(), all.end(), unresolved)) {
+      out.why = "none of their names resolves here, so that none could be asked: " + text_in(all.front(), "error");
+      return out;
+    }
     out.why =
         "none runs, or a firewall stops UDP, or the addresses or the key here are not the cluster's; `paxosctl doctor` tells more";
     return out;
@@ -316,13 +325,18 @@ std::vector<std::string> next_steps(const Json& status, const std::string& key_f
   std::vector<std::string> out;
   std::vector<unsigned> closed;
   std::vector<unsigned> silent;
+  std::vector<unsigned> unresolved;
   for (const Json& r : status.at("replicas")) {
     if (r.at("reachable").get<bool>()) continue;
-    (r.value("port_closed", false) ? closed : silent).push_back(r.at("id").get<unsigned>());
+    (r.value("unresolved_here", false) ? unresolved : r.value("port_closed", false) ? closed : silent).push_back(r.at("id").get<unsigned>());
   }
   const auto one_of = [](const std::vector<unsigned>& ids) {
     return ids.size() == 1 ? std::to_string(ids.front()) : std::string("ID");
   };
+  if (!unresolved.empty())
+    out.push_back(fmt::format("the {} of {} {} not resolve on this machine: look at `address` in the config, at /etc/hosts and at the name "
+                              "server (getent ahosts NAME); it is looked up again and again meanwhile",
+                              unresolved.size() == 1 ? "name" : "names", replicas_text(unresolved), unresolved.size() == 1 ? "does" : "do"));
   if (!closed.empty())
     out.push_back(fmt::format("{} {} not running: nothing listens on the port. There: `systemctl start paxosd@{}` or `paxosd "
                               "--id {}`; if it ends again, its log says why",
@@ -355,11 +369,15 @@ std::vector<std::string> next_steps(const Json& status, const std::string& key_f
 
 void mark_closed_ports(Json& status, const config::ClusterConfig& config) {
   constexpr std::chrono::milliseconds patience{200};
-  std::vector<unsigned> unanswered;
-  for (const Json& r : status.at("replicas"))
-    if (!r.at("reachable").get<bool>()) unanswered.push_back(r.at("id").get<unsigned>());
+  std::map<unsigned, net::Address> unanswered;
+  for (const Json& r : status.at("replicas")) {
+    if (r.at("reachable").get<bool>()) continue;
+    const unsigned id = r.at("id").get<unsigned>();
+    const std::string where = text_in(r, "address_in_use");
+    if (const auto address = net::Address::literal(where.empty() ? config.replicas.at(id).address : where)) unanswered.emplace(id, *address);
+  }
   if (unanswered.empty()) return;
-  const std::set<unsigned> closed = closed_ports(config, unanswered, patience);
+  const std::set<unsigned> closed = closed_ports(unanswered, patience);
   for (Json& r : status.at("replicas")) {
     if (!closed.contains(r.at("id").get<unsigned>())) continue;
     r["port_closed"] = true;

@@ -15,6 +15,8 @@ namespace client {
 struct ReplicaStatus {
   paxos::ReplicaId id;
   std::optional<Json> json;
+  std::string fault = {};    ///< its name gives no address
+  std::string address = {};  ///< where it was asked; empty: not known
   [[nodiscard]] std::uint64_t boot() const { return json ? json->value("boot", std::uint64_t{0}) : 0; }
 };
 /// Asks one; asks all at once.

@@ -17,20 +17,45 @@ void fill_random(void* out, std::size_t size) {
   if (::getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
 }
 
-std::size_t datagram_bytes_for(const std::vector<net::Address>& replicas) {
-  const bool local =
-      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
-  return local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
+/// So long a start waits for a name server; what it says later is taken then.
+constexpr std::chrono::milliseconds first_lookups_max{1500};
+
+net::AddressBook::Options book_options(const config::ClusterConfig& config) {
+  net::AddressBook::Options out{.names = {}, .literals = {}, .self = std::nullopt, .probes = false, .seed = 1};
+  for (const config::ReplicaConfig& replica : config.replicas) {
+    out.names.push_back(replica.address);
+    out.literals.push_back(net::Address::literal(replica.address));
+  }
+  return out;
 }
 
-net::Transport::Options transport_options(net::ClusterKey key,
-                                          const std::vector<net::Address>& replicas) {
+/// Whether all of them are addresses of this machine, of the loopback kind.
+bool all_local(const net::AddressBook& book) {
+  for (std::size_t id = 0; id < book.size(); ++id)
+    if (book.is_name(id) || !book.at(id).is_loopback()) return false;
+  return true;
+}
+
+std::size_t datagram_bytes_for(const net::AddressBook& book) {
+  return all_local(book) ? net::loopback_datagram_bytes : net::default_datagram_bytes;
+}
+
+net::Transport::Options transport_options(net::ClusterKey key, const net::AddressBook& book) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
-  return {.self = self,
-          .key = std::move(key),
-          .datagram_bytes = datagram_bytes_for(replicas),
-          .replicas = replicas.size()};
+  return {.self = self, .key = std::move(key), .datagram_bytes = datagram_bytes_for(book), .replicas = book.size()};
+}
+
+/// A socket that reaches every address that may come: a name may stand for one of either family tomorrow.
+tl::expected<net::UdpSocket, std::string> open_socket(net::Loop& loop, const net::AddressBook& book) {
+  bool v6 = false;
+  for (std::size_t id = 0; id < book.size(); ++id) v6 = v6 || book.is_name(id) || book.at(id).family() == AF_INET6;
+  if (v6) {
+    auto both = net::UdpSocket::open(loop, *net::Address::literal("[::]:0"));
+    if (both) return both;
+    // A machine without IPv6.
+  }
+  return net::UdpSocket::open(loop, *net::Address::literal(all_local(book) && !v6 ? "127.0.0.1:0" : "0.0.0.0:0"));
 }
 
 }  // namespace
@@ -41,38 +66,68 @@ tl::expected<std::unique_ptr<Connection>, std::string> Connection::open(net::Loo
   if (!key) return tl::make_unexpected(key.error());
   net::ClusterKey secret(key->bytes);
   key = tl::make_unexpected(std::string("kept elsewhere"));  // the stack is in every core dump
-  std::vector<net::Address> replicas;
-  bool v6 = false;
-  bool local = true;
-  for (const config::ReplicaConfig& replica : config.replicas) {
-    const auto address = net::Address::resolve(replica.address);
-    if (!address) return tl::make_unexpected(fmt::format("replica {}: {}", replica.id.n, address.error()));
-    v6 = v6 || address->family() == AF_INET6;
-    local = local && address->is_loopback();
-    replicas.push_back(*address);
-  }
-  const auto any = net::Address::resolve(v6 ? "[::]:0" : local ? "127.0.0.1:0" : "0.0.0.0:0");
-  if (!any) return tl::make_unexpected(any.error());
-  auto socket = net::UdpSocket::open(loop, *any);
+  net::AddressBook book(book_options(config), loop.now());
+  auto socket = open_socket(loop, book);
   if (!socket) return tl::make_unexpected(socket.error());
   std::uint64_t seed = 0;
   fill_random(&seed, sizeof seed);
-  return std::unique_ptr<Connection>(
-      new Connection(loop, std::move(config), std::move(replicas), std::move(*socket), std::move(secret), seed));
+  std::unique_ptr<Connection> out(new Connection(loop, std::move(config), std::move(book), std::move(*socket), std::move(secret), seed));
+  loop.run(out->first_lookups());
+  return out;
 }
 
-Connection::Connection(net::Loop& loop, config::ClusterConfig config, std::vector<net::Address> replicas,
-                       net::UdpSocket socket, net::ClusterKey key, std::uint64_t seed)
+Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book, net::UdpSocket socket,
+                       net::ClusterKey key, std::uint64_t seed)
     : loop_(loop),
       config_(std::move(config)),
-      replicas_(std::move(replicas)),
-      datagram_bytes_(datagram_bytes_for(replicas_)),
+      book_(std::move(book)),
+      datagram_bytes_(datagram_bytes_for(book_)),
       socket_(std::move(socket)),
-      transport_(transport_options(std::move(key), replicas_)),
+      transport_(transport_options(std::move(key), book_)),
       scope_(loop),
       random_state_(seed) {
+  for (std::size_t id = 0; id < book_.size() && !resolver_; ++id)
+    if (book_.is_name(id)) resolver_ = std::make_unique<net::Resolver>(loop_);
+  if (resolver_)
+    resolver_->on_answer([this](std::size_t id, net::Resolver::Answer& answer) {
+      book_.looked_up(loop_.now(), id, std::move(answer));
+    });
   loop_.on_turn_end([this] { end_turn(); });
   scope_.spawn(receive());
+}
+
+net::Task<void> Connection::first_lookups() {
+  const paxos::Time until = loop_.now() + first_lookups_max;
+  const auto under_way = [this] {
+    for (std::size_t id = 0; id < book_.size(); ++id)
+      if (book_.looking_up(id)) return true;
+    return false;
+  };
+  carry_addresses();
+  while (under_way() && loop_.now() < until) co_await loop_.sleep(std::chrono::milliseconds{2});
+}
+
+void Connection::carry_addresses() {
+  const paxos::Time now = loop_.now();
+  book_.tick(now);
+  if (resolver_)
+    for (const std::size_t id : book_.take_lookups(now)) resolver_->look_up(id, config_.replicas[id].address);
+  (void)book_.take_events();  // who asks is told by fault()
+}
+
+std::string Connection::fault(paxos::ReplicaId id) const {
+  if (!book_.at(id.n).empty()) return {};
+  if (!book_.fault(id.n).empty()) return book_.fault(id.n);
+  return fmt::format("name '{}' does not resolve: the name server has not answered yet", config_.replicas[id.n].host);
+}
+
+std::string Connection::address_in_use(paxos::ReplicaId id) const {
+  return book_.at(id.n).empty() ? std::string() : book_.at(id.n).to_string();
+}
+
+void Connection::send_body(paxos::ReplicaId to, const net::Body& body) {
+  book_.sent(loop_.now(), to.n);
+  if (!book_.at(to.n).empty()) transport_.send(loop_.now(), book_.at(to.n), body);
 }
 
 Connection::~Connection() {
@@ -97,7 +152,7 @@ std::uint64_t Connection::random() {
 }
 
 void Connection::send(paxos::ReplicaId to, const chat::ClientMessage& message) {
-  transport_.send(loop_.now(), replicas_[to.n], net::Body{message});
+  send_body(to, net::Body{message});
 }
 
 net::Task<void> Connection::receive() {
@@ -108,7 +163,10 @@ net::Task<void> Connection::receive() {
       received_.clear();
       transport_.receive(loop_.now(), datagram.from, datagram.data, received_);
       for (const net::Received& r : received_) {
-        if (r.sender.sender >= replicas_.size()) continue;
+        if (r.sender.sender >= book_.size()) continue;
+        // From wherever it answers: a machine with several addresses may answer from another one.
+        if (const net::Address& at = book_.at(r.sender.sender); !at.empty())
+          book_.heard(loop_.now(), r.sender.sender, at, r.sender, r.newest);
         const paxos::ReplicaId from{r.sender.sender};
         if (const auto* reply = std::get_if<chat::OperatorReply>(&r.body)) {
           const auto asked = asked_.find(reply->id);
@@ -134,11 +192,12 @@ void Connection::end_turn() {
   if (turn_end_) turn_end_();
   const paxos::Time now = loop_.now();
   if (transport_.deadline() <= now) transport_.tick(now);
+  if (resolver_) carry_addresses();
   transport_.flush(now);
   for (net::Outgoing& packet : transport_.take_outgoing())
     socket_.send(packet.to, std::move(packet.data), packet.segment);
   loop_.cancel_timer(timer_);
-  if (const paxos::Time at = transport_.deadline(); at != paxos::time_never)
+  if (const paxos::Time at = std::min(transport_.deadline(), resolver_ ? book_.deadline() : paxos::time_never); at != paxos::time_never)
     timer_ = loop_.add_timer(at, [] {});
 }
 
@@ -152,7 +211,7 @@ net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId 
   const paxos::Time until = loop_.now() + timeout;
   paxos::Duration wait = std::chrono::milliseconds{100};
   while (!asked.answer && !given_up_ && loop_.now() < until) {
-    transport_.send(loop_.now(), replicas_[to.n], net::Body{request});
+    send_body(to, net::Body{request});
     (void)co_await asked.event.wait_until(std::min(until, loop_.now() + wait));
     wait = std::min<paxos::Duration>(wait * 2, std::chrono::milliseconds{500});
   }
@@ -169,7 +228,7 @@ net::Task<std::optional<chat::HistoryReply>> Connection::ask_history(paxos::Repl
   asked_.emplace(request.id, &asked);
   const paxos::Time until = loop_.now() + timeout;
   while (!asked.history && !given_up_ && loop_.now() < until) {
-    transport_.send(loop_.now(), replicas_[to.n], net::Body{chat::ClientMessage{request}});
+    send_body(to, net::Body{chat::ClientMessage{request}});
     (void)co_await asked.event.wait_until(std::min<paxos::Time>(until, loop_.now() + repeat));
   }
   asked_.erase(request.id);

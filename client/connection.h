@@ -11,16 +11,19 @@
 
 #include "chat/client_messages.h"
 #include "config/cluster_config.h"
+#include "net/address_book.h"
 #include "net/loop.h"
+#include "net/resolver.h"
 #include "net/transport.h"
 #include "net/udp.h"
 
 namespace client {
 
-/// The cluster as a client sees it: config, key, one socket. Loop thread only.
+/// The cluster as a client sees it: config, key, one socket. Names are looked up beside the loop, again and again: a replica
+/// whose name does not resolve is one that does not answer, and fault() says why. Loop thread only.
 class Connection {
  public:
-  /// Errors are a sentence for people.
+  /// Waits until each name is looked up, for a moment at most. Errors are a sentence for people.
   [[nodiscard]] static tl::expected<std::unique_ptr<Connection>, std::string> open(
       net::Loop& loop, config::ClusterConfig config);
   ~Connection();
@@ -50,14 +53,22 @@ class Connection {
 
   [[nodiscard]] const config::ClusterConfig& config() const { return config_; }
   [[nodiscard]] net::Loop& loop() { return loop_; }
+  /// Why its name gives no address; empty where there is one.
+  [[nodiscard]] std::string fault(paxos::ReplicaId id) const;
+  /// Where it is asked, in words; empty where nothing is known.
+  [[nodiscard]] std::string address_in_use(paxos::ReplicaId id) const;
   [[nodiscard]] std::size_t datagram_bytes() const { return datagram_bytes_; }
   [[nodiscard]] std::uint64_t random();
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
 
  private:
-  Connection(net::Loop& loop, config::ClusterConfig config, std::vector<net::Address> replicas,
-             net::UdpSocket socket, net::ClusterKey key, std::uint64_t seed);
+  Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book, net::UdpSocket socket,
+             net::ClusterKey key, std::uint64_t seed);
+  net::Task<void> first_lookups();
+  void carry_addresses();
+  /// Something that wants an answer.
+  void send_body(paxos::ReplicaId to, const net::Body& body);
   net::Task<void> receive();
   void end_turn();
   template <class Message>
@@ -67,7 +78,8 @@ class Connection {
 
   net::Loop& loop_;
   config::ClusterConfig config_;
-  std::vector<net::Address> replicas_;
+  net::AddressBook book_;
+  std::unique_ptr<net::Resolver> resolver_;  ///< none where no name stands in the config
   std::size_t datagram_bytes_;
   net::UdpSocket socket_;
   net::Transport transport_;

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 
+#include "client/address_advice.h"
 #include "client/ctl.h"
 
 /// config: making and checking configs.
@@ -69,6 +70,10 @@ int check(const Words& words) {
              counted(config->replicas.size(), "replica"),
              crashes == 0 ? std::string("no crash") : fmt::format("{} crash{}", crashes, crashes == 1 ? "" : "es"),
              config->fault_injection ? "; fault injection is on" : "");
+  // Seen from here, and now: worth a word, not a refusal.
+  for (const Finding& finding : judge_addresses(resolve_replicas(*config)))
+    fmt::print("warning: {}{}\n  -> {}\n", finding.replica ? fmt::format("replica {}: ", *finding.replica) : "", finding.measured,
+               finding.advice);
   return config::exit_fine;
 }
 

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <set>
 
+#include "client/address_advice.h"
 #include "client/ctl.h"
 #include "client/doctor.h"
 #include "client/port_probe.h"
@@ -92,16 +93,12 @@ std::vector<Finding> look_here(const config::ClusterConfig& config) {
     out.push_back(judge_key_mode(info.st_mode));
   bool local = true;
   std::vector<std::pair<unsigned, net::Address>> addresses;
-  for (const config::ReplicaConfig& r : config.replicas) {
-    const auto address = net::Address::resolve(r.address);
-    if (!address) {
-      add("address", Verdict::bad, fmt::format("replica {}: {}", r.id.n, address.error()), "check `address` in the config, DNS and /etc/hosts");
-      local = false;
-      continue;
-    }
-    local = local && address->is_loopback();
-    addresses.emplace_back(r.id.n, *address);
+  const std::vector<ResolvedReplica> resolved = resolve_replicas(config);
+  for (const ResolvedReplica& r : resolved) {
+    local = local && r.answer && r.answer->front().is_loopback();
+    if (r.answer) addresses.emplace_back(r.id, r.answer->front());
   }
+  for (Finding& finding : judge_addresses(resolved)) out.push_back(std::move(finding));
   if (addresses.size() == config.replicas.size()) add("address", Verdict::ok, "all addresses resolve");
   const std::size_t datagram = local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
   for (const auto& [id, address] : addresses) {
@@ -202,6 +199,7 @@ int ctl_doctor(const Words& words) {
   }
   std::vector<Finding> findings = look_here(*config);
   std::vector<Asked> asked(config->replicas.size());
+  std::vector<std::string> in_use(config->replicas.size());
   bool could_ask = net::Loop::probe().empty();
   if (could_ask) {
     net::Loop loop;
@@ -210,6 +208,7 @@ int ctl_doctor(const Words& words) {
     if (could_ask) {
       const Stopping stopping(loop, **connection);
       loop.run(examine_all(**connection, asked));
+      for (const config::ReplicaConfig& r : config->replicas) in_use[r.id.n] = (*connection)->address_in_use(r.id);
     } else if (std::none_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.measured == connection.error(); })) {
       findings.push_back({.replica = {}, .check = "asking", .verdict = Verdict::bad, .measured = "no replica could be asked: " + connection.error(), .advice = "mend that, then ask again"});
     }
@@ -224,10 +223,11 @@ int ctl_doctor(const Words& words) {
                                 return one && other && *one == *other;
                               }};
   if (could_ask) {
-    std::vector<unsigned> silent;
+    std::map<unsigned, net::Address> silent;
     for (const config::ReplicaConfig& r : config->replicas)
-      if (!asked[r.id.n].status && !asked[r.id.n].doctor) silent.push_back(r.id.n);
-    const std::set<unsigned> closed = closed_ports(*config, silent, probe_patience);
+      if (const auto address = net::Address::literal(in_use[r.id.n]); address && !asked[r.id.n].status && !asked[r.id.n].doctor)
+        silent.emplace(r.id.n, *address);
+    const std::set<unsigned> closed = closed_ports(silent, probe_patience);
     std::vector<ReplicaStatus> answers;
     for (const config::ReplicaConfig& r : config->replicas) answers.push_back({.id = r.id, .json = asked[r.id.n].status});
     for (Finding& finding : judge_cluster(cluster_status(*config, answers, status_timeout))) findings.push_back(std::move(finding));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "client/address_advice.h"
 #include "client/attention.h"
 #include "client/cluster_view.h"
 
@@ -286,6 +287,7 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   } else {
     add(make("peers", Verdict::ok, "it hears all others"));
   }
+  for (Finding& finding : judge_links(d, options.election_timeout)) add(std::move(finding));
   add(judge_kernel(text_in(d, "kernel")));
   add(judge_disk_speed(d, options.election_timeout));
   add(judge_disk_space(d));

@@ -5,23 +5,20 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <vector>
 
-#include "net/address.h"
 
 namespace client {
 
-std::set<unsigned> closed_ports(const config::ClusterConfig& config, const std::vector<unsigned>& ids,
-                                std::chrono::milliseconds patience) {
+std::set<unsigned> closed_ports(const std::map<unsigned, net::Address>& where, std::chrono::milliseconds patience) {
   std::set<unsigned> closed;
   std::vector<unsigned> asked;
   std::vector<pollfd> sockets;
-  for (const unsigned id : ids) {
-    const auto address = net::Address::resolve(config.replicas.at(id).address);
-    if (!address) continue;
+  for (const auto& [id, address] : where) {
     sockaddr_storage name{};
-    const socklen_t size = address->to_sockaddr(name);
+    const socklen_t size = address.to_sockaddr(name);
     // Only a connected socket is told what came back for what it sent.
-    const int fd = ::socket(address->family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = ::socket(address.family(), SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) continue;
     const char byte = 0;
     if (::connect(fd, reinterpret_cast<sockaddr*>(&name), size) != 0 || ::send(fd, &byte, 1, 0) != 1) {

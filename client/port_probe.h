@@ -1,10 +1,10 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <set>
-#include <vector>
 
-#include "config/cluster_config.h"
+#include "net/address.h"
 
 namespace client {
 
@@ -12,7 +12,6 @@ namespace client {
 /// rejects), which is not the same as no answer. Found out by one byte to each, which a replica drops and counts.
 /// Silence proves nothing: a machine that is down, a firewall that swallows, or a replica that can't open what is sent,
 /// and never answers that. Blocks for at most `patience`.
-[[nodiscard]] std::set<unsigned> closed_ports(const config::ClusterConfig& config, const std::vector<unsigned>& ids,
-                                              std::chrono::milliseconds patience);
+[[nodiscard]] std::set<unsigned> closed_ports(const std::map<unsigned, net::Address>& where, std::chrono::milliseconds patience);
 
 }  // namespace client

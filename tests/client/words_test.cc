@@ -129,12 +129,11 @@ TEST(PortProbe, TellsAClosedPortFromOneThatIsSilent) {
   socklen_t length = sizeof name;
   ASSERT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length), 0);
   const unsigned port = ntohs(reinterpret_cast<sockaddr_in*>(&name)->sin_port);
-  config::ClusterConfig config = cluster(1);
-  config.replicas[0].address = "127.0.0.1:" + std::to_string(port);
-  EXPECT_TRUE(closed_ports(config, {0}, 100ms).empty()) << "somebody listens, and says nothing";
+  const std::map<unsigned, net::Address> where{{0, net::Address::loopback(static_cast<std::uint16_t>(port))}};
+  EXPECT_TRUE(closed_ports(where, 100ms).empty()) << "somebody listens, and says nothing";
   ::close(fd);
-  EXPECT_EQ(closed_ports(config, {0}, 10s), std::set<unsigned>{0}) << "nobody does";
-  EXPECT_TRUE(closed_ports(config, {}, 10s).empty());
+  EXPECT_EQ(closed_ports(where, 10s), std::set<unsigned>{0}) << "nobody does";
+  EXPECT_TRUE(closed_ports({}, 10s).empty());
 }
 
 }  // namespace

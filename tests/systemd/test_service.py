@@ -290,6 +290,44 @@ class OddMachines(unittest.TestCase):
 
 
 @unittest.skipIf(REASON, REASON)
+class LateNetwork(unittest.TestCase):
+    """What a power cut of a whole site leaves: everything boots at once, and addresses come when they come."""
+
+    def setUp(self):
+        hosts = "s/127.0.0.1:7400/10.79.0.1:7400/; s/127.0.0.1:7401/10.79.0.2:7401/; s/127.0.0.1:7402/10.79.0.3:7402/"
+        self.machine = machines.OneMachine(settings=f"sed -i '{hosts}' /etc/paxosd/cluster.yaml")
+        self.addCleanup(self.machine.close)
+        self.node = self.machine.node
+        self.addCleanup(told, self, self.node)
+
+    def waits(self, replica):
+        now = self.node.show(service(replica), "ActiveState", "StatusText")
+        return now["ActiveState"] == "active" and "does not have that address" in now["StatusText"]
+
+    def test_an_address_that_comes_late_ends_with_all_serving_and_no_unit_failed(self):
+        # Not --no-block: a start does not hang on the network.
+        self.node.run("systemctl", "start", *map(service, range(3)))
+        harness.wait_for("they say what they wait for", lambda: all(self.waits(i) for i in range(3)))
+        for i in range(3):
+            self.node.run("ip", "addr", "add", f"10.79.0.{i + 1}/32", "dev", "lo")
+        wait_healthy(self.node, 3)
+        for i in range(3):
+            self.assertEqual(self.node.show(service(i), "NRestarts", "ActiveState"), {"NRestarts": "0", "ActiveState": "active"})
+        self.assertEqual(self.node.run("systemctl", "list-units", "--failed", "--no-legend", "paxosd@*").stdout.strip(), "")
+        self.assertTrue(verify(self.node)["consistent"])
+
+    def test_what_keeps_a_replica_from_running_is_never_given_up_on_and_the_pauses_grow(self):
+        self.node.run("sh", "-c", "for i in 1 2 3; do ip addr add 10.79.0.$i/32 dev lo; done; sed -i 's/^heartbeat_ms: 50/heartbeat_ms: fast/' /etc/paxosd/cluster.yaml")
+        self.node.run("systemctl", "start", service(0), check=False)
+        harness.wait_for("more than a handful of starts", lambda: int(self.node.show(service(0), "NRestarts")["NRestarts"]) >= 5)
+        self.assertEqual(self.node.show(service(0), "StartLimitIntervalUSec")["StartLimitIntervalUSec"], "0")
+        self.assertRegex(self.node.journal("-u", service(0)), r"the last [3-9] lives of this replica ended within a minute: it starts in [0-9]+ s")
+        self.node.run("sed", "-i", "s/^heartbeat_ms: fast/heartbeat_ms: 50/", "/etc/paxosd/cluster.yaml")
+        self.node.run("systemctl", "start", service(1), service(2))
+        wait_healthy(self.node, 3)  # nobody touched replica 0
+
+
+@unittest.skipIf(REASON, REASON)
 class Upgrade(unittest.TestCase):
     """`paxosctl rolling-restart`, plain and to the next version, while clients write."""
 
