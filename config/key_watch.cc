@@ -8,10 +8,10 @@
 
 namespace config {
 
-KeyWatch::KeyWatch(const ClusterKey& key, std::filesystem::path file)
+KeyWatch::KeyWatch(std::span<const std::uint8_t> key, std::filesystem::path file)
     : file_(std::move(file)), digest_(digest(key)), mark_(mark(file_)) {}
 
-KeyWatch::Digest KeyWatch::digest(const ClusterKey& key) {
+KeyWatch::Digest KeyWatch::digest(std::span<const std::uint8_t> key) {
   Digest out{};
   crypto_generichash(out.data(), out.size(), key.data(), key.size(), nullptr, 0);
   return out;
@@ -25,7 +25,7 @@ KeyWatch::Mark KeyWatch::mark(const std::filesystem::path& file) {
 
 std::string KeyWatch::difference() const {
   if (const auto now = load_key(file_)) {
-    if (digest(*now) == digest_) return {};
+    if (digest(now->bytes) == digest_) return {};
     return fmt::format("{} holds another key than the one that this replica was started with", file_.string());
   }
   const Mark now = mark(file_);

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 
 #include "config/cluster_config.h"
@@ -13,7 +14,7 @@ namespace config {
 /// must say so when its operator thinks that it did.
 class KeyWatch {
  public:
-  KeyWatch(const ClusterKey& key, std::filesystem::path file);
+  KeyWatch(std::span<const std::uint8_t> key, std::filesystem::path file);
 
   /// One sentence when the key file is no longer the one of the start; empty when it is, or nothing can be told. Where the
   /// file can't be read (a service sees only its own copy), it goes by when the file was written. Blocks on the file.
@@ -27,7 +28,7 @@ class KeyWatch {
     std::int64_t written_ns = 0;
     friend bool operator==(const Mark&, const Mark&) = default;
   };
-  [[nodiscard]] static Digest digest(const ClusterKey& key);
+  [[nodiscard]] static Digest digest(std::span<const std::uint8_t> key);
   [[nodiscard]] static Mark mark(const std::filesystem::path& file);
 
   std::filesystem::path file_;

@@ -86,7 +86,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       log_synced_(opened.recovered.last_group),
       started_(loop.now()),
       vitals_(loop.now()),
-      key_watch_(options_.key, options_.config.key_file) {
+      key_watch_(options_.key.bytes(), options_.config.key_file) {
   begin_addresses();
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
   prepare_flight_recorder();

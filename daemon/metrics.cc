@@ -46,6 +46,10 @@ const char* label(chat::Verdict verdict) {
       return "rooms_full";
     case chat::Verdict::invalid:
       return "invalid";
+    case chat::Verdict::key_conflict:
+      return "key_conflict";
+    case chat::Verdict::keys_full:
+      return "keys_full";
   }
   return "unknown";
 }

@@ -144,7 +144,7 @@ TEST(State, APowerCutLeavesEverySlotWholeOrNotAtAll) {
     for (std::uint64_t n = 1; n <= slots; ++n)
       (*state)->write({n}, {{row(n), std::string(1u << 20, 'v')}, {"last", std::to_string(n)}});
     std::promise<std::uint64_t> written;
-    (*state)->read([&](const Storage::Reader& reader) { written.set_value(slot_of(reader.rows)); });
+    (*state)->read([&](const Storage::Reader& reader) { written.set_value(slot_of(reader.rows)); }, {});
     ASSERT_EQ(written.get_future().get(), slots);
     disk.fail(FaultDisk::Fault::any, 1, false);
   }
