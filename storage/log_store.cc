@@ -278,7 +278,8 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
     // As it is held: a no-op has no value, and a long run of them is a long answer all the same.
     bytes += sizeof *entry + entry->decree.value.size();
     out.push_back(std::move(*entry));
-    if (bytes >= bytes_max) break;
+    // Not one further: what stands behind the last one is nobody's question, and may be damaged.
+    if (*slot == last || bytes >= bytes_max) break;
   }
   if (!at->status().ok()) {
     const paxos::Slot from = out.empty() ? first : out.back().slot + 1;

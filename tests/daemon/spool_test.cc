@@ -79,7 +79,7 @@ TEST(Spool, TheLineThatFoundRoomAgainComesBehindTheWordOfThoseLost) {
   EXPECT_EQ(spool.lost(), 1U);
   ASSERT_TRUE(spool.push(line("x"))) << "bounded by bytes, and this one fits";
   gate->set_open();
-  ASSERT_TRUE(gate->wait_for([&] { return gate->got.back() == "x"; }));
+  ASSERT_TRUE(gate->wait_for([&] { return !gate->got.empty() && gate->got.back() == "x"; }));
   EXPECT_EQ(gate->got[gate->got.size() - 2], "1 log line is lost here: whoever takes the log did not take it");
 }
 

@@ -119,7 +119,7 @@ TEST(RuntimeDamage, TheReplicasOwnRecordsAreItsWord) {
 TEST(RuntimeDamage, ARowOfTheStateEndsItsReaderAloneAndIsNoBreachOfAnyWord) {
   const TempDir dir;
   const auto o = options(dir.path());
-  const auto row = [](unsigned n) { return chat::Row{"row " + std::to_string(100 + n), noise(n, 6000)}; };
+  const auto row = [](unsigned n) { return chat::Row{"x row " + std::to_string(100 + n), noise(n, 6000)}; };
   {
     Said said;
     auto s = opened(o);
@@ -135,16 +135,16 @@ TEST(RuntimeDamage, ARowOfTheStateEndsItsReaderAloneAndIsNoBreachOfAnyWord) {
         *s.storage,
         [](const Storage::Reader& reader) {
           int rows = 0;
-          reader.rows.scan("row ", "row~", [&](std::string_view, std::string_view) { return ++rows > 0; });
+          reader.rows.scan("x row ", "x row~", [&](std::string_view, std::string_view) { return ++rows > 0; });
           return rows;
         },
         -1);
   };
   EXPECT_EQ(count(), -1) << "half of a room never passes for all of it";
   EXPECT_EQ(count(), -1) << "the next one is answered, too";
-  EXPECT_EQ(read<bool>(*s.storage, [](const Storage::Reader& reader) { return reader.rows.get("row 102").has_value(); }), true);
+  EXPECT_EQ(read<bool>(*s.storage, [](const Storage::Reader& reader) { return reader.rows.get("x row 102").has_value(); }), true);
   s.storage->write_state({10}, {row(10)});
-  EXPECT_EQ(read<bool>(*s.storage, [](const Storage::Reader& reader) { return reader.rows.get("row 110").has_value(); }), true);
+  EXPECT_EQ(read<bool>(*s.storage, [](const Storage::Reader& reader) { return reader.rows.get("x row 110").has_value(); }), true);
   EXPECT_THAT(said.failures(), IsEmpty());
   ASSERT_THAT(said.damages(), SizeIs(2));
   EXPECT_EQ(said.damages().front().store, Damage::Store::state);
