@@ -213,8 +213,6 @@ tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, cons
        {std::pair{SO_RCVBUFFORCE, SO_RCVBUF}, std::pair{SO_SNDBUFFORCE, SO_SNDBUF}})
     if (setsockopt(impl->fd, SOL_SOCKET, force, &bytes, sizeof bytes) != 0)
       setsockopt(impl->fd, SOL_SOCKET, plain, &bytes, sizeof bytes);
-  const int on = 1;
-  setsockopt(impl->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
   sockaddr_storage name{};
   const socklen_t size = local.to_sockaddr(name);
   if (::bind(impl->fd, reinterpret_cast<sockaddr*>(&name), size) != 0) {
@@ -226,6 +224,9 @@ tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, cons
     if (error == EACCES) return fail("not allowed to use that port; ports below 1024 need privileges", error);
     return fail(std::strerror(error), error);
   }
+  // Not before: the kernel rewrites its own code when the first socket asks for it and when the last one goes (some 2 ms).
+  const int on = 1;
+  setsockopt(impl->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
   void* memory = mmap(nullptr, options.buffers * buffer_bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return fail("no memory for its buffers");

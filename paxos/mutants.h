@@ -47,6 +47,7 @@ namespace paxos {
   M(rules_forgotten, "a restart goes back to the first rules")                                      \
   M(old_program_applies, "a program applies rules that it does not know")                           \
   M(disagreement_sticks, "a disagreement that was repaired still counts")                           \
+  M(window_stops_finishing, "a new leader waits for the window with what phase 1 found")            \
   M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")
 // clang-format on
 

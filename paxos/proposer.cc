@@ -143,6 +143,18 @@ bool Proposer::window_open(Slot slot) const {
          log_.bytes_unapplied() < limits::window_bytes_max;
 }
 
+/// The window is for new work. What phase 1 found was within an earlier leader's window, and may all stand above a hole
+/// that only this one can fill: that it is not applied is no reason to wait. What is under way is bounded, so that it does
+/// not leave in one burst; its lowest slot follows the chosen prefix, so it never waits for anything but itself.
+bool Proposer::may_finish(std::size_t bytes) const {
+  if (mutant(Mutant::window_stops_finishing)) return window_open(next_);
+  if (unchosen_ == 0) return true;
+  if (unchosen_ >= limits::window_slots) return false;
+  for (const Flight& f : flights_)
+    if (f.used && !f.chosen) bytes += f.decree.value.size();
+  return bytes <= limits::window_bytes_max;
+}
+
 Proposer::Flight* Proposer::flight(Slot slot) {
   PAXOS_ASSERT(slot < next_);
   if (slot < flights_base_) return nullptr;  // chosen, and forgotten
@@ -324,7 +336,7 @@ void Proposer::advance() {
     return;
   }
   // Phase 1's slots first: the decree of the highest accepted ballot, no-ops into the holes.
-  while (next_ <= adopted_max_ && window_open(next_)) {
+  while (next_ <= adopted_max_) {
     const SlotEntry* entry = log_.find(next_);
     if (next_ <= log_.chosen_prefix() || (entry != nullptr && entry->chosen)) {
       flights_.push_back({});  // known chosen: nothing to propose
@@ -338,6 +350,7 @@ void Proposer::advance() {
       continue;
     }
     Decree decree = found == adopted_.end() ? Decree{} : found->second.decree;
+    if (!may_finish(decree.value.size())) break;
     if (found == adopted_.end())
       env_.event("noop", "slot " + std::to_string(next_.n) + " was empty: filled with a no-op", ballot_, next_);
     propose_in(next_, std::move(decree));

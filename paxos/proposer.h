@@ -104,7 +104,10 @@ class Proposer {
   void vote(ReplicaId from, Slot slot);
   void settle();
   [[nodiscard]] Duration timeout() const;
+  /// For something new in `slot`.
   [[nodiscard]] bool window_open(Slot slot) const;
+  /// For what phase 1 found, in `next_`.
+  [[nodiscard]] bool may_finish(std::size_t bytes) const;
   Flight* flight(Slot slot);
   [[nodiscard]] const Flight* flight(Slot slot) const { return const_cast<Proposer*>(this)->flight(slot); }
 

@@ -83,6 +83,7 @@ KILLERS = [
     ("old_program_applies", SIM, "", False),
     ("disagreement_sticks", PAXOS, "HashWatch.*", True),
     ("leads_by_hearsay", PAXOS, "Election.*", True),
+    ("window_stops_finishing", PAXOS, "Proposer.*", True),
 ]
 
 

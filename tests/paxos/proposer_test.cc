@@ -489,6 +489,27 @@ TEST(Proposer, IsLiveAtThirtyPercentLoss) {
   }
 }
 
+// A new leader must always be able to finish what phase 1 found, whatever the bounds say of new work: here all of it
+// stands above a hole that this leader alone can fill, and is more than its window in bytes.
+TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
+  Cluster c({});
+  const std::uint64_t last = 1 + limits::window_bytes_max / limits::decree_bytes_max + 4;
+  for (std::uint64_t slot = 2; slot <= last; ++slot)
+    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command(std::string(limits::decree_bytes_max, 'x'))});
+  candidate(c, 3);
+  c.step(0, 1, promise(ballot(3, 0)));
+  ASSERT_TRUE(c[0].is_leader());
+  std::map<std::uint64_t, Decree> proposed;
+  for (std::uint64_t slot = 1; slot <= last; ++slot) {
+    proposed.merge(proposals(c));
+    ASSERT_TRUE(proposed.contains(slot)) << "slot " << slot << " waits for ever";
+    c.step(0, 1, accepted(ballot(3, 0), slot));
+  }
+  EXPECT_EQ(proposed.at(1), noop());
+  EXPECT_EQ(c.applied(0), last);
+  EXPECT_TRUE(c[0].can_propose()) << "the window is open again";
+}
+
 // DESIGN 4, phase 2: the window binds what phase 1 adopted too, and nothing new comes before it.
 TEST(Proposer, AdoptsNoFurtherThanItsWindowAndProposesNothingNewBeforeThat) {
   Cluster c({});
