@@ -213,7 +213,9 @@ class BadMessages(ClusterTest):
         self.refused(b"caf\xe9\n", "UTF-8")
 
     def test_an_empty_text_is_refused(self):
-        self.refused("\n", "empty")
+        code, _, err = self.shared.chat("send", "--room", "ops", "")
+        self.assertEqual(code, 1, err)
+        self.assertIn("empty", err)
 
     def test_an_oversized_text_is_refused_with_the_limit(self):
         self.refused("x" * 16385 + "\n", "16384")
@@ -260,10 +262,10 @@ class BadMessages(ClusterTest):
         hint = "install it here too"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             def told():
-                s.sendto(b"PXD\x02" + bytes(60), ("127.0.0.1", cluster.base_port))
+                s.sendto(b"PXD\x03" + bytes(60), ("127.0.0.1", cluster.base_port))
                 return hint in cluster.logs()
             wait_for("the hint in its log", told)
-            s.sendto(b"PXD\x02" + bytes(60), ("127.0.0.1", cluster.base_port))
+            s.sendto(b"PXD\x03" + bytes(60), ("127.0.0.1", cluster.base_port))
         for replica in (1, 2):
             cluster.start(replica)
         cluster.wait_healthy()
