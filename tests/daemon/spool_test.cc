@@ -160,7 +160,10 @@ TEST(Log, AFullPipeBehindStandardErrorHoldsNobodyUp) {
   Child child(Child::Pipe::full, [] {
     daemon_log::begin();
     for (int i = 0; i < 5000; ++i) daemon_log::error("line {}", i);
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+    // A sanitizer's own words need the descriptor as it is, so those builds leave it alone.
     for (int i = 0; i < 50000; ++i) std::fprintf(stderr, "from elsewhere\n");
+#endif
     if (daemon_log::lines_lost() == 0) std::_Exit(8);
     daemon_log::exit_now(3);
   });
