@@ -490,7 +490,9 @@ TEST(Desk, BoundsTheBytesOfItsQueue) {
 // The window holds more than so many of the very smallest commands.
 TEST(Intake, BoundsWhatIsProposedAndNotApplied) {
   Machine machine;
-  Intake intake(machine);
+  const NodeBounds bounds;
+  BoundsReached reached;
+  Intake intake(machine, bounds, reached);
   std::uint64_t n = 0;
   const auto take = [&] {
     const paxos::Bytes bytes = encode(close_command({{++n}, 0}, 1));
