@@ -108,7 +108,7 @@ struct NodeBounds {
   B(answers, "the longest idle session went")                                                   \
   B(rooms, "a post was refused")                                                                \
   B(session_idle, "a session expired")                                                          \
-  B(waiters, "a command was refused as overload")                                               \
+  B(waiters, "a command was taken with nobody waiting: its repeat is answered")                 \
   B(noticed, "clients may be told again")                                                       \
   B(queue_commands, "a command was refused as overload")                                        \
   B(queue_bytes, "a command was refused as overload")                                           \

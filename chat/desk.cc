@@ -189,17 +189,19 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       refuse(now, from, *command, std::move(fault));
       continue;
     }
-    // Before the command itself: its receipt must find who waits for it, here too if it was passed on.
-    if (!wait(now, from, ticket_of(*command))) {
+    // A command is taken whether or not there is room for one more who waits: those that wait already may be its successors,
+    // which run only after it. Its receipt comes with a repeat then. What is not taken has nobody waiting for it.
+    if (!pass_on && intake.take(now, bytes, *command) == Intake::Taken::full) {
       overloaded = true;
-    } else if (pass_on) {
+      continue;
+    }
+    if (!wait(now, from, ticket_of(*command))) overloaded = true;
+    if (pass_on) {
       passed.push_back(bytes);
       if (passed.size() == options.bounds.forward_commands) {
         reached(Bound::forward_commands);
         out.forward.push_back(std::exchange(passed, {}));
       }
-    } else if (intake.take(now, bytes, *command) == Intake::Taken::full) {
-      overloaded = true;
     }
   }
   if (!passed.empty()) out.forward.push_back(std::move(passed));
