@@ -115,7 +115,7 @@ std::string Desk::State::fault_in(const CommandView& command) const {
 
 Desk::State::Noticed& Desk::State::noticed_of(paxos::Time now, const ClientAddress& to) {
   next_sweep = std::min(next_sweep, now + sweep_every);
-  if (noticed.size() >= options.bounds.noticed && !noticed.contains(to)) {
+  if (noticed.size() >= options.bounds.noticed) {
     reached(Bound::noticed);
     noticed.clear();
   }

@@ -489,7 +489,7 @@ TEST(Desk, BoundsTheBytesOfItsQueue) {
 
 // Those that wait may be the successors of the one that comes now: kept out, it would hold all of them up.
 TEST(Desk, TakesTheNextCommandHoweverManyWait) {
-  Office office{.log = {}, .bounds = {.waiters = 2}};
+  Office office({.waiters = 2});
   const SessionId s = office.open(1);
   office.send(1, {post(s, 2, "x"), post(s, 3, "x")});
   EXPECT_EQ(office.desk.figures().waiting_receipts, 2u);
@@ -504,7 +504,7 @@ TEST(Desk, TakesTheNextCommandHoweverManyWait) {
 
 // What was not taken brings no receipt, and must not keep others from waiting for theirs.
 TEST(Desk, NobodyWaitsForWhatWasNotTaken) {
-  Office office{.log = {}, .bounds = {.queue_commands = 1}};
+  Office office({.queue_commands = 1});
   office.send(1, {open_command(1), open_command(2), open_command(3)});
   EXPECT_EQ(office.desk.figures().queued_commands, 1u);
   EXPECT_EQ(office.desk.figures().waiting_receipts, 1u);
