@@ -47,7 +47,10 @@ namespace paxos {
   M(rules_forgotten, "a restart goes back to the first rules")                                      \
   M(old_program_applies, "a program applies rules that it does not know")                           \
   M(disagreement_sticks, "a disagreement that was repaired still counts")                           \
-  M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")
+  M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")      \
+  M(window_stops_finishing, "a new leader finishes phase 1's slots only within its window for new ones")\
+  M(unapplied_unbounded, "what is not applied is voted for and pulled without a bound")             \
+  M(applies_all_at_once, "one turn applies all that is chosen")
 // clang-format on
 
 enum class Mutant : std::uint8_t {

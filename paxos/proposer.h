@@ -104,7 +104,10 @@ class Proposer {
   void vote(ReplicaId from, Slot slot);
   void settle();
   [[nodiscard]] Duration timeout() const;
+  /// For something new in `slot`.
   [[nodiscard]] bool window_open(Slot slot) const;
+  /// For what phase 1 found, in `next_`.
+  [[nodiscard]] bool may_finish(std::size_t bytes) const;
   Flight* flight(Slot slot);
   [[nodiscard]] const Flight* flight(Slot slot) const { return const_cast<Proposer*>(this)->flight(slot); }
 
@@ -130,6 +133,7 @@ class Proposer {
   std::deque<Flight> flights_;  ///< flights_[i] is slot flights_base_ + i
   Slot flights_base_{1};
   std::size_t unchosen_ = 0;
+  std::size_t unchosen_bytes_ = 0;
   std::deque<OwnVote> own_votes_;
   std::set<Slot> skipped_;
   Slot commit_sent_;  ///< the others were told of this chosen prefix

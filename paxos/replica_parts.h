@@ -47,20 +47,20 @@ struct Replica::Parts {
   Parts(const Options& options, Recovered recovered, Time now)
       : env(options, recovered.last_group),
         self_incarnation(recovered.incarnation),
-        log(recovered, options.hot_slots),
+        log(recovered, env.options.bounds, env.reached),
         acceptor(env, log, recovered.promised),
         learner(env, log),
         proposer(env, log, acceptor, learner),
         election(env, recovered.promised),
         reads(env, proposer),
         birth(env, recovered.incarnation, recovered.birth),
-        hashes(options.replicas, options.quorum()),
+        hashes(options.replicas, options.quorum(), env.options.bounds, env.reached),
         applied_hash(recovered.hash),
         prefix_recorded(recovered.chosen_prefix),
         waits(options.election_timeout / 16, log.applied(), now) {
     PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
     PAXOS_ASSERT(options.self.n < options.replicas);
-    PAXOS_ASSERT(options.promise_entries >= 1 && options.promise_entries <= limits::page_entries_max);
+    options.bounds.check();
     env.now = now;
     if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
     settle();

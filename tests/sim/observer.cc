@@ -32,8 +32,9 @@ std::uint64_t digest_of(const std::vector<chat::Row>& rows) {
 
 }  // namespace
 
-Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms)
+Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill)
     : replicas_(replicas),
+      rooms_may_fill_(rooms_may_fill),
       applied_(replicas),
       chosen_checked_(replicas),
       promised_sent_(replicas),
@@ -239,6 +240,7 @@ void Observer::messages_applied(paxos::Slot slot, const std::vector<chat::Row>& 
       if (!message.slot.none())
         broken("I3", who + " ran in " + text(message.slot) + " and again in " + text(slot));
       if (message.room != room) broken("I3", who + " stands in another room");
+      if (message.refused) broken("I3", who + " was refused, and runs in " + text(slot));
       if (slot <= message.after)
         broken("I4", who + " was posted after something in " + text(message.after) +
                          " was acknowledged, but stands in " + text(slot));
@@ -280,7 +282,12 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
                          const chat::Message& message) {
   const std::string who = "message " + std::to_string(ticket - 1) + " of client " + std::to_string(client);
   Posted& known = messages_.at(client).at(ticket - 1);
-  if (!refused.empty()) broken("I2", who + " was refused: " + refused);
+  if (!refused.empty()) {
+    if (!rooms_may_fill_ || refused != chat::to_string(chat::Verdict::rooms_full) || !known.slot.none())
+      broken("I2", who + " was refused: " + refused);
+    known.refused = true;
+    return;
+  }
   if (known.slot.none()) {
     // Who applied it may have died before its rows were seen; then the chosen decree must hold it.
     const auto n = message.slot.n;
@@ -331,7 +338,7 @@ void Observer::all_equal(const std::vector<paxos::Slot>& applied) const {
   for (std::size_t client = 0; client < messages_.size(); ++client)
     for (std::size_t n = 0; n < messages_[client].size(); ++n) {
       const Posted& message = messages_[client][n];
-      if (!message.acknowledged || message.slot.none())
+      if (!message.refused && (!message.acknowledged || message.slot.none()))
         broken("I8", "message " + std::to_string(n) + " of client " + std::to_string(client) +
                          " was never acknowledged");
     }

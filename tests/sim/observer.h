@@ -27,6 +27,7 @@ struct Posted {
   paxos::Slot slot;       ///< where it was applied; none: not yet
   std::uint64_t seq = 0;  ///< in its room
   bool acknowledged = false;
+  bool refused = false;   ///< for want of a room: it must never run
   paxos::Slot told_slot;  ///< acknowledged there before any live replica had applied it
   std::uint64_t told_seq = 0;
 };
@@ -35,7 +36,8 @@ struct Posted {
 /// finds out by itself: a quorum of modelled disks that hold votes of one ballot.
 class Observer {
  public:
-  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms);
+  /// `rooms_may_fill`: there are more than the state machine takes.
+  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill = false);
 
   // Disks and replicas.
   void group_durable(std::uint8_t replica, const chat::GroupWrite& group, const Disk& disk_before);
@@ -87,6 +89,7 @@ class Observer {
   void messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
 
   std::size_t replicas_;
+  bool rooms_may_fill_;
   std::vector<SlotFacts> slots_;  ///< [i] is slot i + 1
   std::uint64_t chosen_count_ = 0;
   paxos::Ballot chosen_ballot_max_;

@@ -11,7 +11,7 @@ namespace {
 /// What a phase 1 takes longer where the run has pages of a few slots: the window's votes in as many round trips. Shipped pages hold
 /// them all. Twice, since a first candidate may give way to a second one.
 Nanos paging_time(const Scenario& s) {
-  const auto pages = static_cast<Nanos>(paxos::limits::window_slots / s.promise_entries);
+  const auto pages = static_cast<Nanos>(s.bounds.window_slots / s.bounds.promise_entries);
   return 2 * pages * 2 * (s.delay_max + s.turn_delay + millisecond);
 }
 
@@ -97,6 +97,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
   result.leaders = world.leader_changes();
+  result.bounds_reached = world.bounds_reached();
   if (const RulesWatch* watch = world.rules_watch()) {
     result.rules = watch->rules();
     result.refusals = watch->refusals();

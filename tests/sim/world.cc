@@ -16,7 +16,7 @@ World::World(const Scenario& scenario, Timeline* timeline)
     : scenario_(scenario),
       random_(scenario.seed ^ 0x5eedULL ^ scenario.shake << 48),
       timeline_(timeline),
-      observer_(scenario.replicas, scenario.clients, scenario.rooms),
+      observer_(scenario.replicas, scenario.clients, scenario.rooms, scenario.machine_bounds.rooms < scenario.rooms),
       hosts_(scenario.replicas),
       clients_(scenario.clients),
       loss_ppm_(scenario.loss_ppm),
@@ -68,7 +68,8 @@ paxos::Time World::local(const Host& host) const {
 
 /// The first moment at which local() is at or past `at`.
 Nanos World::global(const Host& host, paxos::Time at) const {
-  if (at == paxos::time_never || host.stalled != 0) return never;  // resume_clock() asks again
+  if (at == paxos::time_never) return never;
+  if (host.stalled != 0) return at <= local(host) ? now_ + 1000 : never;  // resume_clock() asks again
   const Nanos wanted = at.time_since_epoch().count() - host.clock_base;
   if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
   // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
@@ -144,7 +145,7 @@ void World::step() {
 
 void World::start(Host& host) {
   if (host.node) return;
-  if (host.hung != 0) {
+  if (host.hung != 0 || host.full != 0) {
     // A start syncs boot + 1 first.
     restart_later(host, 50 * millisecond);
     return;
@@ -168,8 +169,8 @@ void World::start(Host& host) {
   host.disk.state_written = host.disk.state_durable;
   const VersionedRows::View rows(observer_.rows(), host.disk.state_durable);
   auto machine = host.disk.state_durable.none()
-                     ? tl::expected<chat::Machine, std::string>(chat::Machine{host.program})
-                     : chat::Machine::load(rows, host.program);
+                     ? tl::expected<chat::Machine, std::string>(chat::Machine(host.program, scenario_.machine_bounds))
+                     : chat::Machine::load(rows, host.program, scenario_.machine_bounds);
   const bool too_old = !machine && rules_ && rules_->unknown(host.program, host.disk.state_durable);
   if (!machine && !too_old)
     throw Violation("I5: replica " + std::to_string(host.id) + " cannot load its state: " + machine.error());
@@ -178,8 +179,7 @@ void World::start(Host& host) {
                                .heartbeat = paxos::Duration{scenario_.heartbeat},
                                .election_timeout = paxos::Duration{scenario_.election_timeout},
                                .rules = host.program,
-                               .hot_slots = scenario_.hot_slots,
-                               .promise_entries = scenario_.promise_entries,
+                               .bounds = scenario_.bounds,
                                .seed = random_.next()};
   const auto mark = machine ? chat::AppliedMark{machine->applied(), machine->hash(), machine->rules()}
                             : *chat::read_applied(rows);
@@ -191,13 +191,15 @@ void World::start(Host& host) {
     return;
   }
   if (rules_) rules_->starts(host.id, host.program, applied);
+  host.led = true;  // what it finds is what it finds
   host.node =
-      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host));
+      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host), scenario_.node_bounds);
   observer_.started(host.id, host.disk, *host.node);
   if (saying())
     say("replica " + std::to_string(host.id) + " starts: boot " + std::to_string(host.disk.boot) +
         ", promise " + to_string(host.disk.promised) + ", state at slot " + std::to_string(applied.n) +
         ", log to slot " + std::to_string(host.disk.log.size()));
+  if (host.held != 0) hold_applying(host);
   turn(host);
 }
 
@@ -251,6 +253,7 @@ std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, con
 
 void World::crash(Host& host, const char* why) {
   if (!host.node) return;
+  count_bounds(host);
   host.node.reset();
   ++host.life;
   host.backlog.clear();
@@ -359,11 +362,11 @@ void World::on_host(Host& host, const Event& event) {
       std::vector<paxos::ChosenDecree> decrees;
       std::size_t bytes = 0;
       const bool reads = !host.disk.spoilt(wish->from, wish->last);
-      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < paxos::limits::page_entries_max; ++slot) {
+      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < scenario_.bounds.learn_entries; ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
         bytes += entry->decree.value.size();
-        if (!decrees.empty() && bytes > paxos::limits::page_bytes_max) break;
+        if (!decrees.empty() && bytes > scenario_.bounds.page_bytes) break;
         decrees.push_back({slot, entry->ballot, entry->decree});
       }
       host.node->log_read(at, *wish, std::move(decrees));
@@ -389,10 +392,14 @@ void World::turn(Host& host) {
   host.turn_due = false;
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
-  host.node->set_sync_age(at, host.syncing != 0 ? std::max(at - host.sync_started, paxos::Duration{}) : paxos::Duration{});
+  paxos::Duration age{};
+  if (host.syncing != 0) age = std::max(at - host.sync_started, age);
+  if (host.held != 0 && host.held_hangs) age = std::max(at - host.held_since, age);
+  host.node->set_sync_age(at, age);
   host.node->turn(at, wall_ms(host), output_);
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node);
+  within_bounds(host);
   const std::uint64_t life = host.life;
   const std::string stop = output_.stop;
   // Whose clock stands, or stood, still can't tell how long ago it heard the others.
@@ -507,8 +514,8 @@ void World::start_sync(Host& host) {
 
 void World::sync_done(Host& host, std::uint64_t sync) {
   if (sync != host.sync || host.syncing == 0) return;
-  if (host.fail_sync) {
-    crash(host, "a sync failed");
+  if (host.fail_sync || host.full != 0) {
+    crash(host, host.full != 0 ? "its disk is full" : "a sync failed");
     restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
     return;
   }
@@ -579,7 +586,8 @@ std::string World::standing() const {
            (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) : "") +
            (rules_ ? " of " + std::to_string(host.program) : "") +
            (host.shelf ? ", emptied" : "") + (host.paused ? ", paused" : "") +
-           (host.hung ? ", disk hangs" : "") + ", hears";
+           (host.hung ? ", disk hangs" : "") + (host.full ? ", disk full" : "") + (host.held ? ", applies nothing" : "") +
+           ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);
     out += ", cut to";
     for (std::uint8_t to = 0; to < scenario_.replicas; ++to)

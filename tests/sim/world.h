@@ -36,6 +36,13 @@ inline constexpr std::uint64_t probe_client = 1'000'000;
   return out;
 }
 
+/// Each bound of core, state machine, desk and datagrams (paxos/bounds.h, chat/bounds.h), and what happens at it.
+struct BoundName {
+  const char* name;
+  const char* what;
+};
+[[nodiscard]] const std::array<BoundName, bounds_count>& bound_names();
+
 /// A cluster, its clients, network and disks in virtual time. Everything follows from the scenario's seed.
 /// The replicas are chat::Node and the clients client::Outbox, as in the programs.
 class World {
@@ -91,6 +98,8 @@ class World {
   [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
   [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
+  /// How often each bound was reached, by all replicas in all their lives. To be asked once, at the end.
+  [[nodiscard]] BoundTotals bounds_reached();
 
   // Faults (world_faults.cc).
   void inject(const PlannedFault& planned);
@@ -131,6 +140,13 @@ class World {
     unsigned hung = 0;
     unsigned slow = 0;
     bool fail_sync = false;
+    unsigned full = 0;       ///< no write to its disk succeeds
+    unsigned held = 0;       ///< nothing is applied
+    bool held_hangs = false;  ///< since the state's disk hangs, which counts as its disk
+    paxos::Time held_since{};  ///< on its clock
+    bool led = false;             ///< at the end of its last turn, when it held so much:
+    std::size_t held_bytes = 0;
+    std::uint64_t held_slots = 0;
     bool gone = false;               ///< stays down for good (liveness phase)
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
@@ -198,6 +214,9 @@ class World {
   void reply(Host& host, const chat::Reply& reply);
   void on_host(Host& host, const Event& event);
   void watch_leader(Host& host);
+  // Bounds (bounds.cc).
+  void within_bounds(Host& host);
+  void count_bounds(const Host& host);
   [[nodiscard]] paxos::Time local(const Host& host) const;
   [[nodiscard]] Nanos global(const Host& host, paxos::Time at) const;
   [[nodiscard]] std::int64_t wall_ms(const Host& host) const {
@@ -222,6 +241,7 @@ class World {
   void client_event(Event event);
   void post(Client& client);
   void begin_read(Client& client);
+  void begin_poll(Client& client, std::uint32_t room);
   void to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
                   std::shared_ptr<const chat::ClientMessage> message);
   void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message);
@@ -241,6 +261,8 @@ class World {
   void unwipe(Host& host);
   void disk_goes_on(Host& host);
   void end_disk_faults(Host& host);
+  void hold_applying(Host& host);
+  void apply_again(Host& host);
   void stall_clock(Host& host);
   void resume_clock(Host& host);
   void wake_by_clock(Host& host);
@@ -267,6 +289,7 @@ class World {
   std::vector<Event> old_packets_;
   std::vector<net::Received> received_;
   chat::NodeOutput output_;  ///< of a turn; kept for its memory
+  BoundTotals bounds_reached_{};  ///< of lives that ended
   std::uint64_t faults_injected_ = 0;
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet

@@ -119,6 +119,17 @@ void World::begin_read(Client& client) {
       .id = id, .room = Observer::room_name(room), .from = 1, .last = 5, .limit = 0, .local = !linearizable};
   const auto to = static_cast<std::uint8_t>(client.random.below(scenario_.replicas));
   to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
+  if (scenario_.small_bounds) begin_poll(client, room);
+}
+
+/// Waits for the room's next message, as `follow` does.
+void World::begin_poll(Client& client, std::uint32_t room) {
+  const std::uint64_t id = client.random.next();
+  const std::uint64_t seen = observer_.read_floor(room);
+  client.reads[id] = {.room = room, .floor = seen, .linearizable = false};
+  to_replica(client.id, client.life, static_cast<std::uint8_t>(client.random.below(scenario_.replicas)),
+             std::make_shared<const chat::ClientMessage>(
+                 chat::FollowRequest{.id = id, .room = Observer::room_name(room), .from = seen + 1, .wait_ms = 1000}));
 }
 
 void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message) {

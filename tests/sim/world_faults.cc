@@ -8,7 +8,7 @@ namespace sim {
 
 namespace {
 
-enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend, unstall };
+enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend, unstall, release, make_room };
 
 using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
 struct Flapping {
@@ -208,12 +208,37 @@ void World::inject(const PlannedFault& planned) {
       host.clock_catches_up = random.below(2) == 0;
       until_later(unstall, host.id, 0, length);
       return;
+    case Fault::hold_applying:
+      if (host.held++ == 0) {
+        host.held_hangs = random.below(2) == 0;
+        hold_applying(host);
+      }
+      until_later(release, host.id, 0, length);
+      return;
+    case Fault::full_disk:
+      ++host.full;
+      until_later(make_room, host.id, 0, length);
+      return;
     case Fault::clock_jump:
       // By as much as a machine sleeps, or by days.
       host.clock_base += random.below(4) == 0 ? random.between(0, 100 * 3600) * second : random.between(0, length);
       if (host.stalled == 0) wake_by_clock(host);
       return;
   }
+}
+
+/// As Host::hold_while_behind() does it, for rows that the state's disk does not take.
+void World::hold_applying(Host& host) {
+  host.held_since = local(host);
+  if (!host.node) return;
+  host.node->hold_applying(local(host), true);
+}
+
+void World::apply_again(Host& host) {
+  if (std::exchange(host.held, 0U) == 0 || !host.node) return;
+  host.node->hold_applying(local(host), false);
+  // By an event, since the process may be paused.
+  queue_.push(now_, {.kind = EventKind::node_turn, .to = host.id, .a = host.life});
 }
 
 std::size_t World::unfit() const {
@@ -283,6 +308,15 @@ void World::end_fault(const Event& event) {
       else
         resume_clock(host);
       return;
+    case release:
+      if (host.held > 1)
+        --host.held;
+      else
+        apply_again(host);
+      return;
+    case make_room:
+      if (host.full != 0) --host.full;
+      return;
     case uncut:
       for (auto [from, to] : *static_cast<const Links*>(event.payload.get())) cut(from, to, -1);
       return;
@@ -340,6 +374,7 @@ void World::stop_faults() {
   for (Host& host : hosts_) {
     host.effects_left = -1;
     host.fail_sync = false;
+    if (!host.held_hangs) apply_again(host);  // a disk that is only slow gets there
   }
 }
 
@@ -356,6 +391,8 @@ void World::disk_goes_on(Host& host) {
 
 void World::end_disk_faults(Host& host) {
   host.slow = 0;
+  host.full = 0;
+  apply_again(host);
   disk_goes_on(host);
 }
 

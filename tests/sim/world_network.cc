@@ -134,7 +134,8 @@ net::Transport& World::transport(Host& host) {
                                 .datagram_bytes = scenario_.datagram_bytes,
                                 .replicas = scenario_.replicas,
                                 .addresses = std::move(addresses),
-                                .version_max = chat::formats_of(host.program).datagrams});
+                                .version_max = chat::formats_of(host.program).datagrams,
+                                .reassembly = scenario_.reassembly});
   }
   return *host.transport;
 }
