@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -21,7 +22,7 @@ constexpr std::size_t held_bytes_max = 16 * 1024 * 1024;
 
 Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const CommandView& view) {
   const Ticket ticket = ticket_of(view);
-  if (under_way_.contains(ticket)) return Taken::under_way;
+  if (under_way_.contains(ticket) && !paxos::mutant(paxos::Mutant::proposed_twice)) return Taken::under_way;
   if (queue_.size() >= queue_commands_max || queue_bytes_ + bytes.size() > queue_bytes_max ||
       under_way_.size() >= under_way_max)
     return Taken::full;
@@ -35,10 +36,10 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   if (session) line.last = std::max(line.last, session->last_seq);
   // A session that is unknown here may have been opened in a slot that is not applied here yet, or be gone.
   // Only the log says which.
-  if (!session || view.seq <= line.last + 1) {
+  if (!session || view.seq <= line.last + 1 || paxos::mutant(paxos::Mutant::proposed_early)) {
     line.last = std::max(line.last, view.seq);
     push(bytes, ticket, &line);
-    release(view.session, line);
+    release(line);
     return Taken::queued;
   }
   if (line.held.contains(view.seq)) return Taken::held_back;
@@ -55,13 +56,15 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   return Taken::held_back;
 }
 
-void Intake::release(const SessionId& session, Line& line) {
+void Intake::release(Line& line) {
   while (!line.held.empty() && line.held.begin()->first <= line.last + 1) {
     auto node = line.held.extract(line.held.begin());
     --held_count_;
     held_bytes_ -= node.mapped().size();
     line.last = std::max(line.last, node.key());
-    const Ticket ticket{.session = session, .seq = node.key(), .nonce = {}};
+    const auto view = view_command(node.mapped().span());
+    PAXOS_ASSERT(view);  // as when it was taken
+    const Ticket ticket = ticket_of(*view);
     if (!under_way_.contains(ticket)) push(std::move(node.mapped()), ticket, &line);
   }
 }
@@ -115,7 +118,7 @@ void Intake::on_applied(const Applied& applied) {
     } else {
       // With nothing under way the log alone counts: what was sent in a good order may have been refused.
       line.last = line.under_way == 0 ? session->last_seq : std::max(line.last, session->last_seq);
-      release(command.session, line);
+      release(line);
     }
     if (line.held.empty() && line.under_way == 0) lines_.erase(at);
   }
@@ -130,6 +133,7 @@ void Intake::forget_held(paxos::Time time) {
 }
 
 void Intake::clear() {
+  if (paxos::mutant(paxos::Mutant::intake_kept)) return;
   // With their memory: a queue of a million, once, is no reason to keep its tables for ever.
   queue_ = std::deque<paxos::Bytes>();
   queue_bytes_ = 0;

@@ -51,7 +51,7 @@ class Intake {
   using Lines = std::unordered_map<SessionId, Line, SessionHash>;
 
   void push(paxos::Bytes bytes, const Ticket& ticket, Line* line);
-  void release(const SessionId& session, Line& line);
+  void release(Line& line);
   void drop(std::map<std::uint64_t, paxos::Bytes>& held);
 
   const Machine& machine_;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -197,7 +198,8 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
   for (const std::size_t i : posts) {
     const auto& post = std::get<PostView>(applied.commands[i].operation);
     const Outcome& o = applied.outcomes[i];
-    if (o.room_seq < poll.from) continue;
+    if (o.room_seq < poll.from && !paxos::mutant(paxos::Mutant::push_repeats)) continue;
+    if (paxos::mutant(paxos::Mutant::push_last_only) && i != posts.back()) continue;
     const std::size_t size = post.text.size() + post.name.size() + post.room.size() + 64;
     if (page.messages.size() == limits::page_messages_max ||
         (!page.messages.empty() && bytes + size > limits::page_bytes_max)) {

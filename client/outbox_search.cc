@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "client/outbox.h"
+#include "paxos/mutants.h"
 
 /// What became of messages whose session is gone: a linearizable history, read back to the session's open,
 /// says.
@@ -26,7 +27,7 @@ void Outbox::ask_history(paxos::Time now) {
   s.id = options_.random();
   s.repeat.at = now + interval(std::max(2u, s.repeat.attempts));
   if (s.repeat.attempts < 1000) ++s.repeat.attempts;
-  chat::HistoryRequest request{.id = s.id, .room = s.room, .from = 1, .last = 0, .limit = 0, .local = false};
+  chat::HistoryRequest request{.id = s.id, .room = s.room, .from = 1, .last = 0, .limit = 0, .local = paxos::mutant(paxos::Mutant::search_local)};
   if (s.low == 0) {
     request.last = chunk_messages;
   } else {
@@ -60,6 +61,14 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     if (message.session != session_) continue;
     Entry* entry = find(message.client_seq);
     if (entry == nullptr || entry->fate != Fate::lookup) continue;
+    const chat::Message& own = entry->delivery.message;
+    if (message.room != own.room || message.name != own.name || message.text != own.text) {
+      // Somebody else has this session, too (a copied state file), and was first.
+      entry->delivery.refused = chat::to_string(chat::Verdict::conflict);
+      abandon_ = true;
+      settle(*entry);
+      continue;
+    }
     if (entry->in_flight) flight_bytes_ -= weight(entry->delivery.message);
     found(*entry, message);
   }
@@ -70,7 +79,7 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
   if (reply.page.next != 0 && reply.page.next > s.cursor && reply.page.next <= s.high) {
     s.cursor = reply.page.next;
   } else {
-    if (s.low == 1 || s.reached_open) return finish_room();
+    if (s.low == 1 || s.reached_open || paxos::mutant(paxos::Mutant::search_one_chunk)) return finish_room();
     s.high = s.low - 1;
     s.low = s.high > chunk_messages ? s.high - chunk_messages + 1 : 1;
     s.cursor = s.low;

@@ -30,6 +30,7 @@ std::uint64_t Acceptor::vote_self(Slot slot, Ballot ballot, const Decree& decree
 void Acceptor::on_prepare(ReplicaId from, const Prepare& m) {
   if (m.ballot.replica != from) return;  // nobody prepares for another
   if (m.ballot < promised_) {
+    if (mutant(Mutant::old_page_served)) return env_.send_synced(from, page(m.ballot, m.from));
     // Sent after the sync: a Nack names our promise, and someone may act on it.
     env_.send_synced(from, Nack{m.ballot, promised_});
     return;

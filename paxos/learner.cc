@@ -128,7 +128,8 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   if (m.from < log_.hot_first()) {
     // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
     // is not there, but an older vote of its slot may be, for another decree.
-    env_.read_log({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
+    const Slot cold = mutant(Mutant::cold_read_high) ? last : std::min(last, Slot{log_.hot_first().n - 1});
+    env_.read_log({from, m.from, cold});
     return;
   }
   std::size_t bytes = 0;

@@ -124,6 +124,7 @@ void Proposer::promised_by_quorum() {
 
 void Proposer::lead() {
   phase_ = Phase::leading;
+  if (mutant(Mutant::adopted_forgotten) && env_.now > learning_since_) adopted_.clear();
   next_ = log_.chosen_prefix() + 1;
   flights_.clear();
   flights_base_ = next_;
@@ -139,6 +140,7 @@ void Proposer::lead() {
 // --- phase 2 ---
 
 bool Proposer::window_open(Slot slot) const {
+  if (mutant(Mutant::window_ignored)) return true;
   return slot.n <= log_.applied().n + limits::window_slots &&
          log_.bytes_unapplied() < limits::window_bytes_max;
 }
@@ -201,13 +203,13 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
                      std::to_string(last_skippable.n) + " can be skipped now";
     return result;
   }
-  const Slot top = slots.back() + 1;
+  const Slot top = mutant(Mutant::skip_bare) ? slots.back() : slots.back() + 1;
   if (!window_open(top)) {
     result.refused = "too much is proposed and not yet applied; try again when it is";
     return result;
   }
   while (next_ <= top) {
-    if (std::binary_search(slots.begin(), slots.end(), next_)) {
+    if (std::binary_search(slots.begin(), slots.end(), next_) && !mutant(Mutant::skip_fills)) {
       skipped_.insert(next_);
       flights_.push_back({});
       ++next_;
