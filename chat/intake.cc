@@ -133,7 +133,6 @@ void Intake::forget_held(paxos::Time time) {
 }
 
 void Intake::clear() {
-  if (paxos::mutant(paxos::Mutant::intake_kept)) return;
   // With their memory: a queue of a million, once, is no reason to keep its tables for ever.
   queue_ = std::deque<paxos::Bytes>();
   queue_bytes_ = 0;

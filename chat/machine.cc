@@ -81,7 +81,7 @@ void Machine::State::touch(Session& session, paxos::Slot slot, std::uint32_t ind
 
 void Machine::State::erase(const Session& session) {
   gone.push_back(session.id);
-  if (session.has_row && !paxos::mutant(paxos::Mutant::gone_row_kept)) gone_rows.push_back(session.id);
+  if (session.has_row) gone_rows.push_back(session.id);
   sessions.erase(session.id);
 }
 

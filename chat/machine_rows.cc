@@ -274,7 +274,6 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   std::vector<Session*> idle;
   for (auto& [id, session] : loaded.sessions) idle.push_back(&session);
   std::sort(idle.begin(), idle.end(), [](const Session* a, const Session* b) {
-    if (paxos::mutant(paxos::Mutant::idle_order_lost)) return a->id < b->id;
     return std::pair(a->active_slot, a->active_index) < std::pair(b->active_slot, b->active_index);
   });
   for (Session* session : idle) s.sessions.insert(std::move(*session));

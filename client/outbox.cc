@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace client {
 
@@ -112,8 +111,7 @@ void Outbox::on_receipt(paxos::Time now, paxos::ReplicaId from, const chat::Rece
     }
     return;
   }
-  const bool other = outcome.session != session_ && !paxos::mutant(paxos::Mutant::receipt_of_other_session);
-  if (session_.none() || other || outcome.client_seq == 0) return;
+  if (session_.none() || outcome.session != session_ || outcome.client_seq == 0) return;
   laps_ = 0;
   unhelpful_ = 0;
   waiting_.reset();
@@ -217,7 +215,6 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Outcome& outcome)
 /// Only the log says this: no command of the session runs from here on. Those that have a seq may have run
 /// before.
 void Outbox::session_gone(paxos::Time) {
-  if (paxos::mutant(paxos::Mutant::sent_again_unsearched)) return new_session();
   phase_ = Phase::searching;
   search_.reset();
   for (Entry& entry : entries_) {
@@ -234,8 +231,7 @@ void Outbox::new_session() {
     // here.
     for (const Delivery& delivery : out_.deliveries) out_.events.emplace_back(Answered{delivery.ticket});
     for (const Entry& entry : entries_)
-      if (entry.fate == Fate::known && !paxos::mutant(paxos::Mutant::known_forgotten))
-        out_.events.emplace_back(Answered{entry.ticket});
+      if (entry.fate == Fate::known) out_.events.emplace_back(Answered{entry.ticket});
     out_.events.emplace_back(Abandoned{});
   }
   session_ = {};

@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "client/outbox.h"
-#include "paxos/mutants.h"
 
 /// What became of messages whose session is gone: a linearizable history, read back to the session's open,
 /// says.
@@ -27,7 +26,7 @@ void Outbox::ask_history(paxos::Time now) {
   s.id = options_.random();
   s.repeat.at = now + interval(std::max(2u, s.repeat.attempts));
   if (s.repeat.attempts < 1000) ++s.repeat.attempts;
-  chat::HistoryRequest request{.id = s.id, .room = s.room, .from = 1, .last = 0, .limit = 0, .local = paxos::mutant(paxos::Mutant::search_local)};
+  chat::HistoryRequest request{.id = s.id, .room = s.room, .from = 1, .last = 0, .limit = 0, .local = false};
   if (s.low == 0) {
     request.last = chunk_messages;
   } else {
@@ -79,7 +78,7 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
   if (reply.page.next != 0 && reply.page.next > s.cursor && reply.page.next <= s.high) {
     s.cursor = reply.page.next;
   } else {
-    if (s.low == 1 || s.reached_open || paxos::mutant(paxos::Mutant::search_one_chunk)) return finish_room();
+    if (s.low == 1 || s.reached_open) return finish_room();
     s.high = s.low - 1;
     s.low = s.high > chunk_messages ? s.high - chunk_messages + 1 : 1;
     s.cursor = s.low;

@@ -7,7 +7,6 @@
 
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace net {
 
@@ -105,8 +104,7 @@ Reassembly::Result Reassembly::add(paxos::Time now, const Identity& sender, cons
   if (!header) return Result::refused;
   FragmentHeader shape = *header;
   shape.index = 0;
-  Key key{sender, header->message};
-  if (paxos::mutant(paxos::Mutant::fragments_of_any_boot)) key.first.boot = 1;
+  const Key key{sender, header->message};
 
   if (const auto done = complete_.find(key); done != complete_.end()) {
     if (done->second.shape != shape) return Result::refused;

@@ -63,24 +63,13 @@ namespace paxos {
   M(announced_unsynced, "incarnations are announced before they are on the disk")                   \
   M(proposed_twice, "a command is proposed again while it is under way")                            \
   M(proposed_early, "a leader proposes a session's commands out of their order")                    \
-  M(intake_kept, "a new leadership takes over what an earlier one had queued")                      \
   M(push_repeats, "a follower gets messages again that it has")                                     \
   M(push_last_only, "a follower gets only the last message of a slot")                              \
   M(conflict_unseen, "a repeat with another content gets the stored answer")                        \
-  M(gone_row_kept, "the row of an expired session stays on the disk")                               \
   M(clock_leaps, "one wrong wall clock moves the session clock by as much")                         \
-  M(idle_order_lost, "a restart forgets who was idle longest")                                      \
-  M(receipt_of_other_session, "a client takes another session's receipt")                           \
-  M(sent_again_unsearched, "a client whose session is gone sends again without looking in the history")\
-  M(known_forgotten, "fates that are known are not journalled when a session is left")              \
-  M(search_local, "a client looks into a history that may be old")                                  \
-  M(search_one_chunk, "a client looks only at the end of the history")                              \
   M(replay_taken, "a datagram is taken twice")                                                      \
   M(destination_unchecked, "a datagram for another replica is taken")                               \
   M(old_boot_taken, "a datagram of an earlier boot is taken")                                       \
-  M(fragments_of_any_boot, "parts of messages of two boots are put together")                       \
-  M(group_gap_unseen, "a missing write in the middle of the log is not noticed")                    \
-  M(boot_unraised, "a start uses the boot number of the one before")                                \
   M(journal_unsynced, "a client never syncs its journal")                                           \
   M(journal_after_send, "a client journals a message after it was sent")                            \
   M(receipt_by_number, "a receipt goes to whoever asked for that number of the session, whatever it said")

@@ -119,12 +119,12 @@ void Proposer::promised_by_quorum() {
   learning_prefix_ = log_.chosen_prefix();
   // Of it, at once: what the learner asked before may be waiting for an answer from behind a cut.
   if (knows_most != env_.options.self) learner_.pull_from(knows_most);
+  if (mutant(Mutant::adopted_forgotten) && knows_most != env_.options.self) adopted_.clear();
   advance();
 }
 
 void Proposer::lead() {
   phase_ = Phase::leading;
-  if (mutant(Mutant::adopted_forgotten) && env_.now > learning_since_) adopted_.clear();
   next_ = log_.chosen_prefix() + 1;
   flights_.clear();
   flights_base_ = next_;

@@ -33,7 +33,7 @@ std::optional<LogMark> decode_mark(std::string_view cell) {
 std::string GroupChain::follow(const GroupValue& found) {
   std::string missing;
   if (last_ && found.last == *last_) return missing;  // said again by a start
-  if (last_ && found.before != *last_ && !paxos::mutant(paxos::Mutant::group_gap_unseen))
+  if (last_ && found.before != *last_)
     missing = fmt::format("group {} is followed by group {}, which was written after group {}", *last_, found.last,
                           found.before);
   last_ = found.last;
@@ -131,7 +131,6 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
     if (out.boot <= mark.boot)
       return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
                               mark.boot, out.boot - 1, damage_hint));
-    if (paxos::mutant(paxos::Mutant::boot_unraised) && out.boot > 1) --out.boot;
     put(log_key::boot, encode_number(out.boot));
     // Said again, so that the first group of this start has one before it: otherwise nobody would miss that group,
     // were its write stepped over.
