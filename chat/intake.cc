@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -24,7 +25,7 @@ std::optional<Bound> Intake::no_room_to_hold(const Line& line, std::size_t bytes
 
 Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const CommandView& view) {
   const Ticket ticket = ticket_of(view);
-  if (under_way_.contains(ticket)) return Taken::under_way;
+  if (under_way_.contains(ticket) && !paxos::mutant(paxos::Mutant::proposed_twice)) return Taken::under_way;
   if (const auto bound = no_room(bytes.size())) {
     reached_(*bound);
     return Taken::full;
@@ -39,10 +40,10 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   if (session) line.last = std::max(line.last, session->last_seq);
   // A session that is unknown here may have been opened in a slot that is not applied here yet, or be gone.
   // Only the log says which.
-  if (!session || view.seq <= line.last + 1) {
+  if (!session || view.seq <= line.last + 1 || paxos::mutant(paxos::Mutant::proposed_early)) {
     line.last = std::max(line.last, view.seq);
     push(bytes, ticket, &line);
-    release(view.session, line);
+    release(line);
     return Taken::queued;
   }
   if (line.held.contains(view.seq)) return Taken::held_back;
@@ -59,13 +60,15 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   return Taken::held_back;
 }
 
-void Intake::release(const SessionId& session, Line& line) {
+void Intake::release(Line& line) {
   while (!line.held.empty() && line.held.begin()->first <= line.last + 1) {
     auto node = line.held.extract(line.held.begin());
     --held_count_;
     held_bytes_ -= node.mapped().size();
     line.last = std::max(line.last, node.key());
-    const Ticket ticket{.session = session, .seq = node.key(), .nonce = {}};
+    const auto view = view_command(node.mapped().span());
+    PAXOS_ASSERT(view);  // as when it was taken
+    const Ticket ticket = ticket_of(*view);
     if (!under_way_.contains(ticket)) push(std::move(node.mapped()), ticket, &line);
   }
 }
@@ -124,7 +127,7 @@ void Intake::on_applied(const Applied& applied) {
     } else {
       // With nothing under way the log alone counts: what was sent in a good order may have been refused.
       line.last = line.under_way == 0 ? session->last_seq : std::max(line.last, session->last_seq);
-      release(command.session, line);
+      release(line);
     }
     if (line.held.empty() && line.under_way == 0) lines_.erase(at);
   }

@@ -53,7 +53,7 @@ class Intake {
   using Lines = std::unordered_map<SessionId, Line, SessionHash>;
 
   void push(paxos::Bytes bytes, const Ticket& ticket, Line* line);
-  void release(const SessionId& session, Line& line);
+  void release(Line& line);
   void drop(std::map<std::uint64_t, paxos::Bytes>& held);
   /// The bound that keeps one more command of so many bytes out.
   [[nodiscard]] std::optional<Bound> no_room(std::size_t bytes) const;

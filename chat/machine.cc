@@ -78,7 +78,7 @@ void Machine::State::advance_clock(std::int64_t stamp) {
   if (clock_ms == 0)
     clock_ms = std::max<std::int64_t>(stamp, 1);
   else
-    clock_ms += std::clamp<std::int64_t>(stamp - stamp_ms, 0, limits::clock_step_max_ms);
+    clock_ms += std::clamp<std::int64_t>(stamp - stamp_ms, 0, paxos::mutant(paxos::Mutant::clock_leaps) ? stamp : limits::clock_step_max_ms);
   stamp_ms = stamp;
   while (const Session* idle = sessions.longest_idle()) {
     if (clock_ms - idle->active_ms <= bounds.session_idle_ms) break;
@@ -145,7 +145,7 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
   touch(*session, slot, index);
   sessions.answered(*session, command.answered_below);
 
-  const std::uint64_t content = XXH3_64bits(command.operation_bytes.data(), command.operation_bytes.size());
+  const std::uint64_t content = content_of(command);
   if (paxos::mutant(paxos::Mutant::dedup_in_leader) && command.seq <= session->last_seq)
     if (const auto* again = std::get_if<PostView>(&command.operation)) return post(command, *again, outcome), outcome;
   if (command.seq <= session->last_seq) {
@@ -155,7 +155,7 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
     }
     const StoredAnswer& stored =
         session->answers.view()[static_cast<std::size_t>(command.seq - session->answered_below)];
-    if (stored.content != content) {
+    if (stored.content != content && !paxos::mutant(paxos::Mutant::conflict_unseen)) {
       outcome.verdict = Verdict::conflict;
       return outcome;
     }

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -167,7 +166,6 @@ void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
 }
 
 std::optional<Bound> Node::enough() const {
-  if (paxos::mutant(paxos::Mutant::applies_all_at_once)) return std::nullopt;
   if (done_.slots >= bounds_.turn_slots) return Bound::turn_slots;
   if (done_.bytes >= bounds_.turn_bytes) return Bound::turn_bytes;
   if (done_.rows_bytes >= bounds_.turn_rows_bytes) return Bound::turn_rows_bytes;

@@ -30,6 +30,7 @@ std::uint64_t Acceptor::vote_self(Slot slot, Ballot ballot, const Decree& decree
 void Acceptor::on_prepare(ReplicaId from, const Prepare& m) {
   if (m.ballot.replica != from) return;  // nobody prepares for another
   if (m.ballot < promised_) {
+    if (mutant(Mutant::old_page_served)) return env_.send_synced(from, page(m.ballot, m.from));
     // Sent after the sync: a Nack names our promise, and someone may act on it.
     env_.send_synced(from, Nack{m.ballot, promised_});
     return;
@@ -82,9 +83,7 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
     return;
   }
   // Its sender says it again; when there is room, or the slot was chosen without this vote, it goes on.
-  if (!mutant(Mutant::unapplied_unbounded) &&
-      (!log_.has_room(m.slot, m.decree.value.size()) || !env_.room_for_records()))
-    return;
+  if (!log_.has_room(m.slot, m.decree.value.size()) || !env_.room_for_records()) return;
   // The vote's record implies the promise, so no record of its own.
   if (m.ballot > promised_) raise(m.ballot, false);
   const std::uint64_t group = env_.record(VoteRecord{m.slot, m.ballot, m.decree});

@@ -37,7 +37,7 @@ void HashWatch::compare(std::size_t id) {
   const Mark& own = recent_[mark.slot - recent_.front().slot];
   PAXOS_ASSERT(own.slot == mark.slot);
   const bool disagreed = peer.parted.has_value();
-  if (own.hash != mark.hash) {
+  if (own.hash != mark.hash && !mutant(Mutant::divergence_unseen)) {
     peer.parted = std::min(peer.parted.value_or(mark.slot), mark.slot);
     // It came back with other rows than those of which it spoke before.
     peer.agreed = std::min(peer.agreed, Slot{peer.parted->n - 1});

@@ -24,9 +24,7 @@ void Learner::learn(const ChosenDecree& chosen) {
     return;
   }
   // It is pulled again once there is room.
-  if (!mutant(Mutant::unapplied_unbounded) &&
-      (!log_.has_room(chosen.slot, chosen.decree.value.size()) || !env_.room_for_records()))
-    return;
+  if (!log_.has_room(chosen.slot, chosen.decree.value.size()) || !env_.room_for_records()) return;
   const std::uint64_t group = env_.record(ChosenRecord{chosen.slot, chosen.ballot, chosen.decree});
   log_.put_chosen(chosen.slot, chosen.ballot, chosen.decree, group);
 }
@@ -87,7 +85,7 @@ void Learner::tick() {
 
 void Learner::pull() {
   // What it brought could not be applied, and would only fill the memory.
-  const bool room = mutant(Mutant::unapplied_unbounded) || log_.wants_more();
+  const bool room = log_.wants_more();
   if (held_ || !room) {
     if (!room) env_.reached(Bound::unapplied_pull);
     arm(patience);
@@ -133,7 +131,8 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   if (m.from < log_.hot_first()) {
     // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
     // is not there, but an older vote of its slot may be, for another decree.
-    env_.read_log({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
+    const Slot cold = mutant(Mutant::cold_read_high) ? last : std::min(last, Slot{log_.hot_first().n - 1});
+    env_.read_log({from, m.from, cold});
     return;
   }
   std::size_t bytes = 0;
@@ -197,7 +196,7 @@ void Learner::hand_out() {
     const std::uint64_t on_disk = mutant(Mutant::apply_unsynced) ? env_.pending_group() : env_.synced_group;
     if (entry->group > on_disk) return;
     // The rest follows as these are applied: one turn never does all of a long way.
-    if (!mutant(Mutant::applies_all_at_once) && handed_out_ > log_.applied()) {
+    if (handed_out_ > log_.applied()) {
       if (handed_out_ - log_.applied() >= env_.options.bounds.handed_out_slots)
         return env_.reached(Bound::handed_out_slots);
       if (handed_out_bytes_ + entry->decree.value.size() > env_.options.bounds.handed_out_bytes)

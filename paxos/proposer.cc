@@ -120,6 +120,7 @@ void Proposer::promised_by_quorum() {
   learning_prefix_ = log_.chosen_prefix();
   // Of it, at once: what the learner asked before may be waiting for an answer from behind a cut.
   if (knows_most != env_.options.self) learner_.pull_from(knows_most);
+  if (mutant(Mutant::adopted_forgotten) && knows_most != env_.options.self) adopted_.clear();
   advance();
 }
 
@@ -141,6 +142,7 @@ void Proposer::lead() {
 // --- phase 2 ---
 
 bool Proposer::window_open(Slot slot) const {
+  if (mutant(Mutant::window_ignored)) return true;
   if (slot.n > log_.applied().n + env_.options.bounds.window_slots) {
     env_.reached(Bound::window_slots);
     return false;
@@ -154,7 +156,6 @@ bool Proposer::window_open(Slot slot) const {
 /// that only this one can fill: that it is not applied is no reason to wait. What is under way is bounded, so that it does
 /// not leave in one burst; its lowest slot follows the chosen prefix, so it never waits for anything but itself.
 bool Proposer::may_finish(std::size_t bytes) const {
-  if (mutant(Mutant::window_stops_finishing)) return window_open(next_);
   if (unchosen_ == 0) return true;
   if (unchosen_ >= env_.options.bounds.window_slots) {
     env_.reached(Bound::finish_slots);
@@ -229,13 +230,13 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
                      std::to_string(last_skippable.n) + " can be skipped now";
     return result;
   }
-  const Slot top = slots.back() + 1;
+  const Slot top = mutant(Mutant::skip_bare) ? slots.back() : slots.back() + 1;
   if (!window_open(top)) {
     result.refused = "too much is proposed and not yet applied; try again when it is";
     return result;
   }
   while (next_ <= top) {
-    if (std::binary_search(slots.begin(), slots.end(), next_)) {
+    if (std::binary_search(slots.begin(), slots.end(), next_) && !mutant(Mutant::skip_fills)) {
       skipped_.insert(next_);
       flights_.push_back({});
       ++next_;

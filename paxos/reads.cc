@@ -72,7 +72,8 @@ void Reads::flush(std::optional<ReplicaId> leader) {
 }
 
 void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
-  if (!round_ || m.nonce != round_->nonce || m.ballot != round_->ballot) return;
+  if (!round_ || m.ballot != round_->ballot) return;
+  if (m.nonce != round_->nonce && !mutant(Mutant::read_old_round)) return;
   if (proposer_.phase() != Proposer::Phase::leading) return;
   round_->confirmed.insert(from);
   if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);

@@ -140,7 +140,8 @@ struct Replica::Parts {
             on_heartbeat_reply(from, m);
           } else if constexpr (std::is_same_v<M, HandOver>) {
             // Who follows a peer's ballot does not propose.
-            if (m.ballot.replica == from && m.ballot == election.leader() &&
+            const bool current = m.ballot == election.leader() || mutant(Mutant::handover_stale);
+            if (m.ballot.replica == from && current &&
                 election.quorum_connected()) {
               election.campaign(around());
               take_over("replica " + std::to_string(from.n) + " hands over");
@@ -177,7 +178,7 @@ struct Replica::Parts {
           } else if constexpr (std::is_same_v<M, ReadReply>) {
             reads.on_reply(from, m);
           } else if constexpr (std::is_same_v<M, Forward>) {
-            if (proposer.phase() == Proposer::Phase::leading)
+            if (proposer.phase() == Proposer::Phase::leading && !mutant(Mutant::forward_dropped))
               env.ready.forwarded.insert(env.ready.forwarded.end(), m.commands.begin(), m.commands.end());
           } else {
             static_assert(std::is_same_v<M, Birth>);

@@ -72,6 +72,16 @@ void phases(World& world, Result& result) {
   if (!world.run_until(world.now() + 60 * second, [&] { return world.settled(); }))
     fail("the replicas have not applied the same, 60 s after everything was healed");
   if (s.upgrades) rules_at_the_end(world);
+  if (s.reach_one) {
+    // A command reaches the leader through whatever replica its client reaches, and so does its answer.
+    world.reach_one();
+    if (!world.run_until(world.now() + 30 * second, [&] { return world.pending() == 0; }))
+      fail(std::to_string(world.pending()) + " messages have no answer, 30 s after all was well, where each client reaches one replica");
+    if (!world.run_until(world.now() + 10 * second, [&] { return world.settled(); }))
+      fail("the replicas have not applied the same, 10 s after the last message was answered");
+  }
+  if (!world.run_until(world.now() + 10 * second, [&] { return world.all_followed(); }))
+    fail("who follows a room has not got its last message, 10 s after all was well");
   world.run(world.now() + second);
   world.observer().all_equal(world.applied());
 }

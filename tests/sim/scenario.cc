@@ -104,6 +104,14 @@ const char* to_string(Fault fault) {
       return "held applying";
     case Fault::full_disk:
       return "full disk";
+    case Fault::lag:
+      return "lag";
+    case Fault::misapply:
+      return "misapplying";
+    case Fault::client_cut:
+      return "client cut";
+    case Fault::share_session:
+      return "shared session";
   }
   return "?";
 }
@@ -167,6 +175,8 @@ Scenario draw_scenario(std::uint64_t seed) {
   if (r.chance(250'000)) s.bounds.promise_entries = static_cast<std::size_t>(r.between(1, 4));
   draw_upgrades(s);
   draw_clock_faults(s);
+  draw_trouble(s);
+  draw_people(s);
   return s;
 }
 

@@ -46,8 +46,12 @@ enum class Fault : std::uint8_t {
   clock_jump,   ///< a monotonic clock leaps forward
   hold_applying,  ///< the state's disk does not keep up, or hangs: nothing is applied (bounds.cc)
   full_disk,      ///< the next write fails, which ends the replica; it does not start either
+  lag,            ///< a replica misses much, and is a candidate as soon as it is back, while a leader's votes are under way
+  misapply,       ///< a replica applies otherwise than the rest, which must be noticed
+  client_cut,     ///< between a client and some replicas, one way or both
+  share_session,  ///< a client's state file is copied to another one, which goes on with it
 };
-inline constexpr unsigned fault_kinds = 24;
+inline constexpr unsigned fault_kinds = 28;
 inline constexpr unsigned mixed_fault_kinds = 19;  ///< those that any run may mix; the rest is drawn by itself
 [[nodiscard]] const char* to_string(Fault fault);
 
@@ -123,6 +127,8 @@ struct Scenario {
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
   std::optional<Upgrades> upgrades;
+  std::size_t followers = 0;    ///< clients that follow a room besides
+  bool reach_one = false;       ///< at the very end each client reaches one replica only
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
   std::vector<Fault> pretend;   ///< test only: once each of these has happened, a violation is pretended
@@ -135,6 +141,10 @@ void draw_upgrades(Scenario& scenario);
 void draw_clock_faults(Scenario& scenario);
 /// Small bounds, and disks that are held or full, likewise.
 void draw_bounds(Scenario& scenario);
+/// Likewise: candidates that lag, replicas that misapply (world_trouble.cc).
+void draw_trouble(Scenario& scenario);
+/// Likewise: what is about clients (world_people.cc).
+void draw_people(Scenario& scenario);
 /// Puts the schedule in order after something was added to it.
 void order_schedule(Scenario& scenario);
 

@@ -12,6 +12,7 @@
 #include "chat/node.h"
 #include "client/outbox.h"
 #include "net/transport.h"
+#include "tests/sim/conduct.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/queue.h"
@@ -42,6 +43,27 @@ struct BoundName {
   const char* what;
 };
 [[nodiscard]] const std::array<BoundName, bounds_count>& bound_names();
+/// How a fault that lasts ends: `from` of its event.
+namespace fault_end {
+enum FaultEnd : std::uint8_t {
+  unpause = 1,
+  unslow,
+  unhang,
+  uncut,
+  flap,
+  unburst,
+  restore,
+  remedy,
+  mend,
+  unstall,
+  release,
+  make_room,
+  deafen,
+  candidate,
+  sound,
+  uncut_client,
+};
+}
 
 /// A cluster, its clients, network and disks in virtual time. Everything follows from the scenario's seed.
 /// The replicas are chat::Node and the clients client::Outbox, as in the programs.
@@ -109,6 +131,9 @@ class World {
   /// between others and everything else that was broken stay as they are, for good.
   void heal_all();
   void heal_core();
+  /// Every client follows and posts once more, and reaches only one replica from now on.
+  void reach_one();
+  [[nodiscard]] bool all_followed() const;
   /// Exactly these links work (both ways); no loss, no delay beyond the scenario's least.
   void set_links(const std::array<std::uint32_t, replicas_max>& neighbours);
 
@@ -147,10 +172,15 @@ class World {
     bool led = false;             ///< at the end of its last turn, when it held so much:
     std::size_t held_bytes = 0;
     std::uint64_t held_slots = 0;
+    Nanos narrow_until = 0;           ///< until then what carries decrees does not get through to it
+    bool misapplies = false;          ///< its state has another hash than the others'
+    paxos::Slot misapplies_from;      ///< in this life
+    Nanos unnoticed_until = never;    ///< it must have noticed by then
     bool gone = false;               ///< stays down for good (liveness phase)
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
-    std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, heard in this life
+    /// The newest boot of each directory of each peer, heard in this life.
+    std::array<std::vector<std::pair<paxos::Incarnation, std::uint64_t>>, replicas_max> newest_boots;
     std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
     Nanos transport_at = never;
     paxos::Time transport_due = paxos::time_never;  ///< its deadline on its own clock; Time::min(): it holds something
@@ -159,17 +189,30 @@ class World {
     std::uint32_t room = 0;
     std::uint64_t floor = 0;
     bool linearizable = false;
+    paxos::Slot after;  ///< highest slot that was acknowledged to anyone before
+  };
+  struct Follow {
+    std::uint32_t room = 0;
+    std::uint64_t next = 1;
+    std::uint64_t id = 0;  ///< of the poll that is under way
+    Nanos asked = -never;
   };
   struct Client {
     std::uint32_t id = 0;
     std::unique_ptr<client::Outbox> outbox;  ///< none: it died
     client::Ledger ledger;                   ///< what its state file holds
+    client::Ledger synced;                   ///< of it, what a power cut leaves at least
+    std::vector<std::vector<client::LedgerEvent>> unsynced;  ///< its records behind that
     std::uint64_t life = 0;
     Random random{0};
     Nanos tick_at = never;
     std::uint32_t next_message = 0;
     std::map<std::uint64_t, Read> reads;
-    bool leaves_next = false;  ///< dies after storing, before sending
+    std::int64_t steps_left = -1;  ///< of what its turns want done; dies when it reaches 0
+    std::uint32_t cut_to = 0;      ///< replicas that it does not reach
+    std::uint32_t cut_from = 0;    ///< whose answers it does not get
+    std::uint64_t cut = 0;         ///< which cut that is
+    std::optional<Follow> follow;
     std::unique_ptr<net::Transport> transport;  ///< of its `transport_life`
     std::uint64_t transport_life = 0;
     Nanos transport_at = never;
@@ -208,6 +251,9 @@ class World {
     if (host.transport_due != paxos::time_never && host.transport_due <= local(host)) ship(host);
   }
   void ship(Client& client);
+  /// As net::Opener does it: of each directory the latest boot only. Anything else is dropped.
+  [[nodiscard]] static bool latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation& incarnation,
+                                        std::uint64_t boot);
   /// True when the node got something.
   bool receive(Host& host, const Event& event);
   void client_receive(Client& client, const Event& event);
@@ -238,6 +284,12 @@ class World {
   // Clients (world_clients.cc).
   void start_client(Client& client);
   void client_turn(Client& client);
+  /// Its process ends, or its machine: then of its journal what was not synced may be lost.
+  void client_dies(Client& client, Nanos resume);
+  void follow(Client& client);
+  void follow_reply(Client& client, const chat::HistoryReply& reply);
+  void cut_client(Random& random, Nanos length);
+  void share_session(Random& random);
   void client_event(Event event);
   void post(Client& client);
   void begin_read(Client& client);
@@ -263,6 +315,14 @@ class World {
   void end_disk_faults(Host& host);
   void hold_applying(Host& host);
   void apply_again(Host& host);
+  void lag(Host& host, Random& random, Nanos length);
+  void end_of_lag(Host& host, bool campaign);
+  void misapply(Host& host, Random& random, Nanos length);
+  void end_misapplying(Host& host);
+  void watch_misapplying(Host& host);
+  /// The state's rows as this host sees them.
+  [[nodiscard]] tl::expected<chat::Machine, std::string> load(const Host& host, const VersionedRows::View& rows) const;
+  void cut_links(std::vector<std::pair<std::uint8_t, std::uint8_t>> links, Nanos length);
   void stall_clock(Host& host);
   void resume_clock(Host& host);
   void wake_by_clock(Host& host);
@@ -271,6 +331,7 @@ class World {
   Random random_;
   Timeline* timeline_;
   Observer observer_;
+  Conduct conduct_;
   std::unique_ptr<RulesWatch> rules_;  ///< in runs with upgrades
   Queue queue_;
   Nanos now_ = 0;

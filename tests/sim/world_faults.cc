@@ -6,9 +6,9 @@
 /// and the healing begin a new era, in which earlier ends mean nothing.
 namespace sim {
 
-namespace {
+using namespace fault_end;
 
-enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend, unstall, release, make_room };
+namespace {
 
 using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
 struct Flapping {
@@ -44,6 +44,14 @@ void World::pretend(Fault fault) {
   if (pretend_.empty()) throw Violation("I0: pretended, the last of the faults was: " + std::string(to_string(fault)));
 }
 
+void World::cut_links(Links links, Nanos length) {
+  for (auto [from, to] : links) cut(from, to, 1);
+  queue_.push(now_ + length, {.kind = EventKind::fault_end,
+                              .from = uncut,
+                              .b = era_,
+                              .payload = std::make_shared<const Links>(std::move(links))});
+}
+
 void World::inject(const PlannedFault& planned) {
   const Fault fault = planned.kind;
   Random random(planned.seed);
@@ -53,13 +61,7 @@ void World::inject(const PlannedFault& planned) {
   ++faults_injected_;
   if (saying()) say("fault " + std::to_string(planned.number) + ": " + to_string(fault) + " (" + who + ")");
   if (!pretend_.empty()) pretend(fault);
-  const auto cut_for = [&](Links links) {
-    for (auto [from, to] : links) cut(from, to, 1);
-    queue_.push(now_ + length, {.kind = EventKind::fault_end,
-                                .from = uncut,
-                                .b = era_,
-                                .payload = std::make_shared<const Links>(std::move(links))});
-  };
+  const auto cut_for = [&](Links links) { cut_links(std::move(links), length); };
   switch (fault) {
     case Fault::crash:
       crash(host, "killed");
@@ -130,6 +132,8 @@ void World::inject(const PlannedFault& planned) {
     case Fault::replay:
       for (unsigned i = 0; i < 20 && !old_packets_.empty(); ++i) {
         Event old = old_packets_[random.below(old_packets_.size())];
+        // A recorded one may be sent to anybody.
+        if (old.kind == EventKind::datagram && random.below(4) == 0) old.to = any_replica(random);
         queue_.push(now_ + random.between(0, length), std::move(old));
       }
       return;
@@ -139,13 +143,10 @@ void World::inject(const PlannedFault& planned) {
     case Fault::client_crash: {
       Client& client = clients_[random.below(clients_.size())];
       if (!client.outbox) return;
-      if (random.below(2) == 0) {
-        client.leaves_next = true;
-        return;
-      }
-      client.outbox.reset();
-      ++client.life;
-      queue_.push(now_ + length, {.kind = EventKind::client_resume, .a = client.id, .b = client.life});
+      if (random.below(2) == 0)
+        client.steps_left = static_cast<std::int64_t>(random.below(5));
+      else
+        client_dies(client, length);
       return;
     }
     case Fault::skip:
@@ -154,12 +155,12 @@ void World::inject(const PlannedFault& planned) {
         if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
         const std::size_t count = 1 + random.below(4);
         if (random.below(2) == 0) {
-          static_cast<void>(each.node->skip_next(local(each), count));
+          conduct_.skips(each.id, *each.node, each.node->skip_next(local(each), count));
         } else {
           std::vector<paxos::Slot> slots;
           const paxos::Slot base = each.node->status().accepted;
           for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random.below(12)));
-          static_cast<void>(each.node->skip(local(each), std::move(slots)));
+          conduct_.skips(each.id, *each.node, each.node->skip(local(each), std::move(slots)));
         }
         turn(each);
         until_later(remedy, each.id, 0, length / 2);
@@ -219,6 +220,18 @@ void World::inject(const PlannedFault& planned) {
       ++host.full;
       until_later(make_room, host.id, 0, length);
       return;
+    case Fault::lag:
+      lag(host, random, length);
+      return;
+    case Fault::misapply:
+      misapply(host, random, length);
+      return;
+    case Fault::client_cut:
+      cut_client(random, length);
+      return;
+    case Fault::share_session:
+      share_session(random);
+      return;
     case Fault::clock_jump:
       // By as much as a machine sleeps, or by days.
       host.clock_base += random.below(4) == 0 ? random.between(0, 100 * 3600) * second : random.between(0, length);
@@ -243,7 +256,7 @@ void World::apply_again(Host& host) {
 
 std::size_t World::unfit() const {
   return static_cast<std::size_t>(std::count_if(
-      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged(); }));
+      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged() || host.misapplies; }));
 }
 
 void World::unwipe(Host& host) {
@@ -317,6 +330,18 @@ void World::end_fault(const Event& event) {
     case make_room:
       if (host.full != 0) --host.full;
       return;
+    case deafen:
+    case candidate:
+      end_of_lag(host, event.from == candidate);
+      return;
+    case sound:
+      end_misapplying(host);
+      return;
+    case uncut_client: {
+      Client& client = clients_[event.to];
+      if (client.cut == event.a) client.cut_to = client.cut_from = 0;
+      return;
+    }
     case uncut:
       for (auto [from, to] : *static_cast<const Links*>(event.payload.get())) cut(from, to, -1);
       return;
@@ -375,7 +400,9 @@ void World::stop_faults() {
     host.effects_left = -1;
     host.fail_sync = false;
     if (!host.held_hangs) apply_again(host);  // a disk that is only slow gets there
+    host.narrow_until = 0;
   }
+  for (Client& client : clients_) client.cut_to = client.cut_from = 0;
 }
 
 void World::set_links(const std::array<std::uint32_t, replicas_max>& neighbours) {
@@ -402,7 +429,7 @@ void World::heal_core() {
   // A centre and enough others for a quorum, of those that can still vote.
   std::vector<std::uint8_t> able;
   for (Host& host : hosts_)
-    if (!host.shelf && !host.disk.damaged()) able.push_back(host.id);
+    if (!host.shelf && !host.disk.damaged() && !host.misapplies) able.push_back(host.id);
   for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
   const std::size_t quorum = scenario_.replicas / 2 + 1;
   const std::size_t core = quorum + random_.below(able.size() - quorum + 1);
@@ -447,7 +474,7 @@ void World::heal_core() {
       host.gone = !host.node;
       continue;  // stays as it is: paused, slow, hung, emptied
     }
-    if (!inside && (host.shelf || host.disk.damaged())) continue;
+    if (!inside && (host.shelf || host.disk.damaged() || host.misapplies)) continue;
     const unsigned paused = std::exchange(host.paused, 0U);
     if (paused != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
@@ -485,6 +512,7 @@ void World::heal_all() {
       crash(host, "its disk is mended");
       host.disk.repair();
     }
+    if (host.misapplies) end_misapplying(host);
     if (host.shelf)
       unwipe(host);
     else if (!host.node)
