@@ -36,4 +36,110 @@ static_assert(command_bytes_max * 8 <= paxos::limits::decree_bytes_max);
 static_assert(answers_max >= 8 * sessions_max, "most sessions have only a few");
 static_assert(answers_max >= 2 * outstanding_max, "one session alone never fills it");
 static_assert(page_bytes_max >= text_bytes_max + 1024);
+
+// The front desk of one replica.
+inline constexpr std::size_t waiters_max = 200'000;   ///< commands whose receipt somebody waits for here
+inline constexpr std::size_t noticed_max = 65'536;    ///< clients that were sent a notice lately
+inline constexpr std::size_t queue_commands_max = 65'536;
+inline constexpr std::size_t queue_bytes_max = 32 * 1024 * 1024;
+/// Queued, or proposed and not applied. The window would hold more of the very smallest.
+inline constexpr std::size_t under_way_max = 1'048'576;
+/// Commands held back until their predecessors come.
+inline constexpr std::size_t held_max = 65'536;
+inline constexpr std::size_t held_bytes_max = 16 * 1024 * 1024;
+inline constexpr std::size_t receipts_per_reply = 512;
+inline constexpr std::size_t polls_max = 65'536;
+inline constexpr std::size_t reads_max = 65'536;
+inline constexpr std::size_t fetches_max = 4'096;  ///< pages being read: each is held when it is done
+/// Applied in one turn, at most: as many slots, decrees of as many bytes, rows of as many bytes. The loop comes back for
+/// the rest at once, and heartbeats are answered in between.
+inline constexpr std::size_t turn_slots_max = 256;
+inline constexpr std::size_t turn_bytes_max = 1024 * 1024;
+inline constexpr std::size_t turn_rows_bytes_max = 4 * 1024 * 1024;
+
+static_assert(turn_bytes_max >= paxos::limits::decree_bytes_max);
 }  // namespace chat::limits
+
+namespace chat {
+
+/// Of the state machine: what happens at them is part of what is replicated, so every replica of a cluster has the same.
+struct MachineBounds {
+  std::size_t sessions = limits::sessions_max;
+  std::size_t outstanding = limits::outstanding_max;  ///< answers kept for one session
+  std::size_t answers = limits::answers_max;
+  std::size_t rooms = limits::rooms_max;
+  std::int64_t session_idle_ms = limits::session_idle_max_ms;
+
+  /// Aborts where they can't work, or exceed what rows may hold.
+  void check() const;
+};
+
+/// Of one replica's front desk and turns; each replica may have its own. docs/DECISIONS.md, "Bounds".
+struct NodeBounds {
+  std::size_t waiters = limits::waiters_max;
+  std::size_t noticed = limits::noticed_max;
+  std::size_t queue_commands = limits::queue_commands_max;
+  std::size_t queue_bytes = limits::queue_bytes_max;
+  std::size_t under_way = limits::under_way_max;
+  std::size_t held_commands = limits::held_max;
+  std::size_t held_bytes = limits::held_bytes_max;
+  std::size_t held_per_session = limits::outstanding_max;
+  std::size_t batch_commands = limits::commands_per_decree_max;
+  std::size_t batch_bytes = paxos::limits::decree_bytes_max;
+  std::size_t forward_commands = paxos::limits::forward_commands_max;  ///< in one Forward
+  std::size_t receipts_per_reply = limits::receipts_per_reply;
+  std::size_t polls = limits::polls_max;
+  std::size_t reads = limits::reads_max;
+  std::size_t fetches = limits::fetches_max;
+  std::size_t push_messages = limits::page_messages_max;  ///< in what a long poll gets
+  std::size_t push_bytes = limits::page_bytes_max;
+  std::size_t turn_slots = limits::turn_slots_max;
+  std::size_t turn_bytes = limits::turn_bytes_max;
+  std::size_t turn_rows_bytes = limits::turn_rows_bytes_max;
+
+  void check() const;
+};
+
+// clang-format off
+/// Each bound, and what happens at it.
+#define CHAT_BOUND_LIST(B)                                                                      \
+  B(sessions, "the longest idle session went")                                                  \
+  B(outstanding, "a command changed nothing, as one that comes early")                          \
+  B(answers, "the longest idle session went")                                                   \
+  B(rooms, "a post was refused")                                                                \
+  B(session_idle, "a session expired")                                                          \
+  B(waiters, "a command was taken with nobody waiting: its repeat is answered")                 \
+  B(noticed, "clients may be told again")                                                       \
+  B(queue_commands, "a command was refused as overload")                                        \
+  B(queue_bytes, "a command was refused as overload")                                           \
+  B(under_way, "a command was refused as overload")                                             \
+  B(held_commands, "a command was refused as overload")                                         \
+  B(held_bytes, "a command was refused as overload")                                            \
+  B(held_per_session, "a command was refused as overload")                                      \
+  B(batch_commands, "a command waited for the next decree")                                     \
+  B(batch_bytes, "a command waited for the next decree")                                        \
+  B(forward_commands, "a message was split")                                                    \
+  B(receipts_per_reply, "a message was split")                                                  \
+  B(polls, "a poll was refused")                                                                \
+  B(reads, "a read was refused")                                                                \
+  B(fetches, "a read was refused")                                                              \
+  B(push_messages, "a page was cut")                                                            \
+  B(push_bytes, "a page was cut")                                                               \
+  B(turn_slots, "applying went on in the next turn")                                            \
+  B(turn_bytes, "applying went on in the next turn")                                            \
+  B(turn_rows_bytes, "applying went on in the next turn")
+// clang-format on
+
+enum class Bound : std::uint8_t {
+#define CHAT_BOUND_NAME(name, what) name,
+  CHAT_BOUND_LIST(CHAT_BOUND_NAME)
+#undef CHAT_BOUND_NAME
+};
+#define CHAT_BOUND_ONE(name, what) +1
+inline constexpr std::size_t bounds_count = 0 CHAT_BOUND_LIST(CHAT_BOUND_ONE);
+#undef CHAT_BOUND_ONE
+/// The first so many are the machine's, the rest the desk's.
+inline constexpr std::size_t machine_bounds_count = static_cast<std::size_t>(Bound::session_idle) + 1;
+using BoundsReached = paxos::BoundCounts<Bound, bounds_count>;
+
+}  // namespace chat

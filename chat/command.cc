@@ -1,5 +1,7 @@
 #include "chat/command.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstring>
@@ -161,6 +163,10 @@ std::string validate(const Command& command, std::uint16_t rules) {
   if (const auto* post = std::get_if<Post>(&command.operation))
     view.operation = PostView{post->room, post->name, post->text, post->key};
   return validate(view, rules);
+}
+
+std::uint64_t content_of(const CommandView& view) {
+  return XXH3_64bits(view.operation_bytes.data(), view.operation_bytes.size());
 }
 
 Command to_command(const CommandView& view) {

@@ -71,6 +71,8 @@ struct CommandView {
   std::span<const std::byte> operation_bytes;  ///< number and content: what a repeat must equal
 };
 [[nodiscard]] Command to_command(const CommandView& view);
+/// XXH3-64 of its operation: two commands of one session and seq with the same are the same command.
+[[nodiscard]] std::uint64_t content_of(const CommandView& view);
 
 /// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte to
 /// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From rules 2 on a text

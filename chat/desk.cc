@@ -7,6 +7,7 @@
 #include "chat/intake.h"
 #include "chat/lookups.h"
 #include "chat/ticket.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -30,18 +31,16 @@ const char* to_string(WaitReason reason) {
 
 namespace {
 
-constexpr std::size_t waiters_max = 200'000;
-constexpr std::size_t noticed_max = 65'536;
 constexpr paxos::Duration patience{std::chrono::seconds{30}};
 /// How often old entries are looked for: all tables are walked then.
 constexpr paxos::Duration sweep_every{std::chrono::seconds{5}};
-constexpr std::size_t receipts_per_reply = 512;
 
 }  // namespace
 
 struct Desk::State {
   const Machine& machine;
   Options options;
+  BoundsReached reached;
   DeskOutput out;
   std::map<ClientAddress, std::vector<Receipt>> receipts;  ///< of this turn, packed per client
   Intake intake;
@@ -62,7 +61,10 @@ struct Desk::State {
   std::map<ClientAddress, Noticed> noticed;
   paxos::Time next_sweep = paxos::time_never;
 
-  State(const Machine& m, Options o) : machine(m), options(o), intake(m), lookups(m, out) {}
+  State(const Machine& m, Options o)
+      : machine(m), options(o), intake(m, options.bounds, reached), lookups(m, out, options.bounds, reached) {
+    options.bounds.check();
+  }
 
   void reply(const ClientAddress& to, ClientReply message) {
     out.replies.push_back({to, std::move(message)});
@@ -114,7 +116,10 @@ std::string Desk::State::fault_in(const CommandView& command) const {
 
 Desk::State::Noticed& Desk::State::noticed_of(paxos::Time now, const ClientAddress& to) {
   next_sweep = std::min(next_sweep, now + sweep_every);
-  if (noticed.size() >= noticed_max) noticed.clear();
+  if (noticed.size() >= options.bounds.noticed) {
+    reached(Bound::noticed);
+    noticed.clear();
+  }
   return noticed[to];
 }
 
@@ -159,10 +164,10 @@ bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket&
   const auto known = waiters.find(ticket);
   if (known != waiters.end())
     known->second = {from, now};
-  else if (waiters.size() < waiters_max)
+  else if (waiters.size() < options.bounds.waiters)
     waiters.emplace(ticket, Waiter{from, now});
   else
-    return false;
+    return reached(Bound::waiters), false;
   next_sweep = std::min(next_sweep, now + sweep_every);
   return true;
 }
@@ -185,15 +190,20 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       refuse(now, from, *command, std::move(fault));
       continue;
     }
-    // Before the command itself: its receipt must find who waits for it, here too if it was passed on.
-    if (!wait(now, from, ticket_of(*command))) {
+    // A command is taken whether or not there is room for one more who waits: those that wait already may be its successors,
+    // which run only after it. Its receipt comes with a repeat then. What is not taken has nobody waiting for it.
+    if (!pass_on && intake.take(now, bytes, *command) == Intake::Taken::full) {
       overloaded = true;
-    } else if (pass_on) {
+      continue;
+    }
+    const bool unawaited = pass_on && paxos::mutant(paxos::Mutant::forward_unawaited);
+    if (!unawaited && !wait(now, from, ticket_of(*command))) overloaded = true;
+    if (pass_on) {
       passed.push_back(bytes);
-      if (passed.size() == paxos::limits::forward_commands_max)
+      if (passed.size() == options.bounds.forward_commands) {
+        reached(Bound::forward_commands);
         out.forward.push_back(std::exchange(passed, {}));
-    } else if (intake.take(now, bytes, *command) == Intake::Taken::full) {
-      overloaded = true;
+      }
     }
   }
   if (!passed.empty()) out.forward.push_back(std::move(passed));
@@ -301,20 +311,25 @@ bool Desk::has_output() const {
 DeskOutput Desk::take_output() {
   State& s = *state_;
   for (auto& [address, receipts] : s.receipts) {
-    if (receipts.size() <= receipts_per_reply) {
+    const std::size_t most = s.options.bounds.receipts_per_reply;
+    if (receipts.size() <= most) {
       s.out.replies.push_back({address, Receipts{std::move(receipts)}});
       continue;
     }
-    for (std::size_t at = 0; at < receipts.size(); at += receipts_per_reply) {
+    s.reached(Bound::receipts_per_reply);
+    for (std::size_t at = 0; at < receipts.size(); at += most) {
       const auto begin = receipts.begin() + static_cast<std::ptrdiff_t>(at);
       const auto end =
-          receipts.begin() + static_cast<std::ptrdiff_t>(std::min(at + receipts_per_reply, receipts.size()));
+          receipts.begin() + static_cast<std::ptrdiff_t>(std::min(at + most, receipts.size()));
       s.out.replies.push_back({address, Receipts{{begin, end}}});
     }
   }
   s.receipts.clear();
   return std::exchange(s.out, {});
 }
+
+BoundsReached& Desk::bounds_reached() { return state_->reached; }
+const BoundsReached& Desk::bounds_reached() const { return state_->reached; }
 
 Desk::Figures Desk::figures() const {
   const State& s = *state_;

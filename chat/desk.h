@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/bounds.h"
 #include "chat/client_messages.h"
 #include "chat/machine.h"
 #include "paxos/types.h"
@@ -60,6 +61,7 @@ class Desk {
     paxos::Duration notice_every{
         std::chrono::milliseconds{50}};  ///< Waiting, Redirect per client at most this often
     unsigned refusals_max = 16;          ///< CommandRefused per client in that time; the rest hears it when it asks again
+    NodeBounds bounds = {};
   };
   Desk(const Machine& machine, Options options);
   ~Desk();
@@ -107,6 +109,8 @@ class Desk {
     std::size_t reads = 0;
   };
   [[nodiscard]] Figures figures() const;
+  [[nodiscard]] BoundsReached& bounds_reached();
+  [[nodiscard]] const BoundsReached& bounds_reached() const;
 
  private:
   struct State;

@@ -5,26 +5,31 @@
 #include <vector>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
-namespace {
+std::optional<Bound> Intake::no_room(std::size_t bytes) const {
+  if (queue_.size() >= bounds_.queue_commands) return Bound::queue_commands;
+  if (queue_bytes_ + bytes > bounds_.queue_bytes) return Bound::queue_bytes;
+  if (under_way_.size() >= bounds_.under_way) return Bound::under_way;
+  return std::nullopt;
+}
 
-constexpr std::size_t queue_commands_max = 65'536;
-constexpr std::size_t queue_bytes_max = 32 * 1024 * 1024;
-/// Proposed and not applied. The window would hold more of the very smallest.
-constexpr std::size_t under_way_max = 1'048'576;
-constexpr std::size_t held_max = 65'536;
-constexpr std::size_t held_bytes_max = 16 * 1024 * 1024;
-
-}  // namespace
+std::optional<Bound> Intake::no_room_to_hold(const Line& line, std::size_t bytes) const {
+  if (line.held.size() >= bounds_.held_per_session) return Bound::held_per_session;
+  if (held_count_ >= bounds_.held_commands) return Bound::held_commands;
+  if (held_bytes_ + bytes > bounds_.held_bytes) return Bound::held_bytes;
+  return std::nullopt;
+}
 
 Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const CommandView& view) {
   const Ticket ticket = ticket_of(view);
-  if (under_way_.contains(ticket)) return Taken::under_way;
-  if (queue_.size() >= queue_commands_max || queue_bytes_ + bytes.size() > queue_bytes_max ||
-      under_way_.size() >= under_way_max)
+  if (under_way_.contains(ticket) && !paxos::mutant(paxos::Mutant::proposed_twice)) return Taken::under_way;
+  if (const auto bound = no_room(bytes.size())) {
+    reached_(*bound);
     return Taken::full;
+  }
   if (ticket.session.none()) {
     push(bytes, ticket, nullptr);
     return Taken::queued;
@@ -35,15 +40,15 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   if (session) line.last = std::max(line.last, session->last_seq);
   // A session that is unknown here may have been opened in a slot that is not applied here yet, or be gone.
   // Only the log says which.
-  if (!session || view.seq <= line.last + 1) {
+  if (!session || view.seq <= line.last + 1 || paxos::mutant(paxos::Mutant::proposed_early)) {
     line.last = std::max(line.last, view.seq);
     push(bytes, ticket, &line);
-    release(view.session, line);
+    release(line);
     return Taken::queued;
   }
   if (line.held.contains(view.seq)) return Taken::held_back;
-  if (line.held.size() >= limits::outstanding_max || held_count_ >= held_max ||
-      held_bytes_ + bytes.size() > held_bytes_max) {
+  if (const auto bound = no_room_to_hold(line, bytes.size())) {
+    reached_(*bound);
     if (line.held.empty() && line.under_way == 0) lines_.erase(at);
     return Taken::full;
   }
@@ -55,13 +60,15 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   return Taken::held_back;
 }
 
-void Intake::release(const SessionId& session, Line& line) {
+void Intake::release(Line& line) {
   while (!line.held.empty() && line.held.begin()->first <= line.last + 1) {
     auto node = line.held.extract(line.held.begin());
     --held_count_;
     held_bytes_ -= node.mapped().size();
     line.last = std::max(line.last, node.key());
-    const Ticket ticket{.session = session, .seq = node.key(), .nonce = {}};
+    const auto view = view_command(node.mapped().span());
+    PAXOS_ASSERT(view);  // as when it was taken
+    const Ticket ticket = ticket_of(*view);
     if (!under_way_.contains(ticket)) push(std::move(node.mapped()), ticket, &line);
   }
 }
@@ -77,11 +84,16 @@ std::optional<paxos::Decree> Intake::next_batch(std::int64_t time_ms) {
   if (queue_.empty()) return std::nullopt;
   std::vector<paxos::Bytes> commands;
   std::size_t bytes = 0;
-  while (!queue_.empty() && commands.size() < limits::commands_per_decree_max) {
-    const std::size_t size = queue_.front().size();
-    if (!commands.empty() &&
-        decree_bytes(commands.size() + 1, bytes + size) > paxos::limits::decree_bytes_max)
+  while (!queue_.empty()) {
+    if (commands.size() == bounds_.batch_commands) {
+      reached_(Bound::batch_commands);
       break;
+    }
+    const std::size_t size = queue_.front().size();
+    if (!commands.empty() && decree_bytes(commands.size() + 1, bytes + size) > bounds_.batch_bytes) {
+      reached_(Bound::batch_bytes);
+      break;
+    }
     bytes += size;
     commands.push_back(std::move(queue_.front()));
     queue_.pop_front();
@@ -115,7 +127,7 @@ void Intake::on_applied(const Applied& applied) {
     } else {
       // With nothing under way the log alone counts: what was sent in a good order may have been refused.
       line.last = line.under_way == 0 ? session->last_seq : std::max(line.last, session->last_seq);
-      release(command.session, line);
+      release(line);
     }
     if (line.held.empty() && line.under_way == 0) lines_.erase(at);
   }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "chat/bounds.h"
 #include "chat/command.h"
 #include "chat/machine.h"
 #include "chat/ticket.h"
@@ -18,7 +19,8 @@ namespace chat {
 /// Loop thread only; everything is bounded.
 class Intake {
  public:
-  explicit Intake(const Machine& machine) : machine_(machine) {}
+  Intake(const Machine& machine, const NodeBounds& bounds, BoundsReached& reached)
+      : machine_(machine), bounds_(bounds), reached_(reached) {}
 
   enum class Taken : std::uint8_t {
     queued,     ///< will be proposed
@@ -51,10 +53,15 @@ class Intake {
   using Lines = std::unordered_map<SessionId, Line, SessionHash>;
 
   void push(paxos::Bytes bytes, const Ticket& ticket, Line* line);
-  void release(const SessionId& session, Line& line);
+  void release(Line& line);
   void drop(std::map<std::uint64_t, paxos::Bytes>& held);
+  /// The bound that keeps one more command of so many bytes out.
+  [[nodiscard]] std::optional<Bound> no_room(std::size_t bytes) const;
+  [[nodiscard]] std::optional<Bound> no_room_to_hold(const Line& line, std::size_t bytes) const;
 
   const Machine& machine_;
+  const NodeBounds& bounds_;
+  BoundsReached& reached_;
   std::deque<paxos::Bytes> queue_;
   std::size_t queue_bytes_ = 0;
   std::unordered_set<Ticket, TicketHash> under_way_;  ///< queued or proposed, not yet applied

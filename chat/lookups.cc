@@ -5,14 +5,12 @@
 #include <vector>
 
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace chat {
 
 namespace {
 
-constexpr std::size_t polls_max = 65'536;
-constexpr std::size_t reads_max = 65'536;
-constexpr std::size_t fetches_max = 4'096;  ///< each holds a page when it is done
 constexpr paxos::Duration read_patience{std::chrono::seconds{5}};
 constexpr std::uint32_t poll_ms_max = 30'000;
 
@@ -63,8 +61,10 @@ void Lookups::on_history(paxos::Time now, const ClientAddress& from, const Histo
   if (standing.disputed)
     return refuse(from, request.id, dispute(standing) + ", or read what is applied here, right or wrong, with --local");
   if (read_of_.contains({from, request.id})) return;
-  if (reads_.size() >= reads_max)
+  if (reads_.size() >= bounds_.reads) {
+    reached_(Bound::reads);
     return refuse(from, request.id, "too many reads are waiting here; try again, or another replica");
+  }
   const std::uint64_t number = ++last_read_;
   reads_.emplace(number, Read{.address = from, .request = request, .index = {}, .since = now});
   read_of_.emplace(std::pair(from, request.id), number);
@@ -128,8 +128,10 @@ void Lookups::serve(const ClientAddress& to, const HistoryRequest& request) {
 void Lookups::fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
                     std::uint32_t limit) {
   if (from > machine_.room_head(room)) return answer_head(to, id, room);
-  if (fetches_.size() >= fetches_max)
+  if (fetches_.size() >= bounds_.fetches) {
+    reached_(Bound::fetches);
     return refuse(to, id, "too many pages are being read here; try again, or another replica");
+  }
   const std::uint64_t token = ++last_token_;
   fetches_.emplace(token, Fetch{to, id});
   out_.history.push_back({token, room, from, limit});
@@ -168,8 +170,10 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
   if (request.from == 0) return answer_head(from, request.id, request.room);
   if (request.from <= machine_.room_head(request.room))
     return fetch(from, request.id, request.room, request.from, 0);
-  if (polls_.size() >= polls_max)
+  if (polls_.size() >= bounds_.polls) {
+    reached_(Bound::polls);
     return refuse(from, request.id, "too many clients follow rooms here; try another replica");
+  }
   const PollNumber number = ++last_poll_;
   Poll poll{.address = from,
             .room = request.room,
@@ -198,9 +202,11 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
     const auto& post = std::get<PostView>(applied.commands[i].operation);
     const Outcome& o = applied.outcomes[i];
     if (o.room_seq < poll.from) continue;
+    if (paxos::mutant(paxos::Mutant::push_last_only) && i != posts.back()) continue;
     const std::size_t size = post.text.size() + post.name.size() + post.room.size() + 64;
-    if (page.messages.size() == limits::page_messages_max ||
-        (!page.messages.empty() && bytes + size > limits::page_bytes_max)) {
+    const bool full = page.messages.size() == bounds_.push_messages;
+    if (full || (!page.messages.empty() && bytes + size > bounds_.push_bytes)) {
+      reached_(full ? Bound::push_messages : Bound::push_bytes);
       page.next = o.room_seq;
       break;
     }

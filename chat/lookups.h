@@ -18,7 +18,8 @@ namespace chat {
 class Lookups {
  public:
   /// Answers and wishes go to `out`, which must outlive this.
-  Lookups(const Machine& machine, DeskOutput& out) : machine_(machine), out_(out) {}
+  Lookups(const Machine& machine, DeskOutput& out, const NodeBounds& bounds, BoundsReached& reached)
+      : machine_(machine), out_(out), bounds_(bounds), reached_(reached) {}
 
   void on_history(paxos::Time now, const ClientAddress& from, const HistoryRequest& request,
                   const Standing& standing);
@@ -72,6 +73,8 @@ class Lookups {
 
   const Machine& machine_;
   DeskOutput& out_;
+  const NodeBounds& bounds_;
+  BoundsReached& reached_;
 
   std::map<std::uint64_t, Read> reads_;  ///< by number, which is the order of arrival
   std::map<std::pair<ClientAddress, std::uint64_t>, std::uint64_t> read_of_;  ///< a repeat is the same read

@@ -38,7 +38,11 @@ const char* to_string(Verdict verdict) {
   return "unknown verdict";
 }
 
-Machine::Machine(std::uint16_t rules_known) : state_(std::make_unique<State>()) { state_->rules_known = rules_known; }
+Machine::Machine(std::uint16_t rules_known, const MachineBounds& bounds) : state_(std::make_unique<State>()) {
+  bounds.check();
+  state_->rules_known = rules_known;
+  state_->bounds = bounds;
+}
 Machine::~Machine() = default;
 Machine::Machine(Machine&&) noexcept = default;
 Machine& Machine::operator=(Machine&&) noexcept = default;
@@ -50,6 +54,7 @@ std::size_t Machine::sessions() const { return state_->sessions.size(); }
 std::size_t Machine::answer_bytes() const { return state_->sessions.answer_bytes(); }
 std::size_t Machine::rooms() const { return state_->rooms.size(); }
 std::int64_t Machine::clock_ms() const { return state_->clock_ms; }
+const BoundsReached& Machine::bounds_reached() const { return state_->reached; }
 
 std::uint64_t Machine::room_head(std::string_view room) const {
   const auto at = state_->rooms.find(room);
@@ -73,10 +78,11 @@ void Machine::State::advance_clock(std::int64_t stamp) {
   if (clock_ms == 0)
     clock_ms = std::max<std::int64_t>(stamp, 1);
   else
-    clock_ms += std::clamp<std::int64_t>(stamp - stamp_ms, 0, limits::clock_step_max_ms);
+    clock_ms += std::clamp<std::int64_t>(stamp - stamp_ms, 0, paxos::mutant(paxos::Mutant::clock_leaps) ? stamp : limits::clock_step_max_ms);
   stamp_ms = stamp;
   while (const Session* idle = sessions.longest_idle()) {
-    if (clock_ms - idle->active_ms <= limits::session_idle_max_ms) break;
+    if (clock_ms - idle->active_ms <= bounds.session_idle_ms) break;
+    reached(Bound::session_idle);
     erase(*idle);
   }
   while (auto name = keys.expire(clock_ms)) gone_keys.push_back(std::move(*name));
@@ -109,7 +115,10 @@ Outcome Machine::State::open(const Open& open, paxos::Slot slot, std::uint32_t i
     touch(*known, slot, index);
     return outcome;
   }
-  if (sessions.size() >= limits::sessions_max) erase(*sessions.longest_idle());
+  if (sessions.size() >= bounds.sessions) {
+    reached(Bound::sessions);
+    erase(*sessions.longest_idle());
+  }
   Session session;
   session.id = outcome.session;
   session.nonce = open.nonce;
@@ -136,7 +145,7 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
   touch(*session, slot, index);
   sessions.answered(*session, command.answered_below);
 
-  const std::uint64_t content = XXH3_64bits(command.operation_bytes.data(), command.operation_bytes.size());
+  const std::uint64_t content = content_of(command);
   if (paxos::mutant(paxos::Mutant::dedup_in_leader) && command.seq <= session->last_seq)
     if (const auto* again = std::get_if<PostView>(&command.operation)) return post(command, *again, outcome), outcome;
   if (command.seq <= session->last_seq) {
@@ -146,7 +155,7 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
     }
     const StoredAnswer& stored =
         session->answers.view()[static_cast<std::size_t>(command.seq - session->answered_below)];
-    if (stored.content != content) {
+    if (stored.content != content && !paxos::mutant(paxos::Mutant::conflict_unseen)) {
       outcome.verdict = Verdict::conflict;
       return outcome;
     }
@@ -158,7 +167,9 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
     outcome.time_ms = stored.time_ms;
     return outcome;
   }
-  if (command.seq != session->last_seq + 1 || session->answers.size() >= limits::outstanding_max) {
+  const bool full = session->answers.size() >= bounds.outstanding;
+  if (command.seq != session->last_seq + 1 || full) {
+    if (full) reached(Bound::outstanding);
     outcome.verdict = Verdict::early;
     return outcome;
   }
@@ -177,7 +188,10 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
                              .index = outcome.index,
                              .verdict = outcome.verdict});
   // Never this session: it is the last one touched, and has far fewer answers than are allowed in all.
-  while (sessions.answers() > limits::answers_max) erase(*sessions.longest_idle());
+  while (sessions.answers() > bounds.answers) {
+    reached(Bound::answers);
+    erase(*sessions.longest_idle());
+  }
   return outcome;
 }
 
@@ -207,7 +221,8 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
       outcome.verdict = Verdict::invalid;
       return;
     }
-    if (rooms.size() >= limits::rooms_max) {
+    if (rooms.size() >= bounds.rooms) {
+      reached(Bound::rooms);
       outcome.verdict = Verdict::rooms_full;
       return;
     }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "chat/bounds.h"
 #include "chat/command.h"
 #include "chat/keys.h"
 #include "chat/versions.h"
@@ -95,7 +96,7 @@ class RowReader {
 /// Loop thread only. Memory is bounded by limits.h.
 class Machine {
  public:
-  explicit Machine(std::uint16_t rules_known = rules_released);
+  explicit Machine(std::uint16_t rules_known = rules_released, const MachineBounds& bounds = {});
   ~Machine();
   Machine(Machine&&) noexcept;
   Machine& operator=(Machine&&) noexcept;
@@ -103,7 +104,8 @@ class Machine {
   /// Rebuilds the machine from rows; an empty store gives slot 0. Errors name the damaged row.
   /// So does the one of rules above `rules_known`, which only a newer program can apply.
   [[nodiscard]] static tl::expected<Machine, std::string> load(const RowReader& rows,
-                                                               std::uint16_t rules_known = rules_released);
+                                                               std::uint16_t rules_known = rules_released,
+                                                               const MachineBounds& bounds = {});
 
   /// Applies the next slot: requires slot == applied() + 1. A value that does not decode is applied as
   /// a no-op with verdicts none (all replicas see the same bytes).
@@ -118,6 +120,7 @@ class Machine {
   [[nodiscard]] std::size_t answer_bytes() const;  ///< memory of the stored answers
   [[nodiscard]] std::size_t rooms() const;
   [[nodiscard]] std::int64_t clock_ms() const;  ///< session clock
+  [[nodiscard]] const BoundsReached& bounds_reached() const;
 
   /// What the gate needs to know of a session; nothing when there is none.
   struct SessionView {

@@ -227,8 +227,9 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
 
 }  // namespace
 
-tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uint16_t rules_known) {
-  Machine machine(rules_known);
+tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uint16_t rules_known,
+                                                 const MachineBounds& bounds) {
+  Machine machine(rules_known, bounds);
   State& s = *machine.state_;
   const auto meta = rows.get(rows::meta());
   if (!meta) {

@@ -30,6 +30,8 @@ struct Machine::State {
 
   std::uint16_t rules = 1;
   std::uint16_t rules_known = rules_released;
+  MachineBounds bounds;
+  BoundsReached reached;
   paxos::Slot applied;
   paxos::Hash hash;
   std::int64_t clock_ms = 0;  ///< session clock

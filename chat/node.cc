@@ -31,11 +31,13 @@ void NodeOutput::clear() {
   commits.clear();
 }
 
-Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now)
+Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now,
+           const NodeBounds& bounds)
     : options_(options),
+      bounds_(bounds),
       machine_(std::move(machine)),
       replica_(options, std::move(recovered), now),
-      desk_(machine_, Desk::Options{.notice_every = options.heartbeat}) {
+      desk_(machine_, Desk::Options{.notice_every = options.heartbeat, .bounds = bounds}) {
   PAXOS_ASSERT(replica_.status().applied == machine_.applied());
 }
 
@@ -82,6 +84,8 @@ void Node::synced(paxos::Time now, std::uint64_t group) {
 }
 
 void Node::hold_applying(paxos::Time now, bool held) {
+  held_ = held;
+  if (!held && !to_apply_.empty()) unfinished_at_ = now;
   replica_.hold_applying(now, held);
   standing_stale_ = true;
 }
@@ -110,7 +114,10 @@ void Node::tick(paxos::Time now) {
   if (desk_.deadline() <= now) desk_.tick(now, current);
 }
 
-paxos::Time Node::deadline() const { return std::min(replica_.deadline(), desk_.deadline()); }
+paxos::Time Node::deadline() const {
+  const paxos::Time rest = held_ ? paxos::time_never : unfinished_at_;
+  return std::min({rest, replica_.deadline(), desk_.deadline()});
+}
 
 paxos::SkipResult Node::skip(paxos::Time now, std::vector<paxos::Slot> slots) {
   standing_stale_ = true;
@@ -137,6 +144,8 @@ NodeOutput Node::turn(paxos::Time now, std::int64_t wall_ms) {
 
 void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
   out.clear();
+  done_ = {};
+  unfinished_at_ = paxos::time_never;
   if (machine_.rules() < options_.rules) raise_rules(now);
   for (bool more = true; more && out.stop.empty();) {
     while (replica_.can_propose() && desk_.may_have_batch(replica_.round())) {
@@ -147,7 +156,20 @@ void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
     }
     more = drain_replica(now, out);
     if (drain_desk(now, out)) more = true;
+    // The rest in the next turn, which comes at once: in between, heartbeats are answered and rows are counted.
+    if (const auto bound = enough(); bound && (more || !to_apply_.empty())) {
+      desk_.bounds_reached()(*bound);
+      unfinished_at_ = now;
+      break;
+    }
   }
+}
+
+std::optional<Bound> Node::enough() const {
+  if (done_.slots >= bounds_.turn_slots) return Bound::turn_slots;
+  if (done_.bytes >= bounds_.turn_bytes) return Bound::turn_bytes;
+  if (done_.rows_bytes >= bounds_.turn_rows_bytes) return Bound::turn_rows_bytes;
+  return std::nullopt;
 }
 
 void Node::raise_rules(paxos::Time now) {
@@ -186,20 +208,43 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
     proposed_.clear();
     desk_.leadership_ended();
   }
-  if (!any) return false;
+  if (!any) return apply(now, out);
   if (!ready.records.empty() || !ready.send_after_sync.empty())
     out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});
   append(ready.send_now, out.send_now);
   append(ready.log_reads, out.log_reads);
   const bool told = !ready.events.empty();
   append(ready.events, out.events);
-  for (const paxos::ChosenDecree& chosen : ready.to_apply) {
+  std::move(ready.to_apply.begin(), ready.to_apply.end(), std::back_inserter(to_apply_));
+  const bool applied = apply(now, out);
+  if (!out.stop.empty()) {
+    ready.clear();
+    return false;
+  }
+  standing_stale_ = true;
+  if (!ready.forwarded.empty()) desk_.on_forwarded(now, ready.forwarded, standing());
+  // Before anything is served: what a read would show here may be wrong. A dispute begins with an event.
+  if ((told || !ready.reads.empty()) && standing().disputed) desk_.fail_reads(standing());
+  for (const paxos::ReadIndex& read : ready.reads) desk_.read_index(read.id, read.index);
+  for (std::uint64_t id : ready.reads_failed) desk_.read_failed(id, standing());
+  const bool more = applied || !ready.forwarded.empty() || !ready.reads.empty();
+  ready.clear();
+  return more;
+}
+
+bool Node::apply(paxos::Time now, NodeOutput& out) {
+  const std::size_t before = done_.slots;
+  while (!to_apply_.empty() && !held_ && !enough()) {
+    const paxos::ChosenDecree chosen = std::move(to_apply_.front());
+    to_apply_.pop_front();
     Applied applied = machine_.apply(chosen.slot, chosen.decree);
     if (!applied.refused.empty()) {
       out.stop = applied.refused + ": install a newer version";
-      ready.clear();
       return false;
     }
+    ++done_.slots;
+    done_.bytes += chosen.decree.value.size();
+    for (const Row& row : applied.rows) done_.rows_bytes += row.key.size() + (row.value ? row.value->size() : 0);
     if (const auto rules = rules_in(chosen.decree))
       out.events.push_back({.name = "rules",
                             .text = "rules " + std::to_string(machine_.rules()) + " from slot " +
@@ -211,15 +256,7 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
     note_applied(now, applied, out);
     out.state.push_back({chosen.slot, std::move(applied.rows)});
   }
-  standing_stale_ = true;
-  if (!ready.forwarded.empty()) desk_.on_forwarded(now, ready.forwarded, standing());
-  // Before anything is served: what a read would show here may be wrong. A dispute begins with an event.
-  if ((told || !ready.reads.empty()) && standing().disputed) desk_.fail_reads(standing());
-  for (const paxos::ReadIndex& read : ready.reads) desk_.read_index(read.id, read.index);
-  for (std::uint64_t id : ready.reads_failed) desk_.read_failed(id, standing());
-  const bool more = !ready.to_apply.empty() || !ready.forwarded.empty() || !ready.reads.empty();
-  ready.clear();
-  return more;
+  return done_.slots > before;
 }
 
 bool Node::drain_desk(paxos::Time now, NodeOutput& out) {

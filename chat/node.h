@@ -49,7 +49,8 @@ struct NodeOutput {
 /// Loop thread only. Inputs may be many a turn; turn() ends it and gives the effects.
 class Node {
  public:
-  Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now);
+  Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now,
+       const NodeBounds& bounds = {});
 
   void peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Incarnation& incarnation,
                     const paxos::PeerMessage& message);
@@ -97,6 +98,10 @@ class Node {
     std::array<std::uint64_t, verdicts_end> verdicts{};  ///< commands applied, by Verdict
   };
   [[nodiscard]] const Figures& figures() const { return figures_; }
+  [[nodiscard]] paxos::Replica::Held held() const { return replica_.held(); }
+  [[nodiscard]] const paxos::BoundsReached& core_bounds_reached() const { return replica_.bounds_reached(); }
+  /// Of the desk and the turns; the machine has its own.
+  [[nodiscard]] const BoundsReached& bounds_reached() const { return desk_.bounds_reached(); }
   void check_invariants() const { replica_.check_invariants(); }
 
  private:
@@ -105,10 +110,15 @@ class Node {
   void raise_rules(paxos::Time now);
   void note_proposed(paxos::Time now, paxos::Slot slot);
   void note_applied(paxos::Time now, const Applied& applied, NodeOutput& out);
+  /// Applies what was handed out, as far as this turn may. True when it applied something.
+  bool apply(paxos::Time now, NodeOutput& out);
+  /// This turn has applied as much as one may.
+  [[nodiscard]] std::optional<Bound> enough() const;
   bool drain_replica(paxos::Time now, NodeOutput& out);
   bool drain_desk(paxos::Time now, NodeOutput& out);
 
   paxos::Options options_;
+  NodeBounds bounds_;
   Machine machine_;
   paxos::Replica replica_;
   Desk desk_;
@@ -116,6 +126,15 @@ class Node {
   Standing standing_;
   bool standing_stale_ = true;
   paxos::Slot raise_slot_;  ///< where the last raise was proposed
+  std::deque<paxos::ChosenDecree> to_apply_;  ///< handed out, and left by a turn that had applied enough
+  bool held_ = false;
+  struct Done {
+    std::size_t slots = 0;
+    std::size_t bytes = 0;
+    std::size_t rows_bytes = 0;
+  };
+  Done done_;                                      ///< applied in this turn
+  paxos::Time unfinished_at_ = paxos::time_never;  ///< when a turn ended that left something to do; never: it left nothing
   struct Proposed {
     paxos::Slot slot;
     paxos::Time at;

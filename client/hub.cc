@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "client/carry_out.h"
+
 namespace client {
 
 namespace {
@@ -127,29 +129,26 @@ void Hub::carry_out(HubSession& session) {
     OutboxOutput out = session.outbox_.take_output(now);
     route(session);
     if (out.empty()) break;
-    if (session.state_ && !out.events.empty()) {
-      if (auto stored = session.state_->append(out.events, true); !stored) {
-        failure_ = stored.error();
-        moved_ = true;
-        return;
-      }
-    }
-    if (!out.sends.empty() && !session.outbox_.session().none()) sent_commands_ = true;
-    for (Sending& sending : out.sends) send(std::move(sending));
-    std::vector<LedgerEvent> shown;
-    for (Delivery& delivery : out.deliveries) {
-      if (session.state_) shown.emplace_back(Answered{delivery.ticket});
-      session.on_delivery_(std::move(delivery));
+    const bool delivers = !out.deliveries.empty();
+    auto done = client::carry_out(
+        std::move(out),
+        [&](const std::vector<LedgerEvent>& events, bool sync) -> tl::expected<void, std::string> {
+          return session.state_ ? session.state_->append(events, sync) : tl::expected<void, std::string>{};
+        },
+        [&](Sending&& sending) {
+          if (!session.outbox_.session().none()) sent_commands_ = true;
+          send(std::move(sending));
+        },
+        [&](Delivery&& delivery) {
+          session.on_delivery_(std::move(delivery));
+          moved_ = true;
+        });
+    if (!done) {
+      failure_ = done.error();
       moved_ = true;
+      return;
     }
-    // Unsynced: if it is lost, the message is asked for once more, and its stored answer comes back.
-    if (!shown.empty()) {
-      if (auto stored = session.state_->append(shown, false); !stored) {
-        failure_ = stored.error();
-        return;
-      }
-    }
-    if (out.deliveries.empty()) break;
+    if (!delivers) break;
   }
   if (session.outbox_.closed() && !std::exchange(session.closed_, true)) moved_ = true;
 }

@@ -60,6 +60,14 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     if (message.session != session_) continue;
     Entry* entry = find(message.client_seq);
     if (entry == nullptr || entry->fate != Fate::lookup) continue;
+    const chat::Message& own = entry->delivery.message;
+    if (message.room != own.room || message.name != own.name || message.text != own.text) {
+      // Somebody else has this session, too (a copied state file), and was first.
+      entry->delivery.refused = chat::to_string(chat::Verdict::conflict);
+      abandon_ = true;
+      settle(*entry);
+      continue;
+    }
     if (entry->in_flight) flight_bytes_ -= weight(*entry);
     found(*entry, message);
   }

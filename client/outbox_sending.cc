@@ -29,7 +29,9 @@ constexpr std::size_t repeat_bytes_max = 64 * 1024;
 // --- where to ask ---
 
 bool Outbox::silent_lately(paxos::Time now, paxos::ReplicaId replica) const {
-  return silent_[replica.n] != paxos::Time::min() && now - silent_[replica.n] < silence_kept;
+  // Longer than a lap around all of them takes: who reaches only one would be sent back to a silent leader by it for ever.
+  const paxos::Duration lap = static_cast<int>(options_.replicas) * 3 * std::max<paxos::Duration>(repeat_max, rtt_.timeout());
+  return silent_[replica.n] != paxos::Time::min() && now - silent_[replica.n] < silence_kept + lap;
 }
 
 void Outbox::on_redirect(paxos::Time now, paxos::ReplicaId from, const chat::Redirect& redirect) {

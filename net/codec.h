@@ -36,7 +36,7 @@ enum class PeerType : std::uint8_t {
 inline constexpr std::size_t peer_message_bytes_max = paxos::limits::message_bytes_max;
 
 /// Widest range in an Accepted. A follower votes in at most this many slots beyond its chosen prefix.
-inline constexpr std::uint64_t accepted_range_max = 4 * paxos::limits::votes_ahead_slots_max;
+inline constexpr std::uint64_t accepted_range_max = paxos::limits::unapplied_slots_max;
 
 /// Appends the message. Requires: counts and sizes within paxos/bounds.h and chat/bounds.h.
 void encode(std::string& out, const paxos::PeerMessage& message);

@@ -90,6 +90,19 @@ std::optional<FragmentNeed> decode_need(std::span<const std::byte> bytes) {
 
 // --- receiver ---
 
+Reassembly::Reassembly() : Reassembly(ReassemblyBounds{}) {}
+Reassembly::Reassembly(const ReassemblyBounds& bounds)
+    : memory_max_(bounds.memory),
+      replica_share_(bounds.replica_share),
+      client_share_(bounds.client_share),
+      clients_share_(bounds.clients_share),
+      partials_max_(bounds.partials),
+      partials_per_sender_(bounds.partials_per_sender),
+      complete_bytes_max_(bounds.complete_bytes),
+      complete_max_(bounds.complete) {
+  PAXOS_ASSERT(partials_max_ > 0 && partials_per_sender_ > 0 && complete_max_ > 0);
+}
+
 paxos::RttEstimator& Reassembly::rtt(const Identity& sender) {
   return rtt_[sender.is_client() ? paxos::limits::replicas_max : sender.sender];
 }
@@ -158,7 +171,7 @@ Reassembly::Result Reassembly::finish(paxos::Time now, Partials::iterator at, pa
   whole = paxos::Bytes(std::move(at->second.buffer), data, shape.total);
   memory_ -= at->second.charge();
   partials_.erase(at);
-  while (complete_.size() >= complete_max) forget(Key(complete_order_.front()));
+  while (complete_.size() >= complete_max_) forget(Key(complete_order_.front()));
   const auto place = complete_order_.insert(complete_order_.end(), key);
   complete_.emplace(key,
                     Complete{.shape = shape, .whole = whole, .until = now + complete_kept, .place = place});
@@ -175,7 +188,7 @@ void Reassembly::forget(const Key& key) {
 }
 
 void Reassembly::trim_complete() {
-  for (auto place = complete_order_.begin(); complete_bytes_ > complete_bytes_max; ++place) {
+  for (auto place = complete_order_.begin(); complete_bytes_ > complete_bytes_max_; ++place) {
     Complete& c = complete_.at(*place);
     complete_bytes_ -= c.whole.size();
     c.whole = {};
@@ -190,7 +203,7 @@ void Reassembly::evict(Partials::iterator at) {
 
 void Reassembly::make_room(const Identity& sender, std::size_t bytes) {
   // The one that waits longest for a part, of those that `counts` names, until they leave room. A linear
-  // search: partials_max is small, and this runs once a fragmented message.
+  // search: partials_max_ is small, and this runs once a fragmented message.
   const auto keep_within = [&](std::size_t share, std::size_t number, auto counts) {
     while (true) {
       std::size_t used = bytes;
@@ -207,13 +220,13 @@ void Reassembly::make_room(const Identity& sender, std::size_t bytes) {
     }
   };
   if (sender.is_client()) {
-    keep_within(client_share, partials_per_sender, [&](const Identity& i) { return i == sender; });
-    keep_within(clients_share, partials_max / 2, [](const Identity& i) { return i.is_client(); });
+    keep_within(client_share_, partials_per_sender_, [&](const Identity& i) { return i == sender; });
+    keep_within(clients_share_, std::max<std::size_t>(partials_max_ / 2, 1), [](const Identity& i) { return i.is_client(); });
   } else {
-    keep_within(replica_share, partials_per_sender,
+    keep_within(replica_share_, partials_per_sender_,
                 [&](const Identity& i) { return i.sender == sender.sender; });
   }
-  keep_within(memory_max, partials_max, [](const Identity&) { return true; });
+  keep_within(memory_max_, partials_max_, [](const Identity&) { return true; });
 }
 
 std::vector<Reassembly::Ask> Reassembly::tick(paxos::Time now) {

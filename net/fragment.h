@@ -62,9 +62,12 @@ struct FragmentNeed {
 [[nodiscard]] std::string encode(const FragmentNeed& need);
 [[nodiscard]] std::optional<FragmentNeed> decode_need(std::span<const std::byte> bytes);
 
+struct ReassemblyBounds;
+
 /// The receiver's half.
 class Reassembly {
  public:
+  /// Defaults of ReassemblyBounds.
   static constexpr std::size_t memory_max = 16U << 20;    ///< incomplete messages, all together
   static constexpr std::size_t replica_share = 4U << 20;  ///< of one replica's
   static constexpr std::size_t client_share = 1U << 20;   ///< of one client's
@@ -78,6 +81,9 @@ class Reassembly {
 
   static_assert(client_share >= fragmented_bytes_max + 4096, "any one message fits its sender's share");
   static_assert(clients_share + 2 * replica_share <= memory_max);
+
+  Reassembly();
+  explicit Reassembly(const ReassemblyBounds& bounds);
 
   struct Ask {
     Address to;
@@ -144,6 +150,21 @@ class Reassembly {
   std::uint64_t evicted_ = 0;
   std::uint64_t timed_out_ = 0;
   std::array<paxos::RttEstimator, paxos::limits::replicas_max + 1> rtt_;  ///< the last one is all clients'
+  std::size_t memory_max_, replica_share_, client_share_, clients_share_, partials_max_, partials_per_sender_,
+      complete_bytes_max_, complete_max_;
+};
+
+/// What a receiver keeps of incomplete and complete messages. Parameters, so that a simulator has small ones; one message
+/// always fits, whatever they are.
+struct ReassemblyBounds {
+  std::size_t memory = Reassembly::memory_max;
+  std::size_t replica_share = Reassembly::replica_share;
+  std::size_t client_share = Reassembly::client_share;
+  std::size_t clients_share = Reassembly::clients_share;
+  std::size_t partials = Reassembly::partials_max;
+  std::size_t partials_per_sender = Reassembly::partials_per_sender;
+  std::size_t complete_bytes = Reassembly::complete_bytes_max;
+  std::size_t complete = Reassembly::complete_max;
 };
 
 /// The sender's half: remembers for a while what was sent in parts.

@@ -11,6 +11,7 @@
 
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
+#include "paxos/mutants.h"
 
 namespace net {
 
@@ -143,7 +144,7 @@ Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas
 }
 
 bool Opener::Sender::is_new(std::uint64_t counter) const {
-  if (counter > highest) return true;
+  if (counter > highest || paxos::mutant(paxos::Mutant::replay_taken)) return true;
   if (highest - counter >= window) return false;
   const std::uint64_t bit = counter % window;
   return (seen[bit / 64] >> (bit % 64) & 1) == 0;
@@ -191,7 +192,7 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
   const Header& h = *parsed;
   const Identity& from = h.sender;
   if (!from.is_client() && from.sender >= replicas_) return tl::make_unexpected(Drop::header);
-  if (h.destination != any_destination && h.destination != self_.sender)
+  if (h.destination != any_destination && h.destination != self_.sender && !paxos::mutant(paxos::Mutant::destination_unchecked))
     return tl::make_unexpected(Drop::destination);
   if (from == self_) return tl::make_unexpected(Drop::own);
 
@@ -220,7 +221,7 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
                                                       [&](const Sender& s) { return &s == known; });
       list.splice(list.begin(), list, at);
     }
-  } else if (known != nullptr && from.boot < known->identity.boot) {
+  } else if (known != nullptr && from.boot < known->identity.boot && !paxos::mutant(paxos::Mutant::old_boot_taken)) {
     return tl::make_unexpected(Drop::old_boot);
   } else {
     Sender fresh{.identity = from, .subkey = std::move(*derived), .highest = 0, .seen = {}};

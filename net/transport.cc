@@ -151,7 +151,7 @@ tl::expected<AddressWord, const char*> decode_address_word(std::span<const std::
 }
 
 Transport::Transport(Options options)
-    : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas) {
+    : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas), reassembly_(options_.reassembly) {
   sealer_.take_versions_to(options_.version_max);
   PAXOS_ASSERT(options_.datagram_bytes >= 512 && options_.datagram_bytes <= bundle_bytes_max);
   PAXOS_ASSERT(fragmented_bytes_max / part_bytes_max() < fragments_max);

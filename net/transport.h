@@ -68,6 +68,7 @@ class Transport {
     /// replica takes it. See set_owners().
     std::vector<Address> addresses = {};
     std::uint8_t version_max = format_version;  ///< the last format that is understood
+    ReassemblyBounds reassembly = {};
   };
   explicit Transport(Options options);
 

@@ -30,6 +30,7 @@ std::uint64_t Acceptor::vote_self(Slot slot, Ballot ballot, const Decree& decree
 void Acceptor::on_prepare(ReplicaId from, const Prepare& m) {
   if (m.ballot.replica != from) return;  // nobody prepares for another
   if (m.ballot < promised_) {
+    if (mutant(Mutant::old_page_served)) return env_.send_synced(from, page(m.ballot, m.from));
     // Sent after the sync: a Nack names our promise, and someone may act on it.
     env_.send_synced(from, Nack{m.ballot, promised_});
     return;
@@ -48,8 +49,9 @@ Promise Acceptor::page(Ballot ballot, Slot from) const {
     const SlotEntry* entry = log_.find(slot);
     if (entry == nullptr) continue;
     const std::size_t size = entry->decree.value.size();
-    if (!out.entries.empty() &&
-        (bytes + size > limits::page_bytes_max || out.entries.size() == env_.options.promise_entries)) {
+    const bool full = out.entries.size() == env_.options.bounds.promise_entries;
+    if (!out.entries.empty() && (full || bytes + size > env_.options.bounds.page_bytes)) {
+      env_.reached(full ? Bound::promise_entries : Bound::page_bytes);
       out.next = slot;
       break;
     }
@@ -80,12 +82,8 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
     if (entry != nullptr) env_.send(from, std::move(reply));
     return;
   }
-  if (m.slot.n > log_.chosen_prefix().n + limits::votes_ahead_slots_max) return;
-  // What it replaces counts no more, and the next slot is always taken: it is what lets the prefix move.
-  const std::size_t replaced = entry == nullptr ? 0 : entry->decree.value.size();
-  if (m.slot != log_.chosen_prefix() + 1 &&
-      log_.bytes_ahead() - replaced + m.decree.value.size() > 2 * limits::window_bytes_max)
-    return;
+  // Its sender says it again; when there is room, or the slot was chosen without this vote, it goes on.
+  if (!log_.has_room(m.slot, m.decree.value.size()) || !env_.room_for_records()) return;
   // The vote's record implies the promise, so no record of its own.
   if (m.ballot > promised_) raise(m.ballot, false);
   const std::uint64_t group = env_.record(VoteRecord{m.slot, m.ballot, m.decree});
@@ -119,7 +117,10 @@ void Acceptor::flush() {
       message.slots.back().last = slot;
       continue;
     }
-    if (message.slots.size() == limits::accepted_ranges_max) send();
+    if (message.slots.size() == env_.options.bounds.accepted_ranges) {
+      env_.reached(Bound::accepted_ranges);
+      send();
+    }
     message.slots.push_back({slot, slot});
   }
   send();

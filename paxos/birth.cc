@@ -44,6 +44,10 @@ void BirthProtocol::collected() {
   if (std::any_of(members_.begin(), members_.end(), [](const Incarnation& i) { return i.none(); })) return;
   PAXOS_ASSERT(vector_group_ == 0);  // nobody changes the vector once it is on its way to the disk
   vector_group_ = env_.record(BirthRecord{members_, false});
+  if (mutant(Mutant::announced_unsynced)) {
+    state_ = State::announced;
+    announced_.insert(env_.options.self);
+  }
 }
 
 void BirthProtocol::on_synced() {
@@ -93,7 +97,8 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
   }
   if (m.synced && m.members == members_) {
     announced_.insert(from);
-    if (state_ == State::announced && announced_.size() == env_.options.replicas) be_born();
+    const std::size_t all = mutant(Mutant::born_at_quorum) ? env_.options.quorum() : env_.options.replicas;
+    if (state_ == State::announced && announced_.size() >= all) be_born();
   }
 }
 

@@ -161,7 +161,7 @@ void Election::evaluate(const Surroundings& around) {
   bool behind = false;
   env_.each_peer([&](ReplicaId id) {
     if (connected(id) && ticking(id) && peers_[id.n].last.candidate &&
-        peers_[id.n].last.chosen_prefix > around.chosen_prefix + limits::window_slots)
+        peers_[id.n].last.chosen_prefix > around.chosen_prefix + env_.options.bounds.window_slots)
       behind = true;
   });
   const auto half = env_.options.heartbeat / 2;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,31 @@ class Random {
   std::uint64_t state_;
 };
 
+/// Bytes that wait for the disk, by group.
+class Unsynced {
+ public:
+  void add(std::uint64_t group, std::size_t bytes) {
+    if (bytes == 0) return;
+    bytes_ += bytes;
+    if (!groups_.empty() && groups_.back().group == group)
+      groups_.back().bytes += bytes;
+    else
+      groups_.push_back({group, bytes});
+  }
+  void synced(std::uint64_t group) {
+    for (; !groups_.empty() && groups_.front().group <= group; groups_.pop_front()) bytes_ -= groups_.front().bytes;
+  }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+
+ private:
+  struct Group {
+    std::uint64_t group = 0;
+    std::size_t bytes = 0;
+  };
+  std::deque<Group> groups_;  ///< ascending
+  std::size_t bytes_ = 0;
+};
+
 /// What every role of the core shares during a step: the time, the outboxes, the group under way.
 struct Env {
   Options options;
@@ -42,6 +68,10 @@ struct Env {
   /// (Karn's rule), and would never learn that the path is long.
   std::vector<RttEstimator> links;
   ReplicaSet reading;  ///< a read of the log for it is under way
+  Unsynced records;                ///< up to the pending group
+  Unsynced held;                   ///< messages of the groups that were handed out
+  std::size_t held_now = 0;        ///< and of this turn
+  BoundsReached reached;
 
   Env(const Options& o, std::uint64_t group)
       : options(o),
@@ -76,18 +106,51 @@ struct Env {
   /// The group that a record added now belongs to.
   [[nodiscard]] std::uint64_t pending_group() const { return last_group + 1; }
   std::uint64_t record(Record record) {
+    records.add(pending_group(), limits::record_overhead_bytes + decree_bytes(record));
     ready.records.push_back(std::move(record));
     return pending_group();
+  }
+  /// False: the disk is so far behind that nothing more is voted for or learned until it has synced something.
+  [[nodiscard]] bool room_for_records() {
+    if (records.bytes() <= options.bounds.unsynced_bytes) return true;
+    reached(Bound::unsynced_bytes);
+    return false;
   }
   void send(ReplicaId to, PeerMessage message) { ready.send_now.push_back({to, std::move(message)}); }
   void broadcast(PeerMessage message) {
     if (options.replicas > 1) ready.send_now.push_back({std::nullopt, std::move(message)});
   }
+  /// Dropped where too much waits already: whom it is for asks again.
   void send_synced(ReplicaId to, PeerMessage message) {
+    if (held.bytes() + held_now > options.bounds.after_sync_bytes) return reached(Bound::after_sync_bytes);
+    held_now += held_bytes(message);
     ready.send_after_sync.push_back({to, std::move(message)});
+  }
+  /// The turn ends; what it holds waits for `last_group`.
+  void end_turn() {
+    if (last_group > synced_group) held.add(last_group, held_now);
+    held_now = 0;
+  }
+  void synced(std::uint64_t group) {
+    synced_group = std::max(synced_group, group);
+    records.synced(synced_group);
+    held.synced(synced_group);
   }
   void event(std::string_view name, std::string text, Ballot ballot = {}, Slot slot = {}) {
     ready.events.push_back({name, std::move(text), ballot, slot});
+  }
+
+  [[nodiscard]] static std::size_t decree_bytes(const Record& record) {
+    if (const auto* vote = std::get_if<VoteRecord>(&record)) return vote->decree.value.size();
+    const auto* chosen = std::get_if<ChosenRecord>(&record);
+    return chosen != nullptr ? chosen->decree.value.size() : 0;
+  }
+  [[nodiscard]] static std::size_t held_bytes(const PeerMessage& message) {
+    std::size_t out = 64;
+    if (const auto* promise = std::get_if<Promise>(&message))
+      for (const PromiseEntry& entry : promise->entries) out += 64 + entry.decree.value.size();
+    if (const auto* accepted = std::get_if<Accepted>(&message)) out += accepted->slots.size() * sizeof(SlotRange);
+    return out;
   }
 
   template <class F>

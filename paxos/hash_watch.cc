@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <utility>
 
-#include "paxos/bounds.h"
 #include "paxos/invariant.h"
 #include "paxos/mutants.h"
 
@@ -13,7 +12,10 @@ namespace paxos {
 void HashWatch::applied(Slot slot, const Hash& hash) {
   PAXOS_ASSERT(recent_.empty() || slot == last() + 1);
   recent_.push_back({slot, hash});
-  if (recent_.size() > limits::recent_hashes_max) recent_.pop_front();
+  if (recent_.size() > bounds_.recent_hashes) {
+    reached_(Bound::recent_hashes);
+    recent_.pop_front();
+  }
   for (std::size_t id = 0; id < peers_.size(); ++id)
     if (peers_[id].pending && peers_[id].pending->slot == slot) compare(id);
 }
@@ -35,7 +37,7 @@ void HashWatch::compare(std::size_t id) {
   const Mark& own = recent_[mark.slot - recent_.front().slot];
   PAXOS_ASSERT(own.slot == mark.slot);
   const bool disagreed = peer.parted.has_value();
-  if (own.hash != mark.hash) {
+  if (own.hash != mark.hash && !mutant(Mutant::divergence_unseen)) {
     peer.parted = std::min(peer.parted.value_or(mark.slot), mark.slot);
     // It came back with other rows than those of which it spoke before.
     peer.agreed = std::min(peer.agreed, Slot{peer.parted->n - 1});

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "paxos/bounds.h"
 #include "paxos/types.h"
 
 namespace paxos {
@@ -17,7 +18,9 @@ namespace paxos {
 /// agreement at or above that slot shows that the peer was repaired, and the disagreement is forgotten.
 class HashWatch {
  public:
-  HashWatch(std::size_t replicas, std::size_t quorum) : quorum_(quorum), peers_(replicas) {}
+  /// `reached`: counts the hashes that leave the memory.
+  HashWatch(std::size_t replicas, std::size_t quorum, const Bounds& bounds, BoundsReached& reached)
+      : quorum_(quorum), bounds_(bounds), reached_(reached), peers_(replicas) {}
 
   /// A disagreement that began, or ended.
   struct News {
@@ -61,6 +64,8 @@ class HashWatch {
   void compare(std::size_t id);
 
   std::size_t quorum_;
+  const Bounds& bounds_;
+  BoundsReached& reached_;
   std::deque<Mark> recent_;  ///< of consecutive slots
   std::vector<Peer> peers_;
   std::vector<News> news_;

@@ -17,13 +17,14 @@ constexpr Duration pull_timeout{std::chrono::milliseconds{50}};
 
 void Learner::learn(const ChosenDecree& chosen) {
   if (chosen.slot <= log_.chosen_prefix()) return;
-  if (chosen.slot.n > log_.chosen_prefix().n + limits::votes_ahead_slots_max) return;
   const SlotEntry* entry = log_.find(chosen.slot);
   if (entry != nullptr && entry->chosen) return;
   if (entry != nullptr && entry->decree == chosen.decree) {
     log_.mark_chosen(chosen.slot);  // our own vote's record already holds it
     return;
   }
+  // It is pulled again once there is room.
+  if (!log_.has_room(chosen.slot, chosen.decree.value.size()) || !env_.room_for_records()) return;
   const std::uint64_t group = env_.record(ChosenRecord{chosen.slot, chosen.ballot, chosen.decree});
   log_.put_chosen(chosen.slot, chosen.ballot, chosen.decree, group);
 }
@@ -84,7 +85,9 @@ void Learner::tick() {
 
 void Learner::pull() {
   // What it brought could not be applied, and would only fill the memory.
-  if (held_) {
+  const bool room = log_.wants_more();
+  if (held_ || !room) {
+    if (!room) env_.reached(Bound::unapplied_pull);
     arm(patience);
     return;
   }
@@ -128,15 +131,23 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   if (m.from < log_.hot_first()) {
     // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
     // is not there, but an older vote of its slot may be, for another decree.
-    env_.read_log({from, m.from, std::min(last, Slot{log_.hot_first().n - 1})});
+    const Slot cold = mutant(Mutant::cold_read_high) ? last : std::min(last, Slot{log_.hot_first().n - 1});
+    env_.read_log({from, m.from, cold});
     return;
   }
   std::size_t bytes = 0;
-  for (Slot slot = m.from; slot <= last && reply.decrees.size() < limits::page_entries_max; ++slot) {
+  for (Slot slot = m.from; slot <= last; ++slot) {
+    if (reply.decrees.size() == env_.options.bounds.learn_entries) {
+      env_.reached(Bound::learn_entries);
+      break;
+    }
     const SlotEntry* entry = log_.find(slot);
     PAXOS_ASSERT(entry != nullptr && entry->chosen);
     bytes += entry->decree.value.size();
-    if (!reply.decrees.empty() && bytes > limits::page_bytes_max) break;
+    if (!reply.decrees.empty() && bytes > env_.options.bounds.page_bytes) {
+      env_.reached(Bound::page_bytes);
+      break;
+    }
     reply.decrees.push_back({slot, entry->ballot, entry->decree});
   }
   env_.send(from, std::move(reply));
@@ -184,6 +195,14 @@ void Learner::hand_out() {
     PAXOS_ASSERT(entry != nullptr && entry->chosen);
     const std::uint64_t on_disk = mutant(Mutant::apply_unsynced) ? env_.pending_group() : env_.synced_group;
     if (entry->group > on_disk) return;
+    // The rest follows as these are applied: one turn never does all of a long way.
+    if (handed_out_ > log_.applied()) {
+      if (handed_out_ - log_.applied() >= env_.options.bounds.handed_out_slots)
+        return env_.reached(Bound::handed_out_slots);
+      if (handed_out_bytes_ + entry->decree.value.size() > env_.options.bounds.handed_out_bytes)
+        return env_.reached(Bound::handed_out_bytes);
+    }
+    handed_out_bytes_ += entry->decree.value.size();
     env_.ready.to_apply.push_back({slot, entry->ballot, entry->decree});
     handed_out_ = slot;
   }

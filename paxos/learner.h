@@ -39,8 +39,11 @@ class Learner {
   /// Answer to a LogReadWish.
   void log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees);
 
-  /// Moves what is chosen, contiguous and synced here to Ready::to_apply.
+  /// Moves what is chosen, contiguous and synced here to Ready::to_apply, as far as the state machine has room.
   void hand_out();
+  /// The state machine applied the next one of those, a decree of so many bytes.
+  void applied(std::size_t bytes) { handed_out_bytes_ -= bytes; }
+  [[nodiscard]] Slot handed_out() const { return handed_out_; }
   /// While held, nothing is handed out and nothing is pulled: the state machine's disk does not keep up.
   void hold(bool held) { held_ = held; }
   /// What is chosen here next is not synced yet.
@@ -63,6 +66,7 @@ class Learner {
   SlotLog& log_;
   std::vector<Peer> peers_;
   Slot handed_out_;  ///< last slot given to to_apply
+  std::size_t handed_out_bytes_ = 0;  ///< of those not applied yet
   Slot target_;      ///< highest prefix heard of
   Ballot commit_ballot_;
   Slot commit_prefix_;

@@ -47,8 +47,31 @@ namespace paxos {
   M(rules_forgotten, "a restart goes back to the first rules")                                      \
   M(old_program_applies, "a program applies rules that it does not know")                           \
   M(disagreement_sticks, "a disagreement that was repaired still counts")                           \
+  M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")      \
   M(window_stops_finishing, "a new leader waits for the window with what phase 1 found")            \
-  M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")
+  M(adopted_forgotten, "a leader that had to learn forgets meanwhile what phase 1 adopted")         \
+  M(window_ignored, "a leader proposes beyond its window")                                          \
+  M(skip_fills, "a skipped slot gets a no-op at once")                                              \
+  M(skip_bare, "nothing is proposed above a skipped slot")                                          \
+  M(old_page_served, "a page of a promise is served after the promise moved on")                    \
+  M(read_old_round, "a read is confirmed by an answer to an older round")                           \
+  M(cold_read_high, "catch-up reads slots from the disk that are not applied yet")                  \
+  M(divergence_unseen, "replicas that apply differently do not notice")                             \
+  M(handover_stale, "an old hand-over starts an election")                                          \
+  M(forward_dropped, "a leader drops what is forwarded to it")                                      \
+  M(forward_unawaited, "who forwards a command does not wait for its answer")                       \
+  M(born_at_quorum, "born once a quorum has announced the incarnations")                            \
+  M(announced_unsynced, "incarnations are announced before they are on the disk")                   \
+  M(proposed_twice, "a command is proposed again while it is under way")                            \
+  M(proposed_early, "a leader proposes a session's commands out of their order")                    \
+  M(push_last_only, "a follower gets only the last message of a slot")                              \
+  M(conflict_unseen, "a repeat with another content gets the stored answer")                        \
+  M(clock_leaps, "one wrong wall clock moves the session clock by as much")                         \
+  M(replay_taken, "a datagram is taken twice")                                                      \
+  M(destination_unchecked, "a datagram for another replica is taken")                               \
+  M(old_boot_taken, "a datagram of an earlier boot is taken")                                       \
+  M(journal_unsynced, "a client never syncs its journal")                                           \
+  M(journal_after_send, "a client journals a message after it was sent")
 // clang-format on
 
 enum class Mutant : std::uint8_t {

@@ -52,6 +52,7 @@ void Proposer::stop(const std::string& why) {
   own_votes_.clear();
   skipped_.clear();
   unchosen_ = 0;
+  unchosen_bytes_ = 0;
   repeat_at_ = time_never;
   commit_at_ = time_never;
 }
@@ -119,6 +120,7 @@ void Proposer::promised_by_quorum() {
   learning_prefix_ = log_.chosen_prefix();
   // Of it, at once: what the learner asked before may be waiting for an answer from behind a cut.
   if (knows_most != env_.options.self) learner_.pull_from(knows_most);
+  if (mutant(Mutant::adopted_forgotten) && knows_most != env_.options.self) adopted_.clear();
   advance();
 }
 
@@ -128,6 +130,7 @@ void Proposer::lead() {
   flights_.clear();
   flights_base_ = next_;
   unchosen_ = 0;
+  unchosen_bytes_ = 0;
   own_votes_.clear();
   commit_sent_ = {};
   commit_at_ = env_.now;
@@ -139,8 +142,14 @@ void Proposer::lead() {
 // --- phase 2 ---
 
 bool Proposer::window_open(Slot slot) const {
-  return slot.n <= log_.applied().n + limits::window_slots &&
-         log_.bytes_unapplied() < limits::window_bytes_max;
+  if (mutant(Mutant::window_ignored)) return true;
+  if (slot.n > log_.applied().n + env_.options.bounds.window_slots) {
+    env_.reached(Bound::window_slots);
+    return false;
+  }
+  if (log_.bytes_unapplied() < env_.options.bounds.window_bytes) return true;
+  env_.reached(Bound::window_bytes);
+  return false;
 }
 
 /// The window is for new work. What phase 1 found was within an earlier leader's window, and may all stand above a hole
@@ -149,10 +158,13 @@ bool Proposer::window_open(Slot slot) const {
 bool Proposer::may_finish(std::size_t bytes) const {
   if (mutant(Mutant::window_stops_finishing)) return window_open(next_);
   if (unchosen_ == 0) return true;
-  if (unchosen_ >= limits::window_slots) return false;
-  for (const Flight& f : flights_)
-    if (f.used && !f.chosen) bytes += f.decree.value.size();
-  return bytes <= limits::window_bytes_max;
+  if (unchosen_ >= env_.options.bounds.window_slots) {
+    env_.reached(Bound::finish_slots);
+    return false;
+  }
+  if (unchosen_bytes_ + bytes <= env_.options.bounds.window_bytes) return true;
+  env_.reached(Bound::finish_bytes);
+  return false;
 }
 
 Proposer::Flight* Proposer::flight(Slot slot) {
@@ -162,7 +174,12 @@ Proposer::Flight* Proposer::flight(Slot slot) {
 }
 
 bool Proposer::can_propose() const {
-  return phase_ == Phase::leading && next_ > adopted_max_ && unchosen_ < limits::pipeline_slots && window_open(next_);
+  if (phase_ != Phase::leading || next_ <= adopted_max_) return false;
+  if (unchosen_ >= env_.options.bounds.pipeline_slots) {
+    env_.reached(Bound::pipeline_slots);
+    return false;
+  }
+  return window_open(next_);
 }
 
 Slot Proposer::propose(Decree decree) {
@@ -181,6 +198,7 @@ void Proposer::propose_in(Slot slot, Decree decree) {
   flights_.back().repeat.start(env_.now, timeout());
   repeat_at_ = std::min(repeat_at_, flights_.back().repeat.at());
   ++unchosen_;
+  unchosen_bytes_ += decree.value.size();
   ++next_;
   commit_sent_ = log_.chosen_prefix();
   commit_at_ = time_never;
@@ -207,19 +225,19 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
     return result;
   }
   // Each skipped slot needs one above it that the window still takes.
-  const Slot last_skippable = log_.applied() + (limits::window_slots - 1);
+  const Slot last_skippable = log_.applied() + (env_.options.bounds.window_slots - 1);
   if (slots.back() > last_skippable) {
     result.refused = "slot " + std::to_string(slots.back().n) + " is beyond the window: at most slot " +
                      std::to_string(last_skippable.n) + " can be skipped now";
     return result;
   }
-  const Slot top = slots.back() + 1;
+  const Slot top = mutant(Mutant::skip_bare) ? slots.back() : slots.back() + 1;
   if (!window_open(top)) {
     result.refused = "too much is proposed and not yet applied; try again when it is";
     return result;
   }
   while (next_ <= top) {
-    if (std::binary_search(slots.begin(), slots.end(), next_)) {
+    if (std::binary_search(slots.begin(), slots.end(), next_) && !mutant(Mutant::skip_fills)) {
       skipped_.insert(next_);
       flights_.push_back({});
       ++next_;
@@ -276,8 +294,9 @@ void Proposer::settle() {
     }
     f.chosen = true;
     f.repeat.stop();
-    f.decree = {};
     --unchosen_;
+    unchosen_bytes_ -= f.decree.value.size();
+    f.decree = {};
   }
   while (!flights_.empty() && flights_base_ <= log_.chosen_prefix()) {
     flights_.pop_front();
@@ -448,11 +467,14 @@ void Proposer::check_invariants() const {
   if (phase_ != Phase::leading) return;
   PAXOS_ASSERT(flights_base_ + flights_.size() == next_);
   std::size_t unchosen = 0;
+  std::size_t bytes = 0;
   for (std::size_t i = 0; i < flights_.size(); ++i) {
     const Flight& f = flights_[i];
-    if (f.used && !f.chosen) ++unchosen;
+    if (!f.used || f.chosen) continue;
+    ++unchosen;
+    bytes += f.decree.value.size();
   }
-  PAXOS_ASSERT(unchosen == unchosen_);
+  PAXOS_ASSERT(unchosen == unchosen_ && bytes == unchosen_bytes_);
   PAXOS_ASSERT(next_ <= adopted_max_ || log_.chosen_max() < next_);  // else another leads: advance() stopped
 }
 

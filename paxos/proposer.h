@@ -133,6 +133,7 @@ class Proposer {
   std::deque<Flight> flights_;  ///< flights_[i] is slot flights_base_ + i
   Slot flights_base_{1};
   std::size_t unchosen_ = 0;
+  std::size_t unchosen_bytes_ = 0;
   std::deque<OwnVote> own_votes_;
   std::set<Slot> skipped_;
   Slot commit_sent_;  ///< the others were told of this chosen prefix

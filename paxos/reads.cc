@@ -14,7 +14,8 @@ constexpr Duration first_repeat{std::chrono::milliseconds{20}};
 }
 
 void Reads::read(std::uint64_t id) {
-  if (fresh_.size() >= limits::reads_waiting_max) {
+  if (fresh_.size() >= env_.options.bounds.reads_waiting) {
+    env_.reached(Bound::reads_waiting);
     fail({id});
     return;
   }
@@ -23,9 +24,9 @@ void Reads::read(std::uint64_t id) {
 
 void Reads::on_request(ReplicaId from, const ReadRequest& m) {
   if (proposer_.phase() != Proposer::Phase::leading) return;  // it asks again, maybe someone else
-  if (fresh_remote_.size() >= limits::remote_rounds_max) return;
   const auto same = [&](const Remote& r) { return r.from == from && r.id == m.id; };
   if (std::any_of(fresh_remote_.begin(), fresh_remote_.end(), same)) return;
+  if (fresh_remote_.size() >= env_.options.bounds.remote_rounds) return env_.reached(Bound::remote_rounds);
   fresh_remote_.push_back({from, m.id});
 }
 
@@ -61,7 +62,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
     fail(std::exchange(fresh_, {}));
     return;
   }
-  if (asked_.size() >= limits::read_rounds_max) return;  // they go with the next one that ends
+  if (asked_.size() >= env_.options.bounds.read_rounds) return env_.reached(Bound::read_rounds);  // they go with the next one that ends
   const std::uint64_t id = env_.random.next();
   Asked asked{.ids = std::exchange(fresh_, {}), .leader = *leader, .since = env_.now, .repeat = {}};
   // The leader ends the round that it is in, and asks the others in one for this: about two more round trips.
@@ -71,7 +72,8 @@ void Reads::flush(std::optional<ReplicaId> leader) {
 }
 
 void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
-  if (!round_ || m.nonce != round_->nonce || m.ballot != round_->ballot) return;
+  if (!round_ || m.ballot != round_->ballot) return;
+  if (m.nonce != round_->nonce && !mutant(Mutant::read_old_round)) return;
   if (proposer_.phase() != Proposer::Phase::leading) return;
   round_->confirmed.insert(from);
   if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);

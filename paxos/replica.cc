@@ -87,7 +87,7 @@ SkipResult Replica::skip(Time now, std::vector<Slot> slots) {
 SkipResult Replica::skip_next(Time now, std::size_t count) {
   std::vector<Slot> slots;
   // More than a window is refused, whatever the number: one slot beyond it is enough to be told so.
-  count = std::min<std::size_t>(count, limits::window_slots + 1);
+  count = std::min<std::size_t>(count, parts_->env.options.bounds.window_slots + 1);
   for (std::size_t i = 0; i < count; ++i) slots.push_back(parts_->proposer.next_slot() + i);
   return skip(now, std::move(slots));
 }
@@ -129,7 +129,7 @@ void Replica::synced(Time now, std::uint64_t group) {
   Parts& p = *parts_;
   p.env.now = now;
   PAXOS_ASSERT(group <= p.env.last_group);
-  p.env.synced_group = std::max(p.env.synced_group, group);
+  p.env.synced(group);
   p.birth.on_synced();
   p.proposer.on_synced();
   p.settle();
@@ -163,6 +163,7 @@ void Replica::withdraw(Time now, std::string why) {
 void Replica::applied(Time now, Slot slot, const Hash& hash) {
   Parts& p = *parts_;
   p.env.now = now;
+  if (const SlotEntry* entry = p.log.find(slot)) p.learner.applied(entry->decree.value.size());
   p.log.set_applied(slot);
   p.applied_hash = hash;
   p.hashes.applied(slot, hash);
@@ -190,12 +191,14 @@ bool Replica::take_ready(Ready& out) {
   Env& env = p.env;
   // A free ride: the prefix saves work after a restart, and is written now and then when something is written
   // anyway. A row of its own with every vote would be a third of what a lone command writes.
-  if (!env.ready.records.empty() && p.log.chosen_prefix() >= p.prefix_recorded + limits::prefix_record_stride) {
+  if (!env.ready.records.empty() && p.log.chosen_prefix() >= p.prefix_recorded + env.options.bounds.prefix_stride) {
+    env.reached(Bound::prefix_stride);
     p.prefix_recorded = p.log.chosen_prefix();
     env.record(ChosenPrefixRecord{p.prefix_recorded});
   }
   if (!env.ready.records.empty()) ++env.last_group;
   env.ready.group = env.last_group;
+  env.end_turn();
   if (env.ready.empty()) return false;
   out.swap(env.ready);  // each side goes on with the other's memory
   return true;
@@ -254,7 +257,7 @@ Outlook Replica::outlook() const {
           .disagrees_since = p.hashes.since(),
           .disputed = p.hashes.disputed(),
           .behind = p.proposer.phase() == Proposer::Phase::learning ||
-                    p.learner.target().n > p.log.applied().n + limits::window_slots,
+                    p.learner.target().n > p.log.applied().n + p.env.options.bounds.window_slots,
           .round = p.acceptor.promised().round,
           .leader = p.leader(),
           .hole = p.proposer.hole(),
@@ -274,6 +277,16 @@ bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::P
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }
 const std::string& Replica::withdrawn() const { return parts_->withdrawn; }
+
+Replica::Held Replica::held() const {
+  const Parts& p = *parts_;
+  return {.unapplied_slots = p.log.accepted_max() - p.log.applied(),
+          .unapplied_bytes = p.log.bytes_unapplied(),
+          .unsynced_bytes = p.env.records.bytes(),
+          .after_sync_bytes = p.env.held.bytes(),
+          .handed_out_slots = p.learner.handed_out() - p.log.applied()};
+}
+const BoundsReached& Replica::bounds_reached() const { return parts_->env.reached; }
 
 void Replica::check_invariants() const {
   const Parts& p = *parts_;

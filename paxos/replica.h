@@ -21,8 +21,7 @@ struct Options {
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
   std::uint16_t rules = 1;  ///< the highest rules of the state machine that this program knows; told to the peers
-  std::uint64_t hot_slots = limits::hot_slots_max;  ///< applied slots kept in memory; a simulator keeps fewer
-  std::size_t promise_entries = limits::page_entries_max;  ///< in one of its pages, at most; tests have fewer
+  Bounds bounds;
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
 
   [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }
@@ -150,6 +149,17 @@ class Replica {
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.
   [[nodiscard]] std::optional<std::string> diverged() const;
+
+  /// What of it is held in memory; each within its bound, but for what phase 1 found.
+  struct Held {
+    std::uint64_t unapplied_slots = 0;
+    std::size_t unapplied_bytes = 0;
+    std::size_t unsynced_bytes = 0;
+    std::size_t after_sync_bytes = 0;
+    std::uint64_t handed_out_slots = 0;
+  };
+  [[nodiscard]] Held held() const;
+  [[nodiscard]] const BoundsReached& bounds_reached() const;
 
   /// Aborts when an invariant of the state is broken. Run after every simulated step.
   void check_invariants() const;

@@ -47,20 +47,20 @@ struct Replica::Parts {
   Parts(const Options& options, Recovered recovered, Time now)
       : env(options, recovered.last_group),
         self_incarnation(recovered.incarnation),
-        log(recovered, options.hot_slots),
+        log(recovered, env.options.bounds, env.reached),
         acceptor(env, log, recovered.promised),
         learner(env, log),
         proposer(env, log, acceptor, learner),
         election(env, recovered.promised),
         reads(env, proposer),
         birth(env, recovered.incarnation, recovered.birth),
-        hashes(options.replicas, options.quorum()),
+        hashes(options.replicas, options.quorum(), env.options.bounds, env.reached),
         applied_hash(recovered.hash),
         prefix_recorded(recovered.chosen_prefix),
         waits(options.election_timeout / 16, log.applied(), now) {
     PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
     PAXOS_ASSERT(options.self.n < options.replicas);
-    PAXOS_ASSERT(options.promise_entries >= 1 && options.promise_entries <= limits::page_entries_max);
+    options.bounds.check();
     env.now = now;
     if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
     settle();
@@ -140,7 +140,8 @@ struct Replica::Parts {
             on_heartbeat_reply(from, m);
           } else if constexpr (std::is_same_v<M, HandOver>) {
             // Who follows a peer's ballot does not propose.
-            if (m.ballot.replica == from && m.ballot == election.leader() &&
+            const bool current = m.ballot == election.leader() || mutant(Mutant::handover_stale);
+            if (m.ballot.replica == from && current &&
                 election.quorum_connected()) {
               election.campaign(around());
               take_over("replica " + std::to_string(from.n) + " hands over");
@@ -177,7 +178,7 @@ struct Replica::Parts {
           } else if constexpr (std::is_same_v<M, ReadReply>) {
             reads.on_reply(from, m);
           } else if constexpr (std::is_same_v<M, Forward>) {
-            if (proposer.phase() == Proposer::Phase::leading)
+            if (proposer.phase() == Proposer::Phase::leading && !mutant(Mutant::forward_dropped))
               env.ready.forwarded.insert(env.ready.forwarded.end(), m.commands.begin(), m.commands.end());
           } else {
             static_assert(std::is_same_v<M, Birth>);

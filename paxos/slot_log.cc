@@ -7,15 +7,15 @@
 
 namespace paxos {
 
-SlotLog::SlotLog(const Recovered& recovered, std::uint64_t hot_slots)
-    : hot_slots_(hot_slots),
+SlotLog::SlotLog(const Recovered& recovered, const Bounds& bounds, BoundsReached& reached)
+    : bounds_(bounds),
+      reached_(reached),
       base_(recovered.applied + 1),
       first_slot_(recovered.first_slot),
       chosen_prefix_(recovered.applied),
       chosen_max_(recovered.applied),
       accepted_max_(recovered.applied),
       applied_(recovered.applied) {
-  PAXOS_ASSERT(hot_slots > 0);
   for (const LogEntry& entry : recovered.entries) {
     PAXOS_ASSERT(entry.slot > applied_);
     const bool chosen = entry.chosen || entry.slot <= recovered.chosen_prefix;
@@ -36,9 +36,25 @@ SlotEntry& SlotLog::at(Slot slot) {
 
 void SlotLog::account(const SlotEntry& entry, bool add) {
   const std::size_t bytes = entry.decree.value.size();
-  const auto change = [&](std::size_t& sum) { sum = add ? sum + bytes : sum - bytes; };
-  change(bytes_total_);
-  change(bytes_ahead_);
+  bytes_total_ = add ? bytes_total_ + bytes : bytes_total_ - bytes;
+}
+
+bool SlotLog::has_room(Slot slot, std::size_t bytes) const {
+  if (slot == applied_ + 1) return true;
+  if (slot.n > applied_.n + bounds_.unapplied_slots) {
+    reached_(Bound::unapplied_slots);
+    return false;
+  }
+  const SlotEntry* entry = find(slot);
+  const std::size_t replaced = entry == nullptr ? 0 : entry->decree.value.size();
+  if (bytes_unapplied() - replaced + bytes <= bounds_.unapplied_bytes) return true;
+  reached_(Bound::unapplied_bytes);
+  return false;
+}
+
+bool SlotLog::wants_more() const {
+  return applied_ == chosen_prefix_ || (chosen_prefix_ - applied_ < (bounds_.unapplied_slots + 1) / 2 &&
+                                        bytes_unapplied() < bounds_.unapplied_bytes / 2);
 }
 
 void SlotLog::put_vote(Slot slot, Ballot ballot, Decree decree, std::uint64_t group) {
@@ -94,7 +110,6 @@ void SlotLog::advance() {
   for (;;) {
     const SlotEntry* next = find(chosen_prefix_ + 1);
     if (next == nullptr || !next->chosen) return;
-    bytes_ahead_ -= next->decree.value.size();
     ++chosen_prefix_;
   }
 }
@@ -110,7 +125,8 @@ void SlotLog::set_applied(Slot slot) {
 }
 
 void SlotLog::trim() {
-  while (bytes_hot_ > limits::hot_bytes_max || applied_ - base_ >= hot_slots_) {
+  while (bytes_hot_ > bounds_.hot_bytes || applied_.n >= base_.n + bounds_.hot_slots) {
+    reached_(bytes_hot_ > bounds_.hot_bytes ? Bound::hot_bytes : Bound::hot_slots);
     const std::size_t bytes = entries_.front().decree.value.size();
     bytes_hot_ -= bytes;
     bytes_total_ -= bytes;

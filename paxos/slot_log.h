@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "paxos/bounds.h"
 #include "paxos/records.h"
 #include "paxos/types.h"
 
@@ -27,7 +28,8 @@ struct SlotEntry {
 /// chosen_prefix + 1 is not known chosen.
 class SlotLog {
  public:
-  SlotLog(const Recovered& recovered, std::uint64_t hot_slots);
+  /// `reached`: counts what leaves the hot tail.
+  SlotLog(const Recovered& recovered, const Bounds& bounds, BoundsReached& reached);
 
   /// The entry, or nullptr when nothing is held in memory for the slot.
   [[nodiscard]] const SlotEntry* find(Slot slot) const {
@@ -49,10 +51,13 @@ class SlotLog {
   [[nodiscard]] Slot accepted_max() const { return accepted_max_; }  ///< highest present
   [[nodiscard]] Slot applied() const { return applied_; }
   [[nodiscard]] Slot hot_first() const { return base_; }  ///< lowest in memory
-  /// Bytes of decrees held above the chosen prefix.
-  [[nodiscard]] std::size_t bytes_ahead() const { return bytes_ahead_; }
   /// Bytes of decrees held that are not yet applied.
   [[nodiscard]] std::size_t bytes_unapplied() const { return bytes_total_ - bytes_hot_; }
+  /// Whether a decree that comes from others may be held for the slot, in place of what is held there: within the bounds
+  /// on what is not applied, and always in the slot that is applied next.
+  [[nodiscard]] bool has_room(Slot slot, std::size_t bytes) const;
+  /// Whether it is worth it to pull more: half of those bounds is left, or all that is chosen is applied.
+  [[nodiscard]] bool wants_more() const;
 
   /// Walks only what changed since checked(): of the rest nothing can have become wrong.
   void check_invariants() const;
@@ -66,12 +71,12 @@ class SlotLog {
   friend struct StateAccess;  // tests/explore: saves and loads whole states
   /// The only way to an entry that may be changed.
   SlotEntry& at(Slot slot);
-  /// Of a slot above the chosen prefix.
   void account(const SlotEntry& entry, bool add);
   void advance();
   void trim();
 
-  std::uint64_t hot_slots_;        ///< of those applied, at most this many are held
+  const Bounds& bounds_;
+  BoundsReached& reached_;
   std::deque<SlotEntry> entries_;  ///< entries_[i] is slot base_ + i
   Slot base_{1};
   Slot first_slot_{1};
@@ -80,9 +85,8 @@ class SlotLog {
   Slot accepted_max_;
   Slot applied_;
   std::size_t bytes_total_ = 0;
-  std::size_t bytes_hot_ = 0;    ///< at or below applied_
-  std::size_t bytes_ahead_ = 0;  ///< above chosen_prefix_
-  mutable Slot unchecked_;       ///< see unchecked()
+  std::size_t bytes_hot_ = 0;  ///< at or below applied_
+  mutable Slot unchecked_;  ///< see unchecked()
 };
 
 }  // namespace paxos

@@ -487,10 +487,35 @@ TEST(Desk, BoundsTheBytesOfItsQueue) {
   EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
 }
 
+// Those that wait may be the successors of the one that comes now: kept out, it would hold all of them up.
+TEST(Desk, TakesTheNextCommandHoweverManyWait) {
+  Office office({.waiters = 2});
+  const SessionId s = office.open(1);
+  office.send(1, {post(s, 2, "x"), post(s, 3, "x")});
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 2u);
+  office.send(1, {post(s, 1, "x")});
+  EXPECT_EQ(office.replies_of<Waiting>().at(0).second.reason, WaitReason::overloaded);
+  office.work();
+  EXPECT_EQ(office.receipts(1).size(), 2u) << "of the two that somebody waits for";
+  office.send(1, {post(s, 1, "x")});
+  office.work();
+  EXPECT_EQ(office.receipts(1).size(), 1u) << "its repeat is answered";
+}
+
+// What was not taken brings no receipt, and must not keep others from waiting for theirs.
+TEST(Desk, NobodyWaitsForWhatWasNotTaken) {
+  Office office({.queue_commands = 1});
+  office.send(1, {open_command(1), open_command(2), open_command(3)});
+  EXPECT_EQ(office.desk.figures().queued_commands, 1u);
+  EXPECT_EQ(office.desk.figures().waiting_receipts, 1u);
+}
+
 // The window holds more than so many of the very smallest commands.
 TEST(Intake, BoundsWhatIsProposedAndNotApplied) {
   Machine machine;
-  Intake intake(machine);
+  const NodeBounds bounds;
+  BoundsReached reached;
+  Intake intake(machine, bounds, reached);
   std::uint64_t n = 0;
   const auto take = [&] {
     const paxos::Bytes bytes = encode(close_command({{++n}, 0}, 1));

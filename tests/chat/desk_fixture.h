@@ -20,9 +20,12 @@ inline paxos::Time at_ms(std::int64_t ms) { return paxos::Time{} + std::chrono::
 /// A desk in front of a machine; the log decides at once whatever is proposed.
 struct Office {
   Log log;
-  Desk desk{log.machine, {}};
+  NodeBounds bounds;
+  Desk desk{log.machine, {.bounds = bounds}};
   Standing standing{.leading = true, .can_propose = true, .leadership = 1};
   paxos::Time now = at_ms(1000);
+
+  explicit Office(const NodeBounds& b = {}) : bounds(b) {}
 
   void send(std::uint8_t from, const std::vector<Command>& commands, bool forward = false) {
     ClientCommands message{.forward = forward, .commands = {}};

@@ -19,12 +19,67 @@ paxos::Incarnation incarnation(std::uint8_t id) {
 }
 
 /// Replica 0 of three, born.
-Node replica_zero(paxos::Time now) {
+Node replica_zero(paxos::Time now, const NodeBounds& bounds = {}) {
   paxos::Recovered recovered;
   recovered.incarnation = incarnation(0);
   recovered.boot = 1;
   recovered.birth = paxos::BirthRecord{.members = {incarnation(0), incarnation(1), incarnation(2)}, .born = true};
-  return {paxos::Options{.self = {0}, .replicas = 3}, std::move(recovered), Machine(), now};
+  return {paxos::Options{.self = {0}, .replicas = 3}, std::move(recovered), Machine(), now, bounds};
+}
+
+/// Replica 0 is told that these slots are chosen.
+paxos::LearnReply chosen(std::uint64_t first, std::uint64_t last) {
+  paxos::LearnReply reply{.decrees = {}, .first_slot = {1}, .chosen_prefix = {last}};
+  for (std::uint64_t slot = first; slot <= last; ++slot)
+    reply.decrees.push_back({{slot}, {1, {1}}, make_decree(1000, std::vector{encode(open_command(slot))})});
+  return reply;
+}
+
+// A turn that applied all of a long way would overrun what may wait for the state's disk, and stand still meanwhile.
+TEST(Node, OneTurnAppliesALittleAndTheNextOneComesAtOnce) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now, {.turn_slots = 4});
+  node.tick(now);
+  node.peer_message(now, {1}, incarnation(1), chosen(1, 10));
+  NodeOutput out = node.turn(now, 1);
+  ASSERT_EQ(out.groups.size(), 1u);
+  node.synced(now, out.groups[0].group);
+  std::vector<std::size_t> applied;
+  for (int turns = 0; turns < 4; ++turns) {
+    out = node.turn(now, 1);
+    applied.push_back(out.state.size());
+    if (turns < 2) {
+      EXPECT_LE(node.deadline(), now) << "the rest does not wait for anything";
+    }
+  }
+  EXPECT_EQ(applied, (std::vector<std::size_t>{4, 4, 2, 0}));
+  EXPECT_GT(node.deadline(), now) << "and then the loop may sleep";
+}
+
+// By the bytes of the rows too: a slot's rows may be many times its decree.
+TEST(Node, OneTurnMakesNoMoreRowsThanFit) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now, {.turn_rows_bytes = 1});
+  node.peer_message(now, {1}, incarnation(1), chosen(1, 3));
+  node.synced(now, node.turn(now, 1).groups.at(0).group);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(node.turn(now, 1).state.size(), 1u);
+}
+
+// What was handed out before is not applied either, and asks for no turn.
+TEST(Node, AppliesNothingWhileItIsHeld) {
+  paxos::Time now = at_ms(1000);
+  Node node = replica_zero(now, {.turn_slots = 2});
+  node.tick(now);
+  node.peer_message(now, {1}, incarnation(1), chosen(1, 6));
+  node.synced(now, node.turn(now, 1).groups.at(0).group);
+  EXPECT_EQ(node.turn(now, 1).state.size(), 2u);
+  node.hold_applying(now, true);
+  EXPECT_GT(node.deadline(), now);
+  EXPECT_EQ(node.turn(now, 1).state.size(), 0u);
+  node.hold_applying(now, false);
+  EXPECT_LE(node.deadline(), now);
+  EXPECT_EQ(node.turn(now, 1).state.size(), 2u);
+  EXPECT_EQ(node.turn(now, 1).state.size(), 2u);
 }
 
 std::size_t forwards(const NodeOutput& out) {

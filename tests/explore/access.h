@@ -154,7 +154,7 @@ struct StateAccess {
 
   template <class A>
   static std::uint64_t visit_env(A& a, Env& env) {
-    auto& [options, now, ready, random, last_group, synced_group, links, reading] = env;
+    auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now, reached] = env;
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());
     std::uint64_t unsynced = last_group - synced_group;
@@ -164,13 +164,16 @@ struct StateAccess {
       last_group = unsynced;
       synced_group = 0;
     }
+    // The bounds on what waits for the disk are far away here.
+    PAXOS_ASSERT(records.bytes() < options.bounds.unsynced_bytes / 2 && held.bytes() < options.bounds.after_sync_bytes / 2);
+    PAXOS_ASSERT(held_now == 0);
     return synced_group;
   }
 
   template <class A>
   static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
-    auto& [hot_slots, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
-           bytes_hot, bytes_ahead, unchecked] = log;
+    auto& [bounds, reached, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
+           bytes_hot, unchecked] = log;
     explore::sequence(a, entries, [&](SlotEntry& entry) {
       auto& [present, voted, chosen, ballot, entry_group, decree] = entry;
       explore::field(a, present);
@@ -189,7 +192,6 @@ struct StateAccess {
     explore::field(a, applied);
     explore::field(a, bytes_total);
     explore::field(a, bytes_hot);
-    explore::field(a, bytes_ahead);
     if constexpr (A::loading) unchecked = {};
   }
 
@@ -203,7 +205,7 @@ struct StateAccess {
 
   template <class A>
   static void visit_learner(A& a, Learner& learner, Slot known) {
-    auto& [env, log, peers, handed_out, target, commit_ballot, commit_prefix, commit_scanned, pull_at,
+    auto& [env, log, peers, handed_out, handed_out_bytes, target, commit_ballot, commit_prefix, commit_scanned, pull_at,
            prefix_when_armed, asked, source, held, silent] = learner;
     PAXOS_ASSERT(!held);  // the state machine keeps up
     for (Learner::Peer& peer : peers) {
@@ -211,6 +213,7 @@ struct StateAccess {
       news(a, prefix, known);
     }
     explore::field(a, handed_out);
+    explore::field(a, handed_out_bytes);
     news(a, target, known);
     explore::field(a, commit_ballot);
     news(a, commit_prefix, known);
@@ -223,7 +226,7 @@ struct StateAccess {
   template <class A>
   static void visit_proposer(A& a, Proposer& proposer, std::uint64_t synced) {
     auto& [env, log, acceptor, learner, phase, ballot, pages, own_promise_group, adopted, learn_to,
-           adopted_max, learning_since, learning_prefix, next, flights, flights_base, unchosen, own_votes,
+           adopted_max, learning_since, learning_prefix, next, flights, flights_base, unchosen, unchosen_bytes, own_votes,
            skipped, commit_sent, commit_at, repeat_at, rtt, retransmissions] = proposer;
     using Phase = Proposer::Phase;
     explore::field(a, phase);
@@ -255,6 +258,7 @@ struct StateAccess {
       explore::field(a, next);
       explore::field(a, flights_base);
       explore::field(a, unchosen);
+      explore::field(a, unchosen_bytes);
       explore::sequence(a, flights, [&](Proposer::Flight& flight) {
         auto& [used, chosen, decree, votes, first_sent, repeat] = flight;
         explore::field(a, used);

@@ -137,7 +137,8 @@ void Host::start(Slot applied) {
           {slot, entry->ballot, entry->learned || slot <= recovered.chosen_prefix, entry->decree});
   applied_ = applied;
   paxos::Options options{.self = {id_}, .replicas = config_.replicas};
-  if (config_.page != 0) options.promise_entries = config_.page;
+  if (config_.page != 0) options.bounds.promise_entries = config_.page;
+  if (config_.window != 0) options.bounds.window_slots = config_.window;
   replica_ = std::make_unique<Replica>(options, std::move(recovered), epoch);
 }
 

@@ -25,12 +25,13 @@ const Config presets[] = {
     {.name = "slots", .ballots = 2, .slots = 2, .syncs = false, .pulls = false, .repeats = true},
     {.name = "pulls", .ballots = 2, .slots = 2, .syncs = false, .repeats = true},
     {.name = "pages", .ballots = 2, .slots = 2, .page = 1, .syncs = false, .pulls = false, .repeats = true},
+    {.name = "window", .ballots = 2, .slots = 3, .window = 2, .syncs = false, .pulls = false},
     {.name = "large", .ballots = 3, .slots = 2, .syncs = false, .pulls = false},
 };
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--page N] [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats "
+    "                     [--crashes C] [--skips K] [--page N] [--window N] [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats "
     "0|1]\n"
     "                     [--stops 0|1] [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] "
     "[--both] [--progress]\n"
@@ -47,6 +48,7 @@ constexpr const char* usage =
     "  --slots S         slots that may be proposed in (1)\n"
     "  --crashes C       crash-restarts in all (0)\n"
     "  --skips K         slots left empty on purpose (0)\n"
+    "  --window N        slots proposed and not applied, at most (0: as shipped)\n"
     "  --page N          slots in a page of a promise, at most (0: as many as it has)\n"
     "  --syncs 0|1       a sync takes time, and a crash may lose what was not synced (1)\n"
     "  --late 0|1        the core may hear of a sync later than the others (0)\n"
@@ -94,6 +96,7 @@ std::string describe(const Config& c) {
          many(c.proposers, "proposer") + ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") +
          ", " + (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " +
          many(c.skips, "skip") + (c.page == 0 ? "" : ", promises in pages of " + many(c.page, "slot")) +
+         (c.window == 0 ? "" : ", a window of " + many(c.window, "slot")) +
          (c.syncs ? ", syncs" : "") + (c.late ? ", late" : "") +
          (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
          (c.reduce ? ", reduced" : ", not reduced");
@@ -222,6 +225,8 @@ int main(int argc, char** argv) {
       small(config.crashes, 0, 9);
     } else if (flag == "--skips") {
       small(config.skips, 0, 9);
+    } else if (flag == "--window") {
+      small(config.window, 0, 9);
     } else if (flag == "--page") {
       small(config.page, 0, 9);
     } else if (flag == "--syncs") {

@@ -270,18 +270,64 @@ TEST(Acceptor, RefusesAFurtherPageOnceThePromiseMovedOn) {
 }
 
 // I10: memory is bounded whatever arrives.
-TEST(Acceptor, DropsVotesTooFarAboveItsPrefix) {
+TEST(Acceptor, DropsVotesTooFarAboveWhatItHasApplied) {
   Cluster c({});
-  c.step(0, 1, Accept{ballot(1, 1), Slot{limits::votes_ahead_slots_max + 1}, {}, command("a")});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{limits::unapplied_slots_max + 1}, {}, command("a")});
   EXPECT_EQ(c.status(0).accepted, Slot{});
-  c.step(0, 1, Accept{ballot(1, 1), Slot{limits::votes_ahead_slots_max}, {}, command("a")});
-  EXPECT_EQ(c.status(0).accepted, Slot{limits::votes_ahead_slots_max});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{limits::unapplied_slots_max}, {}, command("a")});
+  EXPECT_EQ(c.status(0).accepted, Slot{limits::unapplied_slots_max});
+}
+
+// What is chosen and not applied is in memory as well: a replica whose state's disk hangs takes no more than what fits.
+TEST(Acceptor, CountsWhatIsChosenAndNotAppliedToo) {
+  Cluster c({.bounds = {.unapplied_slots = 8, .unapplied_bytes = 1000}});
+  c.hold_applying(0, true);
+  const auto chosen_up_to = [&](std::uint64_t last, std::string_view text) {
+    for (std::uint64_t slot = c.status(0).accepted.n + 1; slot <= last; ++slot) {
+      c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command(text)});
+      c.step(0, 1, Commit{ballot(1, 1), Slot{slot}});
+    }
+  };
+  chosen_up_to(4, std::string(200, 'x'));
+  EXPECT_EQ(c.status(0).chosen, Slot{4});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{5}, {}, command(std::string(201, 'x'))});
+  EXPECT_EQ(c.status(0).accepted, Slot{4}) << "one byte too many";
+  for (std::uint64_t slot = 5; slot <= 8; ++slot) c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command("y")});
+  c.step(0, 1, Accept{ballot(1, 1), Slot{9}, {}, command("y")});
+  EXPECT_EQ(c.status(0).accepted, Slot{8}) << "one slot too many";
+  EXPECT_LE(c[0].held().unapplied_bytes, 1000u);
+  c.hold_applying(0, false);
+  c.step(0, 1, Accept{ballot(1, 1), Slot{9}, {}, command("y")});
+  EXPECT_EQ(c.status(0).accepted, Slot{9});
+}
+
+// A disk that hangs syncs nothing: what is written to it must not grow for ever, and neither what waits for it.
+TEST(Acceptor, WhatWaitsForADiskThatHangsIsBounded) {
+  Cluster c({.auto_sync = false, .bounds = {.unsynced_bytes = 20'000, .after_sync_bytes = 5'000}});
+  const Decree big = command(std::string(1000, 'x'));
+  for (std::uint64_t round = 1; round <= 50; ++round)
+    for (std::uint64_t slot = 1; slot <= 3; ++slot) {
+      c.step(0, 1, Accept{ballot(2 * round, 1), Slot{slot}, {}, big});
+      c.step(0, 2, Prepare{ballot(2 * round + 1, 2), Slot{1}});
+      c.step(0, 2, Prepare{ballot(2 * round + 1, 2), Slot{1}});
+    }
+  EXPECT_LE(c[0].held().unsynced_bytes, 20'000u + 50 * limits::record_overhead_bytes + 1200);
+  EXPECT_LE(c[0].held().after_sync_bytes, 5'000u + 3200);
+  EXPECT_GT(c[0].bounds_reached().all()[static_cast<std::size_t>(Bound::unsynced_bytes)], 0u);
+  EXPECT_GT(c[0].bounds_reached().all()[static_cast<std::size_t>(Bound::after_sync_bytes)], 0u);
+  c.sync(0);
+  EXPECT_EQ(c[0].held().unsynced_bytes, 0u);
+  EXPECT_EQ(c[0].held().after_sync_bytes, 0u);
+  c.bag().clear();
+  c.step(0, 1, Accept{ballot(1000, 1), Slot{2}, {}, big});
+  c.sync(0);
+  EXPECT_EQ(take<Accepted>(c, 0, 1).size(), 1u) << "it votes again";
 }
 
 TEST(Acceptor, DropsVotesBeyondItsBytesButNeverTheNextSlotNorAReplacement) {
   Cluster c({});
   const Decree big = command(std::string(limits::decree_bytes_max, 'x'));
-  const std::uint64_t full = 2 * limits::window_bytes_max / limits::decree_bytes_max;
+  const std::uint64_t full = limits::unapplied_bytes_max / limits::decree_bytes_max;
   for (std::uint64_t slot = 2; slot <= full + 10; ++slot)
     c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, big});
   EXPECT_EQ(c.status(0).accepted, Slot{full + 1});
@@ -289,7 +335,7 @@ TEST(Acceptor, DropsVotesBeyondItsBytesButNeverTheNextSlotNorAReplacement) {
   c.step(0, 2, Accept{ballot(2, 2), Slot{5}, {}, big});
   EXPECT_EQ(take<Accepted>(c, 0, 2).size(), 1u) << "it replaces a vote of the same size";
   c.step(0, 2, Accept{ballot(2, 2), Slot{1}, {}, big});
-  EXPECT_EQ(take<Accepted>(c, 0, 2).size(), 1u) << "without it the prefix would never move";
+  EXPECT_EQ(take<Accepted>(c, 0, 2).size(), 1u) << "without it nothing would ever be applied";
 }
 
 TEST(Acceptor, VotesOfATurnInMoreRangesThanOneAcceptedCarriesLeaveInTwo) {
@@ -310,9 +356,9 @@ TEST(Acceptor, VotesOfATurnInMoreRangesThanOneAcceptedCarriesLeaveInTwo) {
 TEST(Acceptor, PromiseComesInPagesOfBoundedCount) {
   Cluster c({});
   const std::uint64_t prefix = limits::prefix_record_stride / 2;
-  const std::uint64_t last = limits::votes_ahead_slots_max + prefix;
+  const std::uint64_t last = limits::page_entries_max + prefix;
   for (std::uint64_t slot = 1; slot <= last; ++slot) {
-    if (slot == limits::votes_ahead_slots_max) c.step(0, 1, Commit{ballot(1, 1), Slot{prefix}});
+    if (slot == last - prefix) c.step(0, 1, Commit{ballot(1, 1), Slot{prefix}});
     c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command("a")});
   }
   c.restart(0);

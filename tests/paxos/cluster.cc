@@ -57,6 +57,7 @@ void Cluster::start(std::size_t id) {
                   .replicas = size(),
                   .heartbeat = setup_.heartbeat,
                   .election_timeout = setup_.election_timeout,
+                  .bounds = setup_.bounds,
                   .seed = setup_.seed * 1000003 + id * 101 + n.boot};
   Recovered recovered{.incarnation = n.disk.incarnation,
                       .boot = n.boot,

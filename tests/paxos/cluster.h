@@ -42,6 +42,7 @@ struct Setup {
   Duration latency_max{std::chrono::microseconds{800}};
   unsigned loss_percent = 0;
   unsigned duplicate_percent = 0;
+  Bounds bounds = {};
 };
 
 /// What the replica's log holds after a power cut.

@@ -17,9 +17,15 @@ Hash chain(std::uint64_t slot, std::uint64_t parted = 0) {
   return out;
 }
 
+struct Kept {
+  Bounds bounds;
+  BoundsReached reached;
+};
+
 /// A watch at replica 0, which has applied so much.
-struct Watch : HashWatch {
-  explicit Watch(std::size_t replicas, std::uint64_t to, std::uint64_t parted = 0) : HashWatch(replicas, replicas / 2 + 1) {
+struct Watch : Kept, HashWatch {
+  explicit Watch(std::size_t replicas, std::uint64_t to, std::uint64_t parted = 0, const Bounds& b = {})
+      : Kept{.bounds = b, .reached = {}}, HashWatch(replicas, replicas / 2 + 1, Kept::bounds, Kept::reached) {
     for (std::uint64_t slot = 1; slot <= to; ++slot) applied(Slot{slot}, chain(slot, parted));
   }
   void says(std::uint8_t peer, std::uint64_t slot, std::uint64_t parted = 0) {
@@ -124,6 +130,15 @@ TEST(HashWatch, AWordAboutASlotToComeIsKeptUntilThen) {
   EXPECT_EQ(watch.disagreeing().size(), 0u);
   watch.applied(Slot{7}, chain(7));
   EXPECT_EQ(watch.since(), Slot{7});
+}
+
+TEST(HashWatch, WhatLeftTheMemoryIsNotCompared) {
+  Watch watch(3, 10, 5, {.recent_hashes = 4});
+  EXPECT_EQ(watch.reached.all()[static_cast<std::size_t>(Bound::recent_hashes)], 6u);
+  watch.says(1, 6);
+  EXPECT_FALSE(watch.disputed());
+  watch.says(1, 7);
+  EXPECT_TRUE(watch.disputed());
 }
 
 TEST(HashWatch, OfTwoBothDoubt) {

@@ -118,7 +118,7 @@ TEST(Learner, WhileApplyingIsHeldNothingIsHandedOutOrPulled) {
   c.hold_applying(0, false);
   EXPECT_EQ(c.applied(0), 4u);
 
-  Cluster late({});
+  Cluster late({.bounds = {.unapplied_slots = 1024}});
   late.elect(0);
   late.isolate(2);
   for (int i = 0; i < 2000; ++i) {
@@ -128,10 +128,57 @@ TEST(Learner, WhileApplyingIsHeldNothingIsHandedOutOrPulled) {
   late.hold_applying(2, true);
   late.heal();
   late.run_for(2s);
-  EXPECT_LE(late.status(2).chosen, Slot{limits::votes_ahead_slots_max}) << "it pulled what it can't apply";
+  EXPECT_LE(late.status(2).chosen, Slot{1024}) << "it pulled what it can't apply";
   EXPECT_EQ(late.applied(2), 0u);
   late.hold_applying(2, false);
   EXPECT_TRUE(late.run_until([&] { return late.applied(2) == 2000; }, 2s)) << late.applied(2);
+}
+
+// The network is faster than the disk: what is pulled and not synced, or not applied, is in memory.
+TEST(Learner, PullsNoFurtherThanWhatItHasApplied) {
+  const auto catches_up = [](const std::function<void(Cluster&, bool)>& slow, const char* what) {
+    Cluster c({.disk_delay = 1ms, .bounds = {.unapplied_slots = 64, .unapplied_bytes = 4000, .unsynced_bytes = 1 << 20}});
+    c.elect(0);
+    c.isolate(2);
+    for (int i = 0; i < 500; ++i) {
+      ASSERT_TRUE(c.try_propose(0, std::string(100, 'm')));
+      c.settle();
+    }
+    c.node(2).disk_hangs = false;
+    slow(c, true);
+    c.heal();
+    for (int i = 0; i < 100; ++i) {
+      c.run_for(20ms);
+      ASSERT_LE(c[2].held().unapplied_bytes, 4000u) << what;
+      ASSERT_LE(c[2].held().unapplied_slots, 64u) << what;
+    }
+    EXPECT_GT(c.status(2).chosen, Slot{10}) << what << ": it pulls as far as it may";
+    slow(c, false);
+    EXPECT_TRUE(c.run_until([&] { return c.applied(2) == 500; }, 5s)) << what << ": " << c.applied(2);
+  };
+  catches_up([](Cluster& c, bool on) { c.node(2).disk_hangs = on; }, "a log disk that hangs");
+}
+
+// One turn never applies all of a long way: the rest follows as the first ones are applied.
+TEST(Learner, HandsOutAFewSlotsAtATime) {
+  Cluster c({.bounds = {.handed_out_slots = 5, .handed_out_bytes = 300}});
+  std::size_t most = 0;
+  std::size_t most_bytes = 0;
+  c.on_ready = [&](std::size_t id, const Ready& ready) {
+    if (id != 0) return;
+    std::size_t bytes = 0;
+    for (const ChosenDecree& d : ready.to_apply) bytes += d.decree.value.size();
+    most = std::max(most, ready.to_apply.size());
+    most_bytes = std::max(most_bytes, bytes);
+  };
+  c.step(0, 1, chosen(2, 20, "x"));
+  c.step(0, 1, LearnReply{{{Slot{21}, ballot(1, 1), command(std::string(200, 'x'))},
+                           {Slot{22}, ballot(1, 1), command(std::string(200, 'x'))}}, Slot{1}, Slot{22}});
+  EXPECT_EQ(c.applied(0), 0u);
+  c.step(0, 1, chosen(1, 1, "x"));
+  EXPECT_EQ(c.applied(0), 22u);
+  EXPECT_EQ(most, 5u);
+  EXPECT_LE(most_bytes, 300u);
 }
 
 // DESIGN.md section 4, phase 2: no slot is proposed before slot - window is applied at the leader.

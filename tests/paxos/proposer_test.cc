@@ -214,9 +214,9 @@ TEST(Proposer, ALearningStallBeginsPhaseOneAgain) {
 
 // A leader far behind: the learner drops what is too far ahead of it, phase 1 must not.
 TEST(Proposer, AdoptsWhatIsKnownChosenHoweverFarAhead) {
-  Cluster c({});
+  Cluster c({.bounds = {.unapplied_slots = 1024}});
   candidate(c, 3);
-  const std::uint64_t w = limits::votes_ahead_slots_max + 76;
+  const std::uint64_t w = 1024 + 76;
   c.step(0, 1, promise(ballot(3, 0), Slot{w}, {{Slot{w + 2}, ballot(2, 1), true, command("far")}}));
   for (std::uint64_t slot = 1; slot <= w;) {
     LearnReply reply{.decrees = {}, .first_slot = Slot{1}, .chosen_prefix = Slot{w}};
@@ -490,8 +490,32 @@ TEST(Proposer, IsLiveAtThirtyPercentLoss) {
 }
 
 // A new leader must always be able to finish what phase 1 found, whatever the bounds say of new work: here all of it
-// stands above a hole that this leader alone can fill, and is more than its window in bytes.
+// stands above a hole that this leader alone can fill, and fills its window in slots and in bytes.
 TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
+  Cluster c({.bounds = {.window_slots = 4, .window_bytes = 1000}});
+  const std::uint64_t last = 20;
+  for (std::uint64_t slot = 2; slot <= last; ++slot)
+    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command(std::string(300, 'x'))});
+  candidate(c, 3);
+  c.step(0, 1, promise(ballot(3, 0)));
+  ASSERT_TRUE(c[0].is_leader());
+  std::map<std::uint64_t, Decree> proposed;
+  for (std::uint64_t slot = 1; slot <= last; ++slot) {
+    proposed.merge(proposals(c));
+    ASSERT_TRUE(proposed.contains(slot)) << "slot " << slot << " waits for ever";
+    EXPECT_LE(c.status(0).inflight, 4u);
+    if (slot + 4 <= last) {
+      EXPECT_FALSE(c[0].can_propose());
+    }
+    c.step(0, 1, accepted(ballot(3, 0), slot));
+  }
+  EXPECT_EQ(proposed.at(1), noop());
+  EXPECT_EQ(c.applied(0), last);
+  EXPECT_TRUE(c[0].can_propose()) << "the window is open again";
+}
+
+// The same under the shipped bounds: more than the window's bytes stands above the hole.
+TEST(Proposer, FinishesMoreThanTheShippedWindowAboveAHole) {
   Cluster c({});
   const std::uint64_t last = 1 + limits::window_bytes_max / limits::decree_bytes_max + 4;
   for (std::uint64_t slot = 2; slot <= last; ++slot)
@@ -510,8 +534,20 @@ TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
   EXPECT_TRUE(c[0].can_propose()) << "the window is open again";
 }
 
-// DESIGN 4, phase 2: the window binds what phase 1 adopted too, and nothing new comes before it.
-TEST(Proposer, AdoptsNoFurtherThanItsWindowAndProposesNothingNewBeforeThat) {
+// A leader whose state machine is held has nothing of it applied; finishing does not wait for that either.
+TEST(Proposer, FinishesWhatPhase1FoundWhileApplyingIsHeld) {
+  Cluster c({.bounds = {.window_slots = 2, .window_bytes = 100}});
+  candidate(c, 3);
+  c.hold_applying(0, true);
+  c.step(0, 1, promise(ballot(3, 0), {}, {{Slot{9}, ballot(2, 1), false, command(std::string(90, 'x'))}}));
+  for (std::uint64_t slot = 1; slot <= 9; ++slot) c.step(0, 1, accepted(ballot(3, 0), slot));
+  EXPECT_EQ(c.status(0).chosen, Slot{9});
+  EXPECT_EQ(c.applied(0), 0u);
+  EXPECT_FALSE(c[0].can_propose());
+}
+
+// DESIGN 4, phase 2: nothing new comes before what phase 1 found, which does not leave in one burst either.
+TEST(Proposer, FinishesAWindowAtATimeAndProposesNothingNewBeforeThat) {
   Cluster c({});
   candidate(c, 3);
   const std::uint64_t far = limits::window_slots + 20;

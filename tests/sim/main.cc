@@ -18,6 +18,7 @@
 #include "tests/sim/pool.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/run.h"
+#include "tests/sim/world.h"
 
 /// paxos-sim: whole clusters in virtual time, one seed a run. See docs/RELIABILITY.md.
 namespace {
@@ -141,6 +142,8 @@ struct Tally {
   double faulty = 0;         ///< of them: with faults
   double replicas = 0;       ///< times virtual seconds
   double cpu = 0;            ///< seconds
+  sim::BoundTotals bounds{};       ///< how often each was reached
+  sim::BoundTotals bound_runs{};   ///< and in how many runs
 
   void add(const Tally& other) {
     runs += other.runs;
@@ -154,6 +157,10 @@ struct Tally {
     faulty += other.faulty;
     replicas += other.replicas;
     cpu += other.cpu;
+    for (std::size_t i = 0; i < bounds.size(); ++i) {
+      bounds[i] += other.bounds[i];
+      bound_runs[i] += other.bound_runs[i];
+    }
   }
 };
 
@@ -166,6 +173,30 @@ struct Desk {
 };
 
 using Clock = std::chrono::steady_clock;
+
+sim::BoundTotals reached(const sim::BoundTotals& counts) {
+  sim::BoundTotals out{};
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = counts[i] != 0 ? 1 : 0;
+  return out;
+}
+
+/// With so many runs, a bound that none of them reached says that the simulator does not see what happens at it.
+constexpr std::uint64_t runs_that_reach_all = UINT64_MAX;
+
+/// How often each bound was reached. False: one should have been, and was not.
+bool report_bounds(const Tally& total) {
+  std::printf("bounds: times reached, in so many runs, and what happened\n");
+  std::string never;
+  for (std::size_t i = 0; i < total.bounds.size(); ++i) {
+    const sim::BoundName& bound = sim::bound_names()[i];
+    std::printf("  %-18s %12llu %8llu  %s\n", bound.name, static_cast<unsigned long long>(total.bounds[i]),
+                static_cast<unsigned long long>(total.bound_runs[i]), bound.what);
+    if (total.bounds[i] == 0) never += std::string(never.empty() ? "" : ", ") + bound.name;
+  }
+  if (never.empty() || total.runs < runs_that_reach_all || total.violations != 0) return true;
+  std::printf("never reached in %llu runs: %s\n", static_cast<unsigned long long>(total.runs), never.c_str());
+  return false;
+}
 
 void run_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, Desk& desk) {
   while (desk.next < seeds.size() && Clock::now() < until) {
@@ -188,7 +219,9 @@ void run_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, 
                     .length = length,
                     .faulty = std::min(length, static_cast<double>(scenario.safety_length) / 1e9),
                     .replicas = length * static_cast<double>(scenario.replicas),
-                    .cpu = cpu_seconds() - before});
+                    .cpu = cpu_seconds() - before,
+                    .bounds = result.bounds_reached,
+                    .bound_runs = reached(result.bounds_reached)});
     if (result.violation.empty()) continue;
     if (mode.keep_going) {
       std::printf("seed %llu violates %s\n", static_cast<unsigned long long>(seed), result.violation.c_str());
@@ -267,7 +300,8 @@ int run_many(const std::vector<std::uint64_t>& seeds, unsigned jobs, double seco
       static_cast<unsigned long long>(total.posted), static_cast<unsigned long long>(total.events),
       static_cast<unsigned long long>(total.violations), static_cast<unsigned long long>(total.trace), real,
       total.length / std::max(total.cpu, 1e-9), total.cpu, total.length / real / jobs);
-  return total.violations != 0 ? 1 : 0;
+  const bool all_reached = report_bounds(total);
+  return total.violations != 0 || !all_reached ? 1 : 0;
 }
 
 int wrong_usage(const std::string& what) {

@@ -32,12 +32,14 @@ std::uint64_t digest_of(const std::vector<chat::Row>& rows) {
 
 }  // namespace
 
-Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms)
+Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill)
     : replicas_(replicas),
+      rooms_may_fill_(rooms_may_fill),
       applied_(replicas),
       chosen_checked_(replicas),
       promised_sent_(replicas),
       messages_(clients),
+      shares_(clients),
       room_log_(rooms),
       next_of_(clients, std::vector<std::uint32_t>(rooms)),
       room_floor_(rooms) {}
@@ -236,6 +238,7 @@ void Observer::messages_applied(paxos::Slot slot, const std::vector<chat::Row>& 
         broken("I3", "a message that nobody posted stands in " + text(slot));
       Posted& message = messages_[client][n];
       const std::string who = "message " + std::to_string(n) + " of client " + std::to_string(client);
+      if (message.refused) broken("I2", who + " was refused, but runs in " + text(slot));
       if (!message.slot.none())
         broken("I3", who + " ran in " + text(message.slot) + " and again in " + text(slot));
       if (message.room != room) broken("I3", who + " stands in another room");
@@ -254,11 +257,20 @@ void Observer::messages_applied(paxos::Slot slot, const std::vector<chat::Row>& 
   }
 }
 
-void Observer::after_turn(std::uint8_t replica, const chat::Node& node) {
+void Observer::misapplied(std::uint8_t replica, paxos::Slot slot, const Disk& disk) {
+  if (slot != applied_[replica] + 1)
+    broken("I5", name(replica) + " applies " + text(slot) + " after " + text(applied_[replica]));
+  applied_[replica] = slot;
+  const Disk::Entry* entry = disk.find(slot);
+  if (entry == nullptr) broken("I9", name(replica) + " applies " + text(slot) + ", which is not on its disk");
+  claim(replica, "applies", slot, entry->decree);
+}
+
+void Observer::after_turn(std::uint8_t replica, const chat::Node& node, bool misapplies) {
   const chat::Desk::Figures figures = node.desk_figures();
   if (figures.waiting_receipts > 100'000 || figures.queued_commands > 65'536 || figures.reads > 65'536)
     broken("I10", name(replica) + "'s front desk grows without bound");
-  if (const auto why = node.diverged()) broken("I7", name(replica) + ": " + *why);
+  if (const auto why = node.diverged(); why && !misapplies) broken("I7", name(replica) + ": " + *why);
 }
 
 // --- clients ---
@@ -276,11 +288,28 @@ void Observer::posted(std::uint32_t client, std::uint32_t room) {
   ++posted_count_;
 }
 
+void Observer::taken_back(std::uint32_t client, std::size_t count) {
+  auto& messages = messages_[client];
+  for (std::size_t n = count; n < messages.size(); ++n)
+    if (!messages[n].slot.none())
+      broken("I2", "message " + std::to_string(n) + " of client " + std::to_string(client) + " runs in " +
+                       text(messages[n].slot) + ", but its client lost it from its journal");
+  if (count >= messages.size()) return;
+  posted_count_ -= messages.size() - count;
+  messages.resize(count);
+}
+
 void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
                          const chat::Message& message) {
   const std::string who = "message " + std::to_string(ticket - 1) + " of client " + std::to_string(client);
   Posted& known = messages_.at(client).at(ticket - 1);
-  if (!refused.empty()) broken("I2", who + " was refused: " + refused);
+  if (!refused.empty()) {
+    const bool full = rooms_may_fill_ && refused == chat::to_string(chat::Verdict::rooms_full);
+    if (!full && !shares_[client]) broken("I2", who + " was refused: " + refused);
+    if (!known.slot.none()) broken("I2", who + " was refused (" + refused + "), but stands in " + text(known.slot));
+    known.refused = true;
+    return;
+  }
   if (known.slot.none()) {
     // Who applied it may have died before its rows were seen; then the chosen decree must hold it.
     const auto n = message.slot.n;
@@ -309,8 +338,15 @@ void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool lineari
   for (const chat::Message& message : page.messages) {
     if (last != 0 && message.seq != last + 1) broken("I4", "a page of history has a gap");
     last = message.seq;
-    if (message.seq == 0 || message.seq > room_log_[room].size())
-      broken("I4", "history shows a message that is not in the log");
+    if (message.seq > room_log_[room].size()) {
+      // Pushed by one that died before its rows were seen: then the chosen decree must hold it.
+      const auto n = message.slot.n;
+      if (n == 0 || n > slots_.size() || !slots_[n - 1].chosen ||
+          slots_[n - 1].chosen->value.view().find(message.text) == std::string_view::npos)
+        broken("I4", "history shows a message that is not in the log");
+      continue;
+    }
+    if (message.seq == 0) broken("I4", "history shows a message without a number");
     const std::uint64_t id = room_log_[room][message.seq - 1];
     if (message.text.find(mark(static_cast<std::uint32_t>(id >> 32), static_cast<std::uint32_t>(id))) ==
         std::string::npos)
@@ -331,6 +367,7 @@ void Observer::all_equal(const std::vector<paxos::Slot>& applied) const {
   for (std::size_t client = 0; client < messages_.size(); ++client)
     for (std::size_t n = 0; n < messages_[client].size(); ++n) {
       const Posted& message = messages_[client][n];
+      if (message.refused) continue;
       if (!message.acknowledged || message.slot.none())
         broken("I8", "message " + std::to_string(n) + " of client " + std::to_string(client) +
                          " was never acknowledged");

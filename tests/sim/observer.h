@@ -27,6 +27,7 @@ struct Posted {
   paxos::Slot slot;       ///< where it was applied; none: not yet
   std::uint64_t seq = 0;  ///< in its room
   bool acknowledged = false;
+  bool refused = false;   ///< for want of a room, or since somebody else uses its session: it must never run
   paxos::Slot told_slot;  ///< acknowledged there before any live replica had applied it
   std::uint64_t told_seq = 0;
 };
@@ -35,7 +36,8 @@ struct Posted {
 /// finds out by itself: a quorum of modelled disks that hold votes of one ballot.
 class Observer {
  public:
-  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms);
+  /// `rooms_may_fill`: there are more than the state machine takes.
+  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill = false);
 
   // Disks and replicas.
   void group_durable(std::uint8_t replica, const chat::GroupWrite& group, const Disk& disk_before);
@@ -44,12 +46,18 @@ class Observer {
   void started(std::uint8_t replica, const Disk& disk, const chat::Node& node);
   void leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped);
   void applied(std::uint8_t replica, chat::StateWrite write, const Disk& disk);
-  void after_turn(std::uint8_t replica, const chat::Node& node);
+  /// By one that is known to apply otherwise than the rest: what it applied must be right, what came of it is not looked at.
+  void misapplied(std::uint8_t replica, paxos::Slot slot, const Disk& disk);
+  void after_turn(std::uint8_t replica, const chat::Node& node, bool misapplies);
 
   // Clients. A message's text carries its mark: this, and 16 hexadecimal digits of client and number.
   static constexpr std::string_view marker = "{message ";
   [[nodiscard]] std::string mark(std::uint32_t client, std::uint32_t n) const;
   void posted(std::uint32_t client, std::uint32_t room);
+  /// The client died before it had stored those from the `count`th on: they were never taken in.
+  void taken_back(std::uint32_t client, std::size_t count);
+  /// The client's state file was copied, or is a copy: it may be told that its session is in use elsewhere.
+  void shares_session(std::uint32_t client) { shares_[client] = true; }
   void delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
                  const chat::Message& message);
   struct ReadFloor {
@@ -62,10 +70,13 @@ class Observer {
 
   // At the end.
   void all_equal(const std::vector<paxos::Slot>& applied) const;
+  [[nodiscard]] std::uint64_t room_head(std::uint32_t room) const { return room_log_[room].size(); }
   [[nodiscard]] paxos::Slot applied_max() const { return {digests_.size()}; }
   [[nodiscard]] std::uint64_t chosen_count() const { return chosen_count_; }
   [[nodiscard]] paxos::Ballot chosen_ballot_max() const { return chosen_ballot_max_; }
   [[nodiscard]] std::size_t acknowledged() const { return acknowledged_; }
+  /// The highest one of a message that was acknowledged to anyone.
+  [[nodiscard]] paxos::Slot acknowledged_slot() const { return acknowledged_slot_; }
   [[nodiscard]] std::size_t posted() const { return posted_count_; }
   VersionedRows& rows() { return rows_; }
 
@@ -87,6 +98,7 @@ class Observer {
   void messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
 
   std::size_t replicas_;
+  bool rooms_may_fill_;
   std::vector<SlotFacts> slots_;  ///< [i] is slot i + 1
   std::uint64_t chosen_count_ = 0;
   paxos::Ballot chosen_ballot_max_;
@@ -97,6 +109,7 @@ class Observer {
   VersionedRows rows_;
 
   std::vector<std::vector<Posted>> messages_;         ///< [client][n]
+  std::vector<bool> shares_;                          ///< by client
   std::vector<std::vector<std::uint64_t>> room_log_;  ///< [room][seq - 1]: client << 32 | n
   std::vector<std::vector<std::uint32_t>> next_of_;   ///< [client][room]: its messages go up in a room
   std::vector<std::uint64_t> room_floor_;             ///< by room: what a read must show from now on

@@ -11,7 +11,7 @@ namespace {
 /// What a phase 1 takes longer where the run has pages of a few slots: the window's votes in as many round trips. Shipped pages hold
 /// them all. Twice, since a first candidate may give way to a second one.
 Nanos paging_time(const Scenario& s) {
-  const auto pages = static_cast<Nanos>(paxos::limits::window_slots / s.promise_entries);
+  const auto pages = static_cast<Nanos>(s.bounds.window_slots / s.bounds.promise_entries);
   return 2 * pages * 2 * (s.delay_max + s.turn_delay + millisecond);
 }
 
@@ -72,6 +72,16 @@ void phases(World& world, Result& result) {
   if (!world.run_until(world.now() + 60 * second, [&] { return world.settled(); }))
     fail("the replicas have not applied the same, 60 s after everything was healed");
   if (s.upgrades) rules_at_the_end(world);
+  if (s.reach_one) {
+    // A command reaches the leader through whatever replica its client reaches, and so does its answer.
+    world.reach_one();
+    if (!world.run_until(world.now() + 30 * second, [&] { return world.pending() == 0; }))
+      fail(std::to_string(world.pending()) + " messages have no answer, 30 s after all was well, where each client reaches one replica");
+    if (!world.run_until(world.now() + 10 * second, [&] { return world.settled(); }))
+      fail("the replicas have not applied the same, 10 s after the last message was answered");
+  }
+  if (!world.run_until(world.now() + 10 * second, [&] { return world.all_followed(); }))
+    fail("who follows a room has not got its last message, 10 s after all was well");
   world.run(world.now() + second);
   world.observer().all_equal(world.applied());
 }
@@ -97,6 +107,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
   result.leaders = world.leader_changes();
+  result.bounds_reached = world.bounds_reached();
   if (const RulesWatch* watch = world.rules_watch()) {
     result.rules = watch->rules();
     result.refusals = watch->refusals();

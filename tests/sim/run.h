@@ -24,6 +24,7 @@ struct Result {
   Nanos recovery = 0;         ///< from the healing of a core to an answered command
   std::uint16_t rules = 0;    ///< at the end, in a run with upgrades
   RulesWatch::Refusals refusals;
+  BoundTotals bounds_reached{};
   std::string standing;       ///< of every replica, when something was violated
 };
 

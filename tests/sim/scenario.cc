@@ -40,7 +40,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams", "rows", "pages", "upgrades"};
+                                          "datagrams", "rows", "pages", "upgrades", "bounds"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -100,6 +100,18 @@ const char* to_string(Fault fault) {
       return "stalled clock";
     case Fault::clock_jump:
       return "clock jump";
+    case Fault::hold_applying:
+      return "held applying";
+    case Fault::full_disk:
+      return "full disk";
+    case Fault::lag:
+      return "lag";
+    case Fault::misapply:
+      return "misapplying";
+    case Fault::client_cut:
+      return "client cut";
+    case Fault::share_session:
+      return "shared session";
   }
   return "?";
 }
@@ -149,7 +161,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   if (r.chance(400'000)) s.twice_ppm = static_cast<std::uint32_t>(r.below(500'000));
   s.text_bytes_max = r.chance(150'000) ? static_cast<std::size_t>(r.between(1'000, 16'000)) : 100;
   s.lossy_liveness = r.chance(200'000);
-  if (r.chance(500'000)) s.hot_slots = static_cast<std::uint64_t>(r.between(1, 64));
+  if (r.chance(500'000)) s.bounds.hot_slots = static_cast<std::uint64_t>(r.between(1, 64));
 
   if (!s.faults.empty()) {
     Random times(r.next());
@@ -160,9 +172,11 @@ Scenario draw_scenario(std::uint64_t seed) {
     }
   }
   // Else there is next to no promise of more than one page: that many votes rarely stand above a chosen prefix.
-  if (r.chance(250'000)) s.promise_entries = static_cast<std::size_t>(r.between(1, 4));
+  if (r.chance(250'000)) s.bounds.promise_entries = static_cast<std::size_t>(r.between(1, 4));
   draw_upgrades(s);
   draw_clock_faults(s);
+  draw_trouble(s);
+  draw_people(s);
   return s;
 }
 
@@ -209,10 +223,17 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.seal_all = false;
   }
   if (without(Setting::rows)) s.real_rows = false;
-  if (without(Setting::pages)) s.promise_entries = paxos::limits::page_entries_max;
+  if (without(Setting::pages)) s.bounds.promise_entries = paxos::limits::page_entries_max;
   if (without(Setting::upgrades)) {
     s.upgrades.reset();
     std::erase_if(s.schedule, [](const PlannedFault& fault) { return fault.kind == Fault::upgrade; });
+  }
+  if (without(Setting::bounds)) {
+    s.bounds = {};
+    s.machine_bounds = {};
+    s.node_bounds = {};
+    s.reassembly = {};
+    s.small_bounds = false;
   }
   s.shake = r.shake;
   return s;

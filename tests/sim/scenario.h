@@ -1,18 +1,25 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "chat/bounds.h"
 #include "chat/versions.h"
+#include "net/fragment.h"
 #include "paxos/bounds.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 
 namespace sim {
+
+/// Those of the core, of chat/, and reassembly's.
+inline constexpr std::size_t bounds_count = paxos::bounds_count + chat::bounds_count + 1;
+using BoundTotals = std::array<std::uint64_t, bounds_count>;
 
 enum class Fault : std::uint8_t {
   crash,
@@ -37,8 +44,14 @@ enum class Fault : std::uint8_t {
   upgrade,  ///< a replica gets the next version of the program, or goes back to the old one (upgrades.cc)
   clock_stall,  ///< a monotonic clock stands still, while its replica goes on; it may catch up afterwards
   clock_jump,   ///< a monotonic clock leaps forward
+  hold_applying,  ///< the state's disk does not keep up, or hangs: nothing is applied (bounds.cc)
+  full_disk,      ///< the next write fails, which ends the replica; it does not start either
+  lag,            ///< a replica misses much, and is a candidate as soon as it is back, while a leader's votes are under way
+  misapply,       ///< a replica applies otherwise than the rest, which must be noticed
+  client_cut,     ///< between a client and some replicas, one way or both
+  share_session,  ///< a client's state file is copied to another one, which goes on with it
 };
-inline constexpr unsigned fault_kinds = 22;
+inline constexpr unsigned fault_kinds = 28;
 inline constexpr unsigned mixed_fault_kinds = 19;  ///< those that any run may mix; the rest is drawn by itself
 [[nodiscard]] const char* to_string(Fault fault);
 
@@ -52,8 +65,8 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades };
-inline constexpr unsigned setting_kinds = 11;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades, bounds };
+inline constexpr unsigned setting_kinds = 12;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// A run in which the cluster is upgraded: from the first version to the released one, or from that to the one that upgrades
@@ -103,14 +116,19 @@ struct Scenario {
   Nanos wall_jump_ms_max = 0;
 
   Nanos safety_length = 60 * second;
-  std::uint64_t hot_slots = paxos::limits::hot_slots_max;  ///< kept in memory by each replica
-  std::size_t promise_entries = paxos::limits::page_entries_max;  ///< in a page of a promise, at most
+  paxos::Bounds bounds;
+  chat::MachineBounds machine_bounds;
+  chat::NodeBounds node_bounds;
+  net::ReassemblyBounds reassembly;
+  bool small_bounds = false;  ///< some of them were drawn
   Nanos skips_until = 57 * second;  ///< what is skipped at the very end would show only when nobody mends it any more
   bool safety_only = false;         ///< no healing afterwards
   std::uint32_t posts_per_second = 50;
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
   std::optional<Upgrades> upgrades;
+  std::size_t followers = 0;    ///< clients that follow a room besides
+  bool reach_one = false;       ///< at the very end each client reaches one replica only
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
   std::vector<Fault> pretend;   ///< test only: once each of these has happened, a violation is pretended
@@ -121,6 +139,12 @@ struct Scenario {
 /// what they would be otherwise.
 void draw_upgrades(Scenario& scenario);
 void draw_clock_faults(Scenario& scenario);
+/// Small bounds, and disks that are held or full, likewise.
+void draw_bounds(Scenario& scenario);
+/// Likewise: candidates that lag, replicas that misapply (world_trouble.cc).
+void draw_trouble(Scenario& scenario);
+/// Likewise: what is about clients (world_people.cc).
+void draw_people(Scenario& scenario);
 /// Puts the schedule in order after something was added to it.
 void order_schedule(Scenario& scenario);
 

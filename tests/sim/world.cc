@@ -16,7 +16,8 @@ World::World(const Scenario& scenario, Timeline* timeline)
     : scenario_(scenario),
       random_(scenario.seed ^ 0x5eedULL ^ scenario.shake << 48),
       timeline_(timeline),
-      observer_(scenario.replicas, scenario.clients, scenario.rooms),
+      observer_(scenario.replicas, scenario.clients, scenario.rooms, scenario.machine_bounds.rooms < scenario.rooms),
+      conduct_(scenario.replicas, scenario.bounds.window_slots),
       hosts_(scenario.replicas),
       clients_(scenario.clients),
       loss_ppm_(scenario.loss_ppm),
@@ -54,6 +55,7 @@ void World::begin() {
     start_client(clients_[i]);
     queue_.push(random_.between(0, second), {.kind = EventKind::client_post, .a = i});
     queue_.push(random_.between(0, 3 * second), {.kind = EventKind::client_read, .a = i});
+    if (i < scenario_.followers) queue_.push(random_.between(0, second), {.kind = EventKind::client_read, .a = i, .b = 1});
   }
   if (!scenario_.schedule.empty()) queue_.push(scenario_.schedule.front().at, {.kind = EventKind::fault});
 }
@@ -68,7 +70,8 @@ paxos::Time World::local(const Host& host) const {
 
 /// The first moment at which local() is at or past `at`.
 Nanos World::global(const Host& host, paxos::Time at) const {
-  if (at == paxos::time_never || host.stalled != 0) return never;  // resume_clock() asks again
+  if (at == paxos::time_never) return never;
+  if (host.stalled != 0) return at <= local(host) ? now_ + 1000 : never;  // resume_clock() asks again
   const Nanos wanted = at.time_since_epoch().count() - host.clock_base;
   if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
   // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
@@ -144,7 +147,7 @@ void World::step() {
 
 void World::start(Host& host) {
   if (host.node) return;
-  if (host.hung != 0) {
+  if (host.hung != 0 || host.full != 0) {
     // A start syncs boot + 1 first.
     restart_later(host, 50 * millisecond);
     return;
@@ -152,7 +155,7 @@ void World::start(Host& host) {
   ++host.life;
   host.clock_base = random_.between(0, 1'000'000) * second;
   host.clock_at = now_;
-  host.newest_boot = {};
+  host.newest_boots = {};
   host.transport.reset();
   host.transport_at = never;
   host.transport_due = paxos::time_never;
@@ -167,9 +170,7 @@ void World::start(Host& host) {
   host.program = host.installed;
   host.disk.state_written = host.disk.state_durable;
   const VersionedRows::View rows(observer_.rows(), host.disk.state_durable);
-  auto machine = host.disk.state_durable.none()
-                     ? tl::expected<chat::Machine, std::string>(chat::Machine{host.program})
-                     : chat::Machine::load(rows, host.program);
+  auto machine = load(host, rows);
   const bool too_old = !machine && rules_ && rules_->unknown(host.program, host.disk.state_durable);
   if (!machine && !too_old)
     throw Violation("I5: replica " + std::to_string(host.id) + " cannot load its state: " + machine.error());
@@ -178,8 +179,7 @@ void World::start(Host& host) {
                                .heartbeat = paxos::Duration{scenario_.heartbeat},
                                .election_timeout = paxos::Duration{scenario_.election_timeout},
                                .rules = host.program,
-                               .hot_slots = scenario_.hot_slots,
-                               .promise_entries = scenario_.promise_entries,
+                               .bounds = scenario_.bounds,
                                .seed = random_.next()};
   const auto mark = machine ? chat::AppliedMark{machine->applied(), machine->hash(), machine->rules()}
                             : *chat::read_applied(rows);
@@ -191,13 +191,18 @@ void World::start(Host& host) {
     return;
   }
   if (rules_) rules_->starts(host.id, host.program, applied);
+  host.led = true;  // what it finds is what it finds
   host.node =
-      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host));
+      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host), scenario_.node_bounds);
+  host.misapplies_from = applied;
+  host.unnoticed_until = never;
   observer_.started(host.id, host.disk, *host.node);
+  conduct_.started(host.id, host.disk);
   if (saying())
     say("replica " + std::to_string(host.id) + " starts: boot " + std::to_string(host.disk.boot) +
         ", promise " + to_string(host.disk.promised) + ", state at slot " + std::to_string(applied.n) +
         ", log to slot " + std::to_string(host.disk.log.size()));
+  if (host.held != 0) hold_applying(host);
   turn(host);
 }
 
@@ -251,6 +256,7 @@ std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, con
 
 void World::crash(Host& host, const char* why) {
   if (!host.node) return;
+  count_bounds(host);
   host.node.reset();
   ++host.life;
   host.backlog.clear();
@@ -271,6 +277,7 @@ void World::crash(Host& host, const char* why) {
         note(std::to_string(host.id) + " has on disk, at its death: ", record);
     observer_.group_durable(host.id, group, host.disk);
     host.disk.apply(group);
+    conduct_.durable(host.id, group, [&](std::uint8_t id) -> const Disk& { return hosts_[id].disk; });
   }
   if (scenario_.real_rows && survive > 0) {
     std::vector<chat::GroupWrite> written(
@@ -303,13 +310,17 @@ void World::on_host(Host& host, const Event& event) {
   const paxos::Time at = local(host);
   switch (event.kind) {
     case EventKind::peer_arrival: {
+      if (now_ < host.narrow_until) {
+        const auto& message = *static_cast<const paxos::PeerMessage*>(event.payload.get());
+        if (std::holds_alternative<paxos::Accept>(message) || std::holds_alternative<paxos::LearnReply>(message)) return;
+      }
       if (rules_ && !reads(host, 1 + (event.b >> 8))) return;
-      auto& newest = host.newest_boot[event.from];
-      if (event.a < newest) return;  // the transport drops what an earlier boot said
-      newest = event.a;
+      if (!latest_boot(host, event.from, event.incarnation, event.a)) return;
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
              *static_cast<const paxos::PeerMessage*>(event.payload.get()));
+      conduct_.hears(host.id, event.from, *static_cast<const paxos::PeerMessage*>(event.payload.get()), *host.node,
+                     observer_.acknowledged_slot());
       host.node->peer_message(at, {event.from}, event.incarnation,
                               *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       break;
@@ -319,6 +330,7 @@ void World::on_host(Host& host, const Event& event) {
       break;
     }
     case EventKind::datagram:
+      if (now_ < host.narrow_until && event.from != net::client_sender) return;
       if (!receive(host, event)) return;
       break;
     case EventKind::datagram_tick:
@@ -349,7 +361,10 @@ void World::on_host(Host& host, const Event& event) {
       if (event.a != host.life) return;
       const auto* wish = static_cast<const chat::HistoryWish*>(event.payload.get());
       const VersionedRows::View rows(observer_.rows(), host.disk.state_written);
-      host.node->history_read(at, wish->token, chat::read_history(rows, wish->room, wish->from, wish->limit));
+      if (host.misapplies && host.disk.state_written < host.node->machine().applied())
+        host.node->history_read(at, wish->token, tl::make_unexpected("its rows are not there yet"));
+      else
+        host.node->history_read(at, wish->token, chat::read_history(rows, wish->room, wish->from, wish->limit));
       break;
     }
     case EventKind::log_read_done: {
@@ -359,11 +374,11 @@ void World::on_host(Host& host, const Event& event) {
       std::vector<paxos::ChosenDecree> decrees;
       std::size_t bytes = 0;
       const bool reads = !host.disk.spoilt(wish->from, wish->last);
-      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < paxos::limits::page_entries_max; ++slot) {
+      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < scenario_.bounds.learn_entries; ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
         bytes += entry->decree.value.size();
-        if (!decrees.empty() && bytes > paxos::limits::page_bytes_max) break;
+        if (!decrees.empty() && bytes > scenario_.bounds.page_bytes) break;
         decrees.push_back({slot, entry->ballot, entry->decree});
       }
       host.node->log_read(at, *wish, std::move(decrees));
@@ -389,10 +404,15 @@ void World::turn(Host& host) {
   host.turn_due = false;
   const paxos::Time at = local(host);
   if (host.synced != 0) host.node->synced(at, std::exchange(host.synced, 0));
-  host.node->set_sync_age(at, host.syncing != 0 ? std::max(at - host.sync_started, paxos::Duration{}) : paxos::Duration{});
+  paxos::Duration age{};
+  if (host.syncing != 0) age = std::max(at - host.sync_started, age);
+  if (host.held != 0 && host.held_hangs) age = std::max(at - host.held_since, age);
+  host.node->set_sync_age(at, age);
   host.node->turn(at, wall_ms(host), output_);
   host.node->check_invariants();
-  observer_.after_turn(host.id, *host.node);
+  observer_.after_turn(host.id, *host.node, host.misapplies);
+  conduct_.turn(host.id, *host.node, output_);
+  within_bounds(host);
   const std::uint64_t life = host.life;
   const std::string stop = output_.stop;
   // Whose clock stands, or stood, still can't tell how long ago it heard the others.
@@ -413,6 +433,7 @@ void World::turn(Host& host) {
   }
   watch_leader(host);
   schedule_tick(host);
+  if (host.misapplies) watch_misapplying(host);
 }
 
 void World::schedule_tick(Host& host) {
@@ -461,8 +482,15 @@ void World::carry_out(Host& host, chat::NodeOutput& out) {
     } else if (part == 2) {
       for (chat::StateWrite& write : out.state) {
         if (!effect(host)) return;
+        if (host.misapplies) {
+          // Its rows are of no use to anybody: on its disk it is as slow as the others.
+          host.disk.state_written = std::max(host.disk.state_written, std::min(write.slot, observer_.applied_max()));
+          observer_.misapplied(host.id, write.slot, host.disk);
+          continue;
+        }
         host.disk.state_written = write.slot;
         if (rules_) rules_->applies(host.id, host.program, write, host.disk.find(write.slot));
+        conduct_.applied(write.slot, write.rows);
         observer_.applied(host.id, std::move(write), host.disk);
         if (!host.flushing) {
           host.flushing = true;
@@ -507,8 +535,8 @@ void World::start_sync(Host& host) {
 
 void World::sync_done(Host& host, std::uint64_t sync) {
   if (sync != host.sync || host.syncing == 0) return;
-  if (host.fail_sync) {
-    crash(host, "a sync failed");
+  if (host.fail_sync || host.full != 0) {
+    crash(host, host.full != 0 ? "its disk is full" : "a sync failed");
     restart_later(host, random_.between(millisecond, scenario_.fault_length_max));
     return;
   }
@@ -528,6 +556,7 @@ void World::sync_done(Host& host, std::uint64_t sync) {
         note(std::to_string(host.id) + " has on disk: ", record);
     observer_.group_durable(host.id, groups.back(), host.disk);
     host.disk.apply(groups.back());
+    conduct_.durable(host.id, groups.back(), [&](std::uint8_t id) -> const Disk& { return hosts_[id].disk; });
   }
   if (scenario_.real_rows) host.disk.write(groups, true);
   for (chat::GroupWrite& group : groups)
@@ -579,7 +608,8 @@ std::string World::standing() const {
            (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) : "") +
            (rules_ ? " of " + std::to_string(host.program) : "") +
            (host.shelf ? ", emptied" : "") + (host.paused ? ", paused" : "") +
-           (host.hung ? ", disk hangs" : "") + ", hears";
+           (host.hung ? ", disk hangs" : "") + (host.full ? ", disk full" : "") + (host.held ? ", applies nothing" : "") +
+           ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);
     out += ", cut to";
     for (std::uint8_t to = 0; to < scenario_.replicas; ++to)

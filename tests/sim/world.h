@@ -12,6 +12,7 @@
 #include "chat/node.h"
 #include "client/outbox.h"
 #include "net/transport.h"
+#include "tests/sim/conduct.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/observer.h"
 #include "tests/sim/queue.h"
@@ -34,6 +35,34 @@ inline constexpr std::uint64_t probe_client = 1'000'000;
     out.bytes[8 + i] = static_cast<std::uint8_t>(life >> (8 * i));
   }
   return out;
+}
+
+/// Each bound of core, state machine, desk and datagrams (paxos/bounds.h, chat/bounds.h), and what happens at it.
+struct BoundName {
+  const char* name;
+  const char* what;
+};
+[[nodiscard]] const std::array<BoundName, bounds_count>& bound_names();
+/// How a fault that lasts ends: `from` of its event.
+namespace fault_end {
+enum FaultEnd : std::uint8_t {
+  unpause = 1,
+  unslow,
+  unhang,
+  uncut,
+  flap,
+  unburst,
+  restore,
+  remedy,
+  mend,
+  unstall,
+  release,
+  make_room,
+  deafen,
+  candidate,
+  sound,
+  uncut_client,
+};
 }
 
 /// A cluster, its clients, network and disks in virtual time. Everything follows from the scenario's seed.
@@ -91,6 +120,8 @@ class World {
   [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
   [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
+  /// How often each bound was reached, by all replicas in all their lives. To be asked once, at the end.
+  [[nodiscard]] BoundTotals bounds_reached();
 
   // Faults (world_faults.cc).
   void inject(const PlannedFault& planned);
@@ -100,6 +131,9 @@ class World {
   /// between others and everything else that was broken stay as they are, for good.
   void heal_all();
   void heal_core();
+  /// Every client follows and posts once more, and reaches only one replica from now on.
+  void reach_one();
+  [[nodiscard]] bool all_followed() const;
   /// Exactly these links work (both ways); no loss, no delay beyond the scenario's least.
   void set_links(const std::array<std::uint32_t, replicas_max>& neighbours);
 
@@ -131,10 +165,22 @@ class World {
     unsigned hung = 0;
     unsigned slow = 0;
     bool fail_sync = false;
+    unsigned full = 0;       ///< no write to its disk succeeds
+    unsigned held = 0;       ///< nothing is applied
+    bool held_hangs = false;  ///< since the state's disk hangs, which counts as its disk
+    paxos::Time held_since{};  ///< on its clock
+    bool led = false;             ///< at the end of its last turn, when it held so much:
+    std::size_t held_bytes = 0;
+    std::uint64_t held_slots = 0;
+    Nanos narrow_until = 0;           ///< until then what carries decrees does not get through to it
+    bool misapplies = false;          ///< its state has another hash than the others'
+    paxos::Slot misapplies_from;      ///< in this life
+    Nanos unnoticed_until = never;    ///< it must have noticed by then
     bool gone = false;               ///< stays down for good (liveness phase)
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
-    std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, heard in this life
+    /// The newest boot of each directory of each peer, heard in this life.
+    std::array<std::vector<std::pair<paxos::Incarnation, std::uint64_t>>, replicas_max> newest_boots;
     std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
     Nanos transport_at = never;
     paxos::Time transport_due = paxos::time_never;  ///< its deadline on its own clock; Time::min(): it holds something
@@ -143,17 +189,30 @@ class World {
     std::uint32_t room = 0;
     std::uint64_t floor = 0;
     bool linearizable = false;
+    paxos::Slot after;  ///< highest slot that was acknowledged to anyone before
+  };
+  struct Follow {
+    std::uint32_t room = 0;
+    std::uint64_t next = 1;
+    std::uint64_t id = 0;  ///< of the poll that is under way
+    Nanos asked = -never;
   };
   struct Client {
     std::uint32_t id = 0;
     std::unique_ptr<client::Outbox> outbox;  ///< none: it died
     client::Ledger ledger;                   ///< what its state file holds
+    client::Ledger synced;                   ///< of it, what a power cut leaves at least
+    std::vector<std::vector<client::LedgerEvent>> unsynced;  ///< its records behind that
     std::uint64_t life = 0;
     Random random{0};
     Nanos tick_at = never;
     std::uint32_t next_message = 0;
     std::map<std::uint64_t, Read> reads;
-    bool leaves_next = false;  ///< dies after storing, before sending
+    std::int64_t steps_left = -1;  ///< of what its turns want done; dies when it reaches 0
+    std::uint32_t cut_to = 0;      ///< replicas that it does not reach
+    std::uint32_t cut_from = 0;    ///< whose answers it does not get
+    std::uint64_t cut = 0;         ///< which cut that is
+    std::optional<Follow> follow;
     std::unique_ptr<net::Transport> transport;  ///< of its `transport_life`
     std::uint64_t transport_life = 0;
     Nanos transport_at = never;
@@ -192,12 +251,18 @@ class World {
     if (host.transport_due != paxos::time_never && host.transport_due <= local(host)) ship(host);
   }
   void ship(Client& client);
+  /// As net::Opener does it: of each directory the latest boot only. Anything else is dropped.
+  [[nodiscard]] static bool latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation& incarnation,
+                                        std::uint64_t boot);
   /// True when the node got something.
   bool receive(Host& host, const Event& event);
   void client_receive(Client& client, const Event& event);
   void reply(Host& host, const chat::Reply& reply);
   void on_host(Host& host, const Event& event);
   void watch_leader(Host& host);
+  // Bounds (bounds.cc).
+  void within_bounds(Host& host);
+  void count_bounds(const Host& host);
   [[nodiscard]] paxos::Time local(const Host& host) const;
   [[nodiscard]] Nanos global(const Host& host, paxos::Time at) const;
   [[nodiscard]] std::int64_t wall_ms(const Host& host) const {
@@ -219,9 +284,16 @@ class World {
   // Clients (world_clients.cc).
   void start_client(Client& client);
   void client_turn(Client& client);
+  /// Its process ends, or its machine: then of its journal what was not synced may be lost.
+  void client_dies(Client& client, Nanos resume);
+  void follow(Client& client);
+  void follow_reply(Client& client, const chat::HistoryReply& reply);
+  void cut_client(Random& random, Nanos length);
+  void share_session(Random& random);
   void client_event(Event event);
   void post(Client& client);
   void begin_read(Client& client);
+  void begin_poll(Client& client, std::uint32_t room);
   void to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
                   std::shared_ptr<const chat::ClientMessage> message);
   void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message);
@@ -241,6 +313,16 @@ class World {
   void unwipe(Host& host);
   void disk_goes_on(Host& host);
   void end_disk_faults(Host& host);
+  void hold_applying(Host& host);
+  void apply_again(Host& host);
+  void lag(Host& host, Random& random, Nanos length);
+  void end_of_lag(Host& host, bool campaign);
+  void misapply(Host& host, Random& random, Nanos length);
+  void end_misapplying(Host& host);
+  void watch_misapplying(Host& host);
+  /// The state's rows as this host sees them.
+  [[nodiscard]] tl::expected<chat::Machine, std::string> load(const Host& host, const VersionedRows::View& rows) const;
+  void cut_links(std::vector<std::pair<std::uint8_t, std::uint8_t>> links, Nanos length);
   void stall_clock(Host& host);
   void resume_clock(Host& host);
   void wake_by_clock(Host& host);
@@ -249,6 +331,7 @@ class World {
   Random random_;
   Timeline* timeline_;
   Observer observer_;
+  Conduct conduct_;
   std::unique_ptr<RulesWatch> rules_;  ///< in runs with upgrades
   Queue queue_;
   Nanos now_ = 0;
@@ -267,6 +350,7 @@ class World {
   std::vector<Event> old_packets_;
   std::vector<net::Received> received_;
   chat::NodeOutput output_;  ///< of a turn; kept for its memory
+  BoundTotals bounds_reached_{};  ///< of lives that ended
   std::uint64_t faults_injected_ = 0;
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet

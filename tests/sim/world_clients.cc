@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "client/carry_out.h"
 #include "tests/sim/world.h"
 
 /// The clients: client::Outbox over the modelled network, and readers of history.
@@ -12,7 +13,7 @@ constexpr std::size_t pending_max = 64;
 void World::start_client(Client& client) {
   ++client.life;
   client.tick_at = never;
-  client.leaves_next = false;
+  client.steps_left = -1;
   client.outbox = std::make_unique<client::Outbox>(
       client::Outbox::Options{.replicas = scenario_.replicas,
                               .first = {static_cast<std::uint8_t>(client.random.below(scenario_.replicas))},
@@ -24,26 +25,38 @@ void World::start_client(Client& client) {
 
 void World::client_turn(Client& client) {
   if (!client.outbox) return;
-  client::OutboxOutput out = client.outbox->take_output(at_time(now_));
-  for (const client::LedgerEvent& event : out.events)
-    if (!client.ledger.apply(event))
-      throw Violation("I2: the journal of client " + std::to_string(client.id) + " does not fold");
-  if (client.leaves_next) {
-    client.outbox.reset();
-    ++client.life;
-    queue_.push(now_ + random_.between(0, scenario_.fault_length_max),
-                {.kind = EventKind::client_resume, .a = client.id, .b = client.life});
+  bool dead = false;
+  const auto alive = [&] {
+    if (dead || client.steps_left < 0) return !dead;
+    dead = client.steps_left-- == 0;
+    return !dead;
+  };
+  const auto done = client::carry_out(
+      client.outbox->take_output(at_time(now_)),
+      [&](const std::vector<client::LedgerEvent>& events, bool sync) -> tl::expected<void, std::string> {
+        if (!alive()) return tl::make_unexpected("it dies");
+        for (const client::LedgerEvent& event : events)
+          if (!client.ledger.apply(event))
+            throw Violation("I2: the journal of client " + std::to_string(client.id) + " does not fold");
+        client.unsynced.push_back(events);
+        if (!sync) return {};
+        client.unsynced.clear();
+        client.synced = client.ledger;
+        return {};
+      },
+      [&](client::Sending&& sending) {
+        if (alive())
+          to_replica(client.id, client.life, sending.to.n,
+                     std::make_shared<const chat::ClientMessage>(std::move(sending.message)));
+      },
+      [&](client::Delivery&& delivery) {
+        if (alive()) observer_.delivered(client.id, delivery.ticket, delivery.refused, delivery.message);
+      });
+  if (dead) {
+    client_dies(client, random_.between(0, scenario_.fault_length_max));
     return;
   }
-  for (client::Sending& sending : out.sends)
-    to_replica(client.id, client.life, sending.to.n,
-               std::make_shared<const chat::ClientMessage>(std::move(sending.message)));
-  for (const client::Delivery& delivery : out.deliveries) {
-    observer_.delivered(client.id, delivery.ticket, delivery.refused, delivery.message);
-    if (!client.ledger.apply(client::Answered{delivery.ticket}))
-      throw Violation("I2: client " + std::to_string(client.id) +
-                      " delivers a message that it never took in");
-  }
+  if (!done) throw Violation("I2: client " + std::to_string(client.id) + " gives up: " + done.error());
   const paxos::Time deadline = client.outbox->deadline();
   if (deadline == paxos::time_never) return;
   const Nanos at = std::max(now_ + 1000, deadline.time_since_epoch().count());
@@ -76,6 +89,11 @@ void World::client_event(Event event) {
                   {.kind = EventKind::client_post, .a = client.id});
       return;
     case EventKind::client_read:
+      if (event.b != 0) {
+        follow(client);
+        queue_.push(now_ + random_.between(20, 400) * millisecond, {.kind = EventKind::client_read, .a = client.id, .b = 1});
+        return;
+      }
       if (posting_) begin_read(client);
       queue_.push(now_ + random_.between(0, second), {.kind = EventKind::client_read, .a = client.id});
       return;
@@ -114,11 +132,25 @@ void World::begin_read(Client& client) {
   const auto room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms));
   const bool linearizable = client.random.below(3) != 0;
   const std::uint64_t id = client.random.next();
-  client.reads[id] = {.room = room, .floor = observer_.read_floor(room), .linearizable = linearizable};
+  client.reads[id] = {.room = room,
+                      .floor = observer_.read_floor(room),
+                      .linearizable = linearizable,
+                      .after = observer_.acknowledged_slot()};
   chat::HistoryRequest request{
       .id = id, .room = Observer::room_name(room), .from = 1, .last = 5, .limit = 0, .local = !linearizable};
   const auto to = static_cast<std::uint8_t>(client.random.below(scenario_.replicas));
   to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
+  if (scenario_.small_bounds) begin_poll(client, room);
+}
+
+/// Waits for the room's next message, as `follow` does.
+void World::begin_poll(Client& client, std::uint32_t room) {
+  const std::uint64_t id = client.random.next();
+  const std::uint64_t seen = observer_.read_floor(room);
+  client.reads[id] = {.room = room, .floor = seen, .linearizable = false};
+  to_replica(client.id, client.life, static_cast<std::uint8_t>(client.random.below(scenario_.replicas)),
+             std::make_shared<const chat::ClientMessage>(
+                 chat::FollowRequest{.id = id, .room = Observer::room_name(room), .from = seen + 1, .wait_ms = 1000}));
 }
 
 void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message) {
@@ -132,9 +164,14 @@ void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, co
   }
   Client& client = clients_[to];
   if (!client.outbox || client.life != life) return;
+  if ((client.cut_from >> from & 1) != 0) return;
   if (const auto* history = std::get_if<chat::HistoryReply>(&message)) {
+    if (client.follow && history->id == client.follow->id) return follow_reply(client, *history);
     const auto read = client.reads.find(history->id);
     if (read != client.reads.end()) {
+      if (history->refused.empty() && read->second.linearizable && history->applied < read->second.after)
+        throw Violation("I4: a read reflects slot " + std::to_string(history->applied.n) + ", but slot " +
+                        std::to_string(read->second.after.n) + " was acknowledged before it started");
       if (history->refused.empty())
         observer_.read_served(read->second.room, read->second.floor, read->second.linearizable,
                               history->page);

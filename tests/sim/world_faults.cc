@@ -6,9 +6,9 @@
 /// and the healing begin a new era, in which earlier ends mean nothing.
 namespace sim {
 
-namespace {
+using namespace fault_end;
 
-enum End : std::uint8_t { unpause = 1, unslow, unhang, uncut, flap, unburst, restore, remedy, mend, unstall };
+namespace {
 
 using Links = std::vector<std::pair<std::uint8_t, std::uint8_t>>;
 struct Flapping {
@@ -44,6 +44,14 @@ void World::pretend(Fault fault) {
   if (pretend_.empty()) throw Violation("I0: pretended, the last of the faults was: " + std::string(to_string(fault)));
 }
 
+void World::cut_links(Links links, Nanos length) {
+  for (auto [from, to] : links) cut(from, to, 1);
+  queue_.push(now_ + length, {.kind = EventKind::fault_end,
+                              .from = uncut,
+                              .b = era_,
+                              .payload = std::make_shared<const Links>(std::move(links))});
+}
+
 void World::inject(const PlannedFault& planned) {
   const Fault fault = planned.kind;
   Random random(planned.seed);
@@ -53,13 +61,7 @@ void World::inject(const PlannedFault& planned) {
   ++faults_injected_;
   if (saying()) say("fault " + std::to_string(planned.number) + ": " + to_string(fault) + " (" + who + ")");
   if (!pretend_.empty()) pretend(fault);
-  const auto cut_for = [&](Links links) {
-    for (auto [from, to] : links) cut(from, to, 1);
-    queue_.push(now_ + length, {.kind = EventKind::fault_end,
-                                .from = uncut,
-                                .b = era_,
-                                .payload = std::make_shared<const Links>(std::move(links))});
-  };
+  const auto cut_for = [&](Links links) { cut_links(std::move(links), length); };
   switch (fault) {
     case Fault::crash:
       crash(host, "killed");
@@ -130,6 +132,8 @@ void World::inject(const PlannedFault& planned) {
     case Fault::replay:
       for (unsigned i = 0; i < 20 && !old_packets_.empty(); ++i) {
         Event old = old_packets_[random.below(old_packets_.size())];
+        // A recorded one may be sent to anybody.
+        if (old.kind == EventKind::datagram && random.below(4) == 0) old.to = any_replica(random);
         queue_.push(now_ + random.between(0, length), std::move(old));
       }
       return;
@@ -139,13 +143,10 @@ void World::inject(const PlannedFault& planned) {
     case Fault::client_crash: {
       Client& client = clients_[random.below(clients_.size())];
       if (!client.outbox) return;
-      if (random.below(2) == 0) {
-        client.leaves_next = true;
-        return;
-      }
-      client.outbox.reset();
-      ++client.life;
-      queue_.push(now_ + length, {.kind = EventKind::client_resume, .a = client.id, .b = client.life});
+      if (random.below(2) == 0)
+        client.steps_left = static_cast<std::int64_t>(random.below(5));
+      else
+        client_dies(client, length);
       return;
     }
     case Fault::skip:
@@ -154,12 +155,12 @@ void World::inject(const PlannedFault& planned) {
         if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
         const std::size_t count = 1 + random.below(4);
         if (random.below(2) == 0) {
-          static_cast<void>(each.node->skip_next(local(each), count));
+          conduct_.skips(each.id, *each.node, each.node->skip_next(local(each), count));
         } else {
           std::vector<paxos::Slot> slots;
           const paxos::Slot base = each.node->status().accepted;
           for (std::size_t i = 0; i < count; ++i) slots.push_back(base + (1 + random.below(12)));
-          static_cast<void>(each.node->skip(local(each), std::move(slots)));
+          conduct_.skips(each.id, *each.node, each.node->skip(local(each), std::move(slots)));
         }
         turn(each);
         until_later(remedy, each.id, 0, length / 2);
@@ -208,6 +209,29 @@ void World::inject(const PlannedFault& planned) {
       host.clock_catches_up = random.below(2) == 0;
       until_later(unstall, host.id, 0, length);
       return;
+    case Fault::hold_applying:
+      if (host.held++ == 0) {
+        host.held_hangs = random.below(2) == 0;
+        hold_applying(host);
+      }
+      until_later(release, host.id, 0, length);
+      return;
+    case Fault::full_disk:
+      ++host.full;
+      until_later(make_room, host.id, 0, length);
+      return;
+    case Fault::lag:
+      lag(host, random, length);
+      return;
+    case Fault::misapply:
+      misapply(host, random, length);
+      return;
+    case Fault::client_cut:
+      cut_client(random, length);
+      return;
+    case Fault::share_session:
+      share_session(random);
+      return;
     case Fault::clock_jump:
       // By as much as a machine sleeps, or by days.
       host.clock_base += random.below(4) == 0 ? random.between(0, 100 * 3600) * second : random.between(0, length);
@@ -216,9 +240,23 @@ void World::inject(const PlannedFault& planned) {
   }
 }
 
+/// As Host::hold_while_behind() does it, for rows that the state's disk does not take.
+void World::hold_applying(Host& host) {
+  host.held_since = local(host);
+  if (!host.node) return;
+  host.node->hold_applying(local(host), true);
+}
+
+void World::apply_again(Host& host) {
+  if (std::exchange(host.held, 0U) == 0 || !host.node) return;
+  host.node->hold_applying(local(host), false);
+  // By an event, since the process may be paused.
+  queue_.push(now_, {.kind = EventKind::node_turn, .to = host.id, .a = host.life});
+}
+
 std::size_t World::unfit() const {
   return static_cast<std::size_t>(std::count_if(
-      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged(); }));
+      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged() || host.misapplies; }));
 }
 
 void World::unwipe(Host& host) {
@@ -283,6 +321,27 @@ void World::end_fault(const Event& event) {
       else
         resume_clock(host);
       return;
+    case release:
+      if (host.held > 1)
+        --host.held;
+      else
+        apply_again(host);
+      return;
+    case make_room:
+      if (host.full != 0) --host.full;
+      return;
+    case deafen:
+    case candidate:
+      end_of_lag(host, event.from == candidate);
+      return;
+    case sound:
+      end_misapplying(host);
+      return;
+    case uncut_client: {
+      Client& client = clients_[event.to];
+      if (client.cut == event.a) client.cut_to = client.cut_from = 0;
+      return;
+    }
     case uncut:
       for (auto [from, to] : *static_cast<const Links*>(event.payload.get())) cut(from, to, -1);
       return;
@@ -340,7 +399,10 @@ void World::stop_faults() {
   for (Host& host : hosts_) {
     host.effects_left = -1;
     host.fail_sync = false;
+    if (!host.held_hangs) apply_again(host);  // a disk that is only slow gets there
+    host.narrow_until = 0;
   }
+  for (Client& client : clients_) client.cut_to = client.cut_from = 0;
 }
 
 void World::set_links(const std::array<std::uint32_t, replicas_max>& neighbours) {
@@ -356,6 +418,8 @@ void World::disk_goes_on(Host& host) {
 
 void World::end_disk_faults(Host& host) {
   host.slow = 0;
+  host.full = 0;
+  apply_again(host);
   disk_goes_on(host);
 }
 
@@ -365,7 +429,7 @@ void World::heal_core() {
   // A centre and enough others for a quorum, of those that can still vote.
   std::vector<std::uint8_t> able;
   for (Host& host : hosts_)
-    if (!host.shelf && !host.disk.damaged()) able.push_back(host.id);
+    if (!host.shelf && !host.disk.damaged() && !host.misapplies) able.push_back(host.id);
   for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
   const std::size_t quorum = scenario_.replicas / 2 + 1;
   const std::size_t core = quorum + random_.below(able.size() - quorum + 1);
@@ -410,7 +474,7 @@ void World::heal_core() {
       host.gone = !host.node;
       continue;  // stays as it is: paused, slow, hung, emptied
     }
-    if (!inside && (host.shelf || host.disk.damaged())) continue;
+    if (!inside && (host.shelf || host.disk.damaged() || host.misapplies)) continue;
     const unsigned paused = std::exchange(host.paused, 0U);
     if (paused != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
@@ -448,6 +512,7 @@ void World::heal_all() {
       crash(host, "its disk is mended");
       host.disk.repair();
     }
+    if (host.misapplies) end_misapplying(host);
     if (host.shelf)
       unwipe(host);
     else if (!host.node)

@@ -86,6 +86,7 @@ void World::send(Host& host, paxos::Envelope&& envelope) {
     note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
          envelope.message);
   observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
+  conduct_.says(host.id, envelope, host.disk);
   if (rules_)
     if (const auto* reply = std::get_if<paxos::HeartbeatReply>(&envelope.message))
       rules_->says(host.id, host.program, reply->rules, now_);
@@ -134,7 +135,8 @@ net::Transport& World::transport(Host& host) {
                                 .datagram_bytes = scenario_.datagram_bytes,
                                 .replicas = scenario_.replicas,
                                 .addresses = std::move(addresses),
-                                .version_max = chat::formats_of(host.program).datagrams});
+                                .version_max = chat::formats_of(host.program).datagrams,
+                                .reassembly = scenario_.reassembly});
   }
   return *host.transport;
 }
@@ -191,7 +193,7 @@ void World::ship(Host& host) {
 void World::ship(Client& client) {
   client.transport->flush(at_time(now_));
   each_datagram(*client.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
-    if (lost()) return;
+    if (lost() || (client.cut_to >> (to.port() - 1) & 1) != 0) return;
     queue_.push(now_ + delay(), {.kind = EventKind::datagram,
                                  .to = static_cast<std::uint8_t>(to.port() - 1),
                                  .from = net::client_sender,
@@ -205,6 +207,18 @@ void World::ship(Client& client) {
   if (at >= client.transport_at) return;
   client.transport_at = at;
   queue_.push(at, {.kind = EventKind::client_datagram_tick, .a = client.id, .b = client.life});
+}
+
+bool World::latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation& incarnation, std::uint64_t boot) {
+  auto& known = host.newest_boots[from];
+  const auto at = std::find_if(known.begin(), known.end(), [&](const auto& of) { return of.first == incarnation; });
+  if (at == known.end()) {
+    known.emplace_back(incarnation, boot);
+    return true;
+  }
+  if (boot < at->second) return false;
+  at->second = boot;
+  return true;
 }
 
 bool World::receive(Host& host, const Event& event) {
@@ -223,14 +237,14 @@ bool World::receive(Host& host, const Event& event) {
   transport(host).receive(local(host), from_client ? address_of(event.a, event.b) : address_of(event.from),
                           bytes, received_);
   bool took = false;
+  if (!received_.empty()) conduct_.taken(host.id, bytes);
   for (const net::Received& received : received_) {
     ++reassembled_;
     if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
-      auto& newest = host.newest_boot[received.sender.sender];
-      if (received.sender.boot < newest) continue;
-      newest = received.sender.boot;
+      if (!latest_boot(host, received.sender.sender, received.sender.incarnation, received.sender.boot)) continue;
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(received.sender.sender) + ": ", *peer);
+      conduct_.hears(host.id, received.sender.sender, *peer, *host.node, observer_.acknowledged_slot());
       host.node->peer_message(local(host), {received.sender.sender}, received.sender.incarnation, *peer);
       took = true;
     } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
@@ -243,7 +257,7 @@ bool World::receive(Host& host, const Event& event) {
 }
 
 void World::client_receive(Client& client, const Event& event) {
-  if (!client.outbox || client.life % 4000 != event.b) return;
+  if (!client.outbox || client.life % 4000 != event.b || (client.cut_from >> event.from & 1) != 0) return;
   received_.clear();
   transport(client).receive(at_time(now_), address_of(event.from),
                             static_cast<const paxos::Bytes*>(event.payload.get())->span(), received_);
@@ -270,8 +284,9 @@ void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to
   if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
     Event twin = event;
     twin.to = any_replica(random_);
-    queue_.push(now_ + delay(), std::move(twin));
+    if (client == probe_client || (clients_[client].cut_to >> twin.to & 1) == 0) queue_.push(now_ + delay(), std::move(twin));
   }
+  if (client != probe_client && (clients_[client].cut_to >> to & 1) != 0) return;
   if (!lost()) queue_.push(now_ + delay(), std::move(event));
 }
 

@@ -1,0 +1,138 @@
+#include <algorithm>
+
+#include "chat/rows.h"
+#include "tests/sim/world.h"
+
+/// Faults that are put together on purpose, because they are too rare by chance: a candidate that lags, and a replica that
+/// applies otherwise than the rest.
+namespace sim {
+
+using namespace fault_end;
+
+namespace {
+
+/// The state's rows, with another hash in the row that says where it stands: from there on this replica's chain is another.
+class OtherHash final : public chat::RowReader {
+ public:
+  explicit OtherHash(const chat::RowReader& rows) : rows_(rows) {}
+  using Visit = std::function<bool(std::string_view, std::string_view)>;
+  void scan(std::string_view from, std::string_view to, const Visit& visit) const override { rows_.scan(from, to, visit); }
+  void scan_back(std::string_view from, std::string_view to, const Visit& visit) const override {
+    rows_.scan_back(from, to, visit);
+  }
+  [[nodiscard]] std::optional<std::string> get(std::string_view key) const override {
+    auto value = rows_.get(key);
+    if (value && key == chat::rows::meta()) value->at(meta_hash) = static_cast<char>(~value->at(meta_hash));
+    return value;
+  }
+
+ private:
+  static constexpr std::size_t meta_hash = 10;
+  const chat::RowReader& rows_;
+};
+
+}  // namespace
+
+void draw_trouble(Scenario& s) {
+  Random r(s.seed ^ 0x7472'6f75'626c'652eULL);
+  const bool lag = s.replicas >= 3 && r.chance(350'000);
+  const bool misapply = s.replicas >= 3 && r.chance(120'000);
+  if (lag) {
+    s.faults.push_back(Fault::lag);
+    const Nanos every = r.between(3, 8) * second;
+    for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length; at += r.between(every / 2, 2 * every))
+      s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()), .at = at, .kind = Fault::lag, .seed = r.next()});
+  }
+  if (misapply) {
+    s.faults.push_back(Fault::misapply);
+    s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()),
+                          .at = s.faults_from + r.between(5, 40) * second,
+                          .kind = Fault::misapply,
+                          .seed = r.next()});
+  }
+  if (lag || misapply) order_schedule(s);
+}
+
+// --- a candidate that lags ---
+
+/// What is small gets through to the host, what carries decrees does not (a path that loses big datagrams), so it lags and is
+/// connected all the same. Then the leader hears nobody any more, so that its votes stay open; then the host gets everything
+/// again and is a candidate at once: it has to learn, and above that to adopt.
+void World::lag(Host& host, Random& random, Nanos length) {
+  length = std::max(length, 100 * millisecond);
+  const Nanos deaf = random.between(5, 60) * millisecond;
+  host.narrow_until = now_ + length;
+  queue_.push(now_ + length - deaf, {.kind = EventKind::fault_end, .to = host.id, .from = deafen, .b = era_});
+  queue_.push(now_ + length, {.kind = EventKind::fault_end, .to = host.id, .from = candidate, .b = era_});
+}
+
+void World::end_of_lag(Host& host, bool campaign) {
+  if (campaign) {
+    if (!host.node || host.paused != 0) return;
+    host.node->campaign(local(host));
+    turn(host);
+    return;
+  }
+  const auto leader = this->leader();
+  if (!leader || *leader == host.id) return;
+  std::vector<std::pair<std::uint8_t, std::uint8_t>> links;
+  for (std::uint8_t other = 0; other < scenario_.replicas; ++other)
+    if (other != *leader) links.emplace_back(other, *leader);
+  cut_links(std::move(links), random_.between(60 * millisecond, 2 * scenario_.election_timeout));
+}
+
+// --- a replica that applies otherwise ---
+
+tl::expected<chat::Machine, std::string> World::load(const Host& host, const VersionedRows::View& rows) const {
+  if (host.disk.state_durable.none()) return chat::Machine{host.program, scenario_.machine_bounds};
+  if (host.misapplies) return chat::Machine::load(OtherHash(rows), host.program, scenario_.machine_bounds);
+  return chat::Machine::load(rows, host.program, scenario_.machine_bounds);
+}
+
+void World::misapply(Host& host, Random& random, Nanos length) {
+  // Upgrades have an observer of their own, who looks at every hash.
+  if (rules_ || host.shelf || host.disk.damaged() || host.misapplies || !born(host.id) || host.disk.state_durable.none() ||
+      unfit() + 1 > (scenario_.replicas - 1) / 2)
+    return;
+  crash(host, "killed");
+  host.misapplies = true;
+  host.unnoticed_until = never;
+  if (saying()) say("replica " + std::to_string(host.id) + " applies otherwise from its next start on");
+  restart_later(host, length / 4);
+  queue_.push(now_ + length / 4 + random.between(20, 60) * scenario_.election_timeout,
+              {.kind = EventKind::fault_end, .to = host.id, .from = sound, .b = era_});
+}
+
+void World::end_misapplying(Host& host) {
+  if (!host.misapplies) return;
+  crash(host, "its state is mended");
+  host.misapplies = false;
+  restart_later(host, millisecond);
+}
+
+/// As long as it hears a quorum of the others, it has so many election timeouts to see that it is alone.
+void World::watch_misapplying(Host& host) {
+  // With fewer hashes than are shipped (bounds.cc) it may not have those any more of which the others speak.
+  const bool few_hashes = scenario_.bounds.recent_hashes < paxos::Bounds{}.recent_hashes;
+  if (!host.node || host.held != 0 || few_hashes || host.node->diverged()) {
+    host.unnoticed_until = never;
+    return;
+  }
+  // Those count that apply rightly, and are as far as it was when it began to differ.
+  const paxos::Status status = host.node->status();
+  const auto sound = std::count_if(status.connected.begin(), status.connected.end(), [&](paxos::ReplicaId id) {
+    const Host& other = hosts_[id.n];
+    return !other.misapplies && other.node && other.node->machine().applied() >= host.misapplies_from;
+  });
+  if (static_cast<std::size_t>(sound) < scenario_.replicas / 2 + 1 || host.stalled != 0) {
+    host.unnoticed_until = never;
+    return;
+  }
+  if (host.unnoticed_until == never)
+    host.unnoticed_until = now_ + 12 * scenario_.election_timeout + 2 * scenario_.late_max;
+  else if (now_ > host.unnoticed_until)
+    throw Violation("I11: replica " + std::to_string(host.id) +
+                    " applies otherwise than the rest, hears a quorum of them, and has not noticed");
+}
+
+}  // namespace sim
