@@ -76,7 +76,7 @@ struct Desk::State {
   void follow_leadership(const Standing& standing);
   void on_commands(paxos::Time now, const ClientAddress& from, const ClientCommands& m,
                    const Standing& standing);
-  bool wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket);
+  bool wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back);
   [[nodiscard]] std::string fault_in(const CommandView& command) const;
   [[nodiscard]] std::optional<FirstSender> first_of(const CommandView& command, const Outcome& outcome) const;
   void sweep(paxos::Time now);
@@ -159,12 +159,13 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
   reply(to, std::move(waiting));
 }
 
-/// False when too many wait already.
-bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket) {
+/// False when too many wait already. What is held back may stand there for as long as it is repeated: half of the table is for
+/// what is under way, which leaves it soon.
+bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back) {
   const auto known = waiters.find(ticket);
   if (known != waiters.end())
     known->second = {from, now};
-  else if (waiters.size() < options.bounds.waiters)
+  else if (waiters.size() < (held_back ? options.bounds.waiters / 2 : options.bounds.waiters))
     waiters.emplace(ticket, Waiter{from, now});
   else
     return reached(Bound::waiters), false;
@@ -192,12 +193,13 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     }
     // A command is taken whether or not there is room for one more who waits: those that wait already may be its successors,
     // which run only after it. Its receipt comes with a repeat then. What is not taken has nobody waiting for it.
-    if (!pass_on && intake.take(now, bytes, *command) == Intake::Taken::full) {
+    const Intake::Taken taken = pass_on ? Intake::Taken::queued : intake.take(now, bytes, *command);
+    if (taken == Intake::Taken::full) {
       overloaded = true;
       continue;
     }
     const bool unawaited = pass_on && paxos::mutant(paxos::Mutant::forward_unawaited);
-    if (!unawaited && !wait(now, from, ticket_of(*command))) overloaded = true;
+    if (!unawaited && !wait(now, from, ticket_of(*command), taken == Intake::Taken::held_back)) overloaded = true;
     if (pass_on) {
       passed.push_back(bytes);
       if (passed.size() == options.bounds.forward_commands) {
@@ -254,11 +256,15 @@ void Desk::on_applied(paxos::Time, const Applied& applied) {
   s.intake.on_applied(applied);
   if (!s.waiters.empty()) {
     for (std::size_t i = 0; i < applied.commands.size(); ++i) {
-      // An early one changed nothing and will run yet: no answer.
-      if (applied.outcomes[i].verdict == Verdict::early) continue;
       const Ticket ticket = ticket_of(applied.commands[i]);
       const auto waiter = s.waiters.find(ticket);
       if (waiter == s.waiters.end()) continue;
+      // An early one changed nothing and will run yet: no answer. Unless it is here once more, only its repeat makes it run,
+      // and brings somebody who waits: until then it must not keep its predecessors' receipts from being waited for.
+      if (applied.outcomes[i].verdict == Verdict::early) {
+        if (!s.intake.has(ticket)) s.waiters.erase(waiter);
+        continue;
+      }
       s.receipts[waiter->second.address].push_back(
           {applied.outcomes[i], ticket.nonce, s.first_of(applied.commands[i], applied.outcomes[i])});
       s.waiters.erase(waiter);

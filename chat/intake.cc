@@ -133,6 +133,12 @@ void Intake::on_applied(const Applied& applied) {
   }
 }
 
+bool Intake::has(const Ticket& ticket) const {
+  if (under_way_.contains(ticket)) return true;
+  const auto at = lines_.find(ticket.session);
+  return at != lines_.end() && at->second.held.contains(ticket.seq);
+}
+
 void Intake::forget_held(paxos::Time time) {
   if (held_count_ == 0) return;
   for (auto at = lines_.begin(); at != lines_.end();) {

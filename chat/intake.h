@@ -40,6 +40,9 @@ class Intake {
   /// Forgets what has been held back since before `time`: who still wants it has repeated what was missing.
   void forget_held(paxos::Time time);
 
+  /// Queued, proposed or held back, so that the log will say something of it.
+  [[nodiscard]] bool has(const Ticket& ticket) const;
+
   [[nodiscard]] bool queued() const { return !queue_.empty(); }
   [[nodiscard]] std::size_t waiting() const { return queue_.size() + held_count_; }
 

@@ -340,7 +340,7 @@ void Outbox::pump(paxos::Time now) {
 }
 
 void Outbox::send_unsent(paxos::Time now) {
-  for (; unsent_ < entries_.size() && unsent_ < chat::limits::outstanding_max; ++unsent_) {
+  for (; unsent_ < entries_.size() && unsent_ < options_.outstanding; ++unsent_) {
     Entry& entry = entries_[unsent_];
     if (entry.fate != Fate::unsent) continue;
     const std::size_t size = weight(entry);

@@ -48,6 +48,7 @@ class Outbox {
     paxos::ReplicaId first{};               ///< asked first
     std::function<std::uint64_t()> random;  ///< unpredictable: nonces and request ids come from it
     bool journal = false;                   ///< emit events
+    std::size_t outstanding = chat::limits::outstanding_max;  ///< commands without a known fate, at most
   };
   /// Bytes of texts under way at one time, beyond the first message.
   static constexpr std::size_t flight_bytes_max = 1u << 20;

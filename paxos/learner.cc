@@ -76,7 +76,7 @@ void Learner::tick() {
   }
   // Under load a follower is always a little behind; as long as it moves by itself, nothing is pulled.
   const bool moves = log_.chosen_prefix() > prefix_when_armed_;
-  if (!asked_ && moves && target_ - log_.chosen_prefix() <= limits::window_slots) {
+  if (!asked_ && moves && target_ - log_.chosen_prefix() <= env_.options.bounds.window_slots) {
     arm(patience);
     return;
   }

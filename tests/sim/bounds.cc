@@ -86,6 +86,9 @@ void draw_reassembly(Random& r, net::ReassemblyBounds& b) {
 }  // namespace
 
 void draw_bounds(Scenario& s) {
+  // Who was silent for a while finds its session gone.
+  Random idle(s.seed ^ 0x6964'6c65'2e2e'2e2eULL);
+  if (idle.chance(250'000)) s.machine_bounds.session_idle_ms = idle.between(500, 8000);
   Random r(s.seed ^ 0x626f'756e'6473'2e2eULL);
   if (r.chance(runs_with_held_disks_ppm)) {
     s.faults.push_back(Fault::hold_applying);
@@ -102,10 +105,75 @@ void draw_bounds(Scenario& s) {
   s.small_bounds = true;
   draw_core(r, s.bounds);
   draw_desk(r, s.node_bounds);
+  // A leader whose clock stands still for good tells each client once to wait. If it forgot whom it told, it would tell them
+  // for ever, and they would wait.
+  if (s.mixes(Fault::clock_stall)) s.node_bounds.noticed = std::max<std::size_t>(s.node_bounds.noticed, 64);
   draw_machine(r, s, s.machine_bounds);
   if (r.chance(300'000)) draw_reassembly(r, s.reassembly);
+  // Else nearly everything is said again after pauses that grow, and queues are as long as the run.
+  s.bounds.unapplied_slots = std::max<std::uint64_t>(s.bounds.unapplied_slots, 2 * s.bounds.pipeline_slots);
+  s.bounds.unapplied_bytes = std::max(s.bounds.unapplied_bytes, 2 * std::min<std::size_t>(s.node_bounds.batch_bytes, 16 * 1024));
   // From next to nothing to as big as a text may be.
   if (r.chance(300'000)) s.text_bytes_max = static_cast<std::size_t>(r.between(1, chat::limits::text_bytes_max - 32));
+}
+
+std::string describe_bounds(const Scenario& s) {
+  std::string out;
+  const auto add = [&](const char* name, auto is, auto shipped) {
+    if (is != shipped) out += (out.empty() ? "" : ", ") + std::string(name) + " " + std::to_string(is);
+  };
+#define SIM_ADD(of, member) add(#member, s.of.member, shipped.of.member)
+  const Scenario shipped;
+  SIM_ADD(bounds, window_slots);
+  SIM_ADD(bounds, window_bytes);
+  SIM_ADD(bounds, pipeline_slots);
+  SIM_ADD(bounds, unapplied_slots);
+  SIM_ADD(bounds, unapplied_bytes);
+  SIM_ADD(bounds, unsynced_bytes);
+  SIM_ADD(bounds, after_sync_bytes);
+  SIM_ADD(bounds, handed_out_slots);
+  SIM_ADD(bounds, handed_out_bytes);
+  SIM_ADD(bounds, promise_entries);
+  SIM_ADD(bounds, learn_entries);
+  SIM_ADD(bounds, page_bytes);
+  SIM_ADD(bounds, accepted_ranges);
+  SIM_ADD(bounds, hot_slots);
+  SIM_ADD(bounds, hot_bytes);
+  SIM_ADD(bounds, prefix_stride);
+  SIM_ADD(bounds, recent_hashes);
+  SIM_ADD(bounds, read_rounds);
+  SIM_ADD(bounds, remote_rounds);
+  SIM_ADD(bounds, reads_waiting);
+  SIM_ADD(machine_bounds, sessions);
+  SIM_ADD(machine_bounds, outstanding);
+  SIM_ADD(machine_bounds, answers);
+  SIM_ADD(machine_bounds, rooms);
+  SIM_ADD(machine_bounds, session_idle_ms);
+  SIM_ADD(node_bounds, waiters);
+  SIM_ADD(node_bounds, noticed);
+  SIM_ADD(node_bounds, queue_commands);
+  SIM_ADD(node_bounds, queue_bytes);
+  SIM_ADD(node_bounds, under_way);
+  SIM_ADD(node_bounds, held_commands);
+  SIM_ADD(node_bounds, held_bytes);
+  SIM_ADD(node_bounds, held_per_session);
+  SIM_ADD(node_bounds, batch_commands);
+  SIM_ADD(node_bounds, batch_bytes);
+  SIM_ADD(node_bounds, forward_commands);
+  SIM_ADD(node_bounds, receipts_per_reply);
+  SIM_ADD(node_bounds, polls);
+  SIM_ADD(node_bounds, reads);
+  SIM_ADD(node_bounds, fetches);
+  SIM_ADD(node_bounds, push_messages);
+  SIM_ADD(node_bounds, push_bytes);
+  SIM_ADD(node_bounds, turn_slots);
+  SIM_ADD(node_bounds, turn_bytes);
+  SIM_ADD(node_bounds, turn_rows_bytes);
+  SIM_ADD(reassembly, memory);
+  SIM_ADD(reassembly, partials);
+  SIM_ADD(reassembly, complete);
+#undef SIM_ADD
+  return out;
 }
 
 // --- what must hold ---
@@ -122,14 +190,15 @@ void World::within_bounds(Host& host) {
   if (!host.node->is_leader() && !host.led) {
     // The slot that is applied next is always taken.
     const std::size_t one = std::max(scenario_.node_bounds.batch_bytes, chat::limits::command_bytes_max + 64);
-    if (held.unapplied_bytes > std::max(core.unapplied_bytes + one, host.held_bytes))
+    if (held.unapplied_bytes > std::max(core.unapplied_bytes, host.held_bytes) + one)
       broken("bytes that are not applied", held.unapplied_bytes, core.unapplied_bytes);
     if (held.unapplied_slots > std::max(core.unapplied_slots, host.held_slots))
       broken("slots that are not applied", held.unapplied_slots, core.unapplied_slots);
   }
-  host.led = host.node->is_leader();
-  host.held_bytes = held.unapplied_bytes;
-  host.held_slots = held.unapplied_slots;
+  // What it holds of its own leadership only becomes less.
+  const bool led = std::exchange(host.led, host.node->is_leader()) || host.led;
+  host.held_bytes = led ? held.unapplied_bytes : std::min(host.held_bytes, held.unapplied_bytes);
+  host.held_slots = led ? held.unapplied_slots : std::min(host.held_slots, held.unapplied_slots);
   if (held.handed_out_slots > core.handed_out_slots)
     broken("slots that are handed out", held.handed_out_slots, core.handed_out_slots);
 

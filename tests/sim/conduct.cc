@@ -80,8 +80,11 @@ void Conduct::says(std::uint8_t replica, const paxos::Envelope& envelope, const 
 
 // --- C1, C2, C4: proposals; C6: promises ---
 
-void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::NodeOutput& out) {
+void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::NodeOutput& out, const Disk& disk) {
   Own& own = of_[replica];
+  if (node.is_leader()) decided_elsewhere(own, out, disk);
+  // What it takes from then on, and maybe proposes much later, it judges by what it has applied.
+  if (!std::exchange(own.leads, node.is_leader())) own.applied = own.applied_before;
   paxos::Ballot promised = own.promised;
   for (const chat::GroupWrite& group : out.groups) {
     for (const paxos::Record& record : group.records)
@@ -98,6 +101,7 @@ void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::Nod
                          ", but has promised " + to_string(own.promised));
   }
   own.promised = promised;
+  if (!node.is_leader()) own.elsewhere.clear();
   for (const paxos::LogReadWish& wish : out.log_reads)
     if (wish.last > node.machine().applied())
       broken("C10", name(replica) + " reads " + text(wish.last) + " from its disk for another, but has applied only " +
@@ -124,7 +128,6 @@ void Conduct::votes(std::uint8_t replica, Own& own, const chat::Node& node, cons
   if (vote.ballot != own.ballot) {
     own.ballot = vote.ballot;
     own.adopted = voted_max_;
-    own.applied = own.applied_before;
     own.proposed.clear();
     own.last.clear();
     std::erase_if(own.skipped, [&](const auto& skipped) { return skipped.second != vote.ballot; });
@@ -144,6 +147,28 @@ void Conduct::votes(std::uint8_t replica, Own& own, const chat::Node& node, cons
   proposes_in_order(replica, own, node, vote);
 }
 
+Conduct::CommandKey Conduct::key_of(const chat::CommandView& command) {
+  return {command.session, command.seq,
+          std::hash<std::string_view>{}({reinterpret_cast<const char*>(command.operation_bytes.data()),
+                                         command.operation_bytes.size()})};
+}
+
+/// An earlier leader's slot may hold what waits or is under way here, and there it came early and changed nothing. So it is under way no
+/// more, as far as the desk knows, its sender says it again, and it stands in the log a third time.
+void Conduct::decided_elsewhere(Own& own, const chat::NodeOutput& out, const Disk& disk) {
+  for (const chat::StateWrite& write : out.state) {
+    const Disk::Entry* entry = disk.find(write.slot);
+    if (entry == nullptr) continue;
+    const auto batch = chat::view_batch(entry->decree);
+    if (!batch) continue;
+    for (const chat::CommandView& command : batch->commands) {
+      CommandKey key = key_of(command);
+      const auto at = own.proposed.find(key);
+      if (at == own.proposed.end() || at->second != write.slot) own.elsewhere.insert(std::move(key));
+    }
+  }
+}
+
 /// While a command is under way, its leader does not propose it again; and each session's in order. Of sessions only that it
 /// knew before it led: what an unknown one sends is not for the desk to judge. What phase 1 found may stand anywhere.
 void Conduct::proposes_in_order(std::uint8_t replica, Own& own, const chat::Node& node, const paxos::VoteRecord& vote) {
@@ -157,10 +182,8 @@ void Conduct::proposes_in_order(std::uint8_t replica, Own& own, const chat::Node
     // What has run meanwhile, by another slot, may be said again.
     if (vote.slot <= own.adopted || (known && command.seq <= known->last_seq)) continue;
     const std::string what = "seq " + std::to_string(command.seq) + " of session " + chat::to_string(command.session);
-    const std::size_t content = std::hash<std::string_view>{}(
-        {reinterpret_cast<const char*>(command.operation_bytes.data()), command.operation_bytes.size()});
-    const auto [at, fresh] = own.proposed.try_emplace({command.session, command.seq, content}, vote.slot);
-    if (!fresh && at->second > node.machine().applied())
+    const auto [at, fresh] = own.proposed.try_emplace(key_of(command), vote.slot);
+    if (!fresh && at->second > node.machine().applied() && !own.elsewhere.contains(at->first))
       broken("C4", name(replica) + " proposes " + what + " in " + text(vote.slot) + ", which is under way in " +
                        text(at->second));
     at->second = vote.slot;

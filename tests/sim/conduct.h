@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <unordered_map>
@@ -29,8 +30,8 @@ class Conduct {
   void hears(std::uint8_t replica, std::uint8_t from, const paxos::PeerMessage& message, const chat::Node& node,
              paxos::Slot acknowledged);
   void says(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk);
-  /// A turn has ended; its output is not carried out yet.
-  void turn(std::uint8_t replica, const chat::Node& node, const chat::NodeOutput& out);
+  /// A turn has ended; its output is not carried out yet. `disk`: the replica's.
+  void turn(std::uint8_t replica, const chat::Node& node, const chat::NodeOutput& out, const Disk& disk);
   void skips(std::uint8_t replica, const chat::Node& node, const paxos::SkipResult& result);
   /// The replica's disk holds it now.
   template <class Disks>
@@ -54,13 +55,17 @@ class Conduct {
     std::uint64_t heard = 0;
     paxos::Slot acknowledged;
   };
+  using CommandKey = std::tuple<chat::SessionId, std::uint64_t, std::size_t>;  ///< session, seq, content
+  [[nodiscard]] static CommandKey key_of(const chat::CommandView& command);
   struct Own {
     paxos::Ballot promised;  ///< by records handed out in earlier turns
     // As a leader of `ballot`.
     paxos::Ballot ballot;
     paxos::Slot adopted;  ///< may be phase 1's up to here
+    bool leads = false;   ///< at the end of its last turn
     paxos::Slot applied;  ///< when it began, at most
-    std::map<std::tuple<chat::SessionId, std::uint64_t, std::size_t>, paxos::Slot> proposed;  ///< by session, seq, content
+    std::map<CommandKey, paxos::Slot> proposed;
+    std::set<CommandKey> elsewhere;  ///< what it applied in other slots while it led
     std::map<chat::SessionId, std::uint64_t> last;  ///< highest seq that it proposed
     std::map<paxos::Slot, paxos::Ballot> skipped;
     std::optional<paxos::Slot> noop_due;  ///< this turn proposes there, above what was just skipped
@@ -74,6 +79,8 @@ class Conduct {
   };
   void announced(std::uint8_t replica, const paxos::BirthRecord& birth, std::uint8_t other, const Disk& disk) const;
   void votes(std::uint8_t replica, Own& own, const chat::Node& node, const paxos::VoteRecord& vote);
+  /// What this turn applied at a leader, that stands in slots other than those in which it proposed it.
+  void decided_elsewhere(Own& own, const chat::NodeOutput& out, const Disk& disk);
   void proposes_in_order(std::uint8_t replica, Own& own, const chat::Node& node, const paxos::VoteRecord& vote);
 
   std::size_t replicas_;

@@ -181,7 +181,7 @@ sim::BoundTotals reached(const sim::BoundTotals& counts) {
 }
 
 /// With so many runs, a bound that none of them reached says that the simulator does not see what happens at it.
-constexpr std::uint64_t runs_that_reach_all = UINT64_MAX;
+constexpr std::uint64_t runs_that_reach_all = 1000;
 
 /// How often each bound was reached. False: one should have been, and was not.
 bool report_bounds(const Tally& total) {

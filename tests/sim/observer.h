@@ -28,6 +28,7 @@ struct Posted {
   std::uint64_t seq = 0;  ///< in its room
   bool acknowledged = false;
   bool refused = false;   ///< for want of a room, or since somebody else uses its session: it must never run
+  bool untold = false;    ///< its client may have died between remembering its fate and telling it
   paxos::Slot told_slot;  ///< acknowledged there before any live replica had applied it
   std::uint64_t told_seq = 0;
 };
@@ -58,6 +59,8 @@ class Observer {
   void taken_back(std::uint32_t client, std::size_t count);
   /// The client's state file was copied, or is a copy: it may be told that its session is in use elsewhere.
   void shares_session(std::uint32_t client) { shares_[client] = true; }
+  /// The client's journal says that it knows the message's fate, and gives up the session that could tell it again.
+  void may_stay_untold(std::uint32_t client, std::uint64_t ticket) { messages_.at(client).at(ticket - 1).untold = true; }
   void delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
                  const chat::Message& message);
   struct ReadFloor {

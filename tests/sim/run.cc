@@ -15,6 +15,31 @@ Nanos paging_time(const Scenario& s) {
   return 2 * pages * 2 * (s.delay_max + s.turn_delay + millisecond);
 }
 
+/// And where a replica learns few slots at a time: as many round trips as whoever lags most has to go, each with a sync before the
+/// next one where little may be on its way to the disk, or wait to be applied.
+Nanos learning_time(const World& world) {
+  const Scenario& s = world.scenario();
+  if (!s.small_bounds) return 0;
+  const paxos::Bounds& b = s.bounds;
+  const paxos::Bounds shipped;
+  const bool few_bytes = b.page_bytes < shipped.page_bytes || b.unapplied_bytes < shipped.unapplied_bytes ||
+                         b.unsynced_bytes < shipped.unsynced_bytes;
+  const std::uint64_t slots = few_bytes ? 1 : std::min<std::uint64_t>(b.learn_entries, (b.unapplied_slots + 1) / 2);
+  return static_cast<Nanos>(world.lag() / slots) * (2 * (s.delay_max + s.turn_delay) + s.sync_max + 10 * millisecond);
+}
+
+/// The shipped bounds are related (paxos/bounds.h): whoever is a window behind still votes, and a page holds any decree. Where a run
+/// draws others, what a replica has no room for is dropped and said again after growing pauses. It gets there, later.
+bool unrelated(const Scenario& s) {
+  const paxos::Bounds& b = s.bounds;
+  const std::size_t decree = std::max(std::min(s.node_bounds.batch_bytes, s.machine_bounds.outstanding * (s.text_bytes_max + 256)),
+                                      s.text_bytes_max + 256);
+  return b.unapplied_slots < 2 * b.window_slots || b.unapplied_bytes < 2 * std::min(b.window_bytes, b.window_slots * decree) ||
+         b.unsynced_bytes < b.window_bytes + b.unapplied_slots * paxos::limits::record_overhead_bytes ||
+         b.after_sync_bytes < s.replicas * b.page_bytes || b.page_bytes < decree || b.window_bytes < decree ||
+         s.node_bounds.queue_commands < s.clients || s.node_bounds.under_way < s.clients;
+}
+
 /// Everything is well, and who runs which program will not change any more.
 void rules_at_the_end(World& world) {
   const Scenario& s = world.scenario();
@@ -54,9 +79,12 @@ void phases(World& world, Result& result) {
   world.heal_core();
   // Four election timeouts (I8) for a leader that works, and what the slowest clock, the links, the disks
   // and the probe itself add.
+  const Nanos learning = learning_time(world);
   // A heartbeat that is still under way, sent before a clock stood still, counts from when it comes.
-  const Nanos bound =
-      (s.lossy_liveness ? 60 : 4) * s.election_timeout + paging_time(s) + (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
+  const bool slow = s.small_bounds && unrelated(s);
+  const Nanos patience = (slow ? 300 : 60) * second;
+  const Nanos bound = (s.lossy_liveness || slow ? 60 : 4) * s.election_timeout + paging_time(s) + learning +
+                      (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
   const Nanos healed = world.now();
   world.start_probe();
   if (!world.run_until(healed + bound, [&] { return world.probe_answered(); }))
@@ -65,12 +93,13 @@ void phases(World& world, Result& result) {
   result.recovery = world.now() - healed;
   world.run(world.now() + 5 * second);
   world.stop_posting();
-  if (!world.run_until(world.now() + 60 * second, [&] { return world.pending() == 0; }))
-    fail(std::to_string(world.pending()) + " messages have no answer, 60 s after a core was healed");
+  if (!world.run_until(world.now() + patience + learning, [&] { return world.pending() == 0; }))
+    fail(std::to_string(world.pending()) + " messages have no answer, " + std::to_string(patience / second) +
+         " s after a core was healed");
 
   world.heal_all();
-  if (!world.run_until(world.now() + 60 * second, [&] { return world.settled(); }))
-    fail("the replicas have not applied the same, 60 s after everything was healed");
+  if (!world.run_until(world.now() + patience + learning_time(world), [&] { return world.settled(); }))
+    fail("the replicas have not applied the same, " + std::to_string(patience / second) + " s after everything was healed");
   if (s.upgrades) rules_at_the_end(world);
   if (s.reach_one) {
     // A command reaches the leader through whatever replica its client reaches, and so does its answer.

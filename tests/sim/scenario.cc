@@ -177,6 +177,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_clock_faults(s);
   draw_trouble(s);
   draw_people(s);
+  draw_bounds(s);
   return s;
 }
 
@@ -284,9 +285,12 @@ std::string describe(const Scenario& s) {
                     " clients, election timeout " + std::to_string(s.election_timeout / millisecond) +
                     " ms, loss " + std::to_string(s.loss_ppm / 10'000) + " %, faults:";
   for (Fault f : s.faults) out += std::string(" ") + to_string(f) + ",";
-  if (s.faults.empty()) return out + " none";
-  out.pop_back();
-  return out;
+  if (s.faults.empty())
+    out += " none";
+  else
+    out.pop_back();
+  const std::string bounds = describe_bounds(s);
+  return bounds.empty() ? out : out + "; bounds: " + bounds;
 }
 
 }  // namespace sim

@@ -168,5 +168,7 @@ struct Reduction {
 [[nodiscard]] std::optional<Fault> parse_fault(std::string_view name);
 
 [[nodiscard]] std::string describe(const Scenario& s);
+/// Those that are not as shipped, for people.
+[[nodiscard]] std::string describe_bounds(const Scenario& s);
 
 }  // namespace sim

@@ -411,7 +411,7 @@ void World::turn(Host& host) {
   host.node->turn(at, wall_ms(host), output_);
   host.node->check_invariants();
   observer_.after_turn(host.id, *host.node, host.misapplies);
-  conduct_.turn(host.id, *host.node, output_);
+  conduct_.turn(host.id, *host.node, output_, host.disk);
   within_bounds(host);
   const std::uint64_t life = host.life;
   const std::string stop = output_.stop;
@@ -421,7 +421,9 @@ void World::turn(Host& host) {
   carry_out(host, output_);
   if (host.life != life) return;
   if (rules_ || !stop.empty()) {
-    const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty();
+    // And nothing is left to apply that is held, or that the turn was too short for.
+    const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty() && host.held == 0 &&
+                         host.node->deadline() > at;
     if (!stop.empty() && !rules_) throw Violation("U2: replica " + std::to_string(host.id) + " stops: " + stop);
     rules_->ends_turn(host.id, host.program, *host.node, host.disk, settled, stop);
     if (!stop.empty()) {
@@ -582,6 +584,16 @@ std::optional<std::uint8_t> World::leader() const { return last_leader_; }
 std::vector<paxos::Slot> World::applied() const {
   std::vector<paxos::Slot> out;
   for (const Host& host : hosts_) out.push_back(host.node ? host.node->machine().applied() : paxos::Slot{});
+  return out;
+}
+
+std::uint64_t World::lag() const {
+  std::uint64_t out = 0;
+  for (const Host& host : hosts_) {
+    if (host.gone) continue;
+    const std::uint64_t chosen = host.node ? host.node->status().chosen.n : host.disk.state_durable.n;
+    out = std::max(out, observer_.applied_max().n - std::min(observer_.applied_max().n, chosen));
+  }
   return out;
 }
 

@@ -102,6 +102,7 @@ class World {
   [[nodiscard]] std::size_t pending() const;  ///< of all clients: messages without a known fate
   [[nodiscard]] bool settled() const;         ///< every replica runs and has applied the same
   [[nodiscard]] std::vector<paxos::Slot> applied() const;
+  [[nodiscard]] std::uint64_t lag() const;  ///< slots that some replica, which is not gone for good, has not learned
   [[nodiscard]] std::vector<std::uint16_t> rules() const;  ///< in force at each replica; 0: it is down
   [[nodiscard]] const RulesWatch* rules_watch() const { return rules_.get(); }
   [[nodiscard]] Random& random() { return random_; }
@@ -169,7 +170,7 @@ class World {
     unsigned held = 0;       ///< nothing is applied
     bool held_hangs = false;  ///< since the state's disk hangs, which counts as its disk
     paxos::Time held_since{};  ///< on its clock
-    bool led = false;             ///< at the end of its last turn, when it held so much:
+    bool led = false;             ///< at the end of its last turn; since it stopped it held so much at least:
     std::size_t held_bytes = 0;
     std::uint64_t held_slots = 0;
     Nanos narrow_until = 0;           ///< until then what carries decrees does not get through to it

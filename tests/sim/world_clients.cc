@@ -18,7 +18,10 @@ void World::start_client(Client& client) {
       client::Outbox::Options{.replicas = scenario_.replicas,
                               .first = {static_cast<std::uint8_t>(client.random.below(scenario_.replicas))},
                               .random = [&client] { return client.random.next(); },
-                              .journal = true},
+                              .journal = true,
+                              // As many as the log takes; some send a little more.
+                              .outstanding = std::min(chat::limits::outstanding_max,
+                                                      scenario_.machine_bounds.outstanding + client.id % 3)},
       at_time(now_), client.ledger);
   client_turn(client);
 }
@@ -35,6 +38,9 @@ void World::client_turn(Client& client) {
       client.outbox->take_output(at_time(now_)),
       [&](const std::vector<client::LedgerEvent>& events, bool sync) -> tl::expected<void, std::string> {
         if (!alive()) return tl::make_unexpected("it dies");
+        if (std::any_of(events.begin(), events.end(), [](const auto& e) { return std::holds_alternative<client::Abandoned>(e); }))
+          for (const client::LedgerEvent& event : events)
+            if (const auto* known = std::get_if<client::Answered>(&event)) observer_.may_stay_untold(client.id, known->ticket);
         for (const client::LedgerEvent& event : events)
           if (!client.ledger.apply(event))
             throw Violation("I2: the journal of client " + std::to_string(client.id) + " does not fold");
