@@ -14,6 +14,9 @@ namespace client {
 struct ReplicaStatus {
   paxos::ReplicaId id;
   std::optional<Json> json;
+  std::string trouble = {};  ///< why it can't answer, where that is known: see Connection::version_trouble
+  /// The life that answered, for a request that acts.
+  [[nodiscard]] chat::Target target() const;
   [[nodiscard]] std::uint64_t boot() const { return json ? json->value("boot", std::uint64_t{0}) : 0; }
 };
 /// Asks one; asks all at once.

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "chat/versions.h"
 #include "paxos/env.h"
 
 namespace client {
@@ -27,10 +28,13 @@ net::Transport::Options transport_options(const config::ClusterKey& key,
                                           const std::vector<net::Address>& replicas) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
+  while (self.life == 0) fill_random(&self.life, sizeof self.life);
   return {.self = self,
           .key = key,
           .datagram_bytes = datagram_bytes_for(replicas),
-          .replicas = replicas.size()};
+          .replicas = replicas.size(),
+          .addresses = replicas,
+          .version_max = chat::formats_of(chat::rules_released).datagrams};
 }
 
 }  // namespace
@@ -98,6 +102,16 @@ void Connection::send(paxos::ReplicaId to, const chat::ClientMessage& message) {
   transport_.send(loop_.now(), replicas_[to.n], net::Body{message});
 }
 
+std::string Connection::version_trouble(paxos::ReplicaId replica) const {
+  const net::Transport::Terms terms = transport_.terms(replica);
+  if (!terms.refused()) return {};
+  const unsigned known = chat::formats_of(chat::rules_released).datagrams;
+  const bool newer = terms.lowest > known;
+  return fmt::format("it speaks datagram formats {} to {}, this program {} to {}: install {}", terms.lowest, terms.highest,
+                     net::format_version, known,
+                     newer ? "the paxosctl and paxoschat of its version here" : "the paxosd of this version there");
+}
+
 net::Task<void> Connection::receive() {
   for (;;) {
     const auto batch = co_await socket_.receive();
@@ -142,9 +156,10 @@ void Connection::end_turn() {
 
 net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId to,
                                                                chat::OperatorCommand command,
-                                                               std::uint64_t boot,
+                                                               chat::Target target,
                                                                std::chrono::milliseconds timeout) {
-  const chat::OperatorRequest request{.id = random(), .target_boot = boot, .command = std::move(command)};
+  target.replica = to.n;
+  const chat::OperatorRequest request{.id = random(), .target = target, .command = std::move(command)};
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
   const paxos::Time until = loop_.now() + timeout;

@@ -132,7 +132,7 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
     // The probe of the disk takes its time: the clock is read from the answers after it.
     const bool probe = n == 0;
     const std::int64_t sent = wall_ms();
-    const auto answer = co_await c.ask(id, chat::DoctorRequest{probe}, 0, probe ? doctor_timeout : clock_timeout);
+    const auto answer = co_await c.ask(id, chat::DoctorRequest{probe}, {}, probe ? doctor_timeout : clock_timeout);
     const std::int64_t received = wall_ms();
     const auto* reply = answer ? std::get_if<chat::DoctorReply>(&*answer) : nullptr;
     if (reply == nullptr) {
