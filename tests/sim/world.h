@@ -159,6 +159,15 @@ class World {
     Nanos transport_at = never;
   };
 
+  /// What a client sent, and to which boot of which replica it went.
+  struct Recording {
+    std::uint8_t to = 0;
+    std::uint64_t boot = 0;
+    std::uint64_t client = 0;
+    std::uint64_t life = 0;  ///< as the client's address has it
+    std::shared_ptr<const paxos::Bytes> bytes;
+  };
+
   // Replicas (world.cc).
   void start(Host& host);
   /// `rules`: in force, as its state says; none where the program does not know them.
@@ -184,6 +193,9 @@ class World {
   }
   [[nodiscard]] net::Transport& transport(Host& host);
   [[nodiscard]] net::Transport& transport(Client& client);
+  void learn_boot(Host& host, std::uint8_t from, std::uint64_t boot);
+  void keep_recording(Recording recording);
+  void replay_recordings(Random& random);
   void send_sealed(Host& host, const paxos::Envelope& envelope);
   /// Seals what was packed, and gives each datagram to the network.
   void ship(Host& host);
@@ -268,6 +280,9 @@ class World {
   std::vector<net::Received> received_;
   chat::NodeOutput output_;  ///< of a turn; kept for its memory
   std::uint64_t faults_injected_ = 0;
+  std::vector<Recording> recordings_;
+  std::uint64_t recorded_ = 0;
+  std::uint64_t replayed_ = 0;  ///< of those, given to somebody whom they were not for
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 

@@ -132,6 +132,7 @@ void World::inject(const PlannedFault& planned) {
         Event old = old_packets_[random.below(old_packets_.size())];
         queue_.push(now_ + random.between(0, length), std::move(old));
       }
+      replay_recordings(random);
       return;
     case Fault::wall_clock:
       host.wall_offset_ms = random.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);
