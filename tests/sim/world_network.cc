@@ -62,7 +62,7 @@ net::Address address_of(std::uint64_t client, std::uint64_t life) {
 
 // Another at each start.
 std::uint64_t life_of(std::uint8_t replica, std::uint64_t boot) { return boot << 8 | (replica + 1U); }
-std::uint64_t life_of(std::uint64_t client, std::uint64_t life) { return 1ULL << 63 | life << 8 | client; }
+std::uint64_t client_life(std::uint64_t client, std::uint64_t life) { return 1ULL << 63 | life << 8 | client; }
 
 net::Opener::TicketKey ticket_key(const paxos::Incarnation& incarnation, std::uint64_t boot) {
   net::Opener::TicketKey out = incarnation.bytes;
@@ -163,7 +163,7 @@ net::Transport& World::transport(Client& client) {
       self.incarnation.bytes[i] = static_cast<std::uint8_t>(client.life >> (8 * i));
       self.incarnation.bytes[8 + i] = static_cast<std::uint8_t>((client.id + 1ULL) >> (8 * i));
     }
-    self.life = life_of(client.id, client.life);
+    self.life = client_life(client.id, client.life);
     std::vector<net::Address> addresses;
     for (std::uint8_t id = 0; id < scenario_.replicas; ++id) addresses.push_back(address_of(id));
     client.transport = std::make_unique<net::Transport>(
