@@ -10,6 +10,7 @@
 #include "client/cluster_view.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
+#include "client/say.h"
 #include "client/screen.h"
 #include "client/terminal.h"
 #include "net/signals.h"
@@ -105,7 +106,7 @@ class Interactive {
     if (terminal_.interactive())
       terminal_.print("\x1b[2m-- " + printable(text) + "\x1b[0m");
     else
-      fmt::print(stderr, "paxoschat: {}\n", text);
+      say(stderr, "paxoschat: {}\n", text);
   }
 
   void show(const chat::Message& message) { terminal_.print(to_line(message, terminal_.interactive())); }

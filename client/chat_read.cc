@@ -7,6 +7,7 @@
 
 #include "client/chat.h"
 #include "client/cluster_view.h"
+#include "client/say.h"
 
 /// Reading rooms: history pages, and the long polls of follow.
 namespace client {
@@ -118,7 +119,7 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
       if (options.json)
         print_json(to_json(message));
       else
-        fmt::print("{}\n", to_line(message, colour));
+        say(stdout, "{}\n", Own{to_line(message, colour)});
     }
   } while (!reader.done() && printed < wanted && std::ferror(stdout) == 0);
   if (printed == 0 && !options.json)
@@ -289,9 +290,9 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
   Follower follower(c, std::move(options));
   follower.on_trouble([](const std::string& why) {
     if (why.empty())
-      fmt::print(stderr, "paxoschat follow: going on\n");
+      say(stderr, "paxoschat follow: going on\n");
     else
-      fmt::print(stderr, "paxoschat follow: waiting: {}\n", why);
+      say(stderr, "paxoschat follow: waiting: {}\n", why);
   });
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
   // Between messages nothing is written that could fail: `follow | head -1` would wait for the next one.
@@ -307,7 +308,7 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
       if (json)
         print_json(to_json(message));
       else
-        fmt::print("{}\n", to_line(message, colour));
+        say(stdout, "{}\n", Own{to_line(message, colour)});
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) break;  // main() says it
   }

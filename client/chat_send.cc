@@ -10,6 +10,7 @@
 #include "client/cluster_view.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
+#include "client/say.h"
 
 /// paxoschat send: one message, or one a line; a receipt for each, in order.
 namespace client {
@@ -177,7 +178,7 @@ class Sender {
         print_json(json);
       } else {
         const chat::Message& m = item.delivery->message;
-        fmt::print("{}: message {} of {}, slot {}\n", item.delivery->repeat ? "delivered before" : "delivered", m.seq,
+        say(stdout, "{}: message {} of {}, slot {}\n", item.delivery->repeat ? "delivered before" : "delivered", m.seq,
                    printable_name(m.room), m.slot.n);
         std::fflush(stdout);
       }

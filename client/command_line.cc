@@ -13,11 +13,13 @@
 #include <ctime>
 #include <exception>
 
+#include "client/say.h"
+
 namespace client {
 
 int complain(const std::string& program, const std::string& sentence, int code) {
   // The sentence may hold what a replica, a file or an argument says.
-  fmt::print(stderr, "{}: {}\n", program, printable_lines(sentence));
+  say(stderr, "{}: {}\n", program, Lines{sentence});
   return code;
 }
 
@@ -116,9 +118,10 @@ int reader_gone() {
 std::string counted(std::uint64_t n, const std::string& noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
 
 void print_json(const Json& json) {
-  // Text is valid UTF-8 by the rules; a replica of another version must not be able to stop us.
-  const std::string line = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-  std::fwrite(line.data(), 1, line.size(), stdout);
+  // Text is valid UTF-8 by the rules; a replica of another version must not be able to stop us. JSON leaves what moves a
+  // terminal above 0x7f alone, so that a terminal gets it in ASCII.
+  const bool ascii = ::isatty(STDOUT_FILENO) == 1;
+  say(stdout, "{}\n", Own{json.dump(-1, ' ', ascii, Json::error_handler_t::replace)});
   std::fflush(stdout);
 }
 

@@ -8,6 +8,7 @@
 
 #include "client/ctl.h"
 #include "client/histogram.h"
+#include "client/say.h"
 
 /// bench: closed-loop sessions of one process against the leader. Commands that are ready at the same time
 /// share a datagram, whatever session they are of.
@@ -221,9 +222,9 @@ class Bench {
                     {"p999", latency_.quantile(0.999)},
                     {"max", latency_.max()}}}});
     } else {
-      fmt::print("{}, {} outstanding each, {}: {:.0f} messages/s, {}\n", counted(o_.clients, "client"), o_.outstanding,
+      say(stdout, "{}, {} outstanding each, {}: {:.0f} messages/s, {}\n", counted(o_.clients, "client"), o_.outstanding,
                  counted(o_.size, "byte"), throughput, counted(errors_, "error"));
-      fmt::print("latency p50 {} us, p99 {} us, p99.9 {} us, max {} us\n", latency_.quantile(0.5),
+      say(stdout, "latency p50 {} us, p99 {} us, p99.9 {} us, max {} us\n", latency_.quantile(0.5),
                  latency_.quantile(0.99), latency_.quantile(0.999), latency_.max());
     }
     if (latency_.count() == 0)

@@ -4,6 +4,7 @@
 
 #include "client/address_advice.h"
 #include "client/ctl.h"
+#include "client/say.h"
 
 /// config: making and checking configs.
 namespace client {
@@ -48,7 +49,7 @@ int generate(const Words& words) {
   if (const std::string why = config::wrong_options(o); !why.empty()) return flags.wrong_usage(why);
   const auto done = config::generate(o);
   if (!done) return complain(flags.name(), done.error(), config::exit_refused);
-  fmt::print("wrote {} ({}) and {}\n", o.output.string(), counted(2 * o.f + 1, "replica"),
+  say(stdout, "wrote {} ({}) and {}\n", o.output.string(), counted(2 * o.f + 1, "replica"),
              std::filesystem::path(o.output).replace_extension(".key").string());
   return config::exit_fine;
 }
@@ -66,13 +67,13 @@ int check(const Words& words) {
   if (!config) return flags.refused(config.error());
   if (const auto key = config::load_key(config->key_file); !key) return flags.refused(key.error());
   const std::size_t crashes = (config->replicas.size() - 1) / 2;
-  fmt::print("{}: fine: cluster {}, {}, survives {}{}\n", file->string(), printable(config->cluster),
+  say(stdout, "{}: fine: cluster {}, {}, survives {}{}\n", file->string(), printable(config->cluster),
              counted(config->replicas.size(), "replica"),
              crashes == 0 ? std::string("no crash") : fmt::format("{} crash{}", crashes, crashes == 1 ? "" : "es"),
              config->fault_injection ? "; fault injection is on" : "");
   // Seen from here, and now: worth a word, not a refusal.
   for (const Finding& finding : judge_addresses(resolve_replicas(*config)))
-    fmt::print("warning: {}{}\n  -> {}\n", finding.replica ? fmt::format("replica {}: ", *finding.replica) : "", finding.measured,
+    say(stdout, "warning: {}{}\n  -> {}\n", finding.replica ? fmt::format("replica {}: ", *finding.replica) : "", finding.measured,
                finding.advice);
   return config::exit_fine;
 }
@@ -85,7 +86,7 @@ int ctl_config(const Words& words) {
   if (verb == "generate") return generate(rest);
   if (verb == "check") return check(rest);
   if (verb == "--help" || verb == "-h") {
-    fmt::print("usage: paxosctl config generate|check ...   (each has --help)\n");
+    say(stdout, "usage: paxosctl config generate|check ...   (each has --help)\n");
     return config::exit_fine;
   }
   return complain("paxosctl config",

@@ -16,6 +16,7 @@
 #include "client/ctl.h"
 #include "client/doctor.h"
 #include "client/port_probe.h"
+#include "client/say.h"
 
 /// doctor: looks at this machine, asks every replica about its own, and says what to mend.
 namespace client {
@@ -177,9 +178,9 @@ void print(const std::vector<Finding>& findings, bool json, const Json& verdict)
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
   for (const Finding& f : findings) {
     const char* paint = !colour ? "" : f.verdict == Verdict::ok ? "\x1b[32m" : f.verdict == Verdict::warn ? "\x1b[33m" : "\x1b[31m";
-    fmt::print("{}{:<5}{} {:<10} {:<11} {}\n", paint, to_string(f.verdict), colour ? "\x1b[0m" : "",
+    say(stdout, "{}{:<5}{} {:<10} {:<11} {}\n", Own{paint}, to_string(f.verdict), Own{colour ? "\x1b[0m" : ""},
                f.replica ? fmt::format("replica {}", *f.replica) : "here", f.check, f.measured);
-    if (!f.advice.empty()) fmt::print("      -> {}\n", f.advice);
+    if (!f.advice.empty()) say(stdout, "      -> {}\n", f.advice);
   }
 }
 
@@ -249,7 +250,7 @@ int ctl_doctor(const Words& words) {
       bad += f.verdict == Verdict::bad ? 1 : 0;
       warn += f.verdict == Verdict::warn ? 1 : 0;
     }
-    fmt::print("{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"),
+    say(stdout, "{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"),
                could_ask && !anyone ? "; no replica answers" : "");
   }
   return code;

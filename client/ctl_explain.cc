@@ -8,6 +8,7 @@
 
 #include "client/ctl.h"
 #include "client/explain.h"
+#include "client/say.h"
 
 /// explain: what happened to a slot, from the replicas' flight recorders or from the dump that a crash left.
 namespace client {
@@ -35,15 +36,15 @@ net::Task<void> ask_one(Connection& connection, paxos::Slot slot, std::chrono::m
 
 void print_story(const Story& story) {
   if (!story.json.at("events").empty())
-    fmt::print("{:<15}  {:<7} {:>12}  {}\n", "wall clock", "replica", "offset ms", "what");
+    say(stdout, "{:<15}  {:<7} {:>12}  {}\n", "wall clock", "replica", "offset ms", "what");
   for (const Json& e : story.json.at("events"))
-    fmt::print("{:<15}  {:<7} {:>+12.3f}  {}\n", clock_text(e.at("time_ns").get<std::int64_t>()), e.at("replica").get<int>(),
+    say(stdout, "{:<15}  {:<7} {:>+12.3f}  {}\n", clock_text(e.at("time_ns").get<std::int64_t>()), e.at("replica").get<int>(),
                e.at("offset_ms").get<double>(), e.at("text").get<std::string>());
   if (!story.json.at("events").empty())
-    fmt::print("\nOrdered by each machine's wall clock, which may differ; an offset counts from that replica's own first record "
+    say(stdout, "\nOrdered by each machine's wall clock, which may differ; an offset counts from that replica's own first record "
                "of the slot (phase 1 comes before).\n\n");
-  fmt::print("{}\n", story.summary);
-  for (const std::string& note : story.notes) fmt::print("{}\n", note);
+  say(stdout, "{}\n", story.summary);
+  for (const std::string& note : story.notes) say(stdout, "{}\n", Lines{note});
 }
 
 net::Task<int> explain(Connection& connection, paxos::Slot slot, std::chrono::milliseconds timeout, bool json) {
@@ -89,12 +90,12 @@ int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool 
     const std::time_t seconds = h.wall_ns / 1'000'000'000;
     std::tm local{};
     localtime_r(&seconds, &local);
-    fmt::print("replica {}, boot {}, pid {}: {} on {:04}-{:02}-{:02} at {}; {}{}\n", h.replica, h.boot, h.pid, name,
+    say(stdout, "replica {}, boot {}, pid {}: {} on {:04}-{:02}-{:02} at {}; {}{}\n", h.replica, h.boot, h.pid, name,
                local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, clock_text(h.wall_ns),
                counted(dump->entries.size(), "record"),
                slot ? fmt::format(" of slot {}", slot->n)
                     : h.written > h.capacity ? fmt::format(", the last of {}", h.written) : std::string());
-    if (!dump->entries.empty()) fmt::print("{:<15}  {:>14}  {}\n", "wall clock", "ms to crash", "what");
+    if (!dump->entries.empty()) say(stdout, "{:<15}  {:>14}  {}\n", "wall clock", "ms to crash", "what");
   }
   for (const chat::FlightEntry& e : dump->entries) {
     const std::int64_t wall = h.wall_ns + (e.ns - h.steady_ns);
@@ -105,7 +106,7 @@ int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool 
       one["text"] = describe(e, self, true);
       print_json(one);
     } else {
-      fmt::print("{:<15}  {:>+14.3f}  {}\n", clock_text(wall), before, describe(e, self, true));
+      say(stdout, "{:<15}  {:>+14.3f}  {}\n", clock_text(wall), before, describe(e, self, true));
     }
   }
   if (!slot || !dump->entries.empty()) return config::exit_fine;

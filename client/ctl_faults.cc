@@ -4,6 +4,7 @@
 #include <set>
 
 #include "client/ctl.h"
+#include "client/say.h"
 
 /// kill, skip, loss, pause, isolate: what an operator does to a test cluster to see it survive.
 namespace client {
@@ -71,7 +72,7 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
     const auto alive = co_await c.ask(target->id, chat::StatusRequest{}, {}, std::chrono::milliseconds{300});
     if (!alive) {
       if (++unanswered == 2) {
-        fmt::print("replica {} (boot {}) is dead\n", target->id.n, boot);
+        say(stdout, "replica {} (boot {}) is dead\n", target->id.n, boot);
         co_return config::exit_fine;
       }
       continue;
@@ -80,7 +81,7 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
     const auto* status = std::get_if<chat::StatusReply>(&*alive);
     const Json json = status != nullptr ? Json::parse(status->json, nullptr, false) : Json();
     if (json.is_object() && json.value("boot", boot) != boot) {
-      fmt::print("replica {} (boot {}) is dead; boot {} runs already\n", target->id.n, boot,
+      say(stdout, "replica {} (boot {}) is dead; boot {} runs already\n", target->id.n, boot,
                  json.value("boot", boot));
       co_return config::exit_fine;
     }
@@ -110,8 +111,7 @@ net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
   if (json)
     print_json({{"skipped", slots}, {"leader", leader->id.n}, {"next_free", done.next_free.n}});
   else
-    fmt::print(
-        "replica {} left slot{}{} empty; nothing above is applied until the leader changes (`paxosctl kill "
+    say(stdout, "replica {} left slot{}{} empty; nothing above is applied until the leader changes (`paxosctl kill "
         "leader`)\n",
         leader->id.n, done.slots.size() == 1 ? "" : "s", text);
   co_return config::exit_fine;
@@ -133,7 +133,7 @@ net::Task<int> tell(Connection& c, std::string program, std::optional<paxos::Rep
       code = std::max(code, *bad);
       continue;
     }
-    fmt::print("replica {} {}\n", r.id.n, done);
+    say(stdout, "replica {} {}\n", r.id.n, done);
   }
   co_return code;
 }

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "client/ctl.h"
+#include "client/say.h"
 #include "client/screen.h"
 
 /// log: what one replica's log holds.
@@ -75,12 +76,12 @@ std::string beginning_of(const std::string& text) {
 
 void print_slot(const chat::LogSlot& s) {
   const Json j = slot_json(s);
-  fmt::print("{:>8}  {:<8} {:>8}  {}", s.slot.n, j.at("kind").get<std::string>(),
+  say(stdout, "{:>8}  {:<8} {:>8}  {}", s.slot.n, j.at("kind").get<std::string>(),
              s.empty ? "-" : paxos::to_string(s.ballot), s.chosen ? "chosen" : "open");
   if (j.contains("commands")) {
-    fmt::print("  {}\n", counted(j.at("commands").size(), "command"));
+    say(stdout, "  {}\n", counted(j.at("commands").size(), "command"));
     for (const Json& c : j.at("commands"))
-      fmt::print("            {}.{} {}{}{}\n", c.at("session").get<std::string>(),
+      say(stdout, "            {}.{} {}{}{}\n", c.at("session").get<std::string>(),
                  c.at("client_seq").get<std::uint64_t>(), c.at("op").get<std::string>(),
                  c.contains("text") ? fmt::format(" #{} {}: {}", printable_name(c.at("room").get<std::string>()),
                                                   printable_name(c.at("name").get<std::string>()),
@@ -89,7 +90,7 @@ void print_slot(const chat::LogSlot& s) {
                  c.contains("repeat") ? "  (repeat)" : "");
     return;
   }
-  fmt::print("{}\n", j.contains("rules") ? fmt::format("  rules {} from the next slot on", j.at("rules").get<unsigned>()) : "");
+  say(stdout, "{}\n", j.contains("rules") ? fmt::format("  rules {} from the next slot on", j.at("rules").get<unsigned>()) : "");
 }
 
 constexpr paxos::Slot last_slot{UINT64_MAX / 2};

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "client/ctl.h"
+#include "client/say.h"
 
 /// paxosctl: the operator's tool.
 namespace {
@@ -35,10 +36,9 @@ const std::map<std::string, Verb>& verbs() {
 }
 
 int help() {
-  fmt::print("usage: paxosctl VERB ...\n\nOperates a paxosd cluster.\n\n");
-  for (const auto& [name, verb] : verbs()) fmt::print("  {:<15}  {}\n", name, verb.about);
-  fmt::print(
-      "\n`paxosctl VERB --help` tells more. Exit codes: 0 fine, 1 refused, 2 wrong usage, 3 no quorum or no "
+  client::say(stdout, "usage: paxosctl VERB ...\n\nOperates a paxosd cluster.\n\n");
+  for (const auto& [name, verb] : verbs()) client::say(stdout, "  {:<15}  {}\n", name, verb.about);
+  client::say(stdout, "\n`paxosctl VERB --help` tells more. Exit codes: 0 fine, 1 refused, 2 wrong usage, 3 no quorum or no "
       "answer.\n");
   return config::exit_fine;
 }
@@ -57,7 +57,7 @@ int run(int argc, const char* const* argv) {
   }
   if (name == "--help" || name == "-h" || name == "help") return help();
   if (name == "--version") {
-    fmt::print("paxosctl {}\n", PAXOSD_VERSION);
+    client::say(stdout, "paxosctl {}\n", PAXOSD_VERSION);
     return config::exit_fine;
   }
   const auto verb = verbs().find(name);
@@ -70,7 +70,7 @@ int run(int argc, const char* const* argv) {
   std::vector<std::string> names;
   for (const auto& [known, ignored] : verbs()) names.push_back(known);
   const std::string near = config::nearest(name, names);
-  fmt::print(stderr, "paxosctl: there is no verb '{}'{}\nTry `paxosctl --help`.\n", client::printable(name),
+  client::say(stderr, "paxosctl: there is no verb '{}'{}\nTry `paxosctl --help`.\n", client::printable(name),
              near.empty() ? "" : fmt::format("; did you mean `{}`?", near));
   return config::exit_usage;
 }

@@ -6,6 +6,7 @@
 
 #include "client/ctl.h"
 #include "client/rolling.h"
+#include "client/say.h"
 
 /// rolling-restart: one replica after another, and only while everything else is well, so that the cluster never has
 /// less than all but one of those that are not known to be missing. Stops at the first trouble; what it did until then, it has said.
@@ -59,7 +60,7 @@ net::Task<Standing> wait_well(Connection& c, const Wish& wish) {
     Standing standing = judge(c, std::move(replicas), wish.without, level);
     if (standing.trouble.empty() || c.loop().now() >= until) co_return standing;
     // A word when it changes, so that nobody sits before a silent program.
-    if (standing.trouble != told) fmt::print(stderr, "waiting: {}\n", told = standing.trouble);
+    if (standing.trouble != told) say(stderr, "waiting: {}\n", told = standing.trouble);
     co_await c.loop().sleep(pause);
   }
 }
@@ -98,7 +99,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
   const std::size_t all = left.size();
   if (!wish.without.empty())
     for (const std::string& sentence : said_of_present(cluster_status(c.config(), co_await ask_all(c, look), look), wish.without))
-      fmt::print(stderr, "{}\n", sentence);
+      say(stderr, "{}\n", sentence);
   while (!left.empty()) {
     const Standing standing = co_await wait_well(c, wish);
     if (!standing.trouble.empty())
@@ -112,7 +113,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
     const std::uint64_t boot = target.boot();
     const std::string before = target.json->value("version", std::string("?"));
     const paxos::Time began = c.loop().now();
-    if (!wish.json) fmt::print("replica {}: restarting (boot {}, version {})\n", id.n, boot, before);
+    if (!wish.json) say(stdout, "replica {}: restarting (boot {}, version {})\n", id.n, boot, before);
     std::fflush(stdout);
     if (const auto code = co_await begin_restart(c, wish, target)) co_return *code;
     std::optional<ReplicaStatus> back;
@@ -134,7 +135,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
     if (wish.json)
       print_json({{"restarted", id.n}, {"boot", back->boot()}, {"version", version}, {"took_ms", took}});
     else
-      fmt::print("replica {}: back as boot {}, version {}, after {} ms\n", id.n, back->boot(), version, took);
+      say(stdout, "replica {}: back as boot {}, version {}, after {} ms\n", id.n, back->boot(), version, took);
     std::fflush(stdout);
   }
   const Standing end = co_await wait_well(c, wish);
@@ -147,7 +148,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
   if (wish.json)
     print_json({{"done", true}, {"restarted", all}, {"leader", end.leader->n}, {"without", wish.without}, {"left_to_do", rules}});
   else
-    fmt::print("{}, replica {} leads\n{}{}", all == 1 ? "it is back" : fmt::format("all {} are back", all),
+    say(stdout, "{}, replica {} leads\n{}{}", all == 1 ? "it is back" : fmt::format("all {} are back", all),
                end.leader->n, rules, rules.empty() ? "" : "\n");
   co_return config::exit_fine;
 }

@@ -17,6 +17,7 @@
 
 #include "client/ctl.h"
 #include "client/outbox.h"
+#include "client/say.h"
 #include "paxos/env.h"
 
 /// run: script mode. A whole cluster of processes, clients, faults; then a check of every message.
@@ -65,7 +66,7 @@ class Processes {
       }
       const std::string number = std::to_string(id);
       ::execlp(binary.c_str(), "paxosd", "--config", config.c_str(), "--id", number.c_str(), nullptr);
-      fmt::print(stderr, "{}: {}\n", binary.string(), std::strerror(errno));
+      say(stderr, "{}: {}\n", binary.string(), std::strerror(errno));
       ::_exit(127);
     }
     running_[id] = pid;
@@ -258,7 +259,7 @@ class Run {
       const paxos::Time now = c_.loop().now();
       if (bar) {
         const std::size_t width = 40 * acknowledged_.size() / std::max<std::size_t>(total, 1);
-        fmt::print(stderr, "\r[{:#<{}}{:<{}}] {}/{}", "", width, "", 40 - width, acknowledged_.size(), total);
+        say(stderr, "\r[{:#<{}}{:<{}}] {}/{}", "", width, "", 40 - width, acknowledged_.size(), total);
       }
       // Nothing above a skipped slot is applied before the leader changes.
       if (!o_.skip.empty() && killed_ == 0 && leader_ && now - skipped_at > std::chrono::milliseconds{300})
@@ -278,7 +279,7 @@ class Run {
       if (patient) break;
     }
     stopping_ = true;
-    if (bar) fmt::print(stderr, "\r{:70}\r", "");
+    if (bar) say(stderr, "\r{:70}\r", "");
     c_.loop().cancel_timer(timer_);
   }
 
@@ -348,17 +349,16 @@ class Run {
     if (o_.json) {
       print_json(out);
     } else {
-      fmt::print(
-          "{} sent, {} acknowledged, lost {}, duplicated {}, no-ops in skipped slots {}, view changes {}\n",
+      say(stdout, "{} sent, {} acknowledged, lost {}, duplicated {}, no-ops in skipped slots {}, view changes {}\n",
           sent_, acknowledged_.size(), out["lost"].dump(), out["duplicated"].dump(), out["noops"].dump(),
           out["view_changes"].dump());
       for (const Json& r : out["replicas"])
-        fmt::print("  replica {}  {}\n", r.at("id").get<int>(),
+        say(stdout, "  replica {}  {}\n", r.at("id").get<int>(),
                    r.contains("hash")
                        ? fmt::format("applied {:>8}  hash {}", r.at("applied").get<std::uint64_t>(),
                                      r.at("hash").get<std::string>())
                        : std::string("dead"));
-      fmt::print("{}\n", trouble.empty() ? "consistent" : "NOT CONSISTENT");
+      say(stdout, "{}\n", trouble.empty() ? "consistent" : "NOT CONSISTENT");
     }
     if (!trouble.empty()) co_return give_up(trouble);
     co_return config::exit_fine;

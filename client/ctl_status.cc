@@ -6,6 +6,7 @@
 
 #include "client/attention.h"
 #include "client/ctl.h"
+#include "client/say.h"
 #include "client/table.h"
 
 /// status: what the replicas say of themselves.
@@ -30,7 +31,7 @@ bool anything_waits(const Json& status, std::chrono::milliseconds election_timeo
 
 void print_table(const Json& status, const config::ClusterConfig& config) {
   const Outage outage = outage_of(status);
-  fmt::print("cluster {}  quorum {}  {}{}\n", printable(status.at("cluster").get<std::string>()), status.at("quorum").get<int>(),
+  say(stdout, "cluster {}  quorum {}  {}{}\n", printable(status.at("cluster").get<std::string>()), status.at("quorum").get<int>(),
              outage.over() ? "" : "NOT HEALTHY: ", headline(status));
   std::vector<std::vector<std::string>> rows{{"id", "address", "role", "ballot", "accepted", "chosen", "applied", "hash"}};
   const bool waiting = anything_waits(status, config.election_timeout);
@@ -49,12 +50,12 @@ void print_table(const Json& status, const config::ClusterConfig& config) {
     row.push_back(printable(text_in(r, "hash").substr(0, 12)));
     rows.push_back(std::move(row));
   }
-  fmt::print("{}", table_text(rows, waiting ? "><<>>>>><" : "><<>>>><"));
+  say(stdout, "{}", Lines{table_text(rows, waiting ? "><<>>>>><" : "><<>>>><")});
   for (const Attention& a : attention_in(status))
-    fmt::print("replica {} {}{}{}\n", a.replica, a.text, a.advice.empty() ? "" : "\n-> ", a.advice);
+    say(stdout, "replica {} {}{}{}\n", a.replica, a.text, a.advice.empty() ? "" : "\n-> ", a.advice);
   // Where nobody answers, the next steps tell all of it.
-  if (!outage.over() && outage.anyone) fmt::print("{}; {}\n", outage.sentence(), outage.still_works());
-  for (const std::string& step : next_steps(status, config.key_file.string())) fmt::print("-> {}\n", step);
+  if (!outage.over() && outage.anyone) say(stdout, "{}; {}\n", outage.sentence(), outage.still_works());
+  for (const std::string& step : next_steps(status, config.key_file.string())) say(stdout, "-> {}\n", step);
 }
 
 }  // namespace
@@ -89,7 +90,7 @@ int ctl_status(const Words& words) {
         if (json) {
           print_json(status);
         } else {
-          if (watch && ::isatty(STDOUT_FILENO) != 0) fmt::print("\x1b[H\x1b[2J");
+          if (watch && ::isatty(STDOUT_FILENO) != 0) say(stdout, "\x1b[H\x1b[2J");
           print_table(status, c.config());
         }
         if (!watch) co_return status.at(wanted).get<bool>() ? config::exit_fine : config::exit_unknown;

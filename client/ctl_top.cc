@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "client/ctl.h"
+#include "client/say.h"
 #include "client/top.h"
 #include "net/signals.h"
 
@@ -41,9 +42,9 @@ class View {
       if (json_) {
         print_json(top_.json());
       } else {
-        if (shown_ > 0) fmt::print("\n");
+        if (shown_ > 0) say(stdout, "\n");
         for (const ScreenLine& line : top_.lines(c_.loop().now(), plain_columns, false))
-          fmt::print("{}\n", line.text.substr(0, line.text.find_last_not_of(' ') + 1));
+          say(stdout, "{}\n", line.text.substr(0, line.text.find_last_not_of(' ') + 1));
         std::fflush(stdout);
       }
       ++shown_;

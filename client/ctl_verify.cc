@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "client/ctl.h"
+#include "client/say.h"
 
 /// verify: whether the replicas agree.
 namespace client {
@@ -94,17 +95,16 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   if (json) {
     print_json(out);
   } else {
-    fmt::print("{} at slot {}\n", consistent ? "consistent" : "NOT CONSISTENT", slot);
+    say(stdout, "{} at slot {}\n", consistent ? "consistent" : "NOT CONSISTENT", slot);
     for (const Json& r : out["replicas"])
-      fmt::print(
-          "  replica {}  applied {:>10}  hash {}{}{}\n", r.at("id").get<int>(),
+      say(stdout, "  replica {}  applied {:>10}  hash {}{}{}\n", r.at("id").get<int>(),
           r.at("applied").get<std::uint64_t>(),
           r.at("hash").is_null() ? std::string("(none)") : r.at("hash").get<std::string>(),
           full ? fmt::format("  {} read back", counted(r.value("records", std::uint64_t{0}), "record")) : std::string(),
           r.contains("damage") ? "  DAMAGE: " + r.at("damage").get<std::string>() : std::string());
   }
   for (const ReplicaStatus* r : empty)
-    fmt::print(stderr, "replica {} was left out, it has applied nothing: {}\n", r->id.n,
+    say(stderr, "replica {} was left out, it has applied nothing: {}\n", r->id.n,
                printable(r->json->value("reason", std::string("it does not vote"))));
   if (damaged && hashes.size() == 1)
     co_return complain("paxosctl verify",

@@ -49,6 +49,12 @@ for room, allowed in MAY.items():
                     bad.append(where)
     claim(not bad, f"{room}/ includes only what it may", bad)
 
+past = re.compile(r"\bfmt::print\b|\bstd::(?:v?f?printf|f?puts|f?putc|putchar|fwrite|cout|cerr|clog)\b|::write\((?:1|2|STD)|(?<![:\w])(?:printf|puts)\(")
+bad = [f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+       for file in sorted((ROOT / "client").rglob("*.[hc]*")) if file.name not in {"say.cc", "screen.cc", "terminal.cc"}
+       for number, line in enumerate(file.read_text().splitlines(), 1) if past.search(line)]
+claim(not bad, "client/ prints through say() alone, which lets no foreign text move the terminal", bad)
+
 bad = []
 home = re.compile(r"/(root|home/[a-z]+|work)/(main|shared|\.library)\b")
 for name in tracked():

@@ -197,13 +197,22 @@ class Metrics(ClusterTest):
         except OSError:
             return False
 
-    def test_an_address_that_can_not_be_had_ends_the_start_and_names_the_key(self):
+    def test_a_metrics_address_that_is_taken_costs_the_metrics_alone_until_it_is_free(self):
         cluster = self.cluster(metrics=True, start=False)
+        log = cluster.folder / "replica0.log"
         with socket.create_server(("127.0.0.1", cluster.metrics_port)):
-            code, _, err = run("paxosd", "--config", cluster.config, "--id", 0)
-        self.assertEqual(code, 1, err)
-        self.assertIn("key 'metrics'", err)
-        self.assertIn("in use", err)
+            for replica in range(cluster.replicas):
+                cluster.start(replica)
+            cluster.wait_healthy()
+            wait_for("the word of what is not served", lambda: "goes on without, and tries again" in log.read_text())
+            line = next(line for line in log.read_text().splitlines() if "goes on without" in line)
+            self.assertIn(f"127.0.0.1:{cluster.metrics_port} (key 'metrics'", line)
+            self.assertIn("in use", line)
+        wait_for("served once the port is free", lambda: "metrics on http://" in log.read_text())
+        self.assertEqual(value(cluster, 0, "paxosd_replicas"), cluster.replicas)
+
+    def test_a_metrics_address_that_can_not_be_read_is_named_with_its_place(self):
+        cluster = self.cluster(metrics=True, start=False)
         cluster.config.write_text(cluster.config.read_text().replace(f'"127.0.0.1:{cluster.metrics_port}"', '"nowhere"'))
         code, _, err = run("paxosctl", "config", "check", cluster.config)
         self.assertEqual(code, 1, err)

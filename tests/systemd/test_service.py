@@ -1,6 +1,7 @@
 """The operator's three stories against a real systemd: replicas started as services; status, kill and skip; a crashed one
 comes back and is shown to have recovered. Skipped, with the reason, where no systemd can be booted (node.py)."""
 import json
+import pathlib
 import re
 import statistics
 import time
@@ -12,6 +13,7 @@ import node
 from machines import service, status, verify, wait_healthy
 
 REASON = node.why_not()
+VERSION = re.search(r"^  version: '([^']+)'", (pathlib.Path(__file__).parents[2] / "meson.build").read_text(), re.M)[1]
 
 
 def told(test, *nodes):
@@ -402,13 +404,13 @@ class Upgrade(unittest.TestCase):
         wait_healthy(self.node, 3)
         writer.wait_more(50)
         self.assertEqual(sorted(r["version"] for r in status(self.node)["replicas"]),
-                         ["0.2.0", "0.2.0+rehearsal", "0.2.0+rehearsal"])
+                         [VERSION, VERSION + "+rehearsal", VERSION + "+rehearsal"])
         self.assertEqual(self.rules(), [2, 2, 2])
         self.assertTrue(verify(self.node)["consistent"])
         # Until the last one, there is a way back.
         self.install("/node/root/usr/local/bin/paxosd")
         self.node.run("paxosctl", "rolling-restart", "0")
-        self.assertEqual(status(self.node)["replicas"][0]["version"], "0.2.0")
+        self.assertEqual(status(self.node)["replicas"][0]["version"], VERSION)
         self.install("/node/paxosd-next")
         self.node.run("paxosctl", "rolling-restart", "2", "0")
         harness.wait_for("the next rules", lambda: self.rules() == [3, 3, 3])

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""What stands at the root stays true: one version, one licence, links and paths that lead somewhere, limits as the code has
+them, no address that nobody has. Prints TAP."""
+import pathlib
+import re
+import sys
+
+from tracked import tracked
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+AT_THE_ROOT = ("README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+
+lines = []
+
+
+def claim(ok, text, details=()):
+    lines.append(f"{'ok' if ok else 'not ok'} {len(lines) + 1} - {text}")
+    for d in details:
+        print(f"# {d}")
+
+
+def read(name):
+    return (ROOT / name).read_text()
+
+
+def first(pattern, name):
+    found = re.search(pattern, read(name), re.M)
+    return found[1] if found else f"no version found in {name}"
+
+
+missing = [name for name in AT_THE_ROOT if not (ROOT / name).is_file()]
+claim(not missing, "the files that a project has at its root are there", missing)
+
+versions = {
+    "meson.build": first(r"^  version: '([^']+)'", "meson.build"),
+    "debian/changelog": first(r"\A\S+ \(([^)]+)\)", "debian/changelog"),
+    "CHANGELOG.md": first(r"^## (\S+)", "CHANGELOG.md"),
+}
+claim(len(set(versions.values())) == 1, "meson.build, debian/changelog and CHANGELOG.md have the same version",
+      [f"{name}: {version}" for name, version in versions.items()])
+
+elsewhere = []
+for name in tracked():
+    if name in versions or name.startswith("docs/") or not (ROOT / name).is_file() or name.endswith(".svg"):
+        continue
+    for number, line in enumerate((ROOT / name).read_text(errors="replace").splitlines(), 1):
+        if versions["meson.build"] in line and not re.search(r"[Vv]ersions? " + re.escape(versions["meson.build"]), line):
+            elsewhere.append(f"{name}:{number}: {line.strip()}")
+claim(not elsewhere, "the version stands nowhere else; take it from meson.build", elsewhere)
+
+
+def words(text):
+    return re.sub(r"^ \.$", "", text, flags=re.M).split()
+
+
+# Expat is what debian/copyright calls the licence that others call MIT.
+licence = words(read("LICENSE").split("\n\n", 2)[2])
+in_debian = words(read("debian/copyright").split("License: Expat\n")[-1])
+holder = re.search(r"^Copyright: (.*)$", read("debian/copyright"), re.M)[1]
+wrong = []
+if licence != in_debian:
+    wrong.append("LICENSE and debian/copyright differ in the licence's text")
+if f"Copyright (c) {holder}" not in read("LICENSE"):
+    wrong.append(f"LICENSE does not say `Copyright (c) {holder}`")
+if "license: 'MIT'" not in read("meson.build") or not read("LICENSE").startswith("MIT License\n"):
+    wrong.append("meson.build and LICENSE do not both say MIT")
+claim(not wrong, "one licence", wrong)
+
+# Addresses come and go, and nobody would notice. RFC 2606 and 5737 keep some for examples.
+example = re.compile(r"(^|[./@])(example\.(com|org|net)|localhost|[a-z]*\.?invalid)\b|127\.|10\.0\.0\.")
+bad = []
+documents = [n for n in tracked() if n.endswith(".md")] + ["LICENSE"]
+for name in documents:
+    for number, line in enumerate(read(name).splitlines(), 1):
+        for address in re.findall(r"https?://[^\s)>`\"]+|[\w.+-]+@[\w-]+\.[a-z]{2,}\b", line):
+            if not example.search(address) and not re.fullmatch(r"paxosd@\w*\.(service|socket)", address):
+                bad.append(f"{name}:{number}: {address}")
+claim(not bad, "no document names an address outside", bad)
+
+
+def anchors(name):
+    """GitHub's: lower case, spaces to dashes, what is neither letter, digit, dash nor underscore left out."""
+    text = re.sub(r"^```.*?^```", "", read(name), flags=re.M | re.S)
+    found = set()
+    for title in re.findall(r"^#+ (.*)$", text, re.M):
+        found.add(re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-"))
+    return found
+
+
+bad = []
+for name in documents:
+    text = re.sub(r"^ *```.*?^ *```", "", read(name), flags=re.M | re.S)
+    links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    for link in links:
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        if not target.exists():
+            bad.append(f"{name}: {link}: there is no such file")
+        elif anchor and anchor not in anchors(target.resolve().relative_to(ROOT)):
+            bad.append(f"{name}: {link}: there is no such heading")
+claim(not bad, "links lead somewhere", bad)
+
+# Commands and files that a document names by their path. Programs of build/ are named by their target.
+bad = []
+for name in documents:
+    for number, line in enumerate(read(name).splitlines(), 1):
+        for path in re.findall(r"(?<![\w/.-])((?:scripts|tests|docs|debian|systemd|client|chat|paxos|net|daemon|storage)/[\w./*-]+)", line):
+            path = path.rstrip(".,-")
+            if not path or (ROOT / path).exists() or list(ROOT.glob(path)) or list(ROOT.glob(path + ".*")):
+                continue
+            folder = (ROOT / path).parent  # a target of its folder's meson.build
+            if (folder / "meson.build").exists() and path.split("/")[-1] in (folder / "meson.build").read_text():
+                continue
+            bad.append(f"{name}:{number}: {path}")
+claim(not bad, "paths that documents name are there", bad)
+
+
+def constant(header, name):
+    """The value of a constant, by the text of its header alone: numbers, and + * - of numbers and its other constants."""
+    found = re.search(rf"\b{name} = ([^;]+);", read(header))
+    expression = re.sub(r"(?<=\d)'(?=\d)", "", found[1])
+    expression = re.sub(r"(?<=\d)(?:LL|ULL|U|u)\b", "", expression)
+    expression = re.sub(r"[a-z_]\w*", lambda m: str(constant(header, m[0])), expression)
+    if not re.fullmatch(r"[\d\s+*<()-]+", expression):
+        raise ValueError(f"{header}: {name} = {found[1]}")
+    return eval(expression)  # only digits and operators are left
+
+
+def spoken(value):
+    """How a document may write it."""
+    forms = {f"{value:,}"}
+    for unit, size in (("KiB", 1024), ("MiB", 1024 * 1024), ("h", 3_600_000), ("s", 1000)):
+        if value % size == 0:
+            forms.add(f"{value // size:,} {unit}")
+    return forms
+
+
+bad = []
+seen = 0
+for label, limit, header, name in re.findall(r"^\| ([^|]+) \| ([^|]+) \| `([\w/]+\.h)`: `(\w+)` \|$", read("README.md"), re.M):
+    seen += 1
+    value = constant(header, name)
+    if not any(re.search(rf"(?<![\d,]){re.escape(form)}(?![\d,])", limit) for form in spoken(value)):
+        bad.append(f"README.md: {label}: {limit}; {header} has {name} = {value}")
+claim(not bad and seen >= 8, "README's limits are the code's", bad or [f"{seen} rows found"])
+
+print("\n".join(lines))
+print(f"1..{len(lines)}")
+sys.exit(any(line.startswith("not ok") for line in lines))
