@@ -306,7 +306,7 @@ void World::on_host(Host& host, const Event& event) {
       if (rules_ && !reads(host, 1 + (event.b >> 8))) return;
       auto& newest = host.newest_boot[event.from];
       if (event.a < newest) return;  // the transport drops what an earlier boot said
-      if (event.a != newest) learn_boot(host, event.from, event.a);
+      learn_boot(host, event.from, event.a);
       newest = event.a;
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",

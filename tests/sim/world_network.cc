@@ -150,8 +150,7 @@ net::Transport& World::transport(Host& host) {
                                 .addresses = std::move(addresses),
                                 .version_max = chat::formats_of(host.program).datagrams,
                                 .speaks = format_spoken(host)});
-    for (std::uint8_t id = 0; id < scenario_.replicas; ++id)
-      if (host.newest_boot[id] != 0) host.transport->note_life(id, life_of(id, host.newest_boot[id]));
+    for (std::uint8_t id = 0; id < scenario_.replicas; ++id) learn_boot(host, id, host.newest_boot[id]);
   }
   return *host.transport;
 }
@@ -191,7 +190,13 @@ void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
 }
 
 void World::ship(Host& host) {
-  host.transport->speak(format_spoken(host));
+  std::uint8_t speaks = format_spoken(host);
+  // The same of what it speaks itself, once it has heard of somebody who speaks format 2.
+  for (const Host& other : hosts_)
+    if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot && format_spoken(other) >= net::format_named &&
+        chat::formats_of(host.program).datagrams >= net::format_named)
+      speaks = std::max(speaks, net::format_named);
+  host.transport->speak(speaks);
   host.transport->serve_clients_from(chat::formats_of(host.node ? host.node->machine().rules() : std::uint16_t{1}).clients);
   host.transport->flush(local(host));
   each_datagram(*host.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
@@ -287,8 +292,11 @@ void World::client_receive(Client& client, const Event& event) {
   }
 }
 
+/// What is not sealed teaches who said it as its datagram would: a life only where it speaks format 2.
 void World::learn_boot(Host& host, std::uint8_t from, std::uint64_t boot) {
-  if (host.transport) host.transport->note_life(from, life_of(from, boot));
+  const Host& other = hosts_[from];
+  if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot && format_spoken(other) >= net::format_named)
+    host.transport->note_life(from, life_of(from, boot));
 }
 
 /// Now and then, so that the tape reaches far back.
@@ -312,9 +320,9 @@ void World::replay_recordings(Random& random) {
     const net::Address from = elsewhere ? net::Address::loopback(65'000) : address_of(old.client, old.life);
     const bool meant = host.id == old.to && host.disk.boot == old.boot && !elsewhere;
     if (meant) continue;
+    net::Transport& at = transport(host);
     ship(host);  // so that what leaves now answers this
     received_.clear();
-    net::Transport& at = transport(host);
     at.receive(local(host), from, old.bytes->span(), received_);
     at.flush(local(host));
     ++replayed_;
