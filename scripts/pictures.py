@@ -204,8 +204,8 @@ def strip(drawing, receipts, died, entered, delivered):
     drawing.text(x(died) - 6, top - 8, "the leader dies", "alarm", "end")
     gap = gap_to - gap_from
     drawing.text(x(died) + 8, top - 8, f"{gap * 1000:.0f} ms without a receipt, {gap / ELECTION_TIMEOUT:.1f} election timeouts", "bold")
-    drawing.text(MARGIN, top + 72, f"ann presses Enter {entered - died:.2f} s after it, and sees her message {delivered - died:.2f} s after it; "
-                 f"{len(receipts):,} receipts, {len(receipts):,} messages", "dim")
+    drawing.text(MARGIN, top + 72, f"ann's Enter at {entered - died:+.2f} s, her message shown at {delivered - died:+.2f} s; "
+                 f"of the bot: {len(receipts):,} receipts, as many messages", "dim")
 
 
 def leader_dies():

@@ -165,6 +165,9 @@ for name in tracked(".svg"):
         bad.append(f"{name}: {', '.join(sorted(tags))}")
     if name not in read("README.md") or pathlib.Path(name).stem not in read("scripts/pictures.py"):
         bad.append(f"{name}: not shown in README.md, or drawn by nothing")
+told = re.search(r"\*\*([\d.]+ election timeouts)\*\* in the picture above \((\d+ ms);", read("README.md"))
+if not told or not re.search(rf">{told[2]} [^<]*, {told[1]}<", read("docs/pictures/leader-dies.svg")):
+    bad.append("README.md says another pause than its picture")
 claim(not bad, "every file is text; pictures are drawn by scripts/pictures.py, for light and dark screens", bad)
 
 built = re.search(r"release ((?:\w+/\w+ ?)+)$", read("demo"), re.M)[1].split()
