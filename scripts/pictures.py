@@ -21,16 +21,21 @@ sys.path.insert(0, str(ROOT / "tests/blackbox"))
 COLUMN, LINE, MARGIN, TITLE = 7.8, 18, 14, 26  # of the drawing, in pixels
 ELECTION_TIMEOUT = 0.25  # as `paxosctl config generate` writes it
 
-STYLE = """
-  svg { --back: #f6f8fa; --bar: #dfe3e8; --text: #1f2328; --dim: #6a737d; --good: #116329; --alarm: #b31d28; }
-  @media (prefers-color-scheme: dark) {
-    svg { --back: #161b22; --bar: #30363d; --text: #e6edf3; --dim: #8b949e; --good: #56d364; --alarm: #ff7b72; }
-  }
-  text { font: 13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--text); white-space: pre; }
-  .dim { fill: var(--dim); } .bold { font-weight: bold; } .alarm { fill: var(--alarm); font-weight: bold; }
-  .good { fill: var(--good); } .back { fill: var(--back); } .bar { fill: var(--bar); }
-  .mark { stroke: var(--alarm); stroke-width: 1.5; fill: none; } .axis { stroke: var(--dim); fill: none; }
+
+def style():
+    """Colours for light and for dark; as plain rules, since many viewers know no CSS variables."""
+    def rules(back, bar, text, dim, good, alarm):
+        return (f"text {{ fill: {text}; }} .dim {{ fill: {dim}; }} .alarm {{ fill: {alarm}; }} .good {{ fill: {good}; }} "
+                f".back {{ fill: {back}; }} .bar {{ fill: {bar}; }} "
+                f".mark {{ stroke: {alarm}; }} .axis {{ stroke: {dim}; }} .receipts {{ stroke: {good}; }}")
+    return f"""
+  text {{ font: 13px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre; }}
+  .bold, .alarm {{ font-weight: bold; }} .mark, .axis {{ fill: none; }} .mark {{ stroke-width: 1.5; }}
+  {rules("#f6f8fa", "#dfe3e8", "#1f2328", "#6a737d", "#116329", "#b31d28")}
+  @media (prefers-color-scheme: dark) {{ {rules("#161b22", "#30363d", "#e6edf3", "#8b949e", "#56d364", "#ff7b72")} }}
 """
+
+
 LOOKS = {"0": "", "1": "bold", "2": "dim", "1;31": "alarm", "31": "alarm", "32": "good", "33": "alarm"}
 
 
@@ -135,7 +140,7 @@ class Drawing:
         path.write_text(
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:.0f}" height="{self.height}" '
             f'viewBox="0 0 {self.width:.0f} {self.height}" role="img">\n<title>{escape(self.said)}</title>\n'
-            f"<!-- Drawn from a real run by scripts/pictures.py {name}. -->\n<style>{STYLE}</style>\n" + "\n".join(self.parts) + "\n</svg>\n")
+            f"<!-- Drawn from a real run by scripts/pictures.py {name}. -->\n<style>{style()}</style>\n" + "\n".join(self.parts) + "\n</svg>\n")
         print(f"wrote {path.relative_to(ROOT)}")
 
 
@@ -193,7 +198,7 @@ def strip(drawing, receipts, died, entered, delivered):
     taken = sorted({int(x(t)) for t in times})
     for pixel in taken:
         path.append(f"M{pixel} {top}v28")
-    drawing.parts.append(f'<path style="stroke: var(--good)" d="{"".join(path)}"/>')
+    drawing.parts.append(f'<path class="receipts" d="{"".join(path)}"/>')
     drawing.parts.append(f'<path class="axis" d="M{MARGIN} {top + 34}h{width:.0f}"/>')
     for tenth in range(-10, 21, 5):
         at = x(died + tenth / 10)
