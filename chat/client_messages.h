@@ -179,9 +179,16 @@ struct ExplainRequest {
 using OperatorCommand =
     std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest, LossRequest,
                  PauseRequest, IsolateRequest, RestartRequest, DoctorRequest, ExplainRequest>;
+/// Which life of which replica is meant: a request that acts names all of it, and any other life ignores it.
+struct Target {
+  std::uint8_t replica = 255;        ///< 255: whoever reads it, as everything in the first datagram format says
+  paxos::Incarnation incarnation;    ///< all 0: any
+  std::uint64_t boot = 0;            ///< 0: any
+  friend bool operator==(const Target&, const Target&) = default;
+};
 struct OperatorRequest {
-  std::uint64_t id = 0;           ///< random; a repeat gets the first answer
-  std::uint64_t target_boot = 0;  ///< 0: any (those that change nothing only); another boot ignores it
+  std::uint64_t id = 0;  ///< random; a repeat gets the first answer
+  Target target;
   OperatorCommand command;
   friend bool operator==(const OperatorRequest&, const OperatorRequest&) = default;
 };

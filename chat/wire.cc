@@ -410,10 +410,16 @@ ExplainReply get_explain(Reader& r) {
 
 }  // namespace
 
-void encode(std::string& out, const OperatorRequest& message) {
+namespace {
+
+void put(std::string& out, const OperatorRequest& message, bool named) {
   Writer w(out);
   w.fixed(message.id);
-  w.number(message.target_boot);
+  if (named) {
+    w.byte(message.target.replica);
+    w.raw(message.target.incarnation.bytes);
+  }
+  w.number(message.target.boot);
   w.byte(static_cast<std::uint8_t>(message.command.index() + 1));
   std::visit(
       [&](const auto& c) {
@@ -444,11 +450,15 @@ void encode(std::string& out, const OperatorRequest& message) {
       message.command);
 }
 
-tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& bytes) {
-  return decode<OperatorRequest>(bytes, [](Reader& r) {
+tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& bytes, bool named) {
+  return decode<OperatorRequest>(bytes, [&](Reader& r) {
     OperatorRequest m;
     m.id = r.fixed();
-    m.target_boot = r.number();
+    if (named) {
+      m.target.replica = r.replica().n;
+      m.target.incarnation.bytes = r.array<16>();
+    }
+    m.target.boot = r.number();
     switch (r.byte()) {
       case 1:
         m.command = StatusRequest{};
@@ -503,6 +513,18 @@ tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& 
     }
     return m;
   });
+}
+
+}  // namespace
+
+void encode(std::string& out, const OperatorRequest& message) { put(out, message, false); }
+void encode_named(std::string& out, const OperatorRequest& message) { put(out, message, true); }
+
+tl::expected<OperatorRequest, const char*> decode_operator_request(const Bytes& bytes) {
+  return get_operator_request(bytes, false);
+}
+tl::expected<OperatorRequest, const char*> decode_named_operator_request(const Bytes& bytes) {
+  return get_operator_request(bytes, true);
 }
 
 void encode(std::string& out, const OperatorReply& message) {

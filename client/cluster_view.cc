@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <set>
 
@@ -33,13 +34,26 @@ std::string text_in(const Json& object, const char* field) {
   return at != object.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
+chat::Target ReplicaStatus::target() const {
+  chat::Target out{.replica = id.n, .incarnation = {}, .boot = boot()};
+  const std::string hex = json ? text_in(*json, "incarnation") : std::string();
+  auto& bytes = out.incarnation.bytes;
+  if (hex.size() != 2 * bytes.size()) return out;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    if (std::from_chars(hex.data() + 2 * i, hex.data() + 2 * i + 2, bytes[i], 16).ptr != hex.data() + 2 * i + 2) bytes[i] = 0;
+  return out;
+}
+
 net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout) {
   ReplicaStatus out{.id = id, .json = {}};
-  const auto answer = co_await connection.ask(id, chat::StatusRequest{}, 0, timeout);
+  const auto answer = co_await connection.ask(id, chat::StatusRequest{}, {}, timeout);
   out.fault = connection.fault(id);
   out.address = connection.address_in_use(id);
   const auto* status = answer ? std::get_if<chat::StatusReply>(&*answer) : nullptr;
-  if (status == nullptr) co_return out;
+  if (status == nullptr) {
+    out.trouble = connection.version_trouble(id);
+    co_return out;
+  }
   Json json = Json::parse(status->json, nullptr, false);
   if (json.is_object()) out.json = std::move(json);
   co_return out;
@@ -109,8 +123,10 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
       one["address"] = config.replicas[r.id.n].address;
       one["reachable"] = true;
     } else {
-      one["error"] = r.fault.empty() ? fmt::format("no answer in {} ms", timeout.count()) : printable(r.fault);
+      const std::string& why = r.fault.empty() ? r.trouble : r.fault;
+      one["error"] = why.empty() ? fmt::format("no answer in {} ms", timeout.count()) : printable(why);
       if (!r.fault.empty()) one["unresolved_here"] = true;
+      if (!r.trouble.empty()) one["version_trouble"] = true;
     }
     if (!r.address.empty() && r.address != config.replicas[r.id.n].address) one["address_in_use"] = r.address;
     out["replicas"].push_back(std::move(one));

@@ -17,6 +17,9 @@ struct ReplicaStatus {
   std::optional<Json> json;
   std::string fault = {};    ///< its name gives no address
   std::string address = {};  ///< where it was asked; empty: not known
+  std::string trouble = {};  ///< why it can't answer, where that is known: see Connection::version_trouble
+  /// The life that answered, for a request that acts.
+  [[nodiscard]] chat::Target target() const;
   [[nodiscard]] std::uint64_t boot() const { return json ? json->value("boot", std::uint64_t{0}) : 0; }
 };
 /// Asks one; asks all at once.

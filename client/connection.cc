@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "chat/versions.h"
 #include "paxos/env.h"
 
 namespace client {
@@ -43,7 +44,12 @@ std::size_t datagram_bytes_for(const net::AddressBook& book) {
 net::Transport::Options transport_options(net::ClusterKey key, const net::AddressBook& book) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
-  return {.self = self, .key = std::move(key), .datagram_bytes = datagram_bytes_for(book), .replicas = book.size()};
+  while (self.life == 0) fill_random(&self.life, sizeof self.life);
+  return {.self = self,
+          .key = std::move(key),
+          .datagram_bytes = datagram_bytes_for(book),
+          .replicas = book.size(),
+          .version_max = chat::formats_of(chat::rules_released).datagrams};
 }
 
 /// A socket that reaches every address that may come: a name may stand for one of either family tomorrow.
@@ -91,7 +97,9 @@ Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::Addre
   if (resolver_)
     resolver_->on_answer([this](std::size_t id, net::Resolver::Answer& answer) {
       book_.looked_up(loop_.now(), id, std::move(answer));
+      take_addresses();
     });
+  take_addresses();
   loop_.on_turn_end([this] { end_turn(); });
   scope_.spawn(receive());
 }
@@ -110,9 +118,15 @@ net::Task<void> Connection::first_lookups() {
 void Connection::carry_addresses() {
   const paxos::Time now = loop_.now();
   book_.tick(now);
+  take_addresses();
   if (resolver_)
     for (const std::size_t id : book_.take_lookups(now)) resolver_->look_up(id, config_.replicas[id].address);
   (void)book_.take_events();  // who asks is told by fault()
+}
+
+/// Whose an address is: a datagram names the replica that it is for.
+void Connection::take_addresses() {
+  if (std::exchange(addresses_taken_, book_.revision()) != book_.revision()) transport_.set_owners(book_.owners());
 }
 
 std::string Connection::fault(paxos::ReplicaId id) const {
@@ -153,6 +167,16 @@ std::uint64_t Connection::random() {
 
 void Connection::send(paxos::ReplicaId to, const chat::ClientMessage& message) {
   send_body(to, net::Body{message});
+}
+
+std::string Connection::version_trouble(paxos::ReplicaId replica) const {
+  const net::Transport::Terms terms = transport_.terms(replica);
+  if (!terms.refused()) return {};
+  const unsigned known = chat::formats_of(chat::rules_released).datagrams;
+  const bool newer = terms.lowest > known;
+  return fmt::format("it speaks datagram formats {} to {}, this program {} to {}: install {}", terms.lowest, terms.highest,
+                     net::format_version, known,
+                     newer ? "the paxosctl and paxoschat of its version here" : "the paxosd of this version there");
 }
 
 net::Task<void> Connection::receive() {
@@ -203,9 +227,10 @@ void Connection::end_turn() {
 
 net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId to,
                                                                chat::OperatorCommand command,
-                                                               std::uint64_t boot,
+                                                               chat::Target target,
                                                                std::chrono::milliseconds timeout) {
-  const chat::OperatorRequest request{.id = random(), .target_boot = boot, .command = std::move(command)};
+  target.replica = to.n;
+  const chat::OperatorRequest request{.id = random(), .target = target, .command = std::move(command)};
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
   const paxos::Time until = loop_.now() + timeout;

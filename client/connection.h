@@ -37,9 +37,14 @@ class Connection {
 
   void send(paxos::ReplicaId to, const chat::ClientMessage& message);
 
-  /// Asks until an answer comes or the time is up. `boot`: the one that is meant; 0: any.
+  /// Why nothing can be said to this replica, for people: it speaks only datagram formats that this program does not know, or
+  /// the other way round. Empty: no such trouble.
+  [[nodiscard]] std::string version_trouble(paxos::ReplicaId replica) const;
+
+  /// Asks until an answer comes or the time is up. `target`: the life that is meant, which whatever acts must name; none: any.
+  /// Its replica is `to`.
   net::Task<std::optional<chat::OperatorAnswer>> ask(paxos::ReplicaId to, chat::OperatorCommand command,
-                                                     std::uint64_t boot, std::chrono::milliseconds timeout);
+                                                     chat::Target target, std::chrono::milliseconds timeout);
   /// One page of history, from one replica, asked until it comes or the time is up.
   net::Task<std::optional<chat::HistoryReply>> history(paxos::ReplicaId to, chat::HistoryRequest request,
                                                        std::chrono::milliseconds timeout);
@@ -67,6 +72,7 @@ class Connection {
              net::ClusterKey key, std::uint64_t seed);
   net::Task<void> first_lookups();
   void carry_addresses();
+  void take_addresses();
   /// Something that wants an answer.
   void send_body(paxos::ReplicaId to, const net::Body& body);
   net::Task<void> receive();
@@ -79,6 +85,7 @@ class Connection {
   net::Loop& loop_;
   config::ClusterConfig config_;
   net::AddressBook book_;
+  std::uint64_t addresses_taken_ = UINT64_MAX;  ///< the book's revision
   std::unique_ptr<net::Resolver> resolver_;  ///< none where no name stands in the config
   std::size_t datagram_bytes_;
   net::UdpSocket socket_;

@@ -132,7 +132,7 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
     // The probe of the disk takes its time: the clock is read from the answers after it.
     const bool probe = n == 0;
     const std::int64_t sent = wall_ms();
-    const auto answer = co_await c.ask(id, chat::DoctorRequest{probe}, 0, probe ? doctor_timeout : clock_timeout);
+    const auto answer = co_await c.ask(id, chat::DoctorRequest{probe}, {}, probe ? doctor_timeout : clock_timeout);
     const std::int64_t received = wall_ms();
     const auto* reply = answer ? std::get_if<chat::DoctorReply>(&*answer) : nullptr;
     if (reply == nullptr) {
@@ -149,7 +149,7 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
   if (!out.doctor || out.doctor->contains("recent")) co_return;
   const paxos::Time began = c.loop().now();
   co_await c.loop().sleep(counting_time);
-  const auto answer = co_await c.ask(id, chat::DoctorRequest{false}, 0, clock_timeout);
+  const auto answer = co_await c.ask(id, chat::DoctorRequest{false}, {}, clock_timeout);
   const auto* reply = answer ? std::get_if<chat::DoctorReply>(&*answer) : nullptr;
   const Json again = reply != nullptr ? Json::parse(reply->json, nullptr, false) : Json();
   if (again.is_object())

@@ -21,7 +21,7 @@ constexpr std::chrono::milliseconds alive_timeout{500};
 const std::string program = "paxosctl explain";
 
 net::Task<void> ask_one(Connection& connection, paxos::Slot slot, std::chrono::milliseconds timeout, Witness& out) {
-  const auto answer = co_await connection.ask(out.id, chat::ExplainRequest{slot}, 0, timeout);
+  const auto answer = co_await connection.ask(out.id, chat::ExplainRequest{slot}, {}, timeout);
   if (answer) {
     if (const auto* reply = std::get_if<chat::ExplainReply>(&*answer))
       out.reply = *reply;
@@ -29,7 +29,7 @@ net::Task<void> ask_one(Connection& connection, paxos::Slot slot, std::chrono::m
       out.silence = "gives an answer of another kind";
     co_return;
   }
-  const auto alive = co_await connection.ask(out.id, chat::StatusRequest{}, 0, alive_timeout);
+  const auto alive = co_await connection.ask(out.id, chat::StatusRequest{}, {}, alive_timeout);
   out.silence = alive ? "lives, but does not answer this: a paxosd from before `explain`, or its state thread is busy"
                       : fmt::format("does not answer in {} ms", timeout.count());
 }

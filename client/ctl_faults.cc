@@ -28,7 +28,7 @@ namespace {
 
 /// The status of one replica; its boot is what an acting request must name.
 net::Task<std::optional<ReplicaStatus>> reach(Connection& c, paxos::ReplicaId id) {
-  const auto answer = co_await c.ask(id, chat::StatusRequest{}, 0, std::chrono::seconds{2});
+  const auto answer = co_await c.ask(id, chat::StatusRequest{}, {}, std::chrono::seconds{2});
   const auto* status = answer ? std::get_if<chat::StatusReply>(&*answer) : nullptr;
   if (status == nullptr) co_return std::nullopt;
   Json json = Json::parse(status->json, nullptr, false);
@@ -66,10 +66,10 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
   const paxos::Time until = c.loop().now() + std::chrono::seconds{5};
   unsigned unanswered = 0;
   while (c.loop().now() < until) {
-    const auto answer = co_await c.ask(target->id, chat::KillRequest{}, boot, std::chrono::milliseconds{150});
+    const auto answer = co_await c.ask(target->id, chat::KillRequest{}, target->target(), std::chrono::milliseconds{150});
     if (answer)
       if (const auto code = failed(program, target->id, answer)) co_return *code;
-    const auto alive = co_await c.ask(target->id, chat::StatusRequest{}, 0, std::chrono::milliseconds{300});
+    const auto alive = co_await c.ask(target->id, chat::StatusRequest{}, {}, std::chrono::milliseconds{300});
     if (!alive) {
       if (++unanswered == 2) {
         say(stdout, "replica {} (boot {}) is dead\n", target->id.n, boot);
@@ -99,7 +99,7 @@ net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
   const std::string program = "paxosctl skip";
   const auto leader = co_await leader_now(c, program);
   if (!leader) co_return config::exit_unknown;
-  const auto answer = co_await c.ask(leader->id, request, leader->boot(), std::chrono::seconds{10});
+  const auto answer = co_await c.ask(leader->id, request, leader->target(), std::chrono::seconds{10});
   if (const auto code = failed(program, leader->id, answer)) co_return *code;
   const auto& done = std::get<chat::DoneReply>(*answer);
   Json slots = Json::array();
@@ -128,7 +128,7 @@ net::Task<int> tell(Connection& c, std::string program, std::optional<paxos::Rep
       code = std::max(code, silent(program, r.id));
       continue;
     }
-    const auto answer = co_await c.ask(r.id, command, r.boot(), std::chrono::seconds{3});
+    const auto answer = co_await c.ask(r.id, command, r.target(), std::chrono::seconds{3});
     if (const auto bad = failed(program, r.id, answer)) {
       code = std::max(code, *bad);
       continue;

@@ -99,7 +99,7 @@ net::Task<int> log(Connection& c, paxos::ReplicaId id, paxos::Slot from, paxos::
   const std::string program = "paxosctl log";
   bool any = false;
   for (paxos::Slot next = from;;) {
-    const auto answer = co_await c.ask(id, chat::LogRequest{next, to}, 0, std::chrono::seconds{5});
+    const auto answer = co_await c.ask(id, chat::LogRequest{next, to}, {}, std::chrono::seconds{5});
     if (!answer)
       co_return complain(program,
                          fmt::format("replica {} does not answer; `paxosctl status` shows who does", id.n),

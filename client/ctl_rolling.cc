@@ -81,7 +81,7 @@ net::Task<std::optional<int>> begin_restart(Connection& c, const Wish& wish, con
     if (status == 0) co_return std::nullopt;
     co_return complain(program, fmt::format("`{}` failed; nothing more is restarted", command), config::exit_refused);
   }
-  const auto answer = co_await c.ask(target.id, chat::RestartRequest{}, target.boot(), std::chrono::seconds{2});
+  const auto answer = co_await c.ask(target.id, chat::RestartRequest{}, target.target(), std::chrono::seconds{2});
   // No answer may mean that it is down already: what counts is that it comes back.
   if (!answer) co_return std::nullopt;
   co_return failed(program, target.id, answer);

@@ -141,7 +141,7 @@ class Run {
     }
     first_round_ = round_;
     if (!o_.skip.empty()) {
-      const auto answer = co_await c_.ask(leader_->id, chat::SkipRequest{o_.skip, 0}, leader_->boot(),
+      const auto answer = co_await c_.ask(leader_->id, chat::SkipRequest{o_.skip, 0}, leader_->target(),
                                           std::chrono::seconds{10});
       if (const auto code = failed("paxosctl run", leader_->id, answer)) {
         if (o_.json) print_json(nothing_yet());
@@ -382,7 +382,7 @@ class Run {
     std::size_t noops = 0;
     for (paxos::Slot slot : o_.skip) {
       const auto answer =
-          co_await c_.ask(leader_->id, chat::LogRequest{slot, slot}, 0, std::chrono::seconds{3});
+          co_await c_.ask(leader_->id, chat::LogRequest{slot, slot}, {}, std::chrono::seconds{3});
       const auto* log = answer ? std::get_if<chat::LogReply>(&*answer) : nullptr;
       if (log != nullptr && log->slots.size() == 1 && !log->slots[0].empty && log->slots[0].chosen &&
           log->slots[0].decree.kind == paxos::DecreeKind::noop)

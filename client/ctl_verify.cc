@@ -56,7 +56,7 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   for (const ReplicaStatus& r : replicas) {
     if (!r.json || left_out(r)) continue;
     Json one{{"id", r.id.n}, {"applied", r.json->value("applied", std::uint64_t{0})}};
-    const auto answer = co_await c.ask(r.id, chat::HashRequest{{slot}}, 0, std::chrono::seconds{5});
+    const auto answer = co_await c.ask(r.id, chat::HashRequest{{slot}}, {}, std::chrono::seconds{5});
     const auto* hash = answer ? std::get_if<chat::HashReply>(&*answer) : nullptr;
     if (hash != nullptr && hash->hash) {
       ++compared;
@@ -70,7 +70,7 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
       std::uint64_t records = 0;
       std::string damage;
       for (paxos::Slot from{1}; !from.none() && damage.empty();) {
-        const auto slice = co_await c.ask(r.id, chat::ScrubRequest{from}, 0, std::chrono::seconds{30});
+        const auto slice = co_await c.ask(r.id, chat::ScrubRequest{from}, {}, std::chrono::seconds{30});
         const auto* scrub = slice ? std::get_if<chat::ScrubReply>(&*slice) : nullptr;
         if (scrub == nullptr) {
           damage = "no answer while reading its records back";

@@ -73,11 +73,13 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       book_(book_options(options_), loop.now()),
       changed_(loop),
       transport_(net::Transport::Options{
-          .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_},
+          .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_, .life = options_.life},
           .key = options_.key,
+          .tickets = options_.tickets,
           .datagram_bytes = datagram_bytes(book_),
           .replicas = options_.config.replicas.size(),
-          .version_max = chat::formats_of(options_.rules_known).datagrams}),
+          .version_max = chat::formats_of(options_.rules_known).datagrams,
+          .speaks = chat::formats_of(opened.machine.rules()).datagrams}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
@@ -88,6 +90,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       vitals_(loop.now()),
       key_watch_(options_.key.bytes(), options_.config.key_file) {
   begin_addresses();
+  transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
   prepare_flight_recorder();
 }
@@ -194,6 +197,10 @@ void Host::resume() {
 
 void Host::on_body(net::Received received) {
   const paxos::Time now = loop_.now();
+  if (received.outdated) {
+    tell_outdated(received);
+    return;
+  }
   if (const auto* request = std::get_if<chat::OperatorRequest>(&received.body)) {
     on_operator(received.from, *request);
     return;
@@ -325,6 +332,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (const paxos::Duration& commit : out.commits) commits_.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
+  transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   if (!out.stop.empty()) {
     daemon_log::error("this replica stops: {}", out.stop);
     daemon_log::exit_now(1);

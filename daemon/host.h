@@ -47,6 +47,8 @@ class Host {
     net::ClusterKey key;
     paxos::ReplicaId self;
     std::uint64_t seed = 1;
+    std::uint64_t life = 1;                ///< random at each start
+    net::Opener::TicketKey tickets = {};   ///< the same
     std::string version = PAXOSD_VERSION;
     std::uint16_t rules_known = chat::rules_released;
     std::filesystem::path directory;     ///< of the data; not the config's where --data-dir says another
@@ -122,6 +124,7 @@ class Host {
 
   // Operator requests (operator.cc).
   void on_operator(const net::Address& from, const chat::OperatorRequest& request);
+  void tell_outdated(const net::Received& received);
   void answer(const net::Address& to, std::uint64_t id, chat::OperatorAnswer answer);
   void answer_skip(const net::Address& to, std::uint64_t id, const chat::SkipRequest& request);
   void finish_skips();

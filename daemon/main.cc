@@ -124,6 +124,9 @@ int run(int argc, char** argv) {
       .version = version, .rules_known = rules_known, .directory = options.directory, .level_by_flag = flags.get("log-level").has_value()};
   host_options.lived = [&starts] { starts.lived(); };
   fill_random(&host_options.seed, sizeof host_options.seed);
+  do fill_random(&host_options.life, sizeof host_options.life);
+  while (host_options.life == 0);
+  fill_random(host_options.tickets.data(), host_options.tickets.size());
   paxosd::Host host(loop, std::move(host_options), std::move(*opened));
   const int code = loop.run(host.run());
   if (code == 0 || code == paxosd::exit_restart) starts.lived();

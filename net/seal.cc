@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "paxos/coding.h"
@@ -18,7 +19,11 @@ namespace net {
 namespace {
 
 constexpr std::array<std::uint8_t, 3> magic{'P', 'X', 'D'};
-constexpr std::string_view key_context = "paxosd datagram key 1";
+constexpr std::string_view first_key_context = "paxosd datagram key 1";
+constexpr std::string_view key_context = "paxosd datagram key 2";
+/// Whose key it is: role 0 and id 0 are the cluster's own, which may say everything. The others are for keys with roles.
+constexpr std::uint8_t cluster_role = 0;
+constexpr std::uint64_t cluster_key_id = 0;
 
 cipher::Nonce nonce_of(std::uint64_t counter) {
   cipher::Nonce nonce{};
@@ -26,20 +31,25 @@ cipher::Nonce nonce_of(std::uint64_t counter) {
   return nonce;
 }
 
-std::string header_of(const Header& h, std::uint8_t version) {
+std::string header_of(const Header& h) {
   std::string out;
-  out.reserve(header_bytes);
+  out.reserve(header_bytes_of(h.way.version));
   paxos::ByteWriter w(out);
   w.raw(magic);
-  w.fixed(version);
+  w.fixed(h.way.version);
   w.fixed(static_cast<std::uint8_t>(h.content));
   w.fixed(h.sender.sender);
-  w.fixed(h.destination);
-  w.fixed(std::uint8_t{0});
+  w.fixed(h.way.destination);
+  w.fixed(cluster_role);
+  if (h.way.version >= format_named) w.fixed(cluster_key_id);
   w.raw(h.sender.incarnation.bytes);
   w.fixed(h.sender.boot);
+  if (h.way.version >= format_named) {
+    w.fixed(h.sender.life);
+    w.fixed(h.way.receiver);
+  }
   w.fixed(h.counter);
-  PAXOS_ASSERT(out.size() == header_bytes);
+  PAXOS_ASSERT(out.size() == header_bytes_of(h.way.version));
   return out;
 }
 
@@ -59,10 +69,16 @@ const char* to_string(Drop reason) {
       return "destination";
     case Drop::own:
       return "own";
+    case Drop::key:
+      return "key";
     case Drop::foreign_key:
       return "foreign_key";
     case Drop::old_boot:
       return "old_boot";
+    case Drop::other_life:
+      return "other_life";
+    case Drop::unproven:
+      return "unproven";
     case Drop::replayed:
       return "replayed";
     case Drop::undecodable:
@@ -82,11 +98,17 @@ const char* to_string(Drop reason) {
 }
 
 Secret derive_subkey(const ClusterKey& key, const Identity& identity) {
-  std::string input(key_context);
+  const bool first = identity.life == 0;
+  std::string input(first ? first_key_context : key_context);
   paxos::ByteWriter w(input);
+  if (!first) {
+    w.fixed(cluster_role);
+    w.fixed(cluster_key_id);
+  }
   w.fixed(identity.sender);
   w.raw(identity.incarnation.bytes);
   w.fixed(identity.boot);
+  if (!first) w.fixed(identity.life);
   Secret out;
   const int failed =
       crypto_generichash(out.bytes().data(), Secret::size(), reinterpret_cast<const unsigned char*>(input.data()),
@@ -96,70 +118,97 @@ Secret derive_subkey(const ClusterKey& key, const Identity& identity) {
 }
 
 tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std::uint8_t version_max) {
-  if (datagram.size() < seal_overhead) return tl::make_unexpected(Drop::short_datagram);
-  paxos::ByteReader r(datagram.first(header_bytes));
+  if (datagram.size() < seal_overhead_of(format_version)) return tl::make_unexpected(Drop::short_datagram);
+  paxos::ByteReader r(datagram);
   if (r.array<3>() != magic) return tl::make_unexpected(Drop::magic);
-  const auto version = r.fixed<std::uint8_t>();
-  if (version < format_version || version > version_max) return tl::make_unexpected(Drop::version);
   Header h;
+  const auto version = h.way.version = r.fixed<std::uint8_t>();
+  if (version < format_version || version > version_max) return tl::make_unexpected(Drop::version);
+  if (datagram.size() < seal_overhead_of(version)) return tl::make_unexpected(Drop::short_datagram);
+  const bool named = version >= format_named;
   const auto kind = r.fixed<std::uint8_t>();
   h.content = static_cast<Content>(kind);
   h.sender.sender = r.fixed<std::uint8_t>();
-  h.destination = r.fixed<std::uint8_t>();
-  const auto reserved = r.fixed<std::uint8_t>();
+  h.way.destination = r.fixed<std::uint8_t>();
+  const auto role = r.fixed<std::uint8_t>();
+  const std::uint64_t key_id = named ? r.fixed<std::uint64_t>() : cluster_key_id;
   h.sender.incarnation.bytes = r.array<16>();
   h.sender.boot = r.fixed<std::uint64_t>();
+  if (named) {
+    h.sender.life = r.fixed<std::uint64_t>();
+    h.way.receiver = r.fixed<std::uint64_t>();
+  }
   h.counter = r.fixed<std::uint64_t>();
-  PAXOS_ASSERT(r.done());
+  PAXOS_ASSERT(r.ok());
   const auto known = [](std::uint8_t id) { return id < paxos::limits::replicas_max || id == client_sender; };
-  const bool good = kind >= static_cast<std::uint8_t>(Content::bodies) &&
-                    kind <= static_cast<std::uint8_t>(Content::probe) && known(h.sender.sender) &&
-                    known(h.destination) && reserved == 0 && h.counter != 0 && h.sender.boot != 0;
+  // In the first format the byte of the role is reserved, and 255 is whoever reads it.
+  const bool content_known = kind >= static_cast<std::uint8_t>(Content::bodies) &&
+                             (kind <= static_cast<std::uint8_t>(Content::probe) ||
+                              (named && (h.content == Content::hello || h.content == Content::welcome)));
+  const bool from_client = h.sender.is_client();
+  const bool to_client = h.way.destination == any_destination;
+  bool good = content_known && known(h.sender.sender) && h.counter != 0 && h.sender.boot != 0;
+  if (named)
+    good = good && h.sender.life != 0 && (h.way.destination == all_replicas ? !from_client : known(h.way.destination)) &&
+           !(from_client && to_client) && (h.content != Content::hello || from_client) &&
+           (h.content != Content::welcome || to_client);
+  else
+    good = good && known(h.way.destination) && role == 0;
   if (!good) return tl::make_unexpected(Drop::header);
+  if (role != cluster_role || key_id != cluster_key_id) return tl::make_unexpected(Drop::key);
   return h;
 }
 
-Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas)
-    : self_(self), opener_(key, self, replicas) {
+Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas, const Opener::TicketKey& tickets)
+    : self_(self), opener_(key, self, replicas, tickets) {
   PAXOS_ASSERT(self.boot != 0);
-  subkey_ = derive_subkey(key, self);
+  Identity first = self;
+  first.life = 0;
+  first_subkey_ = derive_subkey(key, first);
+  if (self.life != 0) subkey_ = derive_subkey(key, self);
 }
 
-void Sealer::seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain,
-                  std::uint8_t version) {
+void Sealer::seal(std::string& out, const Way& way, Content content, std::string_view plain) {
   PAXOS_ASSERT(counter_ != UINT64_MAX);  // 580 years at a datagram a nanosecond
-  const Header header{.content = content, .sender = self_, .destination = destination, .counter = ++counter_};
-  const std::string head = header_of(header, version);
+  const bool named = way.version >= format_named;
+  PAXOS_ASSERT(!named || self_.life != 0);
+  const Header header{.way = way, .content = content, .sender = self_, .counter = ++counter_};
+  const std::string head = header_of(header);
   const std::size_t begin = out.size();
   out.append(head);
-  out.resize(begin + seal_overhead + plain.size());
-  cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + header_bytes), plain, head, nonce_of(header.counter),
-                  subkey_.bytes());
+  out.resize(begin + seal_overhead_of(way.version) + plain.size());
+  cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + head.size()), plain, head, nonce_of(header.counter),
+                  (named ? subkey_ : first_subkey_).bytes());
 }
 
-Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas)
-    : key_(key), self_(self), replicas_(replicas) {
+Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas, const TicketKey& tickets)
+    : key_(key), tickets_(tickets), self_(self), replicas_(replicas) {
+  static_assert(crypto_shorthash_KEYBYTES == std::tuple_size_v<TicketKey> && crypto_shorthash_BYTES == 8);
   PAXOS_ASSERT(sodium_init() >= 0);
   PAXOS_ASSERT(replicas <= paxos::limits::replicas_max);
 }
 
+Opener::~Opener() { sodium_memzero(tickets_.data(), tickets_.size()); }
+
 bool Opener::Sender::is_new(std::uint64_t counter) const {
+  const std::uint64_t bits = seen.size() * 64;
   if (counter > highest || paxos::mutant(paxos::Mutant::replay_taken)) return true;
-  if (highest - counter >= window) return false;
-  const std::uint64_t bit = counter % window;
+  if (highest - counter >= bits) return false;
+  const std::uint64_t bit = counter % bits;
   return (seen[bit / 64] >> (bit % 64) & 1) == 0;
 }
 
 void Opener::Sender::mark(std::uint64_t counter) {
+  const std::uint64_t bits = seen.size() * 64;
   if (counter > highest) {
-    if (counter - highest >= window) {
-      seen.fill(0);
+    if (counter - highest >= bits) {
+      std::fill(seen.begin(), seen.end(), 0);
     } else {
-      for (std::uint64_t c = highest + 1; c < counter; ++c) seen[c % window / 64] &= ~(1ULL << (c % 64));
+      for (std::uint64_t c = highest + 1; c < counter; ++c) seen[c % bits / 64] &= ~(1ULL << (c % 64));
     }
     highest = counter;
   }
-  seen[counter % window / 64] |= 1ULL << (counter % 64);
+  seen[counter % bits / 64] |= 1ULL << (counter % 64);
 }
 
 Opener::List& Opener::list_of(const Identity& identity) {
@@ -172,68 +221,104 @@ Opener::Sender* Opener::find(const Identity& identity) {
     return at == client_index_.end() ? nullptr : &*at->second;
   }
   for (Sender& s : replica_senders_[identity.sender])
-    if (s.identity.incarnation == identity.incarnation) return &s;
+    if (s.identity == identity) return &s;
   return nullptr;
 }
 
-void Opener::enter(Sender sender) {
-  List& list = list_of(sender.identity);
-  if (list.size() >= (sender.identity.is_client() ? clients_max : incarnations_max)) {
-    if (sender.identity.is_client()) client_index_.erase(list.back().identity);
+Opener::Sender& Opener::enter(const Identity& identity, Secret subkey) {
+  List& list = list_of(identity);
+  if (list.size() >= (identity.is_client() ? clients_max : incarnations_max)) {
+    if (identity.is_client()) client_index_.erase(list.back().identity);
     list.pop_back();
   }
-  list.push_front(std::move(sender));
-  if (const Identity& identity = list.front().identity; identity.is_client()) client_index_.emplace(identity, list.begin());
+  list.push_front({.identity = identity,
+                   .subkey = std::move(subkey),
+                   .entered = ++entered_,
+                   .highest = 0,
+                   .seen = std::vector<std::uint64_t>((identity.is_client() ? client_window : window) / 64)});
+  if (identity.is_client()) client_index_.emplace(identity, list.begin());
+  return list.front();
 }
 
-tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram) {
+/// Never 0, which means that there is none.
+std::uint64_t Opener::ticket(const Sender& client, std::span<const std::uint8_t> from) const {
+  std::string input;
+  paxos::ByteWriter w(input);
+  w.fixed(client.entered);
+  w.raw(std::as_bytes(from));
+  std::array<unsigned char, 8> out{};
+  crypto_shorthash(out.data(), reinterpret_cast<const unsigned char*>(input.data()), input.size(), tickets_.data());
+  std::uint64_t value = 0;
+  for (const unsigned char byte : out) value = value << 8 | byte;
+  return std::max<std::uint64_t>(value, 1);
+}
+
+tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram, std::span<const std::uint8_t> address) {
   const auto parsed = parse_header(datagram, version_max_);
   if (!parsed) return tl::make_unexpected(parsed.error());
   const Header& h = *parsed;
   const Identity& from = h.sender;
+  const bool named = h.way.version >= format_named;
   if (!from.is_client() && from.sender >= replicas_) return tl::make_unexpected(Drop::header);
-  if (h.destination != any_destination && h.destination != self_.sender && !paxos::mutant(paxos::Mutant::destination_unchecked))
-    return tl::make_unexpected(Drop::destination);
-  if (from == self_) return tl::make_unexpected(Drop::own);
+  const bool for_us = h.way.destination == self_.sender || (h.way.destination == any_destination && !named) ||
+                      (h.way.destination == all_replicas && !self_.is_client());
+  if (!for_us && !paxos::mutant(paxos::Mutant::destination_unchecked)) return tl::make_unexpected(Drop::destination);
+  // Whatever life: a copy of our directory is no peer of ours.
+  if (from.sender == self_.sender && from.incarnation == self_.incarnation && from.boot == self_.boot)
+    return tl::make_unexpected(Drop::own);
 
   // Whoever is not known yet enters only once the tag has shown that it holds the cluster's key.
   Sender* known = find(from);
-  const bool same_boot = known != nullptr && known->identity.boot == from.boot;
   std::optional<Secret> derived;
-  if (!same_boot) derived = derive_subkey(key_, from);
+  if (known == nullptr) derived = derive_subkey(key_, from);
 
-  const std::size_t size = datagram.size() - seal_overhead;
+  const std::size_t size = datagram.size() - seal_overhead_of(h.way.version);
+  const std::size_t head = header_bytes_of(h.way.version);
   // Never empty, so that a plaintext of no bytes has an address.
   auto buffer = std::make_shared_for_overwrite<std::byte[]>(std::max<std::size_t>(size, 1));
-  if (!cipher::decrypt(buffer.get(), datagram.subspan(header_bytes), datagram.first(header_bytes), nonce_of(h.counter),
-                       (same_boot ? known->subkey : *derived).bytes()))
+  if (!cipher::decrypt(buffer.get(), datagram.subspan(head), datagram.first(head), nonce_of(h.counter),
+                       (known != nullptr ? known->subkey : *derived).bytes()))
     return tl::make_unexpected(Drop::foreign_key);
 
+  List& list = list_of(from);
   bool newest = true;
-  if (same_boot) {
+  if (known != nullptr) {
     if (!known->is_new(h.counter)) return tl::make_unexpected(Drop::replayed);
     newest = h.counter > known->highest;
-    known->mark(h.counter);
-    List& list = list_of(from);
     if (&list.front() != known) {
       const auto at = from.is_client() ? client_index_.find(from)->second
                                        : std::find_if(list.begin(), list.end(),
                                                       [&](const Sender& s) { return &s == known; });
       list.splice(list.begin(), list, at);
     }
-  } else if (known != nullptr && from.boot < known->identity.boot && !paxos::mutant(paxos::Mutant::old_boot_taken)) {
-    return tl::make_unexpected(Drop::old_boot);
   } else {
-    Sender fresh{.identity = from, .subkey = std::move(*derived), .highest = 0, .seen = {}};
-    fresh.mark(h.counter);
-    if (known != nullptr)
-      *known = std::move(fresh);  // a later boot of the same directory; clients never come here, their key is the whole
-                       // identity
-    else
-      enter(std::move(fresh));
+    if (!from.is_client()) {
+      const auto same = [&](const Sender& s) { return s.identity.incarnation == from.incarnation; };
+      if (!paxos::mutant(paxos::Mutant::old_boot_taken) &&
+          std::any_of(list.begin(), list.end(), [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; }))
+        return tl::make_unexpected(Drop::old_boot);
+      std::erase_if(list, [&](const Sender& s) { return same(s) && s.identity.boot < from.boot; });
+    }
+    known = &enter(from, std::move(*derived));
   }
+  known->mark(h.counter);
+
   const std::byte* data = buffer.get();
-  return Opened{from, h.content, paxos::Bytes(std::move(buffer), data, size), newest};
+  Opened out{.header = h,
+             .bound = false,
+             .ticket = 0,
+             .plain = paxos::Bytes(std::move(buffer), data, size),
+             .newest = newest};
+  if (!named) return out;
+  if (from.is_client()) {
+    out.ticket = ticket(*known, address);
+    out.bound = h.way.receiver == out.ticket;
+  } else {
+    out.bound = h.way.receiver == self_.life;
+    // Between replicas a broadcast names none, nor does whoever has not heard from us yet.
+    if (!out.bound && (self_.is_client() || h.way.receiver != 0)) return tl::make_unexpected(Drop::other_life);
+  }
+  return out;
 }
 
 }  // namespace net

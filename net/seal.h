@@ -19,9 +19,14 @@
 
 /// One sealed datagram: a header that is authenticated but readable, then ChaCha20-Poly1305 ciphertext.
 ///
-/// Keys. Every (sender, incarnation, boot) seals under a subkey of its own: BLAKE2b-256, keyed by the
-/// cluster's key, over a context string and those three. A replica syncs boot + 1 before its first datagram,
-/// and a client draws a random incarnation per process, so no subkey is ever used by two lives of a program.
+/// Keys. Every (sender, incarnation, boot, life) seals under a subkey of its own: BLAKE2b-256, keyed by the
+/// cluster's key, over a context string and those four. A replica syncs boot + 1 before its first datagram,
+/// a client draws a random incarnation per process, and both draw a random *life* at each start (format 2), so that
+/// no subkey is ever used by two lives of a program, not even where a directory was copied or rolled back.
+///
+/// Receivers. What a datagram of format 2 is for is part of what is sealed: the destination, and the receiver's life
+/// (replica to replica, where it is known; replica to client, always), or the ticket that a replica gave this client at this
+/// address (client to replica). So a recorded one is worth nothing at another replica, and nothing after a restart.
 ///
 /// Nonces. The nonce is four zero bytes and the header's 64-bit counter, which a Sealer raises by one for
 /// each datagram and never resets: unique under its subkey, which is all that the construction asks of a
@@ -33,13 +38,16 @@ namespace net {
 using ClusterKey = Secret;
 
 inline constexpr std::uint8_t client_sender = 255;    ///< sender: not a replica
-inline constexpr std::uint8_t any_destination = 255;  ///< destination: whoever reads it
+/// destination: a client. In the first format from anyone to anyone: whoever reads it.
+inline constexpr std::uint8_t any_destination = 255;
+inline constexpr std::uint8_t all_replicas = 254;  ///< destination, between replicas, from format 2 on: all others
 
 /// Who sealed a datagram.
 struct Identity {
   std::uint8_t sender = client_sender;  ///< replica id, or client_sender
   paxos::Incarnation incarnation;
   std::uint64_t boot = 1;
+  std::uint64_t life = 0;  ///< random at each start; 0: it came in the first format, which has none
   friend auto operator<=>(const Identity&, const Identity&) = default;
   [[nodiscard]] bool is_client() const { return sender == client_sender; }
 };
@@ -51,9 +59,12 @@ enum class Drop : std::uint8_t {
   version,             ///< another version of this format
   header,              ///< a header field out of range
   destination,         ///< for another replica
+  key,                 ///< sealed under a key of a role that this program does not know
   own,                 ///< sealed by ourselves: reflected
   foreign_key,         ///< does not open: another cluster's key, or damaged
   old_boot,            ///< of an earlier boot of a replica's directory
+  other_life,          ///< for another life of this program
+  unproven,            ///< from a client that does not show the ticket of its address: answered with a welcome
   replayed,            ///< its counter was seen before, or is too far behind
   undecodable,         ///< opened, but not understood, or its sender may not say that to us
   reassembly,          ///< fragment sizes or numbers that don't fit together
@@ -72,24 +83,47 @@ enum class Content : std::uint8_t {
   fragment = 2,       ///< a part of one body
   fragment_need = 3,  ///< which fragments of a message are missing
   probe = 4,          ///< the last fragment, said again: "have you got all of it?"
+  hello = 7,          ///< a client to a replica, from format 2 on: which formats it speaks
+  welcome = 8,        ///< the answer: which formats the replica speaks, and a ticket
 };
 
-inline constexpr std::size_t header_bytes = 40;
-inline constexpr std::size_t seal_overhead = header_bytes + cipher::tag_bytes;
-/// The first format, which every client speaks; replicas may speak later ones to each other (chat/versions.h).
+/// The first format; what clients and replicas agree on: docs/WIRE.md. Replicas speak that of the rules to each other
+/// (chat/versions.h).
 inline constexpr std::uint8_t format_version = 1;
+/// The first one whose datagrams name their receiver's life. Later ones have the same header.
+inline constexpr std::uint8_t format_named = 2;
+
+[[nodiscard]] constexpr std::size_t header_bytes_of(std::uint8_t version) { return version < format_named ? 40 : 64; }
+[[nodiscard]] constexpr std::size_t seal_overhead_of(std::uint8_t version) {
+  return header_bytes_of(version) + cipher::tag_bytes;
+}
+/// At most, in any format.
+inline constexpr std::size_t seal_overhead = seal_overhead_of(format_named);
+
+/// What a sealer says of the way that a datagram goes.
+struct Way {
+  std::uint8_t version = format_version;
+  std::uint8_t destination = any_destination;
+  /// A life, or a client's ticket; 0: not known (yet), or for several. The first format has no such field.
+  std::uint64_t receiver = 0;
+  friend bool operator==(const Way&, const Way&) = default;
+};
 
 struct Header {
+  Way way;
   Content content = Content::bodies;
   Identity sender;
-  std::uint8_t destination = any_destination;
   std::uint64_t counter = 0;
   friend bool operator==(const Header&, const Header&) = default;
 };
 
 struct Opened {
-  Identity sender;
-  Content content = Content::bodies;
+  Header header;
+  /// It names this very life: its sender, or whoever it is a recording of, meant nobody earlier. Always so for what a client
+  /// takes in format 2. From a client to a replica: it shows the ticket of its address.
+  bool bound = false;
+  /// To be given to the client that sent it (a replica only; format 2).
+  std::uint64_t ticket = 0;
   paxos::Bytes plain;  ///< in a buffer of its own, so that decrees may refer to it
   bool newest = true;  ///< nothing that its sender sealed later in this life was opened here before
 };
@@ -99,20 +133,27 @@ struct Opened {
 ///
 /// Each replica's highest boot per incarnation is kept; lower ones are dropped. Per sender, the last
 /// `window` counters are remembered (as in RFC 4303, section 3.4.3), so that a recorded datagram can't be
-/// used to make us answer to a forged address. A client that was idle while `clients_max` others spoke is
-/// forgotten, and so is everything by a restart of ours: handlers must be idempotent all the same.
+/// used to make us answer to a forged address. A restart of ours forgets them all, and so does a crowd: a client
+/// that was idle while `clients_max` others spoke is unknown again. Neither opens a door (format 2): a client's ticket
+/// belongs to what is remembered of it here, and is drawn anew with that.
 class Opener {
  public:
-  static constexpr std::size_t window = 4096;
-  static constexpr std::size_t clients_max = 4096;
+  static constexpr std::size_t window = 4096;          ///< of a replica
+  static constexpr std::size_t client_window = 1024;   ///< of a client
+  static constexpr std::size_t clients_max = 16'384;
   static constexpr std::size_t incarnations_max = 4;  ///< per replica id
+  using TicketKey = std::array<std::uint8_t, 16>;
 
-  /// `self` may be a client. `replicas`: senders from there on are refused, other than clients.
-  Opener(const ClusterKey& key, const Identity& self, std::size_t replicas);
+  /// `self` may be a client. `replicas`: senders from there on are refused, other than clients. `tickets`: random at each
+  /// start; what a replica's tickets are made with.
+  Opener(const ClusterKey& key, const Identity& self, std::size_t replicas, const TicketKey& tickets = {});
+  ~Opener();
   Opener(const Opener&) = delete;
   Opener& operator=(const Opener&) = delete;
 
-  [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram);
+  /// `from`: the bytes of the address that it came from; what a ticket is bound to.
+  [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram,
+                                                std::span<const std::uint8_t> from = {});
 
   /// Takes formats up to this one. The first only, unless told.
   void take_versions_to(std::uint8_t version_max) { version_max_ = version_max; }
@@ -122,9 +163,9 @@ class Opener {
   struct Sender {
     Identity identity;
     Secret subkey;
+    std::uint64_t entered = 0;  ///< different for each that was ever entered
     std::uint64_t highest = 0;
-    std::array<std::uint64_t, window / 64>
-        seen{};  ///< bit (counter mod window), for (highest - window, highest]
+    std::vector<std::uint64_t> seen;  ///< bit (counter mod its bits), for (highest - its bits, highest]
 
     [[nodiscard]] bool is_new(std::uint64_t counter) const;
     void mark(std::uint64_t counter);
@@ -133,12 +174,15 @@ class Opener {
 
   [[nodiscard]] List& list_of(const Identity& identity);
   [[nodiscard]] Sender* find(const Identity& identity);
-  void enter(Sender sender);
+  Sender& enter(const Identity& identity, Secret subkey);
+  [[nodiscard]] std::uint64_t ticket(const Sender& client, std::span<const std::uint8_t> from) const;
 
   std::uint8_t version_max_ = format_version;
   ClusterKey key_;
+  TicketKey tickets_;
   Identity self_;
   std::size_t replicas_;
+  std::uint64_t entered_ = 0;
   std::array<List, paxos::limits::replicas_max> replica_senders_;  ///< latest first
   List clients_;                                                   ///< latest first
   std::map<Identity, List::iterator> client_index_;
@@ -148,15 +192,17 @@ class Opener {
 class Sealer {
  public:
   /// Opens what replicas below `replicas` and any client sealed with the same key.
-  Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas = paxos::limits::replicas_max);
+  Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas = paxos::limits::replicas_max,
+         const Opener::TicketKey& tickets = {});
   Sealer(const Sealer&) = delete;
   Sealer& operator=(const Sealer&) = delete;
 
-  /// Appends one sealed datagram to `out`, plain.size() + seal_overhead bytes.
-  void seal(std::string& out, std::uint8_t destination, Content content, std::string_view plain,
-            std::uint8_t version = format_version);
-  [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram) {
-    return opener_.open(datagram);
+  /// Appends one sealed datagram to `out`, plain.size() + seal_overhead_of(way.version) bytes.
+  /// Requires: a life, for format 2 and later.
+  void seal(std::string& out, const Way& way, Content content, std::string_view plain);
+  [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram,
+                                                std::span<const std::uint8_t> from = {}) {
+    return opener_.open(datagram, from);
   }
   void take_versions_to(std::uint8_t version_max) { opener_.take_versions_to(version_max); }
 
@@ -164,12 +210,13 @@ class Sealer {
 
  private:
   Identity self_;
+  Secret first_subkey_;  ///< of the first format
   Secret subkey_;
-  std::uint64_t counter_ = 0;
+  std::uint64_t counter_ = 0;  ///< of both
   Opener opener_;
 };
 
-/// The subkey of one identity, as documented above.
+/// The subkey of one identity, as documented above; of the first format where it has no life.
 [[nodiscard]] Secret derive_subkey(const ClusterKey& key, const Identity& identity);
 
 /// Header fields from the first bytes; checks magic, version and ranges, opens nothing.

@@ -21,6 +21,7 @@ enum class Kind : std::uint8_t {
   operator_request = 4,
   operator_reply = 5,
   address_word = 6,
+  named_operator_request = 7,  ///< from format 2 on instead of 4: it names the replica and its incarnation
 };
 
 constexpr std::size_t body_bytes_max = fragmented_bytes_max - 1;
@@ -38,12 +39,14 @@ struct Overloaded : F... {
 template <class... F>
 Overloaded(F...) -> Overloaded<F...>;
 
-Kind kind_of(const Body& body) {
+Kind kind_of(const Body& body, std::uint8_t version) {
   return std::visit(Overloaded{
                         [](const paxos::PeerMessage&) { return Kind::peer; },
                         [](const chat::ClientMessage&) { return Kind::client_message; },
                         [](const chat::ClientReply&) { return Kind::client_reply; },
-                        [](const chat::OperatorRequest&) { return Kind::operator_request; },
+                        [&](const chat::OperatorRequest&) {
+                          return version < format_named ? Kind::operator_request : Kind::named_operator_request;
+                        },
                         [](const chat::OperatorReply&) { return Kind::operator_reply; },
                         [](const AddressWord&) { return Kind::address_word; },
                     },
@@ -51,9 +54,13 @@ Kind kind_of(const Body& body) {
 }
 
 /// Appends the body's bytes; returns how many of them identify it (see encode_stable).
-std::size_t encode_body(std::string& out, const Body& body) {
+std::size_t encode_body(std::string& out, const Body& body, std::uint8_t version) {
   const std::size_t begin = out.size();
   if (const auto* peer = std::get_if<paxos::PeerMessage>(&body)) return encode_stable(out, *peer);
+  if (const auto* request = std::get_if<chat::OperatorRequest>(&body); request != nullptr && version >= format_named) {
+    chat::encode_named(out, *request);
+    return out.size() - begin;
+  }
   std::visit([&](const auto& m) { encode(out, m); }, body);
   return out.size() - begin;
 }
@@ -151,8 +158,11 @@ tl::expected<AddressWord, const char*> decode_address_word(std::span<const std::
 }
 
 Transport::Transport(Options options)
-    : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas), reassembly_(options_.reassembly) {
+    : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas, options_.tickets),
+      reassembly_(options_.reassembly) {
   sealer_.take_versions_to(options_.version_max);
+  peer_version_ = options_.speaks;
+  if (options_.self.is_client()) contacts_.resize(options_.replicas);
   PAXOS_ASSERT(options_.datagram_bytes >= 512 && options_.datagram_bytes <= bundle_bytes_max);
   PAXOS_ASSERT(fragmented_bytes_max / part_bytes_max() < fragments_max);
   PAXOS_ASSERT(options_.addresses.empty() || options_.addresses.size() == options_.replicas);
@@ -162,22 +172,33 @@ Transport::Transport(Options options)
 
 // --- out ---
 
-bool Transport::is_replica(const Address& address) const {
-  return std::any_of(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == address; });
+std::optional<std::uint8_t> Transport::replica_at(const Address& address) const {
+  const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == address; });
+  if (at == owners_.end()) return std::nullopt;
+  return at->second;
 }
 
-/// A broadcast goes to replicas only.
-std::uint8_t Transport::version(std::span<const Address> to) const {
-  return peer_version_ == format_version || to.empty() || !is_replica(to.front()) ? format_version : peer_version_;
+/// Several are replicas always.
+Way Transport::way(std::span<const Address> to) const {
+  if (to.size() != 1)
+    return {peer_version_, peer_version_ < format_named ? any_destination : all_replicas, 0};
+  const auto replica = replica_at(to.front());
+  if (!replica) {
+    const auto asker = askers_.find(to.front());
+    if (asker == askers_.end()) return {};
+    return {asker->second.version, any_destination, asker->second.life};
+  }
+  if (options_.self.is_client()) return {contacts_[*replica].version, *replica, contacts_[*replica].ticket};
+  return {peer_version_, *replica, peer_version_ < format_named ? 0 : lives_[*replica]};
 }
 
-std::uint8_t Transport::destination(std::span<const Address> to) const {
-  if (to.size() != 1) return any_destination;
-  const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == to.front(); });
-  return at == owners_.end() ? any_destination : at->second;
+void Transport::send(paxos::Time now, const Address& to, const Body& body) {
+  if (options_.self.is_client()) {
+    const auto replica = replica_at(to);
+    if (!replica || !ready(now, *replica, to, body)) return;
+  }
+  send_to(now, {&to, 1}, body);
 }
-
-void Transport::send(paxos::Time now, const Address& to, const Body& body) { send_to(now, {&to, 1}, body); }
 
 void Transport::broadcast(paxos::Time now, std::span<const Address> to, const Body& body) {
   if (!to.empty()) send_to(now, to, body);
@@ -203,8 +224,9 @@ Transport::Pack& Transport::pack_for(std::span<const Address> to) {
 }
 
 void Transport::send_one(paxos::Time now, std::span<const Address> to, const Body& body) {
-  scratch_.assign(1, static_cast<char>(kind_of(body)));
-  const std::size_t stable = encode_body(scratch_, body);
+  const std::uint8_t version = way(to).version;
+  scratch_.assign(1, static_cast<char>(kind_of(body, version)));
+  const std::size_t stable = encode_body(scratch_, body, version);
   const std::size_t size = scratch_.size() - 1;
   if (size > body_bytes_max) {
     ++figures_.oversized;
@@ -225,7 +247,9 @@ void Transport::seal_pack(Pack& pack) {
   if (pack.plain.empty()) return;
   std::string sealed;
   sealed.reserve(pack.plain.size() + seal_overhead);
-  sealer_.seal(sealed, destination(pack.to), Content::bodies, pack.plain, version(pack.to));
+  const Way how = way(pack.to);
+  named_said_ = named_said_ || (how.version >= format_named && how.destination != any_destination);
+  sealer_.seal(sealed, how, Content::bodies, pack.plain);
   const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
   for (const Address& to : pack.to) outgoing_.push_back({to, data, 0});
   figures_.datagrams_out += pack.to.size();
@@ -252,7 +276,9 @@ void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, st
 
 void Transport::send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
                            std::span<const std::uint16_t> parts, Content content) {
-  const std::size_t segment = seal_overhead + fragment_header_bytes + entry.shape.part_bytes();
+  const Way how = way(to);
+  named_said_ = named_said_ || (how.version >= format_named && how.destination != any_destination);
+  const std::size_t segment = seal_overhead_of(how.version) + fragment_header_bytes + entry.shape.part_bytes();
   const std::size_t bundle_parts_max =
       std::clamp<std::size_t>(bundle_bytes_max / segment, 1, bundle_segments_max);
   std::string plain;
@@ -266,7 +292,7 @@ void Transport::send_parts(std::span<const Address> to, const FragmentCache::Ent
       plain.clear();
       encode(plain, header);
       plain.append(entry.message.view().substr(header.offset(), header.size()));
-      sealer_.seal(sealed, destination(to), content, plain, version(to));
+      sealer_.seal(sealed, how, content, plain);
     }
     const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
     for (const Address& address : to) outgoing_.push_back({address, data, run.size() > 1 ? segment : 0});
@@ -281,46 +307,74 @@ void Transport::flush(paxos::Time now) {
   for (auto& [address, pack] : packs_) seal_pack(pack);
   // Addresses come and go (clients); the map holds those of one turn.
   packs_.clear();
+  welcomed_.clear();
 }
 
 std::vector<Outgoing> Transport::take_outgoing() { return std::exchange(outgoing_, {}); }
 
 void Transport::tick(paxos::Time now) {
   for (const Reassembly::Ask& ask : reassembly_.tick(now)) {
-    const std::string plain = encode(ask.need);
-    std::string sealed;
-    sealed.reserve(plain.size() + seal_overhead);
-    sealer_.seal(sealed, destination({&ask.to, 1}), Content::fragment_need, plain, version({&ask.to, 1}));
     ++figures_.needs;
-    ++figures_.datagrams_out;
-    outgoing_.push_back({ask.to, paxos::Bytes::from(std::move(sealed)), 0});
+    seal_one(ask.to, way({&ask.to, 1}), Content::fragment_need, encode(ask.need));
   }
   cache_.tick(now);
+  greet_again(now);
+}
+
+void Transport::seal_one(const Address& to, const Way& way, Content content, std::string_view plain) {
+  std::string sealed;
+  sealed.reserve(plain.size() + seal_overhead);
+  sealer_.seal(sealed, way, content, plain);
+  ++figures_.datagrams_out;
+  outgoing_.push_back({to, paxos::Bytes::from(std::move(sealed)), 0});
 }
 
 // --- in ---
 
 void Transport::receive(paxos::Time now, const Address& from, std::span<const std::byte> datagram,
                         std::vector<Received>& out) {
-  auto opened = sealer_.open(datagram);
-  if (!opened) return drop(opened.error());
-  switch (opened->content) {
+  auto opened = sealer_.open(datagram, from.bytes());
+  if (!opened) {
+    // Authentic, and for an earlier life: whoever comes back behind the raise hears of it from nothing else, as nobody takes what
+    // it says in the first format, nor knows its life.
+    if (opened.error() == Drop::other_life && !options_.self.is_client()) hear_named();
+    return drop(opened.error());
+  }
+  const Identity& sender = opened->header.sender;
+  const bool to_client = options_.self.is_client();
+  if (to_client ? !admit_reply(now, from, *opened) : sender.is_client() ? !admit_client(from, *opened) : !admit_peer(*opened))
+    return;
+  const std::size_t begin = out.size();
+  switch (opened->header.content) {
     case Content::bodies:
-      return unpack(from, opened->sender, opened->newest, opened->plain, out);
+      unpack(from, *opened, out);
+      break;
     case Content::fragment:
     case Content::probe: {
       paxos::Bytes whole;
-      const auto result = reassembly_.add(now, opened->sender, from, opened->plain.span(),
-                                          opened->content == Content::probe, whole);
+      const auto result = reassembly_.add(now, sender, address_to_ask(from, *opened), opened->plain.span(),
+                                          opened->header.content == Content::probe, whole);
       if (result == Reassembly::Result::refused) return drop(Drop::reassembly);
       if (result == Reassembly::Result::complete)
-        take_body(from, opened->sender, opened->newest, static_cast<std::uint8_t>(whole.data()[0]),
-                  whole.slice(1, whole.size() - 1), whole.size(), out);
-      return;
+        take_body(from, *opened, static_cast<std::uint8_t>(whole.data()[0]), whole.slice(1, whole.size() - 1), whole.size(),
+                  out);
+      break;
     }
     case Content::fragment_need:
       return resend(now, from, opened->plain);
+    case Content::hello:
+    case Content::welcome:
+      return;  // admitted is all that they want
   }
+  if (to_client && opened->header.way.version < format_named) sift_first_format(now, sender.sender, begin, out);
+}
+
+/// Where what is missing of a message is asked for. Whoever recorded a replica's datagram before our start is not asked.
+Address Transport::address_to_ask(const Address& from, const Opened& opened) const {
+  const Identity& sender = opened.header.sender;
+  if (sender.is_client() || opened.bound || replica_at(from) == sender.sender) return from;
+  const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.second == sender.sender; });
+  return at == owners_.end() ? from : at->first;
 }
 
 void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes& plain) {
@@ -336,24 +390,27 @@ void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes&
   send_parts({&from, 1}, *entry, need->missing, Content::fragment);
 }
 
-void Transport::unpack(const Address& from, const Identity& sender, bool newest, const paxos::Bytes& plain,
-                       std::vector<Received>& out) {
+void Transport::unpack(const Address& from, const Opened& opened, std::vector<Received>& out) {
+  const paxos::Bytes& plain = opened.plain;
   paxos::ByteReader r(plain.span());
   while (r.ok() && r.remaining() > 0) {
     const auto kind = r.fixed<std::uint8_t>();
     const auto body = r.sized(body_bytes_max);
     if (!r.ok() || body.empty()) return drop(Drop::undecodable);
-    take_body(from, sender, newest, kind,
-              plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()), plain.size(),
-              out);
+    take_body(from, opened, kind, plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()),
+              plain.size(), out);
   }
 }
 
-void Transport::take_body(const Address& from, const Identity& sender, bool newest, std::uint8_t kind, paxos::Bytes bytes,
+void Transport::take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes,
                           std::size_t buffer_bytes, std::vector<Received>& out) {
+  const Identity& sender = opened.header.sender;
+  const std::uint8_t version = opened.header.way.version;
+  const bool named = version >= format_named;
+  const bool outdated = sender.is_client() && version < clients_from_;
   const auto take = [&](auto decoded) {
     if (!decoded) return drop(Drop::undecodable);
-    out.push_back({from, sender, Body{std::move(*decoded)}, newest});
+    out.push_back({from, sender, Body{std::move(*decoded)}, opened.newest, outdated});
   };
   // A decree or command may be kept for long, and its slice keeps the whole buffer: not for a small part of
   // it.
@@ -368,6 +425,9 @@ void Transport::take_body(const Address& from, const Identity& sender, bool newe
   switch (static_cast<Kind>(kind)) {
     case Kind::peer:
       if (!from_replica || !to_replica) break;
+      // Whoever never heard of our life was not asked by it. Before the first word in this format nobody can have.
+      if (named && !opened.bound && named_said_)
+        if (const auto answer = decode_peer(bytes); answer && is_answer(*answer)) return drop(Drop::other_life);
       return take(decode_peer(unpinned(keeps_slices(bytes.span()))));
     case Kind::client_message:
       if (from_replica || !to_replica) break;
@@ -376,8 +436,11 @@ void Transport::take_body(const Address& from, const Identity& sender, bool newe
       if (!from_replica || to_replica) break;
       return take(chat::decode_client_reply(bytes));
     case Kind::operator_request:
-      if (from_replica || !to_replica) break;
+      if (from_replica || !to_replica || named) break;
       return take(chat::decode_operator_request(bytes));
+    case Kind::named_operator_request:
+      if (from_replica || !to_replica || !named) break;
+      return take(chat::decode_named_operator_request(bytes));
     case Kind::operator_reply:
       if (!from_replica || to_replica) break;
       return take(chat::decode_operator_reply(bytes));

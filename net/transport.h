@@ -2,9 +2,13 @@
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <list>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -48,6 +52,8 @@ struct Received {
   Identity sender;
   Body body;
   bool newest = true;  ///< as its datagram was (Opened::newest); of a message in parts: as its last part was
+  /// From a client in a format that is no longer served (serve_clients_from): to be told so, and nothing else.
+  bool outdated = false;
 };
 
 /// Messages to sealed datagrams and back. Pure: no socket, no clock. Small messages to one address in one
@@ -57,23 +63,47 @@ struct Received {
 /// take_outgoing() gives to the socket. A body that is said again in the same words (or with only its
 /// sender's chosen prefix changed) costs one datagram however big it is, as long as the receiver still has
 /// it.
+///
+/// A client gets to know each replica first (format 2): it says hello, and is given a ticket for its address, which all that
+/// follows shows. What it has to say meanwhile waits here. A replica answers nothing but a welcome to whoever shows no
+/// ticket, or that of another address, another life of the replica, or another replica: nothing longer than what came. To a
+/// replica that knows no hello a client speaks the first format, once that has answered a question in it.
 class Transport {
  public:
   struct Options {
     Identity self;
     ClusterKey key;
+    Opener::TicketKey tickets = {};  ///< random at each start of a replica
     std::size_t datagram_bytes = default_datagram_bytes;
     std::size_t replicas = paxos::limits::replicas_max;
     /// Of the replicas, by id; may be empty, and some of them may be. A datagram to one of them names it, and no other
-    /// replica takes it. See set_owners().
+    /// replica takes it. A client speaks to no others. See set_owners().
     std::vector<Address> addresses = {};
     std::uint8_t version_max = format_version;  ///< the last format that is understood
+    /// A replica: what it speaks to the others from the start. From format 2 on they are not taken in the first any more.
+    std::uint8_t speaks = format_version;
     ReassemblyBounds reassembly = {};
   };
   explicit Transport(Options options);
 
-  /// The format of what goes to other replicas from now on; clients always get the first.
-  void speak(std::uint8_t version) { peer_version_ = version; }
+  /// The format of what goes to other replicas from now on; and format 2 at least, once one of them has spoken it. Clients
+  /// get the one that they speak.
+  void speak(std::uint8_t version);
+  /// Clients' earlier formats are not served from now on; the first one at most until a replica has spoken a later one.
+  void serve_clients_from(std::uint8_t version) { clients_from_ = std::max(clients_from_, version); }
+
+  /// Of a client: how it stands with a replica.
+  struct Terms {
+    std::uint8_t version = 0;  ///< that is spoken to it; 0: nothing came from it yet
+    /// Which formats the replica takes, where none of them is known here; else 0.
+    std::uint8_t lowest = 0, highest = 0;
+    [[nodiscard]] bool refused() const { return lowest != 0; }
+  };
+  [[nodiscard]] Terms terms(paxos::ReplicaId replica) const;
+  /// Of a replica: whether a client has shown the ticket of this address.
+  [[nodiscard]] bool knows(const Address& client) const { return askers_.contains(client); }
+  /// The life of another replica, where that is known from elsewhere (the simulator's short cut).
+  void note_life(std::uint8_t replica, std::uint64_t life) { lives_[replica] = life; }
 
   /// Whose an address is, from now on: `owners` as AddressBook::owners() gives it.
   void set_owners(std::vector<std::pair<Address, std::uint8_t>> owners) { owners_ = std::move(owners); }
@@ -90,7 +120,7 @@ class Transport {
                std::vector<Received>& out);
 
   void tick(paxos::Time now);
-  [[nodiscard]] paxos::Time deadline() const { return std::min(reassembly_.deadline(), cache_.deadline()); }
+  [[nodiscard]] paxos::Time deadline() const;
 
   struct Figures {
     std::array<std::uint64_t, static_cast<std::size_t>(Drop::count_)> dropped{};  ///< by to_string(Drop)
@@ -99,6 +129,7 @@ class Transport {
     std::uint64_t probes = 0;           ///< big messages said again
     std::uint64_t needs = 0;            ///< asked for missing fragments
     std::uint64_t oversized = 0;        ///< bodies above body_bytes_max that were not sent
+    std::uint64_t welcomes = 0;         ///< tickets given to clients
     Reassembly::Figures reassembly;
   };
   [[nodiscard]] Figures figures() const;
@@ -110,9 +141,31 @@ class Transport {
   };
   [[nodiscard]] std::size_t plain_max() const { return options_.datagram_bytes - seal_overhead; }
   [[nodiscard]] std::size_t part_bytes_max() const { return plain_max() - fragment_header_bytes; }
-  [[nodiscard]] bool is_replica(const Address& address) const;
-  [[nodiscard]] std::uint8_t version(std::span<const Address> to) const;
-  [[nodiscard]] std::uint8_t destination(std::span<const Address> to) const;
+  /// A client's acquaintance with a replica.
+  struct Contact {
+    std::uint8_t version = 0;   ///< see Terms
+    std::uint64_t ticket = 0;
+    std::uint8_t lowest = 0, highest = 0;
+    unsigned hellos = 0;        ///< since the last answer
+    paxos::Time hello_at{};     ///< none before
+    paxos::Time unanswered = paxos::time_never;  ///< since when something is
+    std::uint64_t question = 0;  ///< id of what was asked in the first format; 0: nothing was
+    struct Held {
+      Body body;
+      paxos::Time until{};
+    };
+    std::deque<Held> held;
+    Address address;  ///< where it was last asked
+  };
+  /// Who showed a ticket from an address.
+  struct Asker {
+    std::uint8_t version = format_version;
+    std::uint64_t life = 0;
+    std::list<Address>::iterator place;
+  };
+
+  [[nodiscard]] std::optional<std::uint8_t> replica_at(const Address& address) const;
+  [[nodiscard]] Way way(std::span<const Address> to) const;
   [[nodiscard]] Pack& pack_for(std::span<const Address> to);
   void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
   void send_one(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -122,11 +175,29 @@ class Transport {
   void send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
                   std::span<const std::uint16_t> parts, Content content);
   void drop(Drop reason) { ++figures_.dropped[static_cast<std::size_t>(reason)]; }
+  [[nodiscard]] Address address_to_ask(const Address& from, const Opened& opened) const;
   void resend(paxos::Time now, const Address& from, const paxos::Bytes& plain);
-  void unpack(const Address& from, const Identity& sender, bool newest, const paxos::Bytes& plain,
-              std::vector<Received>& out);
-  void take_body(const Address& from, const Identity& sender, bool newest, std::uint8_t kind, paxos::Bytes bytes,
-                 std::size_t buffer_bytes, std::vector<Received>& out);
+  void unpack(const Address& from, const Opened& opened, std::vector<Received>& out);
+  void take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes, std::size_t buffer_bytes,
+                 std::vector<Received>& out);
+
+  // Who is served, and in which format (transport_terms.cc). Each admit: false, and nothing more of it is looked at.
+  bool admit_peer(const Opened& opened);
+  void hear_named();
+  bool admit_client(const Address& from, const Opened& opened);
+  bool admit_reply(paxos::Time now, const Address& from, const Opened& opened);
+  void note_asker(const Address& from, const Opened& opened);
+  void forget_asker(const Address& from);
+  void send_welcome(const Address& to, const Opened& opened);
+  /// A client: whether this can be said now; else it waits.
+  bool ready(paxos::Time now, std::uint8_t replica, const Address& to, const Body& body);
+  void greet(paxos::Time now, std::uint8_t replica);
+  void on_welcome(paxos::Time now, std::uint8_t replica, const paxos::Bytes& plain);
+  void agree(paxos::Time now, Contact& contact, std::uint8_t version, std::uint64_t ticket);
+  /// Of what a replica said in the first format: takes the answer to our question out, and what it may no longer say.
+  void sift_first_format(paxos::Time now, std::uint8_t replica, std::size_t begin, std::vector<Received>& out);
+  void greet_again(paxos::Time now);
+  void seal_one(const Address& to, const Way& way, Content content, std::string_view plain);
 
   Options options_;
   std::vector<std::pair<Address, std::uint8_t>> owners_;  ///< of addresses that are replicas'
@@ -139,6 +210,18 @@ class Transport {
   Figures figures_;
   std::string scratch_;
   std::uint8_t peer_version_ = format_version;
+  std::uint8_t heard_version_ = format_version;  ///< the highest that matters of what replicas spoke
+  bool named_said_ = false;                      ///< to other replicas, in this life
+  std::uint8_t clients_from_ = format_version;
+  std::array<std::uint64_t, paxos::limits::replicas_max> lives_{};  ///< of the other replicas, as last heard; 0: not yet
+  std::unordered_map<Address, Asker, AddressHash> askers_;
+  std::list<Address> askers_order_;     ///< latest first
+  std::vector<Address> welcomed_;       ///< in this turn
+  std::vector<Contact> contacts_;       ///< of a client, by replica id
 };
+
+/// Of messages between replicas: those that answer one of the receiver's own. Who recorded one can't say it to a later life
+/// of the receiver; the others ask or propose, and carry a ballot that tells what they are worth.
+[[nodiscard]] bool is_answer(const paxos::PeerMessage& message);
 
 }  // namespace net

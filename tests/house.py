@@ -1,9 +1,14 @@
 #!/usr/bin/env python3
 """What stands at the root stays true: one version, one licence, links and paths that lead somewhere, limits as the code has
 them, no address that nobody has. Prints TAP."""
+import importlib.machinery
+import importlib.util
 import pathlib
 import re
+import subprocess
 import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
 
 from tracked import tracked
 
@@ -145,6 +150,47 @@ for label, limit, header, name in re.findall(r"^\| ([^|]+) \| ([^|]+) \| `([\w/]
     if not any(re.search(rf"(?<![\d,]){re.escape(form)}(?![\d,])", limit) for form in spoken(value)):
         bad.append(f"README.md: {label}: {limit}; {header} has {name} = {value}")
 claim(not bad and seen >= 8, "README's limits are the code's", bad or [f"{seen} rows found"])
+
+bad = []
+for name in tracked():
+    if (ROOT / name).is_file():
+        data = (ROOT / name).read_bytes()
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            bad.append(name)
+for name in tracked(".svg"):
+    tags = {element.tag.split("}")[-1] for element in ElementTree.parse(ROOT / name).iter()}
+    if "var(" in read(name) or not tags <= {"svg", "title", "style", "rect", "path", "text"} or "prefers-color-scheme: dark" not in read(name):
+        bad.append(f"{name}: {', '.join(sorted(tags))}")
+    if name not in read("README.md") or pathlib.Path(name).stem not in read("scripts/pictures.py"):
+        bad.append(f"{name}: not shown in README.md, or drawn by nothing")
+told = re.search(r"\*\*([\d.]+ election timeouts)\*\* in the picture above \((\d+ ms);", read("README.md"))
+if not told or not re.search(rf">{told[2]} [^<]*, {told[1]}<", read("docs/pictures/leader-dies.svg")):
+    bad.append("README.md says another pause than its picture")
+claim(not bad, "every file is text; pictures are drawn by scripts/pictures.py, for light and dark screens", bad)
+
+built = re.search(r"release ((?:\w+/\w+ ?)+)$", read("demo"), re.M)[1].split()
+linked = re.search(r"^for program in (.*); do$", read("scripts/link-binaries"), re.M)[1].split()
+claim(built == linked and "/install\" build\n" in read("demo") and "--no-tests" in read("demo"),
+      "demo installs and builds what its programs need, and no tests", [f"{built} built, {linked} linked"])
+
+loader = importlib.machinery.SourceFileLoader("logged", str(ROOT / "scripts/logged"))
+logged = importlib.util.module_from_spec(importlib.util.spec_from_loader("logged", loader))
+sys.dont_write_bytecode = True
+loader.exec_module(logged)
+wrong = []
+with tempfile.TemporaryDirectory() as folder:
+    log = pathlib.Path(folder) / "log"
+    for text, said in (("[1/20] Compiling a\n[12/345] Compiling [3/4]\n", "12 of 345, "), (" 1/47 paxosd:a OK\n17/47 paxosd:b / c OK 3s\n", "17 of 47, "),
+                       ("nothing of that kind: 1/2\n", ""), ("", "")):
+        log.write_text(text)
+        if logged.how_far(log) != said:
+            wrong.append(f"{text!r} reads as {logged.how_far(log)!r}")
+    done = subprocess.run([ROOT / "scripts/logged", log, "sh", "-c", "echo out; echo err >&2; exit 7"], capture_output=True)
+    if (done.returncode, done.stdout, log.read_text()) != (7, b"", "out\nerr\n"):
+        wrong.append(f"exit {done.returncode}, {done.stdout!r}, log {log.read_text()!r}")
+claim(not wrong, "scripts/logged says how far ninja and meson are, and ends as its command does", wrong)
 
 print("\n".join(lines))
 print(f"1..{len(lines)}")

@@ -174,7 +174,7 @@ TEST(WireCodec, OutOfRangeFieldsAreRefused) {
 TEST(WireCodec, AShareIsANumberBetweenZeroAndOne) {
   const auto survives = [](double share) {
     std::string out;
-    chat::encode(out, chat::OperatorRequest{.id = 1, .target_boot = 2, .command = chat::LossRequest{share}});
+    chat::encode(out, chat::OperatorRequest{.id = 1, .target = {.boot = 2}, .command = chat::LossRequest{share}});
     return chat::decode_operator_request(Bytes::copy_of(out)).has_value();
   };
   EXPECT_TRUE(survives(0.0));
@@ -184,6 +184,29 @@ TEST(WireCodec, AShareIsANumberBetweenZeroAndOne) {
   EXPECT_FALSE(survives(-0.1));
   EXPECT_FALSE(survives(std::numeric_limits<double>::quiet_NaN()));
   EXPECT_FALSE(survives(std::numeric_limits<double>::infinity()));
+}
+
+TEST(WireCodec, ANamedRequestCarriesAllOfItsTarget) {
+  wire_test::Samples samples(8);
+  for (std::size_t kind = 0; kind < wire_test::Samples::operator_request_kinds; ++kind) {
+    chat::OperatorRequest request = samples.operator_request(kind);
+    request.target = {.replica = 2, .incarnation = {{9, 8, 7}}, .boot = 300};
+    std::string out;
+    chat::encode_named(out, request);
+    const auto again = chat::decode_named_operator_request(Bytes::copy_of(out));
+    ASSERT_TRUE(again);
+    EXPECT_TRUE(*again == request);
+    out[8] = static_cast<char>(255);
+    EXPECT_FALSE(chat::decode_named_operator_request(Bytes::copy_of(out))) << "whoever reads it";
+  }
+  std::string out;
+  chat::encode_named(out, {1, {.replica = 2, .incarnation = {{9}}, .boot = 3}, chat::KillRequest{}});
+  EXPECT_EQ(paxos::to_hex({reinterpret_cast<const std::uint8_t*>(out.data()), out.size()}),
+            "0100000000000000"
+            "02"
+            "09000000000000000000000000000000"
+            "03"
+            "05");
 }
 
 TEST(WireCodec, ALongReasonIsCutBetweenTwoCharacters) {
@@ -269,18 +292,18 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
            "0172"
            "01"
            "020304016e03040506000000000000000174"},
-      {chat::OperatorRequest{1, 2, chat::StatusRequest{}}, id + "0201"},
-      {chat::OperatorRequest{1, 2, chat::HashRequest{{7}}}, id + "020207"},
-      {chat::OperatorRequest{1, 2, chat::ScrubRequest{{7}}}, id + "020307"},
-      {chat::OperatorRequest{1, 2, chat::LogRequest{{7}, {8}}}, id + "02040708"},
-      {chat::OperatorRequest{1, 2, chat::KillRequest{}}, id + "0205"},
-      {chat::OperatorRequest{1, 2, chat::SkipRequest{{{7}}, 3}}, id + "0206010703"},
-      {chat::OperatorRequest{1, 2, chat::LossRequest{1.0}}, id + "0207000000000000f03f"},
-      {chat::OperatorRequest{1, 2, chat::PauseRequest{3}}, id + "020803"},
-      {chat::OperatorRequest{1, 2, chat::IsolateRequest{3}}, id + "020903"},
-      {chat::OperatorRequest{1, 2, chat::RestartRequest{}}, id + "020a"},
-      {chat::OperatorRequest{1, 2, chat::DoctorRequest{true}}, id + "020b01"},
-      {chat::OperatorRequest{1, 2, chat::ExplainRequest{{7}}}, id + "020c07"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::StatusRequest{}}, id + "0201"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::HashRequest{{7}}}, id + "020207"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::ScrubRequest{{7}}}, id + "020307"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::LogRequest{{7}, {8}}}, id + "02040708"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::KillRequest{}}, id + "0205"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::SkipRequest{{{7}}, 3}}, id + "0206010703"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::LossRequest{1.0}}, id + "0207000000000000f03f"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::PauseRequest{3}}, id + "020803"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::IsolateRequest{3}}, id + "020903"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::RestartRequest{}}, id + "020a"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::DoctorRequest{true}}, id + "020b01"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::ExplainRequest{{7}}}, id + "020c07"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},
       {chat::OperatorReply{1, chat::HashReply{{7}, std::nullopt}}, id + "020700"},
       {chat::OperatorReply{1, chat::ScrubReply{{7}, 8, ""}}, id + "03070800"},

@@ -208,7 +208,7 @@ class Samples {
   }
   static constexpr std::size_t operator_request_kinds = std::variant_size_v<chat::OperatorCommand>;
   chat::OperatorRequest operator_request(std::size_t kind) {
-    chat::OperatorRequest m{.id = number(), .target_boot = number(), .command = {}};
+    chat::OperatorRequest m{.id = number(), .target = {.boot = number()}, .command = {}};
     switch (kind) {
       case 0:
         break;

@@ -31,7 +31,7 @@ Identity client(std::uint32_t n) {
 }
 std::string sealed(Sealer& by, std::string_view plain, std::uint8_t destination = any_destination) {
   std::string out;
-  by.seal(out, destination, Content::bodies, plain);
+  by.seal(out, {.version = 1, .destination = destination}, Content::bodies, plain);
   return out;
 }
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
@@ -44,13 +44,13 @@ Drop reason(Sealer& at, std::string_view datagram) {
 TEST(Seal, OpensWhatWasSealedAndSaysByWhom) {
   Sealer a(key(1), replica(0)), b(key(1), replica(1));
   const std::string datagram = sealed(a, "hello");
-  EXPECT_EQ(datagram.size(), 5 + net::seal_overhead);
+  EXPECT_EQ(datagram.size(), 5 + net::seal_overhead_of(1));
   EXPECT_EQ(datagram.find("hello"), std::string::npos);
   const auto opened = open(b, datagram);
   ASSERT_TRUE(opened);
   EXPECT_EQ(opened->plain.view(), "hello");
-  EXPECT_EQ(opened->sender, replica(0));
-  EXPECT_EQ(opened->content, Content::bodies);
+  EXPECT_EQ(opened->header.sender, replica(0));
+  EXPECT_EQ(opened->header.content, Content::bodies);
   EXPECT_TRUE(open(b, sealed(a, "")));
 }
 

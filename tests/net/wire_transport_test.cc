@@ -9,139 +9,30 @@
 #include "net/transport.h"
 #include "paxos/coding.h"
 #include "tests/fuzz/wire_entry.h"
+#include "tests/net/wire_network.h"
 #include "tests/net/wire_samples.h"
 
 namespace {
 
 using namespace std::chrono_literals;
-using net::Address;
-using net::Body;
-using net::Drop;
-using net::Transport;
-using paxos::Bytes;
-
-constexpr net::cipher::Key key{1, 2, 3};
-
-Address address(std::uint16_t n) { return Address::loopback(static_cast<std::uint16_t>(7000 + n)); }
-
-/// Some programs and the network between them: seeded loss, duplication and delay, in virtual time.
-class Network {
- public:
-  explicit Network(std::uint64_t seed, double loss = 0, double duplicated = 0,
-                   paxos::Duration delay_max = 1ms)
-      : engine_(seed), loss_(loss), duplicated_(duplicated), delay_max_(delay_max) {}
-
-  struct Node {
-    Node(Address a, Transport::Options options) : at(a), transport(std::move(options)) {}
-    Address at;
-    Transport transport;
-    std::vector<net::Received> received;
-  };
-
-  Node& add_replica(std::uint8_t id, std::size_t datagram_bytes = 1400, std::uint64_t boot = 1) {
-    return add({.self = {.sender = id, .incarnation = {{id, 1}}, .boot = boot},
-                .key = key,
-                .datagram_bytes = datagram_bytes,
-                .replicas = 3},
-               address(id));
-  }
-  Node& add_client(std::uint8_t n, std::size_t datagram_bytes = 1400) {
-    return add({.self = {.sender = net::client_sender, .incarnation = {{n, 2}}, .boot = 1},
-                .key = key,
-                .datagram_bytes = datagram_bytes,
-                .replicas = 3},
-               address(n));
-  }
-  Node& add(Transport::Options options, Address at) {
-    nodes_.push_back(std::make_unique<Node>(at, std::move(options)));
-    return *nodes_.back();
-  }
-  /// Another life at the same address.
-  Node& replace(Node& old, std::uint8_t id, std::uint64_t boot) {
-    std::erase_if(nodes_, [&](const auto& n) { return n.get() == &old; });
-    return add_replica(id, 1400, boot);
-  }
-
-  /// Everyone's outbox into the network.
-  void collect() {
-    for (auto& node : nodes_) {
-      node->transport.flush(now);
-      for (const net::Outgoing& out : node->transport.take_outgoing()) {
-        const std::size_t step = out.segment == 0 ? out.data.size() : out.segment;
-        EXPECT_LE(out.data.size(), 65'507U);
-        EXPECT_LE((out.data.size() + step - 1) / step, 64U);
-        for (std::size_t at = 0; at < out.data.size(); at += step)
-          put(node->at, out.to, out.data.slice(at, std::min(step, out.data.size() - at)));
-      }
-    }
-  }
-  /// Runs until nothing is under way and nobody has a timer below `until`.
-  void run_until(paxos::Time until) {
-    for (;;) {
-      collect();
-      paxos::Time next = under_way_.empty() ? paxos::time_never : under_way_.begin()->first;
-      for (auto& node : nodes_) next = std::min(next, node->transport.deadline());
-      if (next > until) break;
-      now = std::max(now, next);
-      while (!under_way_.empty() && under_way_.begin()->first <= now) {
-        const Packet p = under_way_.begin()->second;
-        under_way_.erase(under_way_.begin());
-        for (auto& node : nodes_)
-          if (node->at == p.to) node->transport.receive(now, p.from, p.data.span(), node->received);
-      }
-      for (auto& node : nodes_)
-        if (node->transport.deadline() <= now) node->transport.tick(now);
-    }
-    now = std::max(now, until);
-  }
-  void run_for(paxos::Duration d) { run_until(now + d); }
-
-  paxos::Time now{};
-  std::uint64_t datagrams = 0;
-  std::uint64_t bytes = 0;
-  std::size_t largest = 0;
-  double loss() const { return loss_; }
-  void set_loss(double loss) { loss_ = loss; }
-
- private:
-  struct Packet {
-    Address from, to;
-    Bytes data;
-  };
-  double chance() { return std::uniform_real_distribution<double>(0, 1)(engine_); }
-  void put(const Address& from, const Address& to, const Bytes& data) {
-    ++datagrams;
-    bytes += data.size();
-    largest = std::max(largest, data.size());
-    for (int copies = chance() < duplicated_ ? 2 : 1; copies > 0; --copies) {
-      if (chance() < loss_) continue;
-      const auto delay =
-          paxos::Duration{1 + static_cast<std::int64_t>(chance() * static_cast<double>(delay_max_.count()))};
-      under_way_.emplace(now + delay, Packet{from, to, data});
-    }
-  }
-
-  std::mt19937_64 engine_;
-  double loss_, duplicated_;
-  paxos::Duration delay_max_;
-  std::vector<std::unique_ptr<Node>> nodes_;
-  std::multimap<paxos::Time, Packet> under_way_;
-};
-
-Body accept(std::size_t size, std::uint64_t slot = 1, std::uint64_t prefix = 0, char fill = 'x') {
-  return paxos::PeerMessage(paxos::Accept{
-      {1, {0}}, {slot}, {prefix}, {paxos::DecreeKind::commands, Bytes::copy_of(std::string(size, fill))}});
-}
+using namespace wire_test;
 
 TEST(Transport, EveryBodyArrivesAsItWas) {
   wire_test::Samples samples(11);
   for (std::size_t round = 0; round < 20; ++round)
     for (std::size_t kind = 0; kind < wire_test::Samples::body_kinds; ++kind) {
-      const Body body = samples.body(kind);
+      Body body = samples.body(kind);
+      if (auto* request = std::get_if<chat::OperatorRequest>(&body))
+        request->target = {.replica = 1, .incarnation = {{1, 1}}, .boot = round};
       Network net(round);
       const bool asks = body.index() == 1 || body.index() == 3;
       auto& from = asks ? net.add_client(0) : net.add_replica(0);
-      auto& to = body.index() == 0 || body.index() == 5 || asks ? net.add_replica(1) : net.add_client(1);
+      const bool among = body.index() == 0 || body.index() == 5;  // replicas
+      auto& to = among || asks ? net.add_replica(1) : net.add_client(1);
+      if (asks)
+        net.introduce(from, to);
+      else if (!among)
+        net.introduce(to, from);
       from.transport.send(net.now, to.at, body);
       net.run_for(10ms);
       ASSERT_EQ(to.received.size(), 1U) << "kind " << kind;
@@ -162,42 +53,6 @@ TEST(Transport, SmallMessagesOfOneTurnShareADatagram) {
   ASSERT_EQ(b.received.size(), 50U);
   for (std::uint64_t n = 0; n < 50; ++n)
     EXPECT_TRUE(b.received[n].body == Body(paxos::PeerMessage(paxos::HeartbeatRequest{n})));
-}
-
-/// Two replicas that know each other's addresses, and one of them formats up to `version_max`.
-TEST(Transport, ReplicasSpeakALaterFormatOnlyWhenToldAndClientsAlwaysGetTheFirst) {
-  const std::vector<Address> addresses{address(0), address(1), address(2)};
-  const auto options = [&](std::uint8_t id, std::uint8_t version_max) {
-    return Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1},
-                              .key = key,
-                              .replicas = 3,
-                              .addresses = addresses,
-                              .version_max = version_max};
-  };
-  Transport newer(options(0, 2));
-  Transport newer_too(options(1, 2));
-  Transport older(options(2, 1));
-  const auto format_of_next = [&](const Address& to) {
-    newer.send({}, to, Body{paxos::PeerMessage{paxos::HeartbeatRequest{7}}});
-    newer.flush({});
-    const auto out = newer.take_outgoing();
-    EXPECT_EQ(out.size(), 1u);
-    return std::pair(static_cast<int>(out[0].data.span()[3]), out[0].data);
-  };
-  const auto takes = [](Transport& t, const Bytes& datagram) {
-    std::vector<net::Received> got;
-    t.receive({}, address(0), datagram.span(), got);
-    return got.size() == 1;
-  };
-  EXPECT_EQ(format_of_next(address(1)).first, 1);
-  EXPECT_TRUE(takes(older, format_of_next(address(2)).second));
-  newer.speak(2);
-  EXPECT_EQ(format_of_next(address(9)).first, 1) << "a client";
-  const auto [format, datagram] = format_of_next(address(1));
-  EXPECT_EQ(format, 2);
-  EXPECT_TRUE(takes(newer_too, datagram));
-  EXPECT_FALSE(takes(older, format_of_next(address(2)).second));
-  EXPECT_EQ(older.figures().dropped[static_cast<std::size_t>(Drop::version)], 1u);
 }
 
 TEST(Transport, NoDatagramExceedsThePath) {
@@ -343,7 +198,7 @@ TEST(Transport, ANeedForAnEarlierBootIsNotServed) {
   net.set_loss(0);
   net.run_for(4s);
   EXPECT_TRUE(b.received.empty());
-  EXPECT_GT(a->transport.figures().dropped[static_cast<std::size_t>(Drop::need_unknown)], 0U);
+  EXPECT_GT(dropped(*a, Drop::other_life), 0U);
   EXPECT_EQ(a->transport.figures().fragments_again, 0U);
 }
 
@@ -397,33 +252,27 @@ TEST(Transport, NobodySpeaksForOthers) {
   Network net(12);
   auto& replica0 = net.add_replica(0);
   auto& replica1 = net.add_replica(1);
-  auto& client0 = net.add_client(2);
-  auto& client1 = net.add_client(3);
+  auto& client = net.add_client(0);
+  net.introduce(client, replica0);
   const Body peer = paxos::PeerMessage(paxos::HeartbeatRequest{1});
   const Body ask = chat::ClientMessage(chat::FollowRequest{1, "r", 0, 0});
   const Body answer = chat::ClientReply(chat::Redirect{});
-  client0.transport.send(net.now, replica0.at, peer);
+  client.transport.send(net.now, replica0.at, peer);
+  client.transport.send(net.now, replica0.at, answer);
   replica1.transport.send(net.now, replica0.at, answer);
   replica1.transport.send(net.now, replica0.at, ask);
-  client0.transport.send(net.now, client1.at, ask);
-  client0.transport.send(net.now, client1.at, answer);
-  replica0.transport.send(net.now, client1.at, peer);
+  replica0.transport.send(net.now, client.at, peer);
+  replica0.transport.send(net.now, client.at, ask);
   net.run_for(5ms);
   EXPECT_TRUE(replica0.received.empty());
-  EXPECT_TRUE(client1.received.empty());
-  EXPECT_EQ(replica0.transport.figures().dropped[static_cast<std::size_t>(Drop::undecodable)], 3U);
-  EXPECT_EQ(client1.transport.figures().dropped[static_cast<std::size_t>(Drop::undecodable)], 3U);
+  EXPECT_TRUE(client.received.empty());
+  EXPECT_EQ(dropped(replica0, Drop::undecodable), 4U);
+  EXPECT_EQ(dropped(client, Drop::undecodable), 2U);
 }
 
 TEST(Transport, WithKnownAddressesADatagramIsForOneReplicaOnly) {
   Network net(13);
-  const std::vector<Address> addresses{address(0), address(1), address(2)};
-  Transport::Options options{.self = {.sender = 0, .incarnation = {{9}}, .boot = 1},
-                             .key = key,
-                             .datagram_bytes = 1400,
-                             .replicas = 3,
-                             .addresses = addresses};
-  auto& a = net.add(options, addresses[0]);
+  auto& a = net.add_replica(0);
   auto& b = net.add_replica(1);
   auto& c = net.add_replica(2);
   a.transport.send(net.now, b.at, paxos::PeerMessage(paxos::HeartbeatRequest{1}));
@@ -433,7 +282,7 @@ TEST(Transport, WithKnownAddressesADatagramIsForOneReplicaOnly) {
   c.transport.receive(net.now, a.at, out[0].data.span(), c.received);
   b.transport.receive(net.now, a.at, out[0].data.span(), b.received);
   EXPECT_TRUE(c.received.empty());
-  EXPECT_EQ(c.transport.figures().dropped[static_cast<std::size_t>(Drop::destination)], 1U);
+  EXPECT_EQ(dropped(c, Drop::destination), 1U);
   EXPECT_EQ(b.received.size(), 1U);
 }
 
@@ -441,6 +290,7 @@ TEST(Transport, ASmallCommandDoesNotKeepABigDatagram) {
   Network net(14);
   auto& a = net.add_client(0, 60 * 1024);
   auto& b = net.add_replica(1, 60 * 1024);
+  net.introduce(a, b);
   for (int n = 0; n < 100; ++n)
     a.transport.send(
         net.now, b.at,

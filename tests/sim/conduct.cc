@@ -224,8 +224,9 @@ void Conduct::taken(std::uint8_t replica, std::span<const std::byte> datagram) {
   if (!header) broken("C8", name(replica) + " takes a datagram without a header");
   Own& own = of_[replica];
   const net::Identity& sender = header->sender;
-  if (header->destination != net::any_destination && header->destination != replica)
-    broken("C8", name(replica) + " takes a datagram for " + name(header->destination));
+  const std::uint8_t to = header->way.destination;
+  if (to != net::any_destination && to != net::all_replicas && to != replica)
+    broken("C8", name(replica) + " takes a datagram for " + name(to));
   std::uint64_t identity = sender.sender;
   const auto mix = [&](std::uint64_t with) {
     identity = (identity ^ with) * 0x9e3779b97f4a7c15ULL;

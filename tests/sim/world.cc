@@ -156,6 +156,7 @@ void World::start(Host& host) {
   host.clock_base = random_.between(0, 1'000'000) * second;
   host.clock_at = now_;
   host.newest_boots = {};
+  host.newest_boot = {};
   host.transport.reset();
   host.transport_at = never;
   host.transport_due = paxos::time_never;
@@ -316,6 +317,7 @@ void World::on_host(Host& host, const Event& event) {
       }
       if (rules_ && !reads(host, 1 + (event.b >> 8))) return;
       if (!latest_boot(host, event.from, event.incarnation, event.a)) return;
+      learn_boot(host, event.from, event.a);
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
              *static_cast<const paxos::PeerMessage*>(event.payload.get()));

@@ -182,6 +182,7 @@ class World {
     bool flushing = false;
     /// The newest boot of each directory of each peer, heard in this life.
     std::array<std::vector<std::pair<paxos::Incarnation, std::uint64_t>>, replicas_max> newest_boots;
+    std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, of the directory heard last
     std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
     Nanos transport_at = never;
     paxos::Time transport_due = paxos::time_never;  ///< its deadline on its own clock; Time::min(): it holds something
@@ -219,6 +220,15 @@ class World {
     Nanos transport_at = never;
   };
 
+  /// What a client sent, and to which boot of which replica it went.
+  struct Recording {
+    std::uint8_t to = 0;
+    std::uint64_t boot = 0;
+    std::uint64_t client = 0;
+    std::uint64_t life = 0;  ///< as the client's address has it
+    std::shared_ptr<const paxos::Bytes> bytes;
+  };
+
   // Replicas (world.cc).
   void start(Host& host);
   /// `rules`: in force, as its state says; none where the program does not know them.
@@ -244,6 +254,9 @@ class World {
   }
   [[nodiscard]] net::Transport& transport(Host& host);
   [[nodiscard]] net::Transport& transport(Client& client);
+  void learn_boot(Host& host, std::uint8_t from, std::uint64_t boot);
+  void keep_recording(Recording recording);
+  void replay_recordings(Random& random);
   void send_sealed(Host& host, const paxos::Envelope& envelope);
   /// Seals what was packed, and gives each datagram to the network.
   void ship(Host& host);
@@ -353,6 +366,9 @@ class World {
   chat::NodeOutput output_;  ///< of a turn; kept for its memory
   BoundTotals bounds_reached_{};  ///< of lives that ended
   std::uint64_t faults_injected_ = 0;
+  std::vector<Recording> recordings_;
+  std::uint64_t recorded_ = 0;
+  std::uint64_t replayed_ = 0;  ///< of those, given to somebody whom they were not for
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 

@@ -136,6 +136,7 @@ void World::inject(const PlannedFault& planned) {
         if (old.kind == EventKind::datagram && random.below(4) == 0) old.to = any_replica(random);
         queue_.push(now_ + random.between(0, length), std::move(old));
       }
+      replay_recordings(random);
       return;
     case Fault::wall_clock:
       host.wall_offset_ms = random.between(-scenario_.wall_jump_ms_max, scenario_.wall_jump_ms_max);

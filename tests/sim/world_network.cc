@@ -60,6 +60,16 @@ net::Address address_of(std::uint64_t client, std::uint64_t life) {
   return net::Address::loopback(static_cast<std::uint16_t>(100 + client + 16 * (life % 4000)));
 }
 
+// Another at each start.
+std::uint64_t life_of(std::uint8_t replica, std::uint64_t boot) { return boot << 8 | (replica + 1U); }
+std::uint64_t client_life(std::uint64_t client, std::uint64_t life) { return 1ULL << 63 | life << 8 | client; }
+
+net::Opener::TicketKey ticket_key(const paxos::Incarnation& incarnation, std::uint64_t boot) {
+  net::Opener::TicketKey out = incarnation.bytes;
+  for (unsigned i = 0; i < 8; ++i) out[i] = static_cast<std::uint8_t>(out[i] ^ boot >> (8 * i));
+  return out;
+}
+
 template <class Give>
 void each_datagram(net::Transport& transport, Give give) {
   for (net::Outgoing& out : transport.take_outgoing()) {
@@ -130,13 +140,19 @@ net::Transport& World::transport(Host& host) {
     std::vector<net::Address> addresses;
     for (std::uint8_t id = 0; id < scenario_.replicas; ++id) addresses.push_back(address_of(id));
     host.transport = std::make_unique<net::Transport>(
-        net::Transport::Options{.self = {.sender = host.id, .incarnation = host.disk.incarnation, .boot = host.disk.boot},
+        net::Transport::Options{.self = {.sender = host.id,
+                                         .incarnation = host.disk.incarnation,
+                                         .boot = host.disk.boot,
+                                         .life = life_of(host.id, host.disk.boot)},
                                 .key = cluster_key,
+                                .tickets = ticket_key(host.disk.incarnation, host.disk.boot),
                                 .datagram_bytes = scenario_.datagram_bytes,
                                 .replicas = scenario_.replicas,
                                 .addresses = std::move(addresses),
                                 .version_max = chat::formats_of(host.program).datagrams,
+                                .speaks = format_spoken(host),
                                 .reassembly = scenario_.reassembly});
+    for (std::uint8_t id = 0; id < scenario_.replicas; ++id) learn_boot(host, id, host.newest_boot[id]);
   }
   return *host.transport;
 }
@@ -148,8 +164,16 @@ net::Transport& World::transport(Client& client) {
       self.incarnation.bytes[i] = static_cast<std::uint8_t>(client.life >> (8 * i));
       self.incarnation.bytes[8 + i] = static_cast<std::uint8_t>((client.id + 1ULL) >> (8 * i));
     }
-    client.transport = std::make_unique<net::Transport>(net::Transport::Options{
-        .self = self, .key = cluster_key, .datagram_bytes = scenario_.datagram_bytes, .replicas = scenario_.replicas});
+    self.life = client_life(client.id, client.life);
+    std::vector<net::Address> addresses;
+    for (std::uint8_t id = 0; id < scenario_.replicas; ++id) addresses.push_back(address_of(id));
+    client.transport = std::make_unique<net::Transport>(
+        net::Transport::Options{.self = self,
+                                .key = cluster_key,
+                                .datagram_bytes = scenario_.datagram_bytes,
+                                .replicas = scenario_.replicas,
+                                .addresses = std::move(addresses),
+                                .version_max = chat::formats_of(chat::rules_released).datagrams});
     client.transport_life = client.life;
     client.transport_at = never;
   }
@@ -168,7 +192,14 @@ void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
 }
 
 void World::ship(Host& host) {
-  if (rules_) host.transport->speak(format_spoken(host));
+  std::uint8_t speaks = format_spoken(host);
+  // The same of what it speaks itself, once it has heard of somebody who speaks format 2.
+  for (const Host& other : hosts_)
+    if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot && format_spoken(other) >= net::format_named &&
+        chat::formats_of(host.program).datagrams >= net::format_named)
+      speaks = std::max(speaks, net::format_named);
+  host.transport->speak(speaks);
+  host.transport->serve_clients_from(chat::formats_of(host.node ? host.node->machine().rules() : std::uint16_t{1}).clients);
   host.transport->flush(local(host));
   each_datagram(*host.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
     const unsigned port = to.port();
@@ -193,9 +224,11 @@ void World::ship(Host& host) {
 void World::ship(Client& client) {
   client.transport->flush(at_time(now_));
   each_datagram(*client.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
-    if (lost() || (client.cut_to >> (to.port() - 1) & 1) != 0) return;
+    const auto replica = static_cast<std::uint8_t>(to.port() - 1);
+    keep_recording({replica, hosts_[replica].disk.boot, client.id, client.life % 4000, bytes});
+    if (lost() || (client.cut_to >> replica & 1) != 0) return;
     queue_.push(now_ + delay(), {.kind = EventKind::datagram,
-                                 .to = static_cast<std::uint8_t>(to.port() - 1),
+                                 .to = replica,
                                  .from = net::client_sender,
                                  .a = client.id,
                                  .b = client.life,
@@ -214,10 +247,11 @@ bool World::latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation&
   const auto at = std::find_if(known.begin(), known.end(), [&](const auto& of) { return of.first == incarnation; });
   if (at == known.end()) {
     known.emplace_back(incarnation, boot);
+    host.newest_boot[from] = boot;
     return true;
   }
   if (boot < at->second) return false;
-  at->second = boot;
+  at->second = host.newest_boot[from] = boot;
   return true;
 }
 
@@ -250,6 +284,10 @@ bool World::receive(Host& host, const Event& event) {
     } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
       host.node->client_message(local(host), client_address(event.a, event.b), *client);
       took = true;
+    } else if (const auto* request = std::get_if<chat::OperatorRequest>(&received.body)) {
+      // How a client finds out that this program knows no hello.
+      host.transport->send(local(host), address_of(event.a, event.b),
+                           net::Body(chat::OperatorReply{.id = request->id, .answer = chat::HashReply{}}));
     }
   }
   ship(host);
@@ -266,6 +304,53 @@ void World::client_receive(Client& client, const Event& event) {
     ++reassembled_;
     if (const auto* reply = std::get_if<chat::ClientReply>(&received.body))
       on_reply(client.id, client.life, event.from, *reply);
+  }
+}
+
+/// What is not sealed teaches who said it as its datagram would: a life only where it speaks format 2.
+void World::learn_boot(Host& host, std::uint8_t from, std::uint64_t boot) {
+  const Host& other = hosts_[from];
+  if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot && format_spoken(other) >= net::format_named)
+    host.transport->note_life(from, life_of(from, boot));
+}
+
+/// Now and then, so that the tape reaches far back.
+void World::keep_recording(Recording recording) {
+  if (!faults_on_ || ++recorded_ % 8 != 0) return;
+  if (recordings_.size() < old_packets_max)
+    recordings_.push_back(std::move(recording));
+  else
+    recordings_[recorded_ / 8 % old_packets_max] = std::move(recording);
+}
+
+/// Who recorded what clients said sends it to any replica, from anywhere. It is taken by nobody but who it was for, in the
+/// same boot and from the same address (where it may come for the first time), and is answered with nothing longer.
+void World::replay_recordings(Random& random) {
+  for (unsigned i = 0; i < 20 && !recordings_.empty(); ++i) {
+    const Recording& old = recordings_[random.below(recordings_.size())];
+    Host& host = hosts_[random.below(hosts_.size())];
+    const bool elsewhere = random.below(2) == 0;
+    // The first format names no life: those who still take it trust its sender.
+    if (!host.node || host.paused != 0 || std::to_integer<unsigned>(old.bytes->span()[3]) < net::format_named) continue;
+    const net::Address from = elsewhere ? net::Address::loopback(65'000) : address_of(old.client, old.life);
+    const bool meant = host.id == old.to && host.disk.boot == old.boot && !elsewhere;
+    if (meant) continue;
+    net::Transport& at = transport(host);
+    ship(host);  // so that what leaves now answers this
+    received_.clear();
+    at.receive(local(host), from, old.bytes->span(), received_);
+    at.flush(local(host));
+    ++replayed_;
+    if (!received_.empty())
+      throw Violation("A1: replica " + std::to_string(host.id) + " takes what client " + std::to_string(old.client) +
+                      " said to boot " + std::to_string(old.boot) + " of replica " + std::to_string(old.to) +
+                      (elsewhere ? ", from another address" : ""));
+    std::size_t answered = 0;
+    for (const net::Outgoing& out : at.take_outgoing())
+      if (out.to == from) answered += out.data.size();
+    if (answered > old.bytes->size())
+      throw Violation("A2: replica " + std::to_string(host.id) + " answers a recorded datagram of " +
+                      std::to_string(old.bytes->size()) + " bytes with " + std::to_string(answered));
   }
 }
 
@@ -297,7 +382,7 @@ void World::reply(Host& host, const chat::Reply& reply) {
     client = client << 8 | reply.to.bytes[i];
     life = life << 8 | reply.to.bytes[8 + i];
   }
-  if (client != probe_client && !fits(bytes_of(reply.message))) {
+  if (client != probe_client && !fits(bytes_of(reply.message)) && transport(host).knows(address_of(client, life))) {
     host.transport_due = paxos::Time::min();
     transport(host).send(local(host), address_of(client, life), net::Body(reply.message));
     return;
