@@ -25,7 +25,9 @@ Nanos learning_time(const World& world) {
   const bool few_bytes = b.page_bytes < shipped.page_bytes || b.unapplied_bytes < shipped.unapplied_bytes ||
                          b.unsynced_bytes < shipped.unsynced_bytes;
   const std::uint64_t slots = few_bytes ? 1 : std::min<std::uint64_t>(b.learn_entries, (b.unapplied_slots + 1) / 2);
-  return static_cast<Nanos>(world.lag() / slots) * (2 * (s.delay_max + s.turn_delay) + s.sync_max + 10 * millisecond);
+  // A page that gets lost, or a part of it, is asked for again after a pull's patience.
+  const Nanos lost = (s.lossy_liveness ? 100 : 10) * millisecond;
+  return static_cast<Nanos>(world.lag() / slots) * (2 * (s.delay_max + s.turn_delay) + s.sync_max + lost);
 }
 
 /// The shipped bounds are related (paxos/bounds.h): whoever is a window behind still votes, and a page holds any decree. Where a run
