@@ -17,20 +17,14 @@ void fill_random(void* out, std::size_t size) {
   if (::getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
 }
 
-std::size_t datagram_bytes_for(const std::vector<net::Address>& replicas) {
-  const bool local =
-      std::all_of(replicas.begin(), replicas.end(), [](const net::Address& a) { return a.is_loopback(); });
-  return local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
-}
-
-net::Transport::Options transport_options(const config::ClusterKey& key,
-                                          const std::vector<net::Address>& replicas) {
+net::Transport::Options transport_options(const config::ClusterKey& key, std::size_t datagram_bytes, std::size_t replicas) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
   return {.self = self,
           .key = key,
-          .datagram_bytes = datagram_bytes_for(replicas),
-          .replicas = replicas.size()};
+          .datagram_bytes = datagram_bytes,
+          .loopback_bytes = net::loopback_datagram_bytes,
+          .replicas = replicas};
 }
 
 }  // namespace
@@ -64,9 +58,8 @@ Connection::Connection(net::Loop& loop, config::ClusterConfig config, std::vecto
     : loop_(loop),
       config_(std::move(config)),
       replicas_(std::move(replicas)),
-      datagram_bytes_(datagram_bytes_for(replicas_)),
       socket_(std::move(socket)),
-      transport_(transport_options(key, replicas_)),
+      transport_(transport_options(key, config_.datagram_bytes, replicas_.size())),
       scope_(loop),
       random_state_(seed) {
   loop_.on_turn_end([this] { end_turn(); });
@@ -132,6 +125,7 @@ void Connection::end_turn() {
   if (turn_end_) turn_end_();
   const paxos::Time now = loop_.now();
   if (transport_.deadline() <= now) transport_.tick(now);
+  for (const net::Refusal& refusal : socket_.take_refusals()) transport_.refused(now, refusal);
   transport_.flush(now);
   for (net::Outgoing& packet : transport_.take_outgoing())
     socket_.send(packet.to, std::move(packet.data), packet.segment);

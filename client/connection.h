@@ -50,7 +50,8 @@ class Connection {
 
   [[nodiscard]] const config::ClusterConfig& config() const { return config_; }
   [[nodiscard]] net::Loop& loop() { return loop_; }
-  [[nodiscard]] std::size_t datagram_bytes() const { return datagram_bytes_; }
+  /// Of payload, to that replica.
+  [[nodiscard]] std::size_t datagram_bytes(paxos::ReplicaId to) const { return transport_.paths().datagram_bytes(replicas_[to.n]); }
   [[nodiscard]] std::uint64_t random();
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
@@ -68,7 +69,6 @@ class Connection {
   net::Loop& loop_;
   config::ClusterConfig config_;
   std::vector<net::Address> replicas_;
-  std::size_t datagram_bytes_;
   net::UdpSocket socket_;
   net::Transport transport_;
   net::Scope scope_;

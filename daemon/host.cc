@@ -40,13 +40,6 @@ net::AddressBook::Options book_options(const Host::Options& o) {
   return out;
 }
 
-/// Loopback carries big datagrams; anything else gets what every path carries (DESIGN.md section 8).
-std::size_t datagram_bytes(const net::AddressBook& book) {
-  for (std::size_t id = 0; id < book.size(); ++id)
-    if (book.is_name(id) || !book.at(id).is_loopback()) return net::default_datagram_bytes;
-  return net::loopback_datagram_bytes;
-}
-
 chat::ClientAddress client_address(const net::Address& address) {
   chat::ClientAddress out;
   const auto bytes = address.bytes();
@@ -74,7 +67,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       transport_(net::Transport::Options{
           .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_},
           .key = options_.key,
-          .datagram_bytes = datagram_bytes(book_),
+          .datagram_bytes = options_.config.datagram_bytes,
+          .loopback_bytes = net::loopback_datagram_bytes,
           .replicas = options_.config.replicas.size(),
           .version_max = chat::formats_of(options_.rules_known).datagrams}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
@@ -274,6 +268,7 @@ void Host::end_turn() {
   flight_.take_syncs();
   carry_out(node_.turn(now, wall_ms()));
   watch_vitals(now);
+  tell_paths();
   finish_skips();
   if (now >= book_at_ || book_.revision() != book_revision_) carry_addresses(now);
   send_packets();
@@ -351,6 +346,10 @@ void Host::send_peer(const paxos::Envelope& envelope) {
 }
 
 void Host::collect_packets() {
+  for (const net::Refusal& refusal : socket_ ? socket_->take_refusals() : std::vector<net::Refusal>{}) {
+    last_refusal_ = refusal;
+    transport_.refused(loop_.now(), refusal);
+  }
   transport_.flush(loop_.now());
   for (net::Outgoing& packet : transport_.take_outgoing()) outgoing_.push_back(std::move(packet));
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "chat/desk.h"
@@ -32,6 +33,8 @@ struct LoopFigures {
   std::size_t rooms = 0;
   net::Transport::Figures transport;
   net::UdpSocket::Figures socket;
+  std::map<int, std::uint64_t> send_errors;      ///< by errno
+  std::map<std::size_t, std::size_t> datagrams;  ///< by peer: the largest that its path is taken to carry
   net::Loop::Figures ring;
   std::uint64_t dropped_by_loss = 0;
   std::uint64_t dropped_by_isolation = 0;
@@ -40,6 +43,9 @@ struct LoopFigures {
   storage::Latency::Figures turns;
   std::uint64_t log_lines_lost = 0;
 };
+
+/// As in errno.h.
+[[nodiscard]] std::string errno_name(int error);
 
 /// What the metrics' thread looks up itself.
 struct OtherFigures {

@@ -110,7 +110,9 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std
   PAXOS_ASSERT(r.done());
   const auto known = [](std::uint8_t id) { return id < paxos::limits::replicas_max || id == client_sender; };
   const bool good = kind >= static_cast<std::uint8_t>(Content::bodies) &&
-                    kind <= static_cast<std::uint8_t>(Content::probe) && known(h.sender.sender) &&
+                    (kind <= static_cast<std::uint8_t>(Content::probe) ||
+                     (version > format_version && (h.content == Content::path_probe || h.content == Content::path_answer))) &&
+                    known(h.sender.sender) &&
                     known(h.destination) && reserved == 0 && h.counter != 0 && h.sender.boot != 0;
   if (!good) return tl::make_unexpected(Drop::header);
   return h;

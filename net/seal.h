@@ -71,6 +71,8 @@ enum class Content : std::uint8_t {
   fragment = 2,       ///< a part of one body
   fragment_need = 3,  ///< which fragments of a message are missing
   probe = 4,          ///< the last fragment, said again: "have you got all of it?"
+  path_probe = 7,     ///< does a datagram of this size get there? From format 2 on, as the next one
+  path_answer = 8,    ///< it did
 };
 
 inline constexpr std::size_t header_bytes = 40;

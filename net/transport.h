@@ -11,14 +11,11 @@
 #include "chat/client_messages.h"
 #include "net/address.h"
 #include "net/fragment.h"
+#include "net/paths.h"
 #include "net/seal.h"
 #include "paxos/messages.h"
 
 namespace net {
-
-/// Payload of a datagram: what every path carries, and what loopback does.
-inline constexpr std::size_t default_datagram_bytes = 1400;
-inline constexpr std::size_t loopback_datagram_bytes = 60 * 1024;
 
 /// Replica to replica: "are you at this address?", and the answer to where that came from (net/address_book.h).
 struct AddressProbe {
@@ -62,7 +59,8 @@ class Transport {
   struct Options {
     Identity self;
     ClusterKey key;
-    std::size_t datagram_bytes = default_datagram_bytes;
+    std::size_t datagram_bytes = default_datagram_bytes;  ///< of payload, at most; less where a path carries less
+    std::size_t loopback_bytes = 0;                       ///< the same on loopback; 0: no other
     std::size_t replicas = paxos::limits::replicas_max;
     /// Of the replicas, by id; may be empty, and some of them may be. A datagram to one of them names it, and no other
     /// replica takes it. See set_owners().
@@ -72,10 +70,17 @@ class Transport {
   explicit Transport(Options options);
 
   /// The format of what goes to other replicas from now on; clients always get the first.
-  void speak(std::uint8_t version) { peer_version_ = version; }
+  void speak(std::uint8_t version);
+  /// Another `Options::datagram_bytes` from now on.
+  void set_datagram_bytes(std::size_t bytes) { paths_.set_datagram_bytes(bytes); }
+  /// What the socket could not send, and why.
+  void refused(paxos::Time now, const Refusal& refusal) { paths_.refused(now, refusal); }
+  /// Paths that turned out to carry something else than they were said to.
+  [[nodiscard]] std::vector<Paths::Change> take_path_changes() { return paths_.take_changes(); }
+  [[nodiscard]] const Paths& paths() const { return paths_; }
 
   /// Whose an address is, from now on: `owners` as AddressBook::owners() gives it.
-  void set_owners(std::vector<std::pair<Address, std::uint8_t>> owners) { owners_ = std::move(owners); }
+  void set_owners(std::vector<std::pair<Address, std::uint8_t>> owners);
 
   void send(paxos::Time now, const Address& to, const Body& body);
   void broadcast(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -89,7 +94,9 @@ class Transport {
                std::vector<Received>& out);
 
   void tick(paxos::Time now);
-  [[nodiscard]] paxos::Time deadline() const { return std::min(reassembly_.deadline(), cache_.deadline()); }
+  [[nodiscard]] paxos::Time deadline() const {
+    return std::min({reassembly_.deadline(), cache_.deadline(), paths_.deadline()});
+  }
 
   struct Figures {
     std::array<std::uint64_t, static_cast<std::size_t>(Drop::count_)> dropped{};  ///< by to_string(Drop)
@@ -97,6 +104,7 @@ class Transport {
     std::uint64_t fragments_again = 0;  ///< sent because a receiver asked
     std::uint64_t probes = 0;           ///< big messages said again
     std::uint64_t needs = 0;            ///< asked for missing fragments
+    std::uint64_t path_probes = 0;      ///< datagrams that ask whether their size gets there
     std::uint64_t oversized = 0;        ///< bodies above body_bytes_max that were not sent
     Reassembly::Figures reassembly;
   };
@@ -107,21 +115,30 @@ class Transport {
     std::string plain;
     std::vector<Address> to;
   };
-  [[nodiscard]] std::size_t plain_max() const { return options_.datagram_bytes - seal_overhead; }
-  [[nodiscard]] std::size_t part_bytes_max() const { return plain_max() - fragment_header_bytes; }
+  /// Of one datagram to each of these.
+  [[nodiscard]] std::size_t datagram_max(std::span<const Address> to) const;
+  [[nodiscard]] std::size_t plain_max(std::span<const Address> to) const { return datagram_max(to) - seal_overhead; }
   [[nodiscard]] bool is_replica(const Address& address) const;
   [[nodiscard]] std::uint8_t version(std::span<const Address> to) const;
   [[nodiscard]] std::uint8_t destination(std::span<const Address> to) const;
-  [[nodiscard]] Pack& pack_for(std::span<const Address> to);
+  [[nodiscard]] Pack& pack_for(std::span<const Address> to, paxos::Time now);
   void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
   void send_one(paxos::Time now, std::span<const Address> to, const Body& body);
-  void seal_pack(Pack& pack);
-  void send_fragmented(paxos::Time now, std::span<const Address> to, std::size_t stable_bytes);
+  void seal_pack(Pack& pack, paxos::Time now);
+  void send_fragmented(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes);
+  void send_cut(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes,
+                std::size_t datagram_bytes);
   /// Seals the parts once, and hands them out for each address in buffers that the kernel cuts (GSO).
-  void send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
+  void send_parts(paxos::Time now, std::span<const Address> to, const FragmentCache::Entry& entry,
                   std::span<const std::uint16_t> parts, Content content);
   void drop(Drop reason) { ++figures_.dropped[static_cast<std::size_t>(reason)]; }
   void resend(paxos::Time now, const Address& from, const paxos::Bytes& plain);
+  void tell_paths_of_peers();
+  void probe_path(const Paths::Probe& probe);
+  void answer_path_probe(const Address& from, std::uint8_t version, std::size_t bytes, const paxos::Bytes& plain);
+  void note_path_answer(paxos::Time now, const paxos::Bytes& plain);
+  void doubt(paxos::Time now, const Address& to);
+  void seal_one(const Address& to, Content content, std::string_view plain, std::uint8_t version);
   void unpack(const Address& from, const Identity& sender, bool newest, const paxos::Bytes& plain,
               std::vector<Received>& out);
   void take_body(const Address& from, const Identity& sender, bool newest, std::uint8_t kind, paxos::Bytes bytes,
@@ -132,6 +149,7 @@ class Transport {
   Sealer sealer_;
   Reassembly reassembly_;
   FragmentCache cache_;
+  Paths paths_;
   std::map<Address, Pack> packs_;
   Pack broadcast_;
   std::vector<Outgoing> outgoing_;
