@@ -60,9 +60,10 @@ net::Address address_of(std::uint64_t client, std::uint64_t life) {
   return net::Address::loopback(static_cast<std::uint16_t>(100 + client + 16 * (life % 4000)));
 }
 
-template <class Give>
-void each_datagram(net::Transport& transport, Give give) {
-  for (net::Outgoing& out : transport.take_outgoing()) {
+template <class Passes, class Give>
+void each_datagram(net::Transport& transport, Passes passes, Give give) {
+  for (const net::Outgoing& out : transport.take_outgoing()) {
+    if (!passes(out)) continue;
     const std::size_t segment = out.segment == 0 ? out.data.size() : out.segment;
     for (std::size_t at = 0; at < out.data.size(); at += segment)
       give(out.to, std::make_shared<const paxos::Bytes>(
@@ -134,7 +135,7 @@ net::Transport& World::transport(Host& host) {
                                 .datagram_bytes = scenario_.datagram_bytes,
                                 .replicas = scenario_.replicas,
                                 .addresses = std::move(addresses),
-                                .version_max = chat::formats_of(host.program).datagrams});
+                                .version_max = scenario_.narrow ? std::uint8_t{2} : chat::formats_of(host.program).datagrams});
   }
   return *host.transport;
 }
@@ -167,8 +168,13 @@ void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
 
 void World::ship(Host& host) {
   if (rules_) host.transport->speak(format_spoken(host));
+  if (scenario_.narrow) host.transport->speak(2);
   host.transport->flush(local(host));
-  each_datagram(*host.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+  const auto carried = [&](const net::Outgoing& out) {
+    const auto to = out.to.port() < 100 ? static_cast<std::uint8_t>(out.to.port() - 1) : net::client_sender;
+    return passes(*host.transport, local(host), host.id, to, out);
+  };
+  each_datagram(*host.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
     const unsigned port = to.port();
     if (port < 100) {
       carry(host.id, static_cast<std::uint8_t>(port - 1),
@@ -190,7 +196,10 @@ void World::ship(Host& host) {
 
 void World::ship(Client& client) {
   client.transport->flush(at_time(now_));
-  each_datagram(*client.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+  const auto carried = [&](const net::Outgoing& out) {
+    return passes(*client.transport, at_time(now_), net::client_sender, static_cast<std::uint8_t>(out.to.port() - 1), out);
+  };
+  each_datagram(*client.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
     if (lost()) return;
     queue_.push(now_ + delay(), {.kind = EventKind::datagram,
                                  .to = static_cast<std::uint8_t>(to.port() - 1),
