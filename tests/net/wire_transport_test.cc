@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <random>
 #include <set>
@@ -53,6 +54,113 @@ TEST(Transport, SmallMessagesOfOneTurnShareADatagram) {
   ASSERT_EQ(b.received.size(), 50U);
   for (std::uint64_t n = 0; n < 50; ++n)
     EXPECT_TRUE(b.received[n].body == Body(paxos::PeerMessage(paxos::HeartbeatRequest{n})));
+}
+
+/// Three replicas that speak format 2 to each other, and may use large datagrams.
+std::vector<Network::Node*> jumbo_replicas(Network& net) {
+  std::vector<Network::Node*> out;
+  for (std::uint8_t id = 0; id < 3; ++id) {
+    out.push_back(&net.add({.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1, .life = 64U + id},
+                            .key = key,
+                            .datagram_bytes = 8900,
+                            .replicas = 3,
+                            .addresses = replica_addresses(),
+                            .version_max = 2,
+                            .speaks = 2},
+                           address(id)));
+  }
+  return out;
+}
+
+TEST(Transport, WhatWasCutForALargerPathIsSaidAgainInSmallerPieces) {
+  for (const bool probed : {false, true}) {
+    Network net(3);
+    auto nodes = jumbo_replicas(net);
+    net.run_for(1s);
+    ASSERT_EQ(nodes[0]->transport.paths().datagram_bytes(address(1)), 8900U);
+    // Some of it got there, then the route changed.
+    net.set_loss(probed ? 1 : 0.5);
+    nodes[0]->transport.send(net.now, address(1), accept(100'000));
+    net.run_for(1ms);
+    net.set_loss(0);
+    net.refuse_above = 1300;
+    for (int n = 0; n < 8 && nodes[1]->received.empty(); ++n) {
+      nodes[0]->transport.send(net.now, address(1), accept(100'000));
+      net.run_for(20ms);
+    }
+    ASSERT_FALSE(nodes[1]->received.empty());
+    EXPECT_TRUE(nodes[1]->received[0].body == accept(100'000));
+    EXPECT_EQ(nodes[0]->transport.paths().datagram_bytes(address(1)), 1232U);
+  }
+}
+
+TEST(Transport, ABlackHoleIsFoundByWhatHasToBeSaidAgain) {
+  Network net(4);
+  auto nodes = jumbo_replicas(net);
+  net.run_for(1s);
+  net.swallow_above = 1300;
+  const std::vector<Address> others{address(1), address(2)};
+  const paxos::Time began = net.now;
+  while (nodes[1]->received.empty() && net.now < began + 5s) {
+    nodes[0]->transport.broadcast(net.now, others, accept(100'000));
+    net.run_for(100ms);
+  }
+  EXPECT_LE(net.now - began, 2s);
+  ASSERT_FALSE(nodes[1]->received.empty());
+  EXPECT_TRUE(nodes[1]->received[0].body == accept(100'000));
+  EXPECT_EQ(nodes[0]->transport.paths().datagram_bytes(address(1)), 1232U);
+}
+
+TEST(Transport, ABroadcastToPathsOfTwoSizesIsCutForEach) {
+  Network net(5);
+  auto nodes = jumbo_replicas(net);
+  net.run_for(1s);
+  nodes[0]->transport.refused(net.now, {.to = address(2), .error = EMSGSIZE, .bytes = 8900, .segmented = true});
+  nodes[0]->transport.refused(net.now, {.to = address(2), .error = EMSGSIZE, .bytes = 4000, .segmented = true});
+  const std::vector<Address> others{address(1), address(2)};
+  nodes[0]->transport.broadcast(net.now, others, accept(50'000));
+  nodes[0]->transport.broadcast(net.now, others, accept(3'000, 2));
+  nodes[0]->transport.flush(net.now);
+  std::map<Address, std::size_t> largest;
+  std::map<Address, std::size_t> count;
+  for (const net::Outgoing& out : nodes[0]->transport.take_outgoing()) {
+    const std::size_t step = out.segment == 0 ? out.data.size() : out.segment;
+    largest[out.to] = std::max(largest[out.to], step);
+    count[out.to] += (out.data.size() + step - 1) / step;
+    std::vector<net::Received>& got = nodes[out.to == address(1) ? 1 : 2]->received;
+    for (std::size_t at = 0; at < out.data.size(); at += step)
+      nodes[out.to == address(1) ? 1 : 2]->transport.receive(net.now, address(0), out.data.slice(at, std::min(step, out.data.size() - at)).span(), got);
+  }
+  EXPECT_GT(largest[address(1)], 8000U);
+  EXPECT_LE(largest[address(2)], 1444U);
+  EXPECT_LT(count[address(1)], 12U);
+  EXPECT_GT(count[address(2)], 30U);
+  EXPECT_EQ(nodes[1]->received.size(), 2U);
+  EXPECT_EQ(nodes[2]->received.size(), 2U);
+}
+
+TEST(Transport, NoPathIsProbedBeforeTheSecondFormat) {
+  Network net(6);
+  const auto wide = [](std::uint8_t id) {
+    return Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1}, .key = key, .datagram_bytes = 8900, .replicas = 3};
+  };
+  auto& a = net.add(wide(0), address(0));
+  auto& b = net.add(wide(1), address(1));
+  for (int n = 0; n < 50; ++n) {
+    a.transport.send(net.now, b.at, accept(20'000));
+    net.run_for(100ms);
+  }
+  EXPECT_EQ(a.transport.figures().path_probes, 0U);
+  EXPECT_LE(net.largest, net::default_datagram_bytes);
+  std::vector<net::Received> none;
+  for (const net::Content content : {net::Content::path_probe, net::Content::path_answer}) {
+    net::Sealer sealer(key, {.sender = 2, .incarnation = {{2, 1}}, .boot = 1});
+    std::string datagram;
+    sealer.seal(datagram, 0, content, std::string(8, 'x'));
+    const std::uint64_t before = a.transport.figures().dropped[static_cast<std::size_t>(Drop::header)];
+    a.transport.receive(net.now, address(2), std::as_bytes(std::span(datagram)), none);
+    EXPECT_EQ(a.transport.figures().dropped[static_cast<std::size_t>(Drop::header)], before + 1);
+  }
 }
 
 TEST(Transport, NoDatagramExceedsThePath) {
