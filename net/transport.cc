@@ -407,7 +407,12 @@ void Transport::probe_path(const Paths::Probe& probe) {
 void Transport::receive(paxos::Time now, const Address& from, std::span<const std::byte> datagram,
                         std::vector<Received>& out) {
   auto opened = sealer_.open(datagram, from.bytes());
-  if (!opened) return drop(opened.error());
+  if (!opened) {
+    // Authentic, and for an earlier life: whoever comes back behind the raise hears of it from nothing else, as nobody takes what
+    // it says in the first format, nor knows its life.
+    if (opened.error() == Drop::other_life && !options_.self.is_client()) hear_named();
+    return drop(opened.error());
+  }
   const Identity& sender = opened->header.sender;
   const bool to_client = options_.self.is_client();
   if (to_client ? !admit_reply(now, from, *opened) : sender.is_client() ? !admit_client(from, *opened) : !admit_peer(*opened))

@@ -200,6 +200,7 @@ class Transport {
 
   // Who is served, and in which format (transport_terms.cc). Each admit: false, and nothing more of it is looked at.
   bool admit_peer(const Opened& opened);
+  void hear_named();
   bool admit_client(const Address& from, const Opened& opened);
   bool admit_reply(paxos::Time now, const Address& from, const Opened& opened);
   void note_asker(const Address& from, const Opened& opened);

@@ -59,12 +59,17 @@ bool Transport::admit_peer(const Opened& opened) {
     drop(Drop::version);
     return false;
   }
-  // It speaks so because the rules were raised, for which every replica's program had to know this format.
+  hear_named();
+  lives_[sender.sender] = sender.life;
+  return true;
+}
+
+/// A replica speaks so because the rules were raised, for which every replica's program had to know this format. That holds for
+/// recordings, too.
+void Transport::hear_named() {
   heard_version_ = std::max(heard_version_, format_named);
   peer_version_ = std::max(peer_version_, heard_version_);
   clients_from_ = std::max(clients_from_, format_named);
-  lives_[sender.sender] = sender.life;
-  return true;
 }
 
 bool Transport::admit_client(const Address& from, const Opened& opened) {

@@ -225,6 +225,30 @@ TEST(Terms, ALaggingReplicaSpeaksTheLaterFormatOnceItHearsIt) {
   EXPECT_EQ(raised.received.size(), 1U);
 }
 
+/// Killed before its state was on its disk: its log holds the raise, but nothing is applied yet.
+TEST(Terms, AReplicaThatComesBackBehindTheRaiseHearsOfItFromWhatIsMeantForItsEarlierLife) {
+  Network net(16);
+  auto& raised = net.add_replica(0);
+  auto* lags = &net.add_replica(1);
+  lags->transport.send(net.now, raised.at, peer_asks());
+  net.run_for(5ms);
+  ASSERT_EQ(raised.received.size(), 1U);
+  net.remove(*lags);
+  lags = &net.add_replica(1, 1400, 2, 2, 1);
+  lags->transport.send(net.now, raised.at, peer_asks());
+  raised.transport.send(net.now, lags->at, peer_asks());
+  net.run_for(5ms);
+  EXPECT_EQ(raised.received.size(), 1U) << "in the first format";
+  EXPECT_TRUE(lags->received.empty()) << "for its earlier life";
+  EXPECT_EQ(dropped(*lags, Drop::other_life), 1U);
+  lags->transport.send(net.now, raised.at, peer_asks());
+  net.run_for(5ms);
+  EXPECT_EQ(raised.received.size(), 2U);
+  raised.transport.send(net.now, lags->at, peer_asks());
+  net.run_for(5ms);
+  EXPECT_EQ(lags->received.size(), 1U);
+}
+
 TEST(Terms, DuringTheRaiseNothingIsLostBetweenReplicas) {
   Network net(9);
   auto& a = net.add_replica(0, 1400, 1, 2, 1);
