@@ -68,7 +68,7 @@ bool Transport::admit_peer(const Opened& opened) {
 /// recordings, too.
 void Transport::hear_named() {
   heard_version_ = std::max(heard_version_, format_named);
-  peer_version_ = std::max(peer_version_, heard_version_);
+  speak(peer_version_);
   clients_from_ = std::max(clients_from_, format_named);
 }
 

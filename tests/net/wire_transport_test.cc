@@ -156,11 +156,52 @@ TEST(Transport, NoPathIsProbedBeforeTheSecondFormat) {
   for (const net::Content content : {net::Content::path_probe, net::Content::path_answer}) {
     net::Sealer sealer(key, {.sender = 2, .incarnation = {{2, 1}}, .boot = 1});
     std::string datagram;
-    sealer.seal(datagram, 0, content, std::string(8, 'x'));
+    sealer.seal(datagram, {.version = 1, .destination = 0}, content, std::string(12, 'x'));
     const std::uint64_t before = a.transport.figures().dropped[static_cast<std::size_t>(Drop::header)];
     a.transport.receive(net.now, address(2), std::as_bytes(std::span(datagram)), none);
     EXPECT_EQ(a.transport.figures().dropped[static_cast<std::size_t>(Drop::header)], before + 1);
   }
+}
+
+TEST(Transport, WordsAboutPathsAreForReplicasAndEarnNothingLonger) {
+  Network net(7);
+  auto& a = net.add_replica(0);
+  std::uint64_t life = 76;
+  const auto datagram = [&](std::uint8_t sender, const net::Way& way, net::Content content, std::size_t bytes) {
+    net::Sealer sealer(net::ClusterKey(key), {.sender = sender, .incarnation = {{9, 9}}, .boot = 1, .life = ++life});
+    std::string out;
+    sealer.seal(out, way, content, std::string(bytes, 'x'));
+    return out;
+  };
+  std::vector<net::Received> none;
+  const auto given = [&](const std::string& bytes) {
+    a.transport.receive(net.now, address(200), std::as_bytes(std::span(bytes)), none);
+    a.transport.flush(net.now);
+    return a.transport.take_outgoing();
+  };
+  for (const net::Content content : {net::Content::path_probe, net::Content::path_answer})
+    for (const auto& [sender, destination] : {std::pair{net::client_sender, std::uint8_t{0}}, std::pair{std::uint8_t{1}, net::all_replicas}}) {
+      const std::uint64_t before = dropped(a, Drop::header);
+      EXPECT_TRUE(given(datagram(sender, {2, destination, 0}, content, 12)).empty());
+      EXPECT_EQ(dropped(a, Drop::header), before + 1);
+    }
+  for (const std::size_t bytes : {12UL, 13UL, 1000UL}) {
+    const std::string question = datagram(1, {2, 0, 0}, net::Content::path_probe, bytes);
+    const auto out = given(question);
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].to, address(200));
+    EXPECT_LE(out[0].data.size(), question.size());
+    net::Sealer asker(net::ClusterKey(key), {.sender = 1, .incarnation = {{9, 9}}, .boot = 1, .life = life});
+    const auto opened = asker.open(out[0].data.span());
+    ASSERT_TRUE(opened);
+    EXPECT_TRUE(opened->bound);
+    EXPECT_EQ(opened->header.content, net::Content::path_answer);
+  }
+  EXPECT_TRUE(given(datagram(2, {2, 0, 0}, net::Content::path_probe, 11)).empty()) << "too short for its answer";
+  EXPECT_EQ(dropped(a, Drop::undecodable), 1U);
+  const std::uint64_t before = dropped(a, Drop::other_life);
+  EXPECT_TRUE(given(datagram(1, {2, 0, 0}, net::Content::path_answer, 12)).empty());
+  EXPECT_EQ(dropped(a, Drop::other_life), before + 1) << "an answer that names nobody";
 }
 
 TEST(Transport, NoDatagramExceedsThePath) {
