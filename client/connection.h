@@ -62,7 +62,8 @@ class Connection {
   [[nodiscard]] std::string fault(paxos::ReplicaId id) const;
   /// Where it is asked, in words; empty where nothing is known.
   [[nodiscard]] std::string address_in_use(paxos::ReplicaId id) const;
-  [[nodiscard]] std::size_t datagram_bytes() const { return datagram_bytes_; }
+  /// Of payload, to that replica.
+  [[nodiscard]] std::size_t datagram_bytes(paxos::ReplicaId to) const { return transport_.paths().datagram_bytes(book_.at(to.n)); }
   [[nodiscard]] std::uint64_t random();
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
@@ -87,7 +88,6 @@ class Connection {
   net::AddressBook book_;
   std::uint64_t addresses_taken_ = UINT64_MAX;  ///< the book's revision
   std::unique_ptr<net::Resolver> resolver_;  ///< none where no name stands in the config
-  std::size_t datagram_bytes_;
   net::UdpSocket socket_;
   net::Transport transport_;
   net::Scope scope_;

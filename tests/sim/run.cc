@@ -15,6 +15,13 @@ Nanos paging_time(const Scenario& s) {
   return 2 * pages * 2 * (s.delay_max + s.turn_delay + millisecond);
 }
 
+/// What it takes to find out that a path swallows what is above a size: to begin with a doubt, then as many rounds of probes as
+/// there are sizes, through links that may lose most of them.
+Nanos narrow_time(const Scenario& s) {
+  if (!s.narrow || !s.narrow->swallow) return 0;
+  return 6 * second + 20 * (s.delay_max + (s.late_ppm != 0 ? s.late_max : 0));
+}
+
 /// Everything is well, and who runs which program will not change any more.
 void rules_at_the_end(World& world) {
   const Scenario& s = world.scenario();
@@ -56,7 +63,7 @@ void phases(World& world, Result& result) {
   // and the probe itself add.
   // A heartbeat that is still under way, sent before a clock stood still, counts from when it comes.
   const Nanos bound =
-      (s.lossy_liveness ? 60 : 4) * s.election_timeout + paging_time(s) + (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
+      (s.lossy_liveness ? 60 : 4) * s.election_timeout + paging_time(s) + narrow_time(s) + (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
   const Nanos healed = world.now();
   world.start_probe();
   if (!world.run_until(healed + bound, [&] { return world.probe_answered(); }))
@@ -96,6 +103,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.posted = world.observer().posted();
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
+  result.narrow_hits = world.narrow_hits();
   result.leaders = world.leader_changes();
   if (const RulesWatch* watch = world.rules_watch()) {
     result.rules = watch->rules();

@@ -40,7 +40,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams", "rows", "pages", "upgrades"};
+                                          "datagrams", "rows", "pages", "upgrades", "narrow"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -163,6 +163,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   if (r.chance(250'000)) s.promise_entries = static_cast<std::size_t>(r.between(1, 4));
   draw_upgrades(s);
   draw_clock_faults(s);
+  draw_narrow(s);
   return s;
 }
 
@@ -207,6 +208,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
   if (without(Setting::datagrams)) {
     s.datagram_bytes = 0;
     s.seal_all = false;
+    s.narrow.reset();
   }
   if (without(Setting::rows)) s.real_rows = false;
   if (without(Setting::pages)) s.promise_entries = paxos::limits::page_entries_max;
@@ -214,6 +216,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.upgrades.reset();
     std::erase_if(s.schedule, [](const PlannedFault& fault) { return fault.kind == Fault::upgrade; });
   }
+  if (without(Setting::narrow)) s.narrow.reset();
   s.shake = r.shake;
   return s;
 }
@@ -263,8 +266,11 @@ std::string describe(const Scenario& s) {
                     " clients, election timeout " + std::to_string(s.election_timeout / millisecond) +
                     " ms, loss " + std::to_string(s.loss_ppm / 10'000) + " %, faults:";
   for (Fault f : s.faults) out += std::string(" ") + to_string(f) + ",";
-  if (s.faults.empty()) return out + " none";
-  out.pop_back();
+  if (s.faults.empty())
+    out += " none";
+  else
+    out.pop_back();
+  if (s.narrow) out += "; " + std::to_string(s.narrow->all.size()) + " narrow paths";
   return out;
 }
 

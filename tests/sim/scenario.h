@@ -9,6 +9,7 @@
 
 #include "chat/versions.h"
 #include "paxos/bounds.h"
+#include "tests/sim/narrow.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 
@@ -52,8 +53,8 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades };
-inline constexpr unsigned setting_kinds = 11;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades, narrow };
+inline constexpr unsigned setting_kinds = 12;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// A run in which the cluster is upgraded: from the first version to the released one, or from that to the one that upgrades
@@ -111,6 +112,7 @@ struct Scenario {
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
   std::optional<Upgrades> upgrades;
+  std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
   std::vector<Fault> pretend;   ///< test only: once each of these has happened, a violation is pretended
@@ -121,6 +123,8 @@ struct Scenario {
 /// what they would be otherwise.
 void draw_upgrades(Scenario& scenario);
 void draw_clock_faults(Scenario& scenario);
+/// The same for paths that carry less than what they are given (narrow.cc).
+void draw_narrow(Scenario& scenario);
 /// Puts the schedule in order after something was added to it.
 void order_schedule(Scenario& scenario);
 
