@@ -192,6 +192,7 @@ TEST(Transport, WordsAboutPathsAreForReplicasAndEarnNothingLonger) {
     EXPECT_EQ(out[0].to, address(200));
     EXPECT_LE(out[0].data.size(), question.size());
     net::Sealer asker(net::ClusterKey(key), {.sender = 1, .incarnation = {{9, 9}}, .boot = 1, .life = life});
+    asker.take_versions_to(2);
     const auto opened = asker.open(out[0].data.span());
     ASSERT_TRUE(opened);
     EXPECT_TRUE(opened->bound);
