@@ -230,11 +230,13 @@ net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId 
   const chat::OperatorRequest request{.id = random(), .target = target, .command = std::move(command)};
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
-  const paxos::Time until = loop_.now() + timeout;
+  paxos::Time until = loop_.now() + timeout;
+  bool known = knows(to);
   paxos::Duration wait = std::chrono::milliseconds{100};
   while (!asked.answer && !given_up_ && loop_.now() < until) {
     send_body(to, net::Body{request});
     (void)co_await asked.event.wait_until(std::min(until, loop_.now() + wait));
+    if (!std::exchange(known, known || knows(to)) && known) until = loop_.now() + timeout;
     wait = std::min<paxos::Duration>(wait * 2, std::chrono::milliseconds{500});
   }
   asked_.erase(request.id);
@@ -248,10 +250,12 @@ net::Task<std::optional<chat::HistoryReply>> Connection::ask_history(paxos::Repl
   request.id = random();
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
-  const paxos::Time until = loop_.now() + timeout;
+  paxos::Time until = loop_.now() + timeout;
+  bool known = knows(to);
   while (!asked.history && !given_up_ && loop_.now() < until) {
     send_body(to, net::Body{chat::ClientMessage{request}});
     (void)co_await asked.event.wait_until(std::min<paxos::Time>(until, loop_.now() + repeat));
+    if (!std::exchange(known, known || knows(to)) && known) until = loop_.now() + timeout;
   }
   asked_.erase(request.id);
   co_return std::move(asked.history);

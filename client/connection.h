@@ -41,7 +41,8 @@ class Connection {
   /// the other way round. Empty: no such trouble.
   [[nodiscard]] std::string version_trouble(paxos::ReplicaId replica) const;
 
-  /// Asks until an answer comes or the time is up. `target`: the life that is meant, which whatever acts must name; none: any.
+  /// Asks until an answer comes or the time is up, which begins anew where the replica is new to us and has just said hello.
+  /// `target`: the life that is meant, which whatever acts must name; none: any.
   /// Its replica is `to`.
   net::Task<std::optional<chat::OperatorAnswer>> ask(paxos::ReplicaId to, chat::OperatorCommand command,
                                                      chat::Target target, std::chrono::milliseconds timeout);
@@ -74,6 +75,8 @@ class Connection {
   net::Task<void> first_lookups();
   void carry_addresses();
   void take_addresses();
+  /// It has said hello, and was answered: a round trip that is not part of the time for an answer.
+  [[nodiscard]] bool knows(paxos::ReplicaId replica) const { return transport_.terms(replica).version != 0; }
   /// Something that wants an answer.
   void send_body(paxos::ReplicaId to, const net::Body& body);
   net::Task<void> receive();

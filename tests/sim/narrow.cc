@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cerrno>
+#include <tuple>
 
 #include "tests/sim/world.h"
 
@@ -36,7 +37,7 @@ void draw_narrow(Scenario& s) {
     for (std::uint8_t a = 0; a < s.replicas; ++a)
       for (std::uint8_t b = 0; b < a; ++b) narrow.all.push_back({.at = at, .from = a, .to = b, .both = true, .bytes = bytes, .kind = kind});
   }
-  std::stable_sort(narrow.all.begin(), narrow.all.end(), [](const Narrowing& a, const Narrowing& b) { return a.at < b.at; });
+  std::sort(narrow.all.begin(), narrow.all.end(), [](const Narrowing& a, const Narrowing& b) { return std::tie(a.at, a.from, a.to) < std::tie(b.at, b.from, b.to); });
   s.narrow = std::move(narrow);
 }
 
