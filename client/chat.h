@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -20,6 +21,27 @@ int chat_interactive(const std::vector<std::string>& words);
 
 /// --name, else the login name where it is one that the log takes, else nothing.
 [[nodiscard]] std::string name_or_login(const std::optional<std::string>& name);
+
+/// How long one replica has for an answer before the next is asked: a round trip may be long, so each silence of all doubles
+/// it, up to `most`; an answer that comes fast makes it short again. A linearizable read takes up to three round trips.
+class Patience {
+ public:
+  static constexpr unsigned most = 8;  ///< times the first
+  explicit Patience(std::chrono::milliseconds first) : first_(first) {}
+  [[nodiscard]] std::chrono::milliseconds now() const { return first_ * factor_; }
+  void silent(std::size_t replicas) {
+    if (++silences_ % replicas == 0) factor_ = std::min(factor_ * 2, most);
+  }
+  void answered(paxos::Duration took) {
+    silences_ = 0;
+    if (took < first_ / 2) factor_ = 1;
+  }
+
+ private:
+  std::chrono::milliseconds first_;
+  unsigned factor_ = 1;
+  std::size_t silences_ = 0;
+};
 
 /// Reads a room's history page by page: from one replica, or, unless pinned, from the next when one does not
 /// answer. Loop thread only.
@@ -52,6 +74,7 @@ class HistoryReader {
   bool done_ = false;
   bool started_ = false;
   std::string trouble_;
+  Patience patience_;
 };
 
 /// Follows a room from a message on: no gap, no repeat, whatever replica serves it; never gives up. Loop
@@ -89,6 +112,7 @@ class Follower {
   Outage outage_;  ///< as last told
   std::string trouble_;
   std::function<void(const std::string&)> on_trouble_;
+  Patience patience_;
 };
 
 }  // namespace client

@@ -15,7 +15,7 @@ namespace client {
 using namespace std::chrono_literals;
 
 namespace {
-/// One replica's time for one page before the next is asked; a page read from disk takes a few ms.
+/// One replica's time for one page before the next is asked, to begin with; a page read from disk takes a few ms.
 constexpr std::chrono::milliseconds page_patience = 800ms;
 /// After a refusal or a silence everywhere.
 constexpr std::chrono::milliseconds pause = 100ms;
@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds poll_patience = 1500ms;
 /// A replica that is cut off from the others answers polls for ever with nothing: look elsewhere now and
 /// then.
 constexpr paxos::Duration look_every = 2s;
-constexpr std::chrono::milliseconds outage_timeout = 500ms;
+constexpr std::chrono::milliseconds outage_timeout = 1000ms;
 
 paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
   return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
@@ -47,7 +47,7 @@ std::string name_or_login(const std::optional<std::string>& name) {
 // --- history ---
 
 HistoryReader::HistoryReader(Connection& connection, Options options)
-    : connection_(connection), options_(std::move(options)), from_(options_.from) {
+    : connection_(connection), options_(std::move(options)), from_(options_.from), patience_(page_patience) {
   target_ = options_.first.value_or(paxos::ReplicaId{
       static_cast<std::uint8_t>(connection_.random() % connection_.config().replicas.size())});
 }
@@ -62,9 +62,14 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
         .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit, .local = options_.local};
     if (!started_) request.last = options_.last;
     const auto left =
-        forever ? page_patience : std::chrono::duration_cast<std::chrono::milliseconds>(until - loop.now());
+        forever ? patience_.now() : std::chrono::duration_cast<std::chrono::milliseconds>(until - loop.now());
+    const paxos::Time asked = loop.now();
     auto reply = co_await connection_.history(
-        target_, std::move(request), options_.pinned && !forever ? left : std::min(left, page_patience));
+        target_, std::move(request), options_.pinned && !forever ? left : std::min(left, patience_.now()));
+    if (reply)
+      patience_.answered(loop.now() - asked);
+    else
+      patience_.silent(options_.pinned ? 1 : replicas);
     if (reply && reply->refused.empty()) {
       trouble_.clear();
       started_ = true;
@@ -175,7 +180,7 @@ int chat_history(const std::vector<std::string>& words) {
 // --- follow ---
 
 Follower::Follower(Connection& connection, Options options)
-    : connection_(connection), options_(std::move(options)) {
+    : connection_(connection), options_(std::move(options)), patience_(poll_patience) {
   target_ = options_.first.value_or(paxos::ReplicaId{
       static_cast<std::uint8_t>(connection_.random() % connection_.config().replicas.size())});
   cursor_ = options_.from.value_or(0);
@@ -241,9 +246,14 @@ net::Task<std::vector<chat::Message>> Follower::next() {
   net::Loop& loop = connection_.loop();
   if (cursor_ == 0 && !co_await find_start()) co_return std::vector<chat::Message>{};
   while (!stopped_) {
+    const paxos::Time asked = loop.now();
     auto reply = co_await connection_.follow(
-        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms}, poll_patience);
+        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms}, patience_.now());
     if (stopped_) break;
+    if (reply)
+      patience_.answered(loop.now() - asked);
+    else
+      patience_.silent(connection_.config().replicas.size());
     if (!reply || !reply->refused.empty()) {
       ++unanswered_;
       const std::string why = reply ? reply->refused : "no answer";

@@ -37,18 +37,15 @@ bool all_local(const net::AddressBook& book) {
   return true;
 }
 
-std::size_t datagram_bytes_for(const net::AddressBook& book) {
-  return all_local(book) ? net::loopback_datagram_bytes : net::default_datagram_bytes;
-}
-
-net::Transport::Options transport_options(net::ClusterKey key, const net::AddressBook& book) {
+net::Transport::Options transport_options(net::ClusterKey key, std::size_t datagram_bytes, std::size_t replicas) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
   while (self.life == 0) fill_random(&self.life, sizeof self.life);
   return {.self = self,
           .key = std::move(key),
-          .datagram_bytes = datagram_bytes_for(book),
-          .replicas = book.size(),
+          .datagram_bytes = datagram_bytes,
+          .loopback_bytes = net::loopback_datagram_bytes,
+          .replicas = replicas,
           .version_max = chat::formats_of(chat::rules_released).datagrams};
 }
 
@@ -87,9 +84,8 @@ Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::Addre
     : loop_(loop),
       config_(std::move(config)),
       book_(std::move(book)),
-      datagram_bytes_(datagram_bytes_for(book_)),
       socket_(std::move(socket)),
-      transport_(transport_options(std::move(key), book_)),
+      transport_(transport_options(std::move(key), config_.datagram_bytes, book_.size())),
       scope_(loop),
       random_state_(seed) {
   for (std::size_t id = 0; id < book_.size() && !resolver_; ++id)
@@ -217,6 +213,7 @@ void Connection::end_turn() {
   const paxos::Time now = loop_.now();
   if (transport_.deadline() <= now) transport_.tick(now);
   if (resolver_) carry_addresses();
+  for (const net::Refusal& refusal : socket_.take_refusals()) transport_.refused(now, refusal);
   transport_.flush(now);
   for (net::Outgoing& packet : transport_.take_outgoing())
     socket_.send(packet.to, std::move(packet.data), packet.segment);
@@ -233,11 +230,13 @@ net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId 
   const chat::OperatorRequest request{.id = random(), .target = target, .command = std::move(command)};
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
-  const paxos::Time until = loop_.now() + timeout;
+  paxos::Time until = loop_.now() + timeout;
+  bool known = knows(to);
   paxos::Duration wait = std::chrono::milliseconds{100};
   while (!asked.answer && !given_up_ && loop_.now() < until) {
     send_body(to, net::Body{request});
     (void)co_await asked.event.wait_until(std::min(until, loop_.now() + wait));
+    if (!std::exchange(known, known || knows(to)) && known) until = loop_.now() + timeout;
     wait = std::min<paxos::Duration>(wait * 2, std::chrono::milliseconds{500});
   }
   asked_.erase(request.id);
@@ -251,10 +250,12 @@ net::Task<std::optional<chat::HistoryReply>> Connection::ask_history(paxos::Repl
   request.id = random();
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
-  const paxos::Time until = loop_.now() + timeout;
+  paxos::Time until = loop_.now() + timeout;
+  bool known = knows(to);
   while (!asked.history && !given_up_ && loop_.now() < until) {
     send_body(to, net::Body{chat::ClientMessage{request}});
     (void)co_await asked.event.wait_until(std::min<paxos::Time>(until, loop_.now() + repeat));
+    if (!std::exchange(known, known || knows(to)) && known) until = loop_.now() + timeout;
   }
   asked_.erase(request.id);
   co_return std::move(asked.history);

@@ -41,7 +41,8 @@ class Connection {
   /// the other way round. Empty: no such trouble.
   [[nodiscard]] std::string version_trouble(paxos::ReplicaId replica) const;
 
-  /// Asks until an answer comes or the time is up. `target`: the life that is meant, which whatever acts must name; none: any.
+  /// Asks until an answer comes or the time is up, which begins anew where the replica is new to us and has just said hello.
+  /// `target`: the life that is meant, which whatever acts must name; none: any.
   /// Its replica is `to`.
   net::Task<std::optional<chat::OperatorAnswer>> ask(paxos::ReplicaId to, chat::OperatorCommand command,
                                                      chat::Target target, std::chrono::milliseconds timeout);
@@ -62,7 +63,8 @@ class Connection {
   [[nodiscard]] std::string fault(paxos::ReplicaId id) const;
   /// Where it is asked, in words; empty where nothing is known.
   [[nodiscard]] std::string address_in_use(paxos::ReplicaId id) const;
-  [[nodiscard]] std::size_t datagram_bytes() const { return datagram_bytes_; }
+  /// Of payload, to that replica.
+  [[nodiscard]] std::size_t datagram_bytes(paxos::ReplicaId to) const { return transport_.paths().datagram_bytes(book_.at(to.n)); }
   [[nodiscard]] std::uint64_t random();
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
@@ -73,6 +75,8 @@ class Connection {
   net::Task<void> first_lookups();
   void carry_addresses();
   void take_addresses();
+  /// It has said hello, and was answered: a round trip that is not part of the time for an answer.
+  [[nodiscard]] bool knows(paxos::ReplicaId replica) const { return transport_.terms(replica).version != 0; }
   /// Something that wants an answer.
   void send_body(paxos::ReplicaId to, const net::Body& body);
   net::Task<void> receive();
@@ -87,7 +91,6 @@ class Connection {
   net::AddressBook book_;
   std::uint64_t addresses_taken_ = UINT64_MAX;  ///< the book's revision
   std::unique_ptr<net::Resolver> resolver_;  ///< none where no name stands in the config
-  std::size_t datagram_bytes_;
   net::UdpSocket socket_;
   net::Transport transport_;
   net::Scope scope_;

@@ -92,18 +92,15 @@ std::vector<Finding> look_here(const config::ClusterConfig& config) {
     add("key", Verdict::bad, key.error(), "copy the cluster's key file here (mode 0600, owned by who runs this)");
   else
     out.push_back(judge_key_mode(info.st_mode));
-  bool local = true;
   std::vector<std::pair<unsigned, net::Address>> addresses;
   const std::vector<ResolvedReplica> resolved = resolve_replicas(config);
   for (const ResolvedReplica& r : resolved) {
-    local = local && r.answer && r.answer->front().is_loopback();
     if (r.answer) addresses.emplace_back(r.id, r.answer->front());
   }
   for (Finding& finding : judge_addresses(resolved)) out.push_back(std::move(finding));
   if (addresses.size() == config.replicas.size()) add("address", Verdict::ok, "all addresses resolve");
-  const std::size_t datagram = local ? net::loopback_datagram_bytes : net::default_datagram_bytes;
   for (const auto& [id, address] : addresses) {
-    Finding finding = path_mtu(address, datagram);
+    Finding finding = path_mtu(address, address.is_loopback() ? net::loopback_datagram_bytes : config.datagram_bytes);
     finding.replica = id;
     out.push_back(std::move(finding));
   }

@@ -116,6 +116,28 @@ Finding judge_udp(const Json& doctor) {
   return make("udp", Verdict::ok, measured);
 }
 
+/// What a replica found of the ways to the others.
+Finding judge_paths(const Json& doctor) {
+  const auto at = doctor.find("paths");
+  if (at == doctor.end() || !at->is_array()) return make("paths", Verdict::ok, "not told");
+  std::string narrow;
+  std::optional<double> least;
+  for (const Json& path : *at) {
+    const auto bytes = number_in(path, "datagram_bytes");
+    const auto wanted = number_in(path, "wanted");
+    const auto replica = number_in(path, "replica");
+    if (!bytes || !replica) continue;
+    least = std::min(least.value_or(*bytes), *bytes);
+    if (wanted && *bytes < std::min(*wanted, 1232.0))
+      narrow += fmt::format("{}{:.0f} to replica {:.0f}", narrow.empty() ? "" : ", ", *bytes, *replica);
+  }
+  if (!narrow.empty())
+    return make("paths", Verdict::warn, "datagrams of at most " + narrow + " bytes pass",
+                "it works, with more datagrams: raise the MTU of the link or tunnel, and let ICMP 'fragmentation needed' through "
+                "the firewall");
+  return make("paths", Verdict::ok, least ? fmt::format("datagrams of {:.0f} bytes to all others", *least) : "no other replica");
+}
+
 Finding judge_config(const Json& doctor, const DoctorOptions& options) {
   const auto at = doctor.find("config");
   if (at == doctor.end() || !at->is_object()) return make("config", Verdict::ok, "not told");
@@ -169,8 +191,9 @@ Finding judge_mtu(int mtu, bool loopback, std::size_t datagram_bytes, bool v6) {
   if (mtu >= needed) return make("mtu", Verdict::ok, measured);
   return make("mtu", Verdict::warn, measured,
               loopback ? "datagrams are fragmented: ip link set lo mtu 65536"
-                       : "datagrams are fragmented, and one lost fragment loses the whole: raise the MTU of the link or tunnel "
-                         "(ip link), and let ICMP 'fragmentation needed' through the firewall");
+                       : fmt::format("programs find out and send smaller ones, after the first have failed: `datagram_bytes: {}` in "
+                                     "cluster.yaml spares them that, or raise the MTU of the link or tunnel (ip link)",
+                                     std::max(mtu - (v6 ? headers_v6 : headers_v4), 508)));
 }
 
 Finding judge_memlock(const Json& bytes) {
@@ -295,6 +318,7 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   add(judge_files(d.contains("files_max") ? d.at("files_max") : Json()));
   add(judge_memory(number_in(d, "memory_max_bytes")));
   add(judge_udp(d));
+  add(judge_paths(d));
   add(judge_faults(d));
   return out;
 }

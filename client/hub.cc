@@ -26,9 +26,6 @@ void HubSession::close() {
 
 Hub::Hub(Connection& connection)
     : connection_(connection),
-      pack_bytes_max_(connection.datagram_bytes() >= net::loopback_datagram_bytes
-                          ? Outbox::pack_bytes_max
-                          : connection.datagram_bytes() - 128),
       progress_(connection.loop()) {
   connection_.on_reply(
       [this](paxos::ReplicaId from, const chat::ClientReply& reply) { on_reply(from, reply); });
@@ -153,6 +150,11 @@ void Hub::carry_out(HubSession& session) {
   if (session.outbox_.closed() && !std::exchange(session.closed_, true)) moved_ = true;
 }
 
+std::size_t Hub::pack_bytes_max(paxos::ReplicaId to) const {
+  const std::size_t datagram = connection_.datagram_bytes(to);
+  return datagram >= net::loopback_datagram_bytes ? Outbox::pack_bytes_max : datagram - 128;
+}
+
 void Hub::send(Sending sending) {
   auto* commands = std::get_if<chat::ClientCommands>(&sending.message);
   if (commands == nullptr) {
@@ -161,7 +163,7 @@ void Hub::send(Sending sending) {
   }
   Pack& pack = packs_[{sending.to, commands->forward}];
   for (paxos::Bytes& bytes : commands->commands) {
-    if (!pack.commands.empty() && pack.bytes + bytes.size() > pack_bytes_max_) {
+    if (!pack.commands.empty() && pack.bytes + bytes.size() > pack_bytes_max(sending.to)) {
       connection_.send(sending.to, chat::ClientCommands{commands->forward, std::exchange(pack.commands, {})});
       pack.bytes = 0;
     }

@@ -74,6 +74,7 @@ class Hub {
   void touch(HubSession& session);
   void send(Sending sending);
   void flush();
+  [[nodiscard]] std::size_t pack_bytes_max(paxos::ReplicaId to) const;
   void wake();
 
   struct SessionHash {
@@ -87,7 +88,6 @@ class Hub {
   };
 
   Connection& connection_;
-  std::size_t pack_bytes_max_;
   std::list<HubSession> sessions_;
   std::unordered_map<chat::SessionId, HubSession*, SessionHash> by_session_;
   std::map<chat::Nonce, HubSession*> by_nonce_;

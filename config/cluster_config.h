@@ -16,6 +16,10 @@
 namespace config {
 
 inline constexpr std::size_t crash_dumps_max = 100;  ///< of up to 4 MiB each
+/// What IPv6 carries everywhere; what every IPv4 host takes; what fits into one packet with all headers.
+inline constexpr std::size_t datagram_bytes_default = 1232;
+inline constexpr std::size_t datagram_bytes_min = 508;
+inline constexpr std::size_t datagram_bytes_max = 60 * 1024;
 
 struct ReplicaConfig {
   paxos::ReplicaId id;
@@ -39,6 +43,7 @@ struct ClusterConfig {
   double loss = 0.0;
   /// How long a replica's threads look for work before they sleep, under a steady load (paxos/patience.h); zero: never.
   std::chrono::microseconds busy_poll{400};
+  std::size_t datagram_bytes = datagram_bytes_default;  ///< largest payload to others than loopback; a bound, not a promise
   std::string log_level = "info";  ///< error, warning, info or debug
   std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
@@ -63,7 +68,7 @@ class ClusterKey {
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
 
 /// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
-/// fault_injection, loss, log_level and crash_dumps_kept.
+/// fault_injection, loss, datagram_bytes, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
 /// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640 root:paxosd: a group with the

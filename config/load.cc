@@ -151,7 +151,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
   const auto nodes = r.mapping(root, "the config",
                                {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
-                                "election_timeout_ms", "busy_poll_us", "fault_injection", "loss", "log_level", "crash_dumps_kept"});
+                                "election_timeout_ms", "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -250,6 +250,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     if (out.loss > 0 && !out.fault_injection)
       r.refuse(at->second.Mark(), "loss", "is fault injection: it needs `fault_injection: true`");
   }
+  if (const auto at = nodes.find("datagram_bytes"); at != nodes.end())
+    out.datagram_bytes = static_cast<std::size_t>(r.number(at->second, "datagram_bytes", datagram_bytes_min, datagram_bytes_max));
   if (const auto at = nodes.find("log_level"); at != nodes.end()) {
     out.log_level = r.text(nodes, root, "log_level");
     if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())

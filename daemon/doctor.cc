@@ -193,7 +193,10 @@ std::string Host::doctor_json() const {
            {"memlock_bytes", limit(RLIMIT_MEMLOCK)},
            {"files_max", limit(RLIMIT_NOFILE)},
            {"foreign_key", transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)]},
+           {"paths", paths_json()},
+           {"send_errors", Json::object()},
            {"config", Json::object()}};
+  for (const auto& [error, count] : socket_ ? socket_->errors() : std::map<int, std::uint64_t>{}) out["send_errors"][errno_name(error)] = count;
   for (const auto& [name, value] : config::agreed_parts(options_.config)) out["config"][name] = value;
   if (socket_) {
     out["receive_buffer_bytes"] = socket_->receive_buffer();

@@ -41,13 +41,6 @@ net::AddressBook::Options book_options(const Host::Options& o) {
   return out;
 }
 
-/// Loopback carries big datagrams; anything else gets what every path carries (DESIGN.md section 8).
-std::size_t datagram_bytes(const net::AddressBook& book) {
-  for (std::size_t id = 0; id < book.size(); ++id)
-    if (book.is_name(id) || !book.at(id).is_loopback()) return net::default_datagram_bytes;
-  return net::loopback_datagram_bytes;
-}
-
 chat::ClientAddress client_address(const net::Address& address) {
   chat::ClientAddress out;
   const auto bytes = address.bytes();
@@ -76,7 +69,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
           .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_, .life = options_.life},
           .key = options_.key,
           .tickets = options_.tickets,
-          .datagram_bytes = datagram_bytes(book_),
+          .datagram_bytes = options_.config.datagram_bytes,
+          .loopback_bytes = net::loopback_datagram_bytes,
           .replicas = options_.config.replicas.size(),
           .version_max = chat::formats_of(options_.rules_known).datagrams,
           .speaks = chat::formats_of(opened.machine.rules()).datagrams}),
@@ -277,6 +271,7 @@ void Host::end_turn() {
   flight_.take_syncs();
   carry_out(node_.turn(now, wall_ms()));
   watch_vitals(now);
+  tell_paths();
   finish_skips();
   if (now >= book_at_ || book_.revision() != book_revision_) carry_addresses(now);
   send_packets();
@@ -353,6 +348,10 @@ void Host::send_peer(const paxos::Envelope& envelope) {
 }
 
 void Host::collect_packets() {
+  for (const net::Refusal& refusal : socket_ ? socket_->take_refusals() : std::vector<net::Refusal>{}) {
+    last_refusal_ = refusal;
+    transport_.refused(loop_.now(), refusal);
+  }
   transport_.flush(loop_.now());
   for (net::Outgoing& packet : transport_.take_outgoing()) outgoing_.push_back(std::move(packet));
 }

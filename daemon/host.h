@@ -139,6 +139,10 @@ class Host {
 
   // For `paxosctl top` and `doctor` (doctor.cc).
   void tell_unopened(paxos::Time now);
+  void tell_unsent(paxos::Time now);
+  void tell_paths();
+  [[nodiscard]] std::string whom(const net::Address& address) const;
+  [[nodiscard]] nlohmann::json paths_json() const;
   void watch_vitals(paxos::Time now);
   void refresh_disk_figures();
   void add_vitals(nlohmann::json& out) const;
@@ -226,6 +230,9 @@ class Host {
   bool stuck_told_ = false;
   std::uint64_t unopened_told_ = 0;  ///< of the datagrams that did not open, the log has so many
   paxos::Time unopened_at_{};        ///< no new line about them before
+  std::map<int, std::uint64_t> unsent_told_;  ///< of the sends that failed, by errno, the log has so many
+  paxos::Time unsent_at_{};                   ///< no new line about them before
+  std::optional<net::Refusal> last_refusal_;
   bool later_format_told_ = false;
   Reminder not_voting_told_;
   Reminder standstill_told_;

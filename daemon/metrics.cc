@@ -201,9 +201,14 @@ void add_network(Families& out, const LoopFigures& loop) {
   out.value(loop.strays, "reason", "stray");
   out.value(loop.dropped_by_loss, "reason", "injected_loss");
   out.value(loop.dropped_by_isolation, "reason", "isolated");
-  out.counter("paxosd_datagrams_unsent_total", "Sends that failed or found no room, by reason.")
-      .value(loop.socket.send_errors, "reason", "error")
+  out.counter("paxosd_datagrams_unsent_total", "Sends that failed, by errno, or found no room.")
       .value(loop.socket.dropped_sends, "reason", "queue_full");
+  for (const auto& [error, count] : loop.send_errors) out.value(count, "reason", errno_name(error));
+  out.counter("paxosd_datagrams_sent_singly_total", "Datagrams that the kernel would not cut out of a buffer for their path.")
+      .value(loop.socket.sent_singly);
+  out.gauge("paxosd_path_datagram_bytes", "The largest datagram that the path to a peer is taken to carry.");
+  for (const auto& [peer, bytes] : loop.datagrams) out.value(bytes, "peer", std::to_string(peer));
+  out.counter("paxosd_path_probes_total", "Datagrams that asked whether their size gets there.").value(loop.transport.path_probes);
   out.counter("paxosd_messages_oversized_total", "Messages too large to be sent.").value(loop.transport.oversized);
   out.counter("paxosd_fragments_repeated_total", "Fragments sent again because a receiver asked.")
       .value(loop.transport.fragments_again);
@@ -271,6 +276,9 @@ std::string metrics_text(const LoopFigures& loop, const OtherFigures& other) {
 }
 
 LoopFigures Host::loop_figures() const {
+  std::map<std::size_t, std::size_t> datagrams;
+  for (std::size_t id = 0; id < book_.size(); ++id)
+    if (id != options_.self.n && !book_.at(id).empty()) datagrams[id] = transport_.paths().datagram_bytes(book_.at(id));
   return {.cluster = options_.config.cluster,
           .self = options_.self,
           .replicas = book_.size(),
@@ -286,6 +294,8 @@ LoopFigures Host::loop_figures() const {
           .rooms = node_.machine().rooms(),
           .transport = transport_.figures(),
           .socket = socket_ ? socket_->figures() : net::UdpSocket::Figures{},
+          .send_errors = socket_ ? socket_->errors() : std::map<int, std::uint64_t>{},
+          .datagrams = std::move(datagrams),
           .ring = loop_.figures(),
           .dropped_by_loss = dropped_by_loss_,
           .dropped_by_isolation = dropped_by_isolation_,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "chat/desk.h"
@@ -33,6 +34,8 @@ struct LoopFigures {
   std::size_t rooms = 0;
   net::Transport::Figures transport;
   net::UdpSocket::Figures socket;
+  std::map<int, std::uint64_t> send_errors;      ///< by errno
+  std::map<std::size_t, std::size_t> datagrams;  ///< by peer: the largest that its path is taken to carry
   net::Loop::Figures ring;
   std::uint64_t dropped_by_loss = 0;
   std::uint64_t dropped_by_isolation = 0;
@@ -43,6 +46,9 @@ struct LoopFigures {
   std::uint64_t damaged_log_reads = 0;
   std::uint64_t damaged_state_reads = 0;
 };
+
+/// As in errno.h.
+[[nodiscard]] std::string errno_name(int error);
 
 /// What the metrics' thread looks up itself.
 struct OtherFigures {

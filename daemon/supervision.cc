@@ -83,6 +83,7 @@ void Host::report(paxos::Time now) {
     if (options_.lived && now - started_ > StartCounter::long_enough) std::exchange(options_.lived, {})();
     tell_unopened(now);
     tell_trouble(now);
+    tell_unsent(now);
     warn_of_later_format(leader.has_value());
   }
   if (now >= counted_at_) {
@@ -127,6 +128,7 @@ void Host::reload() {
   } else {
     options_.config = std::move(*fresh);
     faults_.set_loss(options_.config.loss);
+    transport_.set_datagram_bytes(options_.config.datagram_bytes);
     if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
     // On the state thread: a disk may take its time.
     storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](const storage::Storage::Reader&) {
@@ -138,9 +140,10 @@ void Host::reload() {
         daemon_log::warning("{}: it is not taken while running. All replicas need the new key at the same time; see 'A new key' in "
                             "OPERATIONS.md (stop all, copy it, start all)", difference);
     });
-    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}, crash dumps kept {}", options_.config.file.string(),
+    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, crash dumps kept {}", options_.config.file.string(),
                      options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
-                     options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.crash_dumps_kept);
+                     options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.datagram_bytes,
+                     options_.config.crash_dumps_kept);
   }
   manager_.ready();
 }

@@ -302,7 +302,7 @@ FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, s
   for (auto at = begin; at != end; ++at) {
     // Whoever writes the text could make two messages with one digest; the bytes decide.
     const Entry& e = *at->second;
-    if (e.stable_bytes == stable_bytes && e.message.view().substr(0, stable_bytes) == stable)
+    if (e.stable_bytes == stable_bytes && e.part_bytes_max == part_bytes_max && e.message.view().substr(0, stable_bytes) == stable)
       return touch(now, at->second);
   }
   while (!entries_.empty() && memory_ + message.size() + entry_overhead > memory_max) drop_oldest();
@@ -312,6 +312,7 @@ FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, s
                  .index = 0,
                  .count = fragment_count(message.size(), part_bytes_max)};
   entry.message = paxos::Bytes::from(std::move(message));
+  entry.part_bytes_max = part_bytes_max;
   entry.stable_bytes = stable_bytes;
   entry.digest = digest;
   entry.used_at = now;

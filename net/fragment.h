@@ -177,6 +177,7 @@ class FragmentCache {
   struct Entry {
     FragmentHeader shape;  ///< index unused
     paxos::Bytes message;
+    std::size_t part_bytes_max = 0;  ///< it was cut for
     std::size_t stable_bytes = 0;
     std::uint64_t digest = 0;
     std::vector<Address> sent_to;
@@ -186,8 +187,8 @@ class FragmentCache {
     void note_sent_to(const Address& to);
   };
 
-  /// The entry of a message whose first `stable_bytes` bytes (what identifies it) are those of `message`, or
-  /// a new one. The entry stays valid until the next call.
+  /// The entry of a message whose first `stable_bytes` bytes (what identifies it) are those of `message`, cut for the same
+  /// `part_bytes_max`, or a new one: what is said again to where less passes than before is another message. The entry stays valid until the next call.
   [[nodiscard]] Entry& put(paxos::Time now, std::string message, std::size_t stable_bytes,
                            std::size_t part_bytes_max);
   [[nodiscard]] Entry* find(paxos::Time now, std::uint64_t id);

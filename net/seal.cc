@@ -141,19 +141,34 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std
   h.counter = r.fixed<std::uint64_t>();
   PAXOS_ASSERT(r.ok());
   const auto known = [](std::uint8_t id) { return id < paxos::limits::replicas_max || id == client_sender; };
-  // In the first format the byte of the role is reserved, and 255 is whoever reads it.
-  const bool content_known = kind >= static_cast<std::uint8_t>(Content::bodies) &&
-                             (kind <= static_cast<std::uint8_t>(Content::probe) ||
-                              (named && (h.content == Content::hello || h.content == Content::welcome)));
   const bool from_client = h.sender.is_client();
   const bool to_client = h.way.destination == any_destination;
-  bool good = content_known && known(h.sender.sender) && h.counter != 0 && h.sender.boot != 0;
+  bool good = known(h.sender.sender) && h.counter != 0 && h.sender.boot != 0;
+  // In the first format the byte of the role is reserved, and 255 is whoever reads it.
   if (named)
     good = good && h.sender.life != 0 && (h.way.destination == all_replicas ? !from_client : known(h.way.destination)) &&
-           !(from_client && to_client) && (h.content != Content::hello || from_client) &&
-           (h.content != Content::welcome || to_client);
+           !(from_client && to_client);
   else
     good = good && known(h.way.destination) && role == 0;
+  switch (h.content) {
+    case Content::bodies:
+    case Content::fragment:
+    case Content::fragment_need:
+    case Content::probe:
+      break;
+    case Content::path_probe:
+    case Content::path_answer:
+      good = good && named && !from_client && h.way.destination < paxos::limits::replicas_max;
+      break;
+    case Content::hello:
+      good = good && named && from_client;
+      break;
+    case Content::welcome:
+      good = good && named && to_client;
+      break;
+    default:
+      good = false;
+  }
   if (!good) return tl::make_unexpected(Drop::header);
   if (role != cluster_role || key_id != cluster_key_id) return tl::make_unexpected(Drop::key);
   return h;

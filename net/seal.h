@@ -83,7 +83,9 @@ enum class Content : std::uint8_t {
   fragment = 2,       ///< a part of one body
   fragment_need = 3,  ///< which fragments of a message are missing
   probe = 4,          ///< the last fragment, said again: "have you got all of it?"
-  hello = 7,          ///< a client to a replica, from format 2 on: which formats it speaks
+  path_probe = 5,     ///< replica to replica, from format 2 on, as all below: does a datagram of this size get there?
+  path_answer = 6,    ///< it did
+  hello = 7,          ///< a client to a replica: which formats it speaks
   welcome = 8,        ///< the answer: which formats the replica speaks, and a ticket
 };
 

@@ -29,6 +29,11 @@ constexpr std::size_t body_bytes_max = fragmented_bytes_max - 1;
 /// segments.
 constexpr std::size_t bundle_bytes_max = 64'000;
 constexpr std::size_t bundle_segments_max = 64;
+/// In each datagram of a fragmented message, beside the part of it.
+constexpr std::size_t part_overhead = seal_overhead + fragment_header_bytes;
+/// Before what fills a path's probe up.
+constexpr std::size_t path_id_bytes = 8;
+constexpr std::size_t path_probe_bytes = path_id_bytes + 4;
 /// In front of a body that shares a datagram: its kind and a length of up to three bytes.
 constexpr std::size_t frame_bytes_max = 4;
 
@@ -158,16 +163,19 @@ tl::expected<AddressWord, const char*> decode_address_word(std::span<const std::
 }
 
 Transport::Transport(Options options)
-    : options_(std::move(options)), sealer_(options_.key, options_.self, options_.replicas, options_.tickets),
-      reassembly_(options_.reassembly) {
+    : options_(std::move(options)),
+      sealer_(options_.key, options_.self, options_.replicas, options_.tickets),
+      reassembly_(options_.reassembly),
+      paths_({.datagram_bytes = options_.datagram_bytes, .loopback_bytes = options_.loopback_bytes}) {
   sealer_.take_versions_to(options_.version_max);
   peer_version_ = options_.speaks;
   if (options_.self.is_client()) contacts_.resize(options_.replicas);
-  PAXOS_ASSERT(options_.datagram_bytes >= 512 && options_.datagram_bytes <= bundle_bytes_max);
-  PAXOS_ASSERT(fragmented_bytes_max / part_bytes_max() < fragments_max);
+  PAXOS_ASSERT(options_.datagram_bytes >= datagram_bytes_least && options_.datagram_bytes <= bundle_bytes_max);
+  static_assert(fragmented_bytes_max / (datagram_bytes_least - part_overhead) < fragments_max);
   PAXOS_ASSERT(options_.addresses.empty() || options_.addresses.size() == options_.replicas);
   for (std::size_t id = 0; id < options_.addresses.size(); ++id)
     if (!options_.addresses[id].empty()) owners_.emplace_back(options_.addresses[id], static_cast<std::uint8_t>(id));
+  tell_paths_of_peers();
 }
 
 // --- out ---
@@ -176,6 +184,26 @@ std::optional<std::uint8_t> Transport::replica_at(const Address& address) const 
   const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == address; });
   if (at == owners_.end()) return std::nullopt;
   return at->second;
+}
+
+void Transport::set_owners(std::vector<std::pair<Address, std::uint8_t>> owners) {
+  owners_ = std::move(owners);
+  tell_paths_of_peers();
+}
+
+/// From the second format on replicas know of paths' probes.
+void Transport::tell_paths_of_peers() {
+  if (options_.self.is_client() || peer_version_ < format_named) return;
+  std::vector<Address> peers;
+  for (const auto& [address, id] : owners_)
+    if (id != options_.self.sender) peers.push_back(address);
+  paths_.set_peers(std::move(peers));
+}
+
+std::size_t Transport::datagram_max(std::span<const Address> to) const {
+  std::size_t out = bundle_bytes_max;
+  for (const Address& address : to) out = std::min(out, paths_.datagram_bytes(address));
+  return out;
 }
 
 /// Several are replicas always.
@@ -206,18 +234,18 @@ void Transport::broadcast(paxos::Time now, std::span<const Address> to, const Bo
 
 void Transport::send_to(paxos::Time now, std::span<const Address> to, const Body& body) {
   // A list's own head (type, ballot, flags, count) takes up to 24 bytes.
-  const std::size_t bytes_max = plain_max() - frame_bytes_max - 24;
+  const std::size_t bytes_max = plain_max(to) - frame_bytes_max - 24;
   if (!split(body, bytes_max, [&](const Body& run) { send_one(now, to, run); })) send_one(now, to, body);
 }
 
-Transport::Pack& Transport::pack_for(std::span<const Address> to) {
+Transport::Pack& Transport::pack_for(std::span<const Address> to, paxos::Time now) {
   if (to.size() == 1) {
     Pack& pack = packs_[to.front()];
     if (pack.to.empty()) pack.to.push_back(to.front());
     return pack;
   }
   if (!std::equal(broadcast_.to.begin(), broadcast_.to.end(), to.begin(), to.end())) {
-    seal_pack(broadcast_);
+    seal_pack(broadcast_, now);
     broadcast_.to.assign(to.begin(), to.end());
   }
   return broadcast_;
@@ -232,18 +260,19 @@ void Transport::send_one(paxos::Time now, std::span<const Address> to, const Bod
     ++figures_.oversized;
     return;
   }
-  if (size + frame_bytes_max > plain_max()) {
-    send_fragmented(now, to, 1 + stable);
+  const std::size_t room = plain_max(to);
+  if (size + frame_bytes_max > room) {
+    send_fragmented(now, to, std::exchange(scratch_, {}), 1 + stable);
     return;
   }
-  Pack& pack = pack_for(to);
-  if (pack.plain.size() + frame_bytes_max + size > plain_max()) seal_pack(pack);
+  Pack& pack = pack_for(to, now);
+  if (pack.plain.size() + frame_bytes_max + size > room) seal_pack(pack, now);
   paxos::ByteWriter w(pack.plain);
   w.raw(std::string_view(scratch_).substr(0, 1));
   w.sized(std::string_view(scratch_).substr(1));
 }
 
-void Transport::seal_pack(Pack& pack) {
+void Transport::seal_pack(Pack& pack, paxos::Time now) {
   if (pack.plain.empty()) return;
   std::string sealed;
   sealed.reserve(pack.plain.size() + seal_overhead);
@@ -251,13 +280,32 @@ void Transport::seal_pack(Pack& pack) {
   named_said_ = named_said_ || (how.version >= format_named && how.destination != any_destination);
   sealer_.seal(sealed, how, Content::bodies, pack.plain);
   const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
-  for (const Address& to : pack.to) outgoing_.push_back({to, data, 0});
+  for (const Address& to : pack.to) {
+    paths_.used(now, to, data.size());
+    outgoing_.push_back({to, data, 0});
+  }
   figures_.datagrams_out += pack.to.size();
   pack.plain.clear();
 }
 
-void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, std::size_t stable_bytes) {
-  FragmentCache::Entry& entry = cache_.put(now, std::exchange(scratch_, {}), stable_bytes, part_bytes_max());
+void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes) {
+  // Nearly always all of them carry the same.
+  std::vector<Address> same;
+  std::vector<Address> rest(to.begin(), to.end());
+  while (!rest.empty()) {
+    const std::size_t bytes = paths_.datagram_bytes(rest.front());
+    const auto other = std::partition(rest.begin(), rest.end(), [&](const Address& a) { return paths_.datagram_bytes(a) == bytes; });
+    same.assign(rest.begin(), other);
+    rest.erase(rest.begin(), other);
+    send_cut(now, same, rest.empty() ? std::move(message) : message, stable_bytes, bytes);
+  }
+}
+
+void Transport::send_cut(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes,
+                         std::size_t datagram_bytes) {
+  // Where others carry less it is cut for this path, too, though it might fit.
+  const std::size_t part_bytes_max = std::min(datagram_bytes - part_overhead, (message.size() + 1) / 2);
+  FragmentCache::Entry& entry = cache_.put(now, std::move(message), stable_bytes, part_bytes_max);
   std::vector<Address> first_time;
   std::vector<Address> again;
   for (const Address& address : to) (entry.was_sent_to(address) ? again : first_time).push_back(address);
@@ -265,16 +313,17 @@ void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, st
   if (!first_time.empty()) {
     std::vector<std::uint16_t> parts(entry.shape.count);
     std::iota(parts.begin(), parts.end(), std::uint16_t{0});
-    send_parts(first_time, entry, parts, Content::fragment);
+    send_parts(now, first_time, entry, parts, Content::fragment);
   }
   if (!again.empty()) {
     figures_.probes += again.size();
+    for (const Address& address : again) doubt(now, address);
     const auto last = static_cast<std::uint16_t>(entry.shape.count - 1);
-    send_parts(again, entry, {&last, 1}, Content::probe);
+    send_parts(now, again, entry, {&last, 1}, Content::probe);
   }
 }
 
-void Transport::send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
+void Transport::send_parts(paxos::Time now, std::span<const Address> to, const FragmentCache::Entry& entry,
                            std::span<const std::uint16_t> parts, Content content) {
   const Way how = way(to);
   named_said_ = named_said_ || (how.version >= format_named && how.destination != any_destination);
@@ -295,16 +344,29 @@ void Transport::send_parts(std::span<const Address> to, const FragmentCache::Ent
       sealer_.seal(sealed, how, content, plain);
     }
     const paxos::Bytes data = paxos::Bytes::from(std::move(sealed));
-    for (const Address& address : to) outgoing_.push_back({address, data, run.size() > 1 ? segment : 0});
+    for (const Address& address : to) {
+      paths_.used(now, address, segment);
+      if (run.size() == 1 || paths_.segments(address)) {
+        outgoing_.push_back({address, data, run.size() > 1 ? segment : 0});
+        continue;
+      }
+      for (std::size_t at = 0; at < data.size(); at += segment)
+        outgoing_.push_back({address, data.slice(at, std::min(segment, data.size() - at)), 0});
+    }
     figures_.datagrams_out += run.size() * to.size();
   }
 }
 
+void Transport::doubt(paxos::Time now, const Address& to) {
+  if (const Way how = way({&to, 1}); how.version >= format_named && how.destination < paxos::limits::replicas_max && !options_.self.is_client())
+    paths_.doubt(now, to);
+}
+
 void Transport::flush(paxos::Time now) {
   // A probe that came in this turn may be asked back at once.
-  if (reassembly_.deadline() <= now) tick(now);
-  seal_pack(broadcast_);
-  for (auto& [address, pack] : packs_) seal_pack(pack);
+  if (reassembly_.deadline() <= now || paths_.deadline() <= now) tick(now);
+  seal_pack(broadcast_, now);
+  for (auto& [address, pack] : packs_) seal_pack(pack, now);
   // Addresses come and go (clients); the map holds those of one turn.
   packs_.clear();
   welcomed_.clear();
@@ -319,6 +381,8 @@ void Transport::tick(paxos::Time now) {
   }
   cache_.tick(now);
   greet_again(now);
+  if (paths_.deadline() <= now)
+    for (const Paths::Probe& probe : paths_.tick(now)) probe_path(probe);
 }
 
 void Transport::seal_one(const Address& to, const Way& way, Content content, std::string_view plain) {
@@ -327,6 +391,16 @@ void Transport::seal_one(const Address& to, const Way& way, Content content, std
   sealer_.seal(sealed, way, content, plain);
   ++figures_.datagrams_out;
   outgoing_.push_back({to, paxos::Bytes::from(std::move(sealed)), 0});
+}
+
+void Transport::probe_path(const Paths::Probe& probe) {
+  const Way how = way({&probe.to, 1});
+  if (how.version < format_named || how.destination == any_destination) return;  // no replica's address any more
+  std::string plain;
+  paxos::ByteWriter(plain).fixed(probe.id);
+  plain.resize(std::max(path_probe_bytes, probe.bytes - std::min(probe.bytes, seal_overhead)));
+  ++figures_.path_probes;
+  seal_one(probe.to, how, Content::path_probe, plain);
 }
 
 // --- in ---
@@ -362,6 +436,10 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
     }
     case Content::fragment_need:
       return resend(now, from, opened->plain);
+    case Content::path_probe:
+      return answer_path_probe(from, *opened, datagram.size());
+    case Content::path_answer:
+      return note_path_answer(now, *opened);
     case Content::hello:
     case Content::welcome:
       return;  // admitted is all that they want
@@ -385,9 +463,31 @@ void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes&
   FragmentCache::Entry* entry = cache_.find(now, need->message);
   if (entry == nullptr || entry->shape.count != need->count) return drop(Drop::need_unknown);
   // A host with several addresses may ask from another than we sent to; whoever asks holds the cluster's key.
-  entry->note_sent_to(from);
+  doubt(now, from);
   figures_.fragments_again += need->missing.size();
-  send_parts({&from, 1}, *entry, need->missing, Content::fragment);
+  // Cut for a path that carries less by now, or was found to: nothing of it would get there. All of it again, smaller.
+  if (part_overhead + entry->shape.part_bytes() > paths_.datagram_bytes(from))
+    return send_fragmented(now, {&from, 1}, std::string(entry->message.view()), entry->stable_bytes);
+  entry->note_sent_to(from);
+  send_parts(now, {&from, 1}, *entry, need->missing, Content::fragment);
+}
+
+/// Whoever asks is answered where he asks from, with nothing longer.
+void Transport::answer_path_probe(const Address& from, const Opened& opened, std::size_t bytes) {
+  if (opened.plain.size() < path_probe_bytes) return drop(Drop::undecodable);
+  std::string answer(opened.plain.view().substr(0, path_id_bytes));
+  paxos::ByteWriter(answer).fixed(static_cast<std::uint32_t>(bytes));
+  const Identity& asker = opened.header.sender;
+  seal_one(from, {opened.header.way.version, asker.sender, asker.life}, Content::path_answer, answer);
+}
+
+void Transport::note_path_answer(paxos::Time now, const Opened& opened) {
+  if (!opened.bound) return drop(Drop::other_life);
+  paxos::ByteReader r(opened.plain.span());
+  const auto probe = r.fixed<std::uint64_t>();
+  const auto bytes = r.fixed<std::uint32_t>();
+  if (!r.done()) return drop(Drop::undecodable);
+  paths_.answered(now, probe, bytes);
 }
 
 void Transport::unpack(const Address& from, const Opened& opened, std::vector<Received>& out) {

@@ -15,14 +15,11 @@
 #include "chat/client_messages.h"
 #include "net/address.h"
 #include "net/fragment.h"
+#include "net/paths.h"
 #include "net/seal.h"
 #include "paxos/messages.h"
 
 namespace net {
-
-/// Payload of a datagram: what every path carries, and what loopback does.
-inline constexpr std::size_t default_datagram_bytes = 1400;
-inline constexpr std::size_t loopback_datagram_bytes = 60 * 1024;
 
 /// Replica to replica: "are you at this address?", and the answer to where that came from (net/address_book.h).
 struct AddressProbe {
@@ -74,7 +71,8 @@ class Transport {
     Identity self;
     ClusterKey key;
     Opener::TicketKey tickets = {};  ///< random at each start of a replica
-    std::size_t datagram_bytes = default_datagram_bytes;
+    std::size_t datagram_bytes = default_datagram_bytes;  ///< of payload, at most; less where a path carries less
+    std::size_t loopback_bytes = 0;                       ///< the same on loopback; 0: no other
     std::size_t replicas = paxos::limits::replicas_max;
     /// Of the replicas, by id; may be empty, and some of them may be. A datagram to one of them names it, and no other
     /// replica takes it. A client speaks to no others. See set_owners().
@@ -105,8 +103,16 @@ class Transport {
   /// The life of another replica, where that is known from elsewhere (the simulator's short cut).
   void note_life(std::uint8_t replica, std::uint64_t life) { lives_[replica] = life; }
 
+  /// Another `Options::datagram_bytes` from now on.
+  void set_datagram_bytes(std::size_t bytes) { paths_.set_datagram_bytes(bytes); }
+  /// What the socket could not send, and why.
+  void refused(paxos::Time now, const Refusal& refusal) { paths_.refused(now, refusal); }
+  /// Paths that turned out to carry something else than they were said to.
+  [[nodiscard]] std::vector<Paths::Change> take_path_changes() { return paths_.take_changes(); }
+  [[nodiscard]] const Paths& paths() const { return paths_; }
+
   /// Whose an address is, from now on: `owners` as AddressBook::owners() gives it.
-  void set_owners(std::vector<std::pair<Address, std::uint8_t>> owners) { owners_ = std::move(owners); }
+  void set_owners(std::vector<std::pair<Address, std::uint8_t>> owners);
 
   void send(paxos::Time now, const Address& to, const Body& body);
   void broadcast(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -128,6 +134,7 @@ class Transport {
     std::uint64_t fragments_again = 0;  ///< sent because a receiver asked
     std::uint64_t probes = 0;           ///< big messages said again
     std::uint64_t needs = 0;            ///< asked for missing fragments
+    std::uint64_t path_probes = 0;      ///< datagrams that ask whether their size gets there
     std::uint64_t oversized = 0;        ///< bodies above body_bytes_max that were not sent
     std::uint64_t welcomes = 0;         ///< tickets given to clients
     Reassembly::Figures reassembly;
@@ -139,8 +146,6 @@ class Transport {
     std::string plain;
     std::vector<Address> to;
   };
-  [[nodiscard]] std::size_t plain_max() const { return options_.datagram_bytes - seal_overhead; }
-  [[nodiscard]] std::size_t part_bytes_max() const { return plain_max() - fragment_header_bytes; }
   /// A client's acquaintance with a replica.
   struct Contact {
     std::uint8_t version = 0;   ///< see Terms
@@ -164,15 +169,20 @@ class Transport {
     std::list<Address>::iterator place;
   };
 
+  /// Of one datagram to each of these.
+  [[nodiscard]] std::size_t datagram_max(std::span<const Address> to) const;
+  [[nodiscard]] std::size_t plain_max(std::span<const Address> to) const { return datagram_max(to) - seal_overhead; }
   [[nodiscard]] std::optional<std::uint8_t> replica_at(const Address& address) const;
   [[nodiscard]] Way way(std::span<const Address> to) const;
-  [[nodiscard]] Pack& pack_for(std::span<const Address> to);
+  [[nodiscard]] Pack& pack_for(std::span<const Address> to, paxos::Time now);
   void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
   void send_one(paxos::Time now, std::span<const Address> to, const Body& body);
-  void seal_pack(Pack& pack);
-  void send_fragmented(paxos::Time now, std::span<const Address> to, std::size_t stable_bytes);
+  void seal_pack(Pack& pack, paxos::Time now);
+  void send_fragmented(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes);
+  void send_cut(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes,
+                std::size_t datagram_bytes);
   /// Seals the parts once, and hands them out for each address in buffers that the kernel cuts (GSO).
-  void send_parts(std::span<const Address> to, const FragmentCache::Entry& entry,
+  void send_parts(paxos::Time now, std::span<const Address> to, const FragmentCache::Entry& entry,
                   std::span<const std::uint16_t> parts, Content content);
   void drop(Drop reason) { ++figures_.dropped[static_cast<std::size_t>(reason)]; }
   [[nodiscard]] Address address_to_ask(const Address& from, const Opened& opened) const;
@@ -180,6 +190,14 @@ class Transport {
   void unpack(const Address& from, const Opened& opened, std::vector<Received>& out);
   void take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes, std::size_t buffer_bytes,
                  std::vector<Received>& out);
+  void seal_one(const Address& to, const Way& way, Content content, std::string_view plain);
+
+  // What paths carry.
+  void tell_paths_of_peers();
+  void probe_path(const Paths::Probe& probe);
+  void answer_path_probe(const Address& from, const Opened& opened, std::size_t bytes);
+  void note_path_answer(paxos::Time now, const Opened& opened);
+  void doubt(paxos::Time now, const Address& to);
 
   // Who is served, and in which format (transport_terms.cc). Each admit: false, and nothing more of it is looked at.
   bool admit_peer(const Opened& opened);
@@ -197,13 +215,13 @@ class Transport {
   /// Of what a replica said in the first format: takes the answer to our question out, and what it may no longer say.
   void sift_first_format(paxos::Time now, std::uint8_t replica, std::size_t begin, std::vector<Received>& out);
   void greet_again(paxos::Time now);
-  void seal_one(const Address& to, const Way& way, Content content, std::string_view plain);
 
   Options options_;
   std::vector<std::pair<Address, std::uint8_t>> owners_;  ///< of addresses that are replicas'
   Sealer sealer_;
   Reassembly reassembly_;
   FragmentCache cache_;
+  Paths paths_;
   std::map<Address, Pack> packs_;
   Pack broadcast_;
   std::vector<Outgoing> outgoing_;

@@ -37,10 +37,13 @@ bool is_answer(const paxos::PeerMessage& message) {
          std::holds_alternative<paxos::ReadReply>(message);
 }
 
-void Transport::speak(std::uint8_t version) { peer_version_ = std::max(version, heard_version_); }
+void Transport::speak(std::uint8_t version) {
+  const std::uint8_t now = std::max(version, heard_version_);
+  if (std::exchange(peer_version_, now) != now) tell_paths_of_peers();
+}
 
 paxos::Time Transport::deadline() const {
-  paxos::Time at = std::min(reassembly_.deadline(), cache_.deadline());
+  paxos::Time at = std::min({reassembly_.deadline(), cache_.deadline(), paths_.deadline()});
   for (const Contact& contact : contacts_)
     if (contact.version == 0 && !contact.held.empty()) at = std::min(at, contact.hello_at);
   return at;
@@ -65,7 +68,7 @@ bool Transport::admit_peer(const Opened& opened) {
 /// recordings, too.
 void Transport::hear_named() {
   heard_version_ = std::max(heard_version_, format_named);
-  peer_version_ = std::max(peer_version_, heard_version_);
+  speak(peer_version_);
   clients_from_ = std::max(clients_from_, format_named);
 }
 
@@ -228,7 +231,7 @@ void Transport::on_welcome(paxos::Time now, std::uint8_t replica, const paxos::B
 
 void Transport::agree(paxos::Time now, Contact& contact, std::uint8_t version, std::uint64_t ticket) {
   // What was packed in this turn was packed for other terms.
-  if (const auto pack = packs_.find(contact.address); pack != packs_.end()) seal_pack(pack->second);
+  if (const auto pack = packs_.find(contact.address); pack != packs_.end()) seal_pack(pack->second, now);
   contact.version = version;
   contact.ticket = ticket;
   contact.lowest = contact.highest = 0;

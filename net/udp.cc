@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <deque>
+#include <mutex>
 
 namespace net {
 
@@ -26,6 +27,11 @@ constexpr std::size_t packet_bytes_max = 65'507;
 std::size_t bundle_bytes(std::size_t segment) {
   return segment * std::clamp<std::size_t>(packet_bytes_max / segment, 1, segments_max);
 }
+
+/// What the kernel says to a buffer that it should cut and can't for this path: each datagram by itself may pass.
+bool may_pass_singly(int error) { return error == EMSGSIZE || error == EINVAL || error == EIO; }
+
+constexpr std::size_t refusals_max = 256;
 
 using Control = char[CMSG_SPACE(sizeof(std::uint16_t))];
 
@@ -61,7 +67,9 @@ struct UdpSocket::Impl {
     explicit Send(Impl& i) : impl(i) {}
     void completed(int result, unsigned) override { impl.sent(*this, result); }
     Impl& impl;
+    Address to;
     paxos::Bytes data;
+    std::size_t segment = 0;
     sockaddr_storage name{};
     iovec iov{};
     msghdr header{};
@@ -170,10 +178,67 @@ struct UdpSocket::Impl {
   }
 
   void sent(Send& send, int result) {
-    if (result < 0) ++figures.send_errors;
-    send.data = {};
+    const paxos::Bytes data = std::exchange(send.data, {});
     free_sends.push_back(&send);
     --sends_in_flight;
+    if (result >= 0) return;
+    const Refusal refusal{.to = send.to,
+                          .error = -result,
+                          .bytes = send.segment == 0 ? data.size() : send.segment,
+                          .segmented = send.segment != 0};
+    note(refusal);
+    if (stopped || !refusal.segmented || !may_pass_singly(refusal.error)) return;
+    for (std::size_t at = 0; at < data.size(); at += refusal.bytes) {
+      ++figures.sent_singly;
+      give(refusal.to, data.slice(at, std::min(refusal.bytes, data.size() - at)), 0);
+    }
+  }
+
+  /// Any thread.
+  void note(const Refusal& refusal) {
+    const std::lock_guard lock(refusals_mutex);
+    ++errors[refusal.error];
+    // What says something about the path is not pushed out by what doesn't.
+    const bool useful = may_pass_singly(refusal.error);
+    if (refusals.size() >= (useful ? refusals_max : refusals_max / 2)) return;
+    refusals.push_back(refusal);
+  }
+
+  /// Into the ring; `data` is one bundle at most.
+  void give(const Address& to, paxos::Bytes data, std::size_t segment) {
+    if (free_sends.empty()) {
+      if (sends.size() >= options.sends_max) {
+        ++figures.dropped_sends;
+        return;
+      }
+      sends.push_back(std::make_unique<Send>(*this));
+      free_sends.push_back(sends.back().get());
+    }
+    Send& s = *free_sends.back();
+    free_sends.pop_back();
+    ++sends_in_flight;
+    s.to = to;
+    s.data = std::move(data);
+    s.segment = segment < s.data.size() ? segment : 0;
+    fill(s.header, s.name, s.iov, s.control, to, s.data, segment);
+    figures.sent += s.segment == 0 ? 1 : (s.data.size() + s.segment - 1) / s.segment;
+    io_uring_sqe* sqe = loop.prepare(s);
+    io_uring_prep_sendmsg(sqe, fd, &s.header, MSG_DONTWAIT);
+    io_uring_sqe_set_data(sqe, static_cast<Operation*>(&s));
+  }
+
+  /// A plain system call; 0 or an errno. Any thread.
+  int call(const Address& to, const paxos::Bytes& data, std::size_t segment) {
+    msghdr header{};
+    sockaddr_storage name{};
+    iovec iov{};
+    alignas(cmsghdr) Control control{};
+    fill(header, name, iov, control, to, data, segment);
+    if (::sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return 0;
+    const int error = errno;
+    const bool segmented = segment != 0 && segment < data.size();
+    note({.to = to, .error = error, .bytes = segmented ? segment : data.size(), .segmented = segmented});
+    return error;
   }
 
   Loop& loop;
@@ -195,6 +260,9 @@ struct UdpSocket::Impl {
   std::vector<Send*> free_sends;
   std::size_t sends_in_flight = 0;
   Figures figures;
+  std::mutex refusals_mutex;
+  std::vector<Refusal> refusals;        ///< guarded by refusals_mutex
+  std::map<int, std::uint64_t> errors;  ///< guarded by refusals_mutex
 };
 
 UdpSocket::UdpSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -297,43 +365,39 @@ void UdpSocket::send(const Address& to, paxos::Bytes data, std::size_t segment) 
       send(to, data.slice(at, std::min(bundle, data.size() - at)), segment);
     return;
   }
-  Impl& i = *impl_;
-  if (i.free_sends.empty()) {
-    if (i.sends.size() >= i.options.sends_max) {
-      ++i.figures.dropped_sends;
-      return;
-    }
-    i.sends.push_back(std::make_unique<Impl::Send>(i));
-    i.free_sends.push_back(i.sends.back().get());
-  }
-  Impl::Send& s = *i.free_sends.back();
-  i.free_sends.pop_back();
-  ++i.sends_in_flight;
-  s.data = std::move(data);
-  fill(s.header, s.name, s.iov, s.control, to, s.data, segment);
-  i.figures.sent += segment == 0 ? 1 : (s.data.size() + segment - 1) / segment;
-  io_uring_sqe* sqe = i.loop.prepare(s);
-  io_uring_prep_sendmsg(sqe, i.fd, &s.header, MSG_DONTWAIT);
-  io_uring_sqe_set_data(sqe, static_cast<Operation*>(&s));
+  impl_->give(to, std::move(data), segment);
 }
 
 void UdpSocket::send_now(const Address& to, const paxos::Bytes& data, std::size_t segment) const {
   const std::size_t bundle = segment == 0 ? data.size() : bundle_bytes(segment);
   for (std::size_t at = 0; at < data.size(); at += bundle) {
     const paxos::Bytes part = data.slice(at, std::min(bundle, data.size() - at));
-    msghdr header{};
-    sockaddr_storage name{};
-    iovec iov{};
-    alignas(cmsghdr) Control control{};
-    fill(header, name, iov, control, to, part, segment);
+    const int error = impl_->call(to, part, segment);
+    if (segment == 0 || segment >= part.size() || !may_pass_singly(error)) continue;
     // What does not leave is lost, as datagrams are: it will be asked for again.
-    [[maybe_unused]] const auto sent = ::sendmsg(impl_->fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
+    for (std::size_t one = 0; one < part.size(); one += segment)
+      (void)impl_->call(to, part.slice(one, std::min(segment, part.size() - one)), 0);
   }
+}
+
+std::vector<Refusal> UdpSocket::take_refusals() {
+  const std::lock_guard lock(impl_->refusals_mutex);
+  return std::exchange(impl_->refusals, {});
+}
+
+std::map<int, std::uint64_t> UdpSocket::errors() const {
+  const std::lock_guard lock(impl_->refusals_mutex);
+  return impl_->errors;
 }
 
 bool UdpSocket::idle() const { return impl_->sends_in_flight == 0; }
 void UdpSocket::stop() { impl_->stop(); }
-const UdpSocket::Figures& UdpSocket::figures() const { return impl_->figures; }
+const UdpSocket::Figures& UdpSocket::figures() const {
+  std::uint64_t all = 0;
+  for (const auto& [error, count] : errors()) all += count;
+  impl_->figures.send_errors = all;
+  return impl_->figures;
+}
 
 std::size_t UdpSocket::receive_buffer() const {
   int bytes = 0;

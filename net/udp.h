@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <coroutine>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "net/address.h"
 #include "net/loop.h"
+#include "net/paths.h"
 #include "paxos/bytes.h"
 
 namespace net {
@@ -67,11 +69,15 @@ class UdpSocket {
   }
 
   /// Fire and forget; the bytes live until the kernel has them. With `segment` the kernel cuts them into
-  /// datagrams of that size. What a network may do to a datagram is no error: refused, unreachable, no
-  /// buffers count as loss.
+  /// datagrams of that size; where it will not (the path carries less, its device cuts nothing), they leave one by one. What
+  /// a network may do to a datagram is no error: refused, unreachable, no buffers count as loss.
   void send(const Address& to, paxos::Bytes data, std::size_t segment = 0);
   /// The same with a plain system call, at once. Any thread, while the socket lives.
   void send_now(const Address& to, const paxos::Bytes& data, std::size_t segment = 0) const;
+  /// What the kernel did not take since the last call, of both ways of sending; the latest where there was much.
+  [[nodiscard]] std::vector<Refusal> take_refusals();
+  /// The same since the start, by errno.
+  [[nodiscard]] std::map<int, std::uint64_t> errors() const;
   /// Nothing is in the kernel's hands any more.
   [[nodiscard]] bool idle() const;
   /// Ends receiving; waits for the kernel's last completion. A receive() under way gives an empty span.
@@ -80,7 +86,8 @@ class UdpSocket {
   struct Figures {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
-    std::uint64_t send_errors = 0;
+    std::uint64_t send_errors = 0;  ///< of both ways of sending
+    std::uint64_t sent_singly = 0;  ///< that the kernel should have cut out of a buffer and would not
     std::uint64_t dropped_sends = 0;
     std::uint64_t out_of_buffers = 0;
     std::uint64_t rearms = 0;  ///< multishot receives started again after the kernel had ended one

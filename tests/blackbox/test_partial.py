@@ -4,104 +4,22 @@ The scenarios are those of Omni-Paxos (Ng, Haridi, Carbone, EuroSys 2023, sectio
 nobody else has a quorum. Clients sit on the switch and reach everybody. The simulator runs every graph of five
 (tests/sim/topology_test.cc); here is what it can't have: kernels, sockets, clocks. Needs root, ip and nft; skips itself
 without them."""
-import os
-import re
-import shutil
-import subprocess
 import time
 import unittest
 
 import harness
+import netns
 
 TIMEOUT = 1.0  # election timeout, seconds: long beside the noise of a busy machine
 ROUNDS = 4     # it must go on within so many of them
+REASON = netns.reason("nft")
 
 
-def able():
-    if os.geteuid() != 0:
-        return "needs root, for network namespaces"
-    for tool in ("ip", "nft"):
-        if shutil.which(tool) is None:
-            return f"needs {tool}"
-    probe = subprocess.run(["ip", "netns", "add", f"paxos{os.getpid()}p"], capture_output=True, text=True)
-    if probe.returncode != 0:
-        return f"no network namespaces here: {probe.stderr.strip()}"
-    bridge = subprocess.run(["ip", "-n", f"paxos{os.getpid()}p", "link", "add", "b0", "type", "bridge"], capture_output=True,
-                            text=True)
-    rules = subprocess.run(["ip", "netns", "exec", f"paxos{os.getpid()}p", "nft", "add", "table", "inet", "t"],
-                           capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "del", f"paxos{os.getpid()}p"], check=True)
-    for tried in (bridge, rules):
-        if tried.returncode != 0:
-            return f"no bridges or nftables here: {tried.stderr.strip()}"
-    return None
-
-
-REASON = able()
-
-
-class SeparateMachines(harness.Cluster):
-    """2f+1 replicas, each in a namespace with its own address on one switch; the switch is where the clients are."""
+class Graph(netns.SeparateMachines):
+    """Separate machines whose links can be cut."""
 
     def __init__(self, f):
-        super().__init__(f=f, start=False)
-        self.name = f"paxos{os.getpid()}"
-        hosts = [word for replica in range(self.replicas) for word in ("--host", self.address(replica))]
-        code, _, err = harness.run("paxosctl", "config", "generate", "-f", f, "-o", self.config, "--force", *hosts)
-        assert code == 0, err
-        text = self.config.read_text()
-        text = re.sub(r"heartbeat_ms: \d+", f"heartbeat_ms: {int(TIMEOUT * 200)}", text)
-        text = re.sub(r"election_timeout_ms: \d+", f"election_timeout_ms: {int(TIMEOUT * 1000)}", text)
-        self.config.write_text(text)
-        self.ip("netns", "add", self.switch())
-        self.ip("-n", self.switch(), "link", "add", "b0", "type", "bridge")
-        self.ip("-n", self.switch(), "addr", "add", "10.77.0.100/24", "dev", "b0")
-        for device in ("lo", "b0"):
-            self.ip("-n", self.switch(), "link", "set", device, "up")
-        for replica in range(self.replicas):
-            space = self.space(replica)
-            self.ip("netns", "add", space)
-            self.ip("-n", space, "link", "add", "e0", "type", "veth", "peer", "name", f"v{replica}", "netns", self.switch())
-            self.ip("-n", space, "addr", "add", f"{self.address(replica)}/24", "dev", "e0")
-            for device in ("lo", "e0"):
-                self.ip("-n", space, "link", "set", device, "up")
-            self.ip("-n", self.switch(), "link", "set", f"v{replica}", "master", "b0", "up")
-        for replica in range(self.replicas):
-            self.start(replica)
-        self.wait_healthy()
-
-    @staticmethod
-    def ip(*words):
-        done = subprocess.run(["ip", *words], capture_output=True, text=True)
-        assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
-
-    def switch(self):
-        return f"{self.name}s"
-
-    def space(self, replica):
-        return f"{self.name}r{replica}"
-
-    @staticmethod
-    def address(replica):
-        return f"10.77.0.{replica + 1}"
-
-    def start(self, replica):
-        log = open(self.folder / f"replica{replica}.log", "ab")
-        self.processes[replica] = subprocess.Popen(
-            ["ip", "netns", "exec", self.space(replica), str(harness.BIN / "paxosd"), "--config", str(self.config), "--id",
-             str(replica)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=harness.die_with_parent)
-        log.close()
-
-    def ctl(self, verb, *arguments, **options):
-        return self.on_switch("paxosctl", verb, "--config", self.config, *arguments)
-
-    def chat(self, verb, *arguments, **options):
-        return self.on_switch("paxoschat", verb, "--config", self.config, *arguments)
-
-    def on_switch(self, program, *arguments):
-        done = subprocess.run(["ip", "netns", "exec", self.switch(), str(harness.BIN / program), *map(str, arguments)],
-                              stdin=subprocess.DEVNULL, capture_output=True, timeout=120, preexec_fn=harness.die_with_parent)
-        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        super().__init__(f, settings={"heartbeat_ms": int(TIMEOUT * 200), "election_timeout_ms": int(TIMEOUT * 1000)})
 
     def links(self, pairs):
         """Exactly these links between replicas work, both ways; clients reach everybody."""
@@ -109,13 +27,8 @@ class SeparateMachines(harness.Cluster):
         for replica in range(self.replicas):
             away = [self.address(other) for other in range(self.replicas)
                     if other != replica and frozenset((replica, other)) not in joined]
-            rules = "table inet cut\ndelete table inet cut\n"
-            if away:
-                rules += ("table inet cut {\n chain in { type filter hook input priority 0;"
-                          f" ip saddr {{ {', '.join(away)} }} drop; }}\n}}\n")
-            done = subprocess.run(["ip", "netns", "exec", self.space(replica), "nft", "-f", "-"], input=rules, text=True,
-                                  capture_output=True)
-            assert done.returncode == 0, done.stderr
+            self.rules(replica, away and (" chain in { type filter hook input priority 0;"
+                                          f" ip saddr {{ {', '.join(away)} }} drop; }}"))
 
     def all_links(self):
         self.links([(a, b) for a in range(self.replicas) for b in range(a)])
@@ -124,16 +37,11 @@ class SeparateMachines(harness.Cluster):
         """What each replica says that it is, and the ballot that it follows."""
         return [(r["id"], r.get("role"), r.get("ballot")) for r in self.status()["replicas"]]
 
-    def close(self):
-        super().close()
-        for space in [self.switch(), *map(self.space, range(self.replicas))]:
-            subprocess.run(["ip", "netns", "del", space], capture_output=True)
-
 
 @unittest.skipIf(REASON, REASON)
 class PartialConnectivity(harness.ClusterTest):
     def setUp(self):
-        self.net = SeparateMachines(2)
+        self.net = Graph(2)
         self.addCleanup(self._finish, self.net)
         self.sent = 0
 

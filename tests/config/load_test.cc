@@ -440,6 +440,25 @@ TEST(ConfigLoad, LogLevelIsOneOfFourWords) {
       << bad.error();
 }
 
+TEST(ConfigLoad, DatagramsHave508To61440BytesAndChangeInARunningReplica) {
+  const Folder folder;
+  const auto with_line = [&](const std::string& line) {
+    return config::load(folder.write("cluster.yaml", std::string(good) + line));
+  };
+  EXPECT_EQ(with_line("")->datagram_bytes, 1232U);
+  EXPECT_EQ(with_line("datagram_bytes: 508\n")->datagram_bytes, 508U);
+  EXPECT_EQ(with_line("datagram_bytes: 61440\n")->datagram_bytes, 61440U);
+  for (const std::string bad : {"507", "61441", "0", "-1", "big"}) {
+    const auto refused = with_line("datagram_bytes: " + bad + "\n");
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_NE(refused.error().find("key 'datagram_bytes': '" + bad + "' is no whole number from 508 to 61440"), std::string::npos)
+        << refused.error();
+  }
+  const auto plain = with_line("");
+  const auto jumbo = with_line("datagram_bytes: 8952\n");
+  EXPECT_EQ(config::fixed_difference(*plain, *jumbo), "");
+}
+
 TEST(ConfigLoad, CrashDumpsKeptAreOneToAHundred) {
   const Folder folder;
   const auto with_line = [&](const std::string& line) {

@@ -211,6 +211,57 @@ TEST(Udp, ALargestDecreeInSegmentsOfAnEthernetMtuLeavesWhole) {
   EXPECT_TRUE(got == all) << got.size() << " bytes of " << all.size();
 }
 
+/// Its socket from now on refuses to cut anything (EINVAL), as a device without checksums does (EIO) or a path of a smaller
+/// MTU (EMSGSIZE).
+void refuse_to_cut(const Address& local) {
+  for (int fd = 3; fd < 256; ++fd) {
+    sockaddr_storage name{};
+    socklen_t size = sizeof name;
+    if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0 || name.ss_family != AF_INET ||
+        Address::from_sockaddr(reinterpret_cast<sockaddr*>(&name), size) != local)
+      continue;
+    const int on = 1;
+    ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on), 0);
+    return;
+  }
+  FAIL() << "no socket of " << local.to_string();
+}
+
+TEST(Udp, WhatTheKernelWillNotCutLeavesOneByOneAndIsToldOfBothWaysOfSending) {
+  Loop loop;
+  UdpSocket socket = listen(loop);
+  const Peer peer;
+  refuse_to_cut(socket.local_address());
+  std::string all;
+  for (std::size_t n = 0; all.size() < 150'000; ++n) all += std::to_string(n) + ",";
+  for (const bool at_once : {false, true}) {
+    if (at_once) {
+      socket.send_now(peer.address(), paxos::Bytes::copy_of(all), 1200);
+    } else {
+      socket.send(peer.address(), paxos::Bytes::copy_of(all), 1200);
+      loop.run(settle(loop, socket));
+    }
+    std::string got;
+    while (got.size() < all.size()) got += peer.receive();
+    EXPECT_TRUE(got == all) << got.size() << " bytes of " << all.size();
+    const std::vector<Refusal> refusals = socket.take_refusals();
+    ASSERT_EQ(refusals.size(), 3u) << "one for each bundle";
+    for (const Refusal& refusal : refusals) {
+      EXPECT_EQ(refusal.to, peer.address());
+      EXPECT_EQ(refusal.error, EINVAL);
+      EXPECT_EQ(refusal.bytes, 1200u);
+      EXPECT_TRUE(refusal.segmented);
+    }
+    EXPECT_TRUE(socket.take_refusals().empty());
+  }
+  EXPECT_EQ(socket.errors(), (std::map<int, std::uint64_t>{{EINVAL, 6u}}));
+  EXPECT_EQ(socket.figures().send_errors, 6u);
+  // What may not leave by itself either is lost, and told.
+  socket.send_now(peer.address(), paxos::Bytes::copy_of(std::string(70'000, 'x')));
+  ASSERT_EQ(socket.take_refusals().size(), 1u);
+  EXPECT_EQ(socket.errors().at(EMSGSIZE), 1u);
+}
+
 TEST(Udp, ADatagramOfAlmost64KiBPassesBothWays) {
   Loop loop;
   UdpSocket socket = listen(loop);

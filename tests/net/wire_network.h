@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <memory>
 #include <random>
@@ -45,6 +46,7 @@ class Network {
                      .key = key,
                      .tickets = {id, static_cast<std::uint8_t>(boot)},
                      .datagram_bytes = datagram_bytes,
+                     .loopback_bytes = datagram_bytes,  // as given, without any probe
                      .replicas = 3,
                      .addresses = replica_addresses(),
                      .version_max = version_max,
@@ -57,6 +59,7 @@ class Network {
     return add({.self = {.sender = net::client_sender, .incarnation = {{n, 2}}, .boot = 1, .life = 100ULL + n},
                 .key = key,
                 .datagram_bytes = datagram_bytes,
+                .loopback_bytes = datagram_bytes,  // as given, without any probe
                 .replicas = 3,
                 .addresses = replica_addresses(),
                 .version_max = version_max},
@@ -93,6 +96,10 @@ class Network {
         const std::size_t step = out.segment == 0 ? out.data.size() : out.segment;
         EXPECT_LE(out.data.size(), 65'507U);
         EXPECT_LE((out.data.size() + step - 1) / step, 64U);
+        if (step > refuse_above) {  // the kernel does, at each try
+          node->transport.refused(now, {.to = out.to, .error = EMSGSIZE, .bytes = step, .segmented = out.segment != 0});
+          continue;
+        }
         for (std::size_t at = 0; at < out.data.size(); at += step)
           put(node->at, out.to, out.data.slice(at, std::min(step, out.data.size() - at)));
       }
@@ -129,12 +136,15 @@ class Network {
   std::uint64_t datagrams = 0;
   std::uint64_t bytes = 0;
   std::size_t largest = 0;
+  std::size_t refuse_above = SIZE_MAX;
+  std::size_t swallow_above = SIZE_MAX;
   double loss() const { return loss_; }
   void set_loss(double loss) { loss_ = loss; }
 
  private:
   double chance() { return std::uniform_real_distribution<double>(0, 1)(engine_); }
   void put(const Address& from, const Address& to, const Bytes& data) {
+    if (data.size() > swallow_above) return;
     ++datagrams;
     bytes += data.size();
     tape.push_back({from, to, data});

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <map>
 #include <random>
 #include <set>
@@ -53,6 +54,155 @@ TEST(Transport, SmallMessagesOfOneTurnShareADatagram) {
   ASSERT_EQ(b.received.size(), 50U);
   for (std::uint64_t n = 0; n < 50; ++n)
     EXPECT_TRUE(b.received[n].body == Body(paxos::PeerMessage(paxos::HeartbeatRequest{n})));
+}
+
+/// Three replicas that speak format 2 to each other, and may use large datagrams.
+std::vector<Network::Node*> jumbo_replicas(Network& net) {
+  std::vector<Network::Node*> out;
+  for (std::uint8_t id = 0; id < 3; ++id) {
+    out.push_back(&net.add({.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1, .life = 64U + id},
+                            .key = key,
+                            .datagram_bytes = 8900,
+                            .replicas = 3,
+                            .addresses = replica_addresses(),
+                            .version_max = 2,
+                            .speaks = 2},
+                           address(id)));
+  }
+  return out;
+}
+
+TEST(Transport, WhatWasCutForALargerPathIsSaidAgainInSmallerPieces) {
+  for (const bool probed : {false, true}) {
+    Network net(3);
+    auto nodes = jumbo_replicas(net);
+    net.run_for(1s);
+    ASSERT_EQ(nodes[0]->transport.paths().datagram_bytes(address(1)), 8900U);
+    // Some of it got there, then the route changed.
+    net.set_loss(probed ? 1 : 0.5);
+    nodes[0]->transport.send(net.now, address(1), accept(100'000));
+    net.run_for(1ms);
+    net.set_loss(0);
+    net.refuse_above = 1300;
+    for (int n = 0; n < 8 && nodes[1]->received.empty(); ++n) {
+      nodes[0]->transport.send(net.now, address(1), accept(100'000));
+      net.run_for(20ms);
+    }
+    ASSERT_FALSE(nodes[1]->received.empty());
+    EXPECT_TRUE(nodes[1]->received[0].body == accept(100'000));
+    EXPECT_EQ(nodes[0]->transport.paths().datagram_bytes(address(1)), 1232U);
+  }
+}
+
+TEST(Transport, ABlackHoleIsFoundByWhatHasToBeSaidAgain) {
+  Network net(4);
+  auto nodes = jumbo_replicas(net);
+  net.run_for(1s);
+  net.swallow_above = 1300;
+  const std::vector<Address> others{address(1), address(2)};
+  const paxos::Time began = net.now;
+  while (nodes[1]->received.empty() && net.now < began + 5s) {
+    nodes[0]->transport.broadcast(net.now, others, accept(100'000));
+    net.run_for(100ms);
+  }
+  EXPECT_LE(net.now - began, 2s);
+  ASSERT_FALSE(nodes[1]->received.empty());
+  EXPECT_TRUE(nodes[1]->received[0].body == accept(100'000));
+  EXPECT_EQ(nodes[0]->transport.paths().datagram_bytes(address(1)), 1232U);
+}
+
+TEST(Transport, ABroadcastToPathsOfTwoSizesIsCutForEach) {
+  Network net(5);
+  auto nodes = jumbo_replicas(net);
+  net.run_for(1s);
+  nodes[0]->transport.refused(net.now, {.to = address(2), .error = EMSGSIZE, .bytes = 8900, .segmented = true});
+  nodes[0]->transport.refused(net.now, {.to = address(2), .error = EMSGSIZE, .bytes = 4000, .segmented = true});
+  const std::vector<Address> others{address(1), address(2)};
+  nodes[0]->transport.broadcast(net.now, others, accept(50'000));
+  nodes[0]->transport.broadcast(net.now, others, accept(3'000, 2));
+  nodes[0]->transport.flush(net.now);
+  std::map<Address, std::size_t> largest;
+  std::map<Address, std::size_t> count;
+  for (const net::Outgoing& out : nodes[0]->transport.take_outgoing()) {
+    const std::size_t step = out.segment == 0 ? out.data.size() : out.segment;
+    largest[out.to] = std::max(largest[out.to], step);
+    count[out.to] += (out.data.size() + step - 1) / step;
+    std::vector<net::Received>& got = nodes[out.to == address(1) ? 1 : 2]->received;
+    for (std::size_t at = 0; at < out.data.size(); at += step)
+      nodes[out.to == address(1) ? 1 : 2]->transport.receive(net.now, address(0), out.data.slice(at, std::min(step, out.data.size() - at)).span(), got);
+  }
+  EXPECT_GT(largest[address(1)], 8000U);
+  EXPECT_LE(largest[address(2)], 1444U);
+  EXPECT_LT(count[address(1)], 12U);
+  EXPECT_GT(count[address(2)], 30U);
+  EXPECT_EQ(nodes[1]->received.size(), 2U);
+  EXPECT_EQ(nodes[2]->received.size(), 2U);
+}
+
+TEST(Transport, NoPathIsProbedBeforeTheSecondFormat) {
+  Network net(6);
+  const auto wide = [](std::uint8_t id) {
+    return Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1}, .key = key, .datagram_bytes = 8900, .replicas = 3};
+  };
+  auto& a = net.add(wide(0), address(0));
+  auto& b = net.add(wide(1), address(1));
+  for (int n = 0; n < 50; ++n) {
+    a.transport.send(net.now, b.at, accept(20'000));
+    net.run_for(100ms);
+  }
+  EXPECT_EQ(a.transport.figures().path_probes, 0U);
+  EXPECT_LE(net.largest, net::default_datagram_bytes);
+  std::vector<net::Received> none;
+  for (const net::Content content : {net::Content::path_probe, net::Content::path_answer}) {
+    net::Sealer sealer(key, {.sender = 2, .incarnation = {{2, 1}}, .boot = 1});
+    std::string datagram;
+    sealer.seal(datagram, {.version = 1, .destination = 0}, content, std::string(12, 'x'));
+    const std::uint64_t before = a.transport.figures().dropped[static_cast<std::size_t>(Drop::header)];
+    a.transport.receive(net.now, address(2), std::as_bytes(std::span(datagram)), none);
+    EXPECT_EQ(a.transport.figures().dropped[static_cast<std::size_t>(Drop::header)], before + 1);
+  }
+}
+
+TEST(Transport, WordsAboutPathsAreForReplicasAndEarnNothingLonger) {
+  Network net(7);
+  auto& a = net.add_replica(0);
+  std::uint64_t life = 76;
+  const auto datagram = [&](std::uint8_t sender, const net::Way& way, net::Content content, std::size_t bytes) {
+    net::Sealer sealer(net::ClusterKey(key), {.sender = sender, .incarnation = {{9, 9}}, .boot = 1, .life = ++life});
+    std::string out;
+    sealer.seal(out, way, content, std::string(bytes, 'x'));
+    return out;
+  };
+  std::vector<net::Received> none;
+  const auto given = [&](const std::string& bytes) {
+    a.transport.receive(net.now, address(200), std::as_bytes(std::span(bytes)), none);
+    a.transport.flush(net.now);
+    return a.transport.take_outgoing();
+  };
+  for (const net::Content content : {net::Content::path_probe, net::Content::path_answer})
+    for (const auto& [sender, destination] : {std::pair{net::client_sender, std::uint8_t{0}}, std::pair{std::uint8_t{1}, net::all_replicas}}) {
+      const std::uint64_t before = dropped(a, Drop::header);
+      EXPECT_TRUE(given(datagram(sender, {2, destination, 0}, content, 12)).empty());
+      EXPECT_EQ(dropped(a, Drop::header), before + 1);
+    }
+  for (const std::size_t bytes : {12UL, 13UL, 1000UL}) {
+    const std::string question = datagram(1, {2, 0, 0}, net::Content::path_probe, bytes);
+    const auto out = given(question);
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].to, address(200));
+    EXPECT_LE(out[0].data.size(), question.size());
+    net::Sealer asker(net::ClusterKey(key), {.sender = 1, .incarnation = {{9, 9}}, .boot = 1, .life = life});
+    asker.take_versions_to(2);
+    const auto opened = asker.open(out[0].data.span());
+    ASSERT_TRUE(opened);
+    EXPECT_TRUE(opened->bound);
+    EXPECT_EQ(opened->header.content, net::Content::path_answer);
+  }
+  EXPECT_TRUE(given(datagram(2, {2, 0, 0}, net::Content::path_probe, 11)).empty()) << "too short for its answer";
+  EXPECT_EQ(dropped(a, Drop::undecodable), 1U);
+  const std::uint64_t before = dropped(a, Drop::other_life);
+  EXPECT_TRUE(given(datagram(1, {2, 0, 0}, net::Content::path_answer, 12)).empty());
+  EXPECT_EQ(dropped(a, Drop::other_life), before + 1) << "an answer that names nobody";
 }
 
 TEST(Transport, NoDatagramExceedsThePath) {

@@ -42,6 +42,13 @@ bool unrelated(const Scenario& s) {
          s.node_bounds.queue_commands < s.clients || s.node_bounds.under_way < s.clients;
 }
 
+/// What it takes to find out that a path swallows what is above a size: to begin with a doubt, then as many rounds of probes as
+/// there are sizes, through links that may lose most of them.
+Nanos narrow_time(const Scenario& s) {
+  if (!s.narrow || !s.narrow->swallow) return 0;
+  return 6 * second + 20 * (s.delay_max + (s.late_ppm != 0 ? s.late_max : 0));
+}
+
 /// Everything is well, and who runs which program will not change any more.
 void rules_at_the_end(World& world) {
   const Scenario& s = world.scenario();
@@ -85,7 +92,7 @@ void phases(World& world, Result& result) {
   // A heartbeat that is still under way, sent before a clock stood still, counts from when it comes.
   const bool slow = s.small_bounds && unrelated(s);
   const Nanos patience = (slow ? 300 : 60) * second;
-  const Nanos bound = (s.lossy_liveness || slow ? 60 : 4) * s.election_timeout + paging_time(s) + learning +
+  const Nanos bound = (s.lossy_liveness || slow ? 60 : 4) * s.election_timeout + paging_time(s) + narrow_time(s) + learning +
                       (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
   const Nanos healed = world.now();
   world.start_probe();
@@ -137,6 +144,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.posted = world.observer().posted();
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
+  result.narrow_hits = world.narrow_hits();
   result.leaders = world.leader_changes();
   result.bounds_reached = world.bounds_reached();
   if (const RulesWatch* watch = world.rules_watch()) {

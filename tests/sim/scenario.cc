@@ -40,7 +40,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams", "rows", "pages", "upgrades", "bounds"};
+                                          "datagrams", "rows", "pages", "upgrades", "bounds", "narrow"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -178,6 +178,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_trouble(s);
   draw_people(s);
   draw_bounds(s);
+  draw_narrow(s);
   return s;
 }
 
@@ -222,6 +223,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
   if (without(Setting::datagrams)) {
     s.datagram_bytes = 0;
     s.seal_all = false;
+    s.narrow.reset();
   }
   if (without(Setting::rows)) s.real_rows = false;
   if (without(Setting::pages)) s.bounds.promise_entries = paxos::limits::page_entries_max;
@@ -236,6 +238,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.reassembly = {};
     s.small_bounds = false;
   }
+  if (without(Setting::narrow)) s.narrow.reset();
   s.shake = r.shake;
   return s;
 }
@@ -289,6 +292,7 @@ std::string describe(const Scenario& s) {
     out += " none";
   else
     out.pop_back();
+  if (s.narrow) out += "; " + std::to_string(s.narrow->all.size()) + " narrow paths";
   const std::string bounds = describe_bounds(s);
   return bounds.empty() ? out : out + "; bounds: " + bounds;
 }

@@ -12,6 +12,7 @@
 #include "chat/versions.h"
 #include "net/fragment.h"
 #include "paxos/bounds.h"
+#include "tests/sim/narrow.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 
@@ -65,8 +66,8 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades, bounds };
-inline constexpr unsigned setting_kinds = 12;
+enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades, bounds, narrow };
+inline constexpr unsigned setting_kinds = 13;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// A run in which the cluster is upgraded: from the first version to the released one, or from that to the one that upgrades
@@ -129,6 +130,7 @@ struct Scenario {
   std::optional<Upgrades> upgrades;
   std::size_t followers = 0;    ///< clients that follow a room besides
   bool reach_one = false;       ///< at the very end each client reaches one replica only
+  std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
   std::vector<Fault> pretend;   ///< test only: once each of these has happened, a violation is pretended
@@ -145,6 +147,8 @@ void draw_bounds(Scenario& scenario);
 void draw_trouble(Scenario& scenario);
 /// Likewise: what is about clients (world_people.cc).
 void draw_people(Scenario& scenario);
+/// The same for paths that carry less than what they are given (narrow.cc).
+void draw_narrow(Scenario& scenario);
 /// Puts the schedule in order after something was added to it.
 void order_schedule(Scenario& scenario);
 

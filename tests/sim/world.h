@@ -120,6 +120,7 @@ class World {
   [[nodiscard]] std::uint64_t leader_changes() const { return leader_changes_; }
   [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
   [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
+  [[nodiscard]] std::uint64_t narrow_hits() const { return narrow_hits_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
   /// How often each bound was reached, by all replicas in all their lives. To be asked once, at the end.
   [[nodiscard]] BoundTotals bounds_reached();
@@ -249,6 +250,8 @@ class World {
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
   // Datagrams (world_network.cc).
   [[nodiscard]] bool fits(std::size_t bytes) const {
+    // Where paths are narrow, what has the size to be refused is a datagram.
+    if (scenario_.narrow && bytes + net::seal_overhead + 8 > 400) return false;
     return !scenario_.seal_all &&
            (scenario_.datagram_bytes == 0 || bytes + net::seal_overhead + 8 <= scenario_.datagram_bytes);
   }
@@ -268,6 +271,10 @@ class World {
   /// As net::Opener does it: of each directory the latest boot only. Anything else is dropped.
   [[nodiscard]] static bool latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation& incarnation,
                                         std::uint64_t boot);
+  // Narrow paths (narrow.cc). `from`, `to`: net::client_sender for any client.
+  [[nodiscard]] const Narrowing* narrow(std::uint8_t from, std::uint8_t to);
+  /// Whether it is for the network to carry; its sender is told as its kernel would tell it.
+  [[nodiscard]] bool passes(net::Transport& transport, paxos::Time now, std::uint8_t from, std::uint8_t to, const net::Outgoing& out);
   /// True when the node got something.
   bool receive(Host& host, const Event& event);
   void client_receive(Client& client, const Event& event);
@@ -369,6 +376,9 @@ class World {
   std::vector<Recording> recordings_;
   std::uint64_t recorded_ = 0;
   std::uint64_t replayed_ = 0;  ///< of those, given to somebody whom they were not for
+  std::size_t narrowed_ = 0;  ///< of the scenario's, so many have happened
+  std::array<std::array<const Narrowing*, replicas_max + 1>, replicas_max + 1> links_{};  ///< the last index: all clients
+  std::uint64_t narrow_hits_ = 0;
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 

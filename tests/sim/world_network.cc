@@ -70,9 +70,10 @@ net::Opener::TicketKey ticket_key(const paxos::Incarnation& incarnation, std::ui
   return out;
 }
 
-template <class Give>
-void each_datagram(net::Transport& transport, Give give) {
-  for (net::Outgoing& out : transport.take_outgoing()) {
+template <class Passes, class Give>
+void each_datagram(net::Transport& transport, Passes passes, Give give) {
+  for (const net::Outgoing& out : transport.take_outgoing()) {
+    if (!passes(out)) continue;
     const std::size_t segment = out.segment == 0 ? out.data.size() : out.segment;
     for (std::size_t at = 0; at < out.data.size(); at += segment)
       give(out.to, std::make_shared<const paxos::Bytes>(
@@ -201,7 +202,11 @@ void World::ship(Host& host) {
   host.transport->speak(speaks);
   host.transport->serve_clients_from(chat::formats_of(host.node ? host.node->machine().rules() : std::uint16_t{1}).clients);
   host.transport->flush(local(host));
-  each_datagram(*host.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+  const auto carried = [&](const net::Outgoing& out) {
+    const auto to = out.to.port() < 100 ? static_cast<std::uint8_t>(out.to.port() - 1) : net::client_sender;
+    return passes(*host.transport, local(host), host.id, to, out);
+  };
+  each_datagram(*host.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
     const unsigned port = to.port();
     if (port < 100) {
       carry(host.id, static_cast<std::uint8_t>(port - 1),
@@ -223,7 +228,10 @@ void World::ship(Host& host) {
 
 void World::ship(Client& client) {
   client.transport->flush(at_time(now_));
-  each_datagram(*client.transport, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+  const auto carried = [&](const net::Outgoing& out) {
+    return passes(*client.transport, at_time(now_), net::client_sender, static_cast<std::uint8_t>(out.to.port() - 1), out);
+  };
+  each_datagram(*client.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
     const auto replica = static_cast<std::uint8_t>(to.port() - 1);
     keep_recording({replica, hosts_[replica].disk.boot, client.id, client.life % 4000, bytes});
     if (lost() || (client.cut_to >> replica & 1) != 0) return;
