@@ -113,8 +113,9 @@ void draw_bounds(Scenario& s) {
   // Else nearly everything is said again after pauses that grow, and queues are as long as the run.
   s.bounds.unapplied_slots = std::max<std::uint64_t>(s.bounds.unapplied_slots, 2 * s.bounds.pipeline_slots);
   s.bounds.unapplied_bytes = std::max(s.bounds.unapplied_bytes, 2 * std::min<std::size_t>(s.node_bounds.batch_bytes, 16 * 1024));
-  // Nobody queues for a place in the queue: one client among more than it holds may never get in.
+  // Nobody queues for a place in the queue, or among those who wait: one client among more than they hold may never get in.
   s.node_bounds.queue_commands = std::max(s.node_bounds.queue_commands, s.clients + 1);
+  s.node_bounds.waiters = std::max(s.node_bounds.waiters, 2 * (s.clients + 1));
   // From next to nothing to as big as a text may be.
   if (r.chance(300'000)) s.text_bytes_max = static_cast<std::size_t>(r.between(1, chat::limits::text_bytes_max - 32));
 }
