@@ -118,9 +118,9 @@ class Interactive {
       const char* value = std::getenv(name);
       return std::string(value != nullptr ? value : "");
     };
-    std::string key;
-    if (const auto read = config::load_key(c_.config())) key.assign(read->bytes.begin(), read->bytes.end());
-    kept_ = ChatOutbox::open(chat_state_folder(variable), c_.config().id, key);
+    const auto key = config::load_key(c_.config());
+    kept_ = ChatOutbox::open(chat_state_folder(variable), c_.config().id,
+                             key ? std::string_view(reinterpret_cast<const char*>(key->bytes.data()), key->bytes.size()) : "");
     add(kept_.own ? std::move(kept_.own->state) : nullptr);
     for (ChatOutbox::Place& place : kept_.left)
       if (!place.state->ledger().entries.empty()) add(std::move(place.state));
