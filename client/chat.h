@@ -19,7 +19,10 @@ int chat_follow(const std::vector<std::string>& words);
 /// Without a verb.
 int chat_interactive(const std::vector<std::string>& words);
 
-/// --name, else the login name where it is one that the log takes, else nothing.
+/// Says once on standard error that $TZ names no zone, where it does not.
+void tell_zone_fault(const std::string& program);
+
+/// --name, else the person's name (person.h), else nothing.
 [[nodiscard]] std::string name_or_login(const std::optional<std::string>& name);
 
 /// How long one replica has for an answer before the next is asked: a round trip may be long, so each silence of all doubles

@@ -4,15 +4,19 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <deque>
+#include <cstdlib>
 
 #include "client/chat.h"
+#include "client/chat_outbox.h"
 #include "client/cluster_view.h"
+#include "client/days.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
+#include "client/paste.h"
 #include "client/say.h"
 #include "client/screen.h"
 #include "client/terminal.h"
+#include "client/waiting_text.h"
 #include "net/signals.h"
 
 /// paxoschat without a verb: a person in a room.
@@ -24,7 +28,15 @@ namespace {
 
 constexpr std::uint32_t shown_on_join = 20;
 constexpr std::uint32_t shown_at_most = 500;
-constexpr std::size_t waiting_max = 10'000;  ///< messages typed or pasted that the outbox has no room for yet
+constexpr std::size_t shown_lines_max = 40;  ///< of one message
+/// Messages without a receipt at one time, and their bytes: the outbox' file holds 64 MiB.
+constexpr std::size_t unfinished_max = 10'000;
+constexpr std::size_t unfinished_bytes_max = 16u << 20;
+constexpr std::size_t paste_bytes_max = 1u << 20;
+constexpr std::size_t farewell_texts_max = 200;
+/// A paste whose end mark does not come is one all the same.
+constexpr paxos::Duration paste_patience = 2s;
+constexpr paxos::Duration draft_pause = 1s;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
@@ -36,7 +48,8 @@ constexpr const char* help_text =
     "/name NAME      call yourself something else\n"
     "/quit           leave (Ctrl-D and Ctrl-C do it, too)\n"
     "/help           this\n"
-    "//text          a message that begins with a slash";
+    "//text          a message that begins with a slash\n"
+    "Alt-Enter       a line break in a message; a paste of several lines asks first";
 
 class Interactive {
  public:
@@ -47,11 +60,11 @@ class Interactive {
         terminal_(editor_),
         room_(std::move(room)),
         name_(std::move(name)),
-        changed_(connection.loop()) {}
+        changed_(connection.loop()),
+        typed_(connection.loop()) {}
 
   net::Task<int> run() {
-    session_ = &hub_.add({static_cast<std::uint8_t>(c_.random() % c_.config().replicas.size())},
-                         [this](Delivery&& d) { delivered(d); });
+    open_sessions();
     net::Scope scope(c_.loop());
     net::Readable input(c_.loop(), STDIN_FILENO);
     if (terminal_.interactive())
@@ -63,7 +76,9 @@ class Interactive {
     }
     scope.spawn(read_input(input));
     scope.spawn(watch());
+    scope.spawn(keep_draft());
     join(scope, room_);
+    restore();
     while (!leaving_) (void)co_await changed_.wait();
     input.cancel();
     // What was typed last is still under way.
@@ -71,29 +86,126 @@ class Interactive {
     while (unfinished() > 0 && c_.loop().now() < until && hub_.failure().empty())
       (void)co_await hub_.progress().wait_until(until);
     const std::size_t left = unfinished();
-    const std::string trouble = session_->outbox().trouble();
-    if (left == 0 && !session_->outbox().session().none()) {
-      session_->close();
-      const paxos::Time closed_by = c_.loop().now() + 500ms;
-      while (!session_->outbox().closed() && c_.loop().now() < closed_by)
-        (void)co_await hub_.progress().wait_until(closed_by);
-    }
+    if (left == 0) co_await close_sessions();
     stopped_ = true;
     if (follower_) follower_->stop();
     c_.give_up();
     changed_.notify();
+    typed_.notify();
     if (signals) ::kill(::getpid(), SIGWINCH);  // ends the wait for signals like any other
-    if (left > 0)
-      note(fmt::format(
-          "{} without a receipt{}{}; perhaps delivered: look with `paxoschat history --room {}`",
-          counted(left, "message"), trouble.empty() ? "" : ": ", trouble, room_));
+    say_goodbye(left);
     co_await scope.join();
     co_return left > 0 ? config::exit_unknown : config::exit_fine;
   }
 
  private:
-  /// Without a receipt, those that wait here to be sent included.
-  [[nodiscard]] std::size_t unfinished() const { return session_->outbox().pending() + waiting_.size(); }
+  // --- what was typed and is not delivered yet ---
+
+  /// A person's messages outlive the chat; a script has `send --state` for that.
+  void open_sessions() {
+    const paxos::ReplicaId first{static_cast<std::uint8_t>(c_.random() % c_.config().replicas.size())};
+    const auto add = [&](std::unique_ptr<StateFile> state) {
+      const std::uint64_t fresh = state ? state->ledger().next_ticket : 1;
+      const std::size_t left = state ? state->ledger().entries.size() : 0;
+      if (state)
+        for (const Ledger::Entry& entry : state->ledger().entries) unfinished_bytes_ += entry.post.text.size();
+      restored_ += left;
+      had_restored_ = had_restored_ || left > 0;
+      sessions_.push_back(&hub_.add(first, [this, fresh](Delivery&& d) { delivered(d, d.ticket < fresh); }, std::move(state)));
+    };
+    if (!terminal_.interactive()) return add(nullptr);
+    const auto variable = [](const char* name) {
+      const char* value = std::getenv(name);
+      return std::string(value != nullptr ? value : "");
+    };
+    const auto key = config::load_key(c_.config());
+    kept_ = ChatOutbox::open(chat_state_folder(variable), c_.config().id,
+                             key ? std::string_view(reinterpret_cast<const char*>(key->bytes.data()), key->bytes.size()) : "");
+    add(kept_.own ? std::move(kept_.own->state) : nullptr);
+    for (ChatOutbox::Place& place : kept_.left)
+      if (!place.state->ledger().entries.empty()) add(std::move(place.state));
+  }
+
+  /// Says what an earlier chat left, and puts its draft into the input line.
+  void restore() {
+    for (const std::string& text : kept_.notes) note(text);
+    if (restored_ > 0) note(fmt::format("{} from before {} out now", counted(restored_, "message"), restored_ == 1 ? "goes" : "go"));
+    std::optional<DraftFile::Draft> draft;
+    if (kept_.own) draft = kept_.own->draft.left();
+    for (ChatOutbox::Place& place : kept_.left) {
+      if (draft) break;
+      draft = place.draft.left();
+      if (draft && kept_.own->draft.keep(*draft)) place.draft.forget();
+    }
+    if (!draft) return;
+    note(draft->room == room_ ? "what you were writing is in the input line"
+                              : fmt::format("what you were writing for room {} is in the input line", printable_name(draft->room)));
+    if (!editor_.put(draft->text)) ask(draft->text);
+    terminal_.redraw();
+  }
+
+  net::Task<void> keep_draft() {
+    while (!stopped_) {
+      const bool typed = co_await typed_.wait_until(c_.loop().now() + draft_pause);
+      if (stopped_ || !kept_.own) co_return;
+      if (!typed) {
+        kept_.own->draft.sync();
+        continue;
+      }
+      co_await c_.loop().sleep(1ms);  // a line that was sent is in the outbox by then: it is always in one of the two
+      if (hub_.failure().empty()) (void)kept_.own->draft.keep(draft());
+    }
+  }
+  [[nodiscard]] DraftFile::Draft draft() const { return {room_, question_.asking() ? question_.text() : editor_.text()}; }
+
+  [[nodiscard]] std::size_t unfinished() const {
+    std::size_t out = 0;
+    for (const HubSession* session : sessions_) out += session->outbox().pending();
+    return out;
+  }
+  [[nodiscard]] std::vector<Outbox::Unfinished> unfinished(std::size_t at_most) const {
+    std::vector<Outbox::Unfinished> out;
+    for (const HubSession* session : sessions_)
+      for (Outbox::Unfinished& one : session->outbox().unfinished(at_most - out.size())) out.push_back(std::move(one));
+    return out;
+  }
+  [[nodiscard]] std::optional<paxos::Time> oldest() const {
+    std::optional<paxos::Time> out;
+    for (const HubSession* session : sessions_)
+      if (const auto at = session->outbox().oldest(); at && (!out || *at < *out)) out = at;
+    return out;
+  }
+  [[nodiscard]] std::string trouble() const {
+    for (const HubSession* session : sessions_)
+      if (const std::string why = session->outbox().trouble(); !why.empty()) return why;
+    return {};
+  }
+  void show_waiting() { terminal_.set_standing(waiting_lines(unfinished(standing_max + 1), unfinished(), room_, c_.loop().now())); }
+
+  net::Task<void> close_sessions() {
+    const paxos::Time until = c_.loop().now() + 500ms;
+    for (HubSession* session : sessions_)
+      if (!session->outbox().session().none()) session->close();
+    const auto open = [](const HubSession* s) { return !s->outbox().session().none() && !s->outbox().closed(); };
+    while (std::any_of(sessions_.begin(), sessions_.end(), open) && c_.loop().now() < until && hub_.failure().empty())
+      (void)co_await hub_.progress().wait_until(until);
+  }
+
+  void say_goodbye(std::size_t left) {
+    terminal_.set_standing({});
+    if (!hub_.failure().empty()) note(hub_.failure());
+    if (left > 0) {
+      const std::string file = kept_.own && hub_.failure().empty() ? kept_.own->file.string() : "";
+      for (const std::string& line : farewell_lines(delivered_late_, unfinished(farewell_texts_max), left, file)) note(line);
+      if (const std::string why = trouble(); !why.empty()) note(why);
+    }
+    if (!kept_.own) return;
+    const DraftFile::Draft writing = draft();
+    if (kept_.own->draft.keep(writing) && !writing.text.empty()) {
+      kept_.own->draft.sync();
+      note("what you were writing is kept for the next time");
+    }
+  }
 
   net::Task<void> watch_size(net::Signals& signals) {
     while (!stopped_) {
@@ -109,32 +221,58 @@ class Interactive {
       say(stderr, "paxoschat: {}\n", text);
   }
 
-  void show(const chat::Message& message) { terminal_.print(to_line(message, terminal_.interactive())); }
+  void show(const chat::Message& message) {
+    const auto day = days_.before(message.time_ms);
+    if (day && terminal_.interactive()) terminal_.print("\x1b[2m" + *day + "\x1b[0m");
+    terminal_.print(to_line(message, terminal_.interactive(), shown_lines_max));
+  }
 
-  void delivered(const Delivery& delivery) {
-    send_waiting();
-    if (!delivery.refused.empty()) {
-      note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
-      return;
-    }
-    if (trouble_shown_) note("going on");
-    trouble_shown_ = false;
+  void delivered(const Delivery& delivery, bool restored) {
+    unfinished_bytes_ -= std::min(unfinished_bytes_, delivery.message.text.size());
+    if (leaving_ && delivery.refused.empty()) delivered_late_.push_back(delivery.message.text);
+    show_waiting();
+    if (restored) --restored_;
+    changed_.notify();
+    if (!delivery.refused.empty()) return note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
+    ++delivered_since_;
+    if (delivery.message.room != room_ && (restored || trouble_shown_))
+      note(fmt::format("delivered to {}: {}", printable_name(delivery.message.room), cut(delivery.message.text, 40)));
+  }
+
+  /// Once nothing waits any more, where that was worth a word.
+  void tell_recovery() {
+    if (unfinished() > 0) return;
+    if (std::exchange(trouble_shown_, false))
+      note(fmt::format("{}: {} delivered", no_quorum_ ? "the quorum is back" : "going on", counted(delivered_since_, "message")));
+    else if (had_restored_)
+      note("what waited from before is delivered");
+    had_restored_ = false;
   }
 
   /// Tells why messages wait, once it has lasted.
   net::Task<void> watch() {
     while (!stopped_) {
       (void)co_await changed_.wait_until(c_.loop().now() + 250ms);
-      send_waiting();
-      const auto oldest = session_->outbox().oldest();
-      if (!oldest || c_.loop().now() - *oldest < patience || trouble_shown_ || leaving_) continue;
+      if (!hub_.failure().empty() && !leaving_) leave();
+      if (stopped_ || leaving_) continue;
+      show_waiting();
+      tell_recovery();
+      if (splitter_.inside() && c_.loop().now() - pasted_ >= paste_patience) {
+        pasted(splitter_.give_up());
+        terminal_.redraw();
+      }
+      const auto since = oldest();
+      if (!since || c_.loop().now() - *since < patience || trouble_shown_) continue;
       const Outage outage = co_await look_for_outage(c_, outage_timeout);
       const std::size_t pending = unfinished();
       if (stopped_ || leaving_ || pending == 0) continue;
-      const std::string why = outage.over() ? session_->outbox().trouble() : outage.sentence();
-      note(fmt::format("{} {} queued{}{}; what you write goes out, once, when a quorum is back, as long as this chat is open",
-                       counted(pending, "message"), pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why));
+      const std::string why = outage.over() ? trouble() : outage.sentence();
+      note(fmt::format("{} {} queued{}{}; what you write goes out, once, when a quorum is back{}", counted(pending, "message"),
+                       pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why,
+                       kept_.own ? ", now or when you start paxoschat again" : ", as long as this chat is open"));
       trouble_shown_ = true;
+      no_quorum_ = outage.what == "no quorum" || outage.what == "no replica answers";
+      delivered_since_ = 0;
     }
   }
 
@@ -143,7 +281,7 @@ class Interactive {
     if (follower_) follower_->stop();
     room_ = room;
     ++visit_;
-    terminal_.set_prompt(room_ + "> ");
+    show_prompt();
     scope.spawn(follow(room_, visit_));
   }
 
@@ -205,6 +343,8 @@ class Interactive {
     while (!stopped_ && !leaving_ && c_.loop().now() < until) (void)co_await changed_.wait_until(until);
   }
 
+  void show_prompt() { terminal_.set_prompt(question_.asking() ? question_.prompt() : room_ + "> "); }
+
   void leave() {
     leaving_ = true;
     changed_.notify();
@@ -252,20 +392,57 @@ class Interactive {
     }
   }
 
-  void send(const std::string& text) {
-    if (const std::string fault = chat::validate_text(text); !fault.empty())
-      return note("not sent: " + fault);
-    if (waiting_.size() >= waiting_max)
-      return note(fmt::format("not sent: {} wait already", counted(unfinished(), "message")));
-    waiting_.push_back({room_, name_, text});
-    send_waiting();
+  void send(std::string text) {
+    while (text.ends_with('\n')) text.pop_back();
+    for (const std::string& fault : {chat::validate_text(text), chat::validate_visible_text(text)})
+      if (!fault.empty()) return note("not sent: " + fault);
+    if (const std::string full = no_room_for(1, text.size()); !full.empty()) return note("not sent: " + full);
+    unfinished_bytes_ += text.size();
+    sessions_.front()->post({room_, name_, std::move(text)});
+  }
+  [[nodiscard]] std::string no_room_for(std::size_t messages, std::size_t bytes) const {
+    if (unfinished() + messages <= unfinished_max && unfinished_bytes_ + bytes <= unfinished_bytes_max) return {};
+    return fmt::format("{} wait already", counted(unfinished(), "message"));
   }
 
-  /// A paste of many lines is more than may be under way at once.
-  void send_waiting() {
-    while (!waiting_.empty() && session_->outbox().pending() < chat::limits::outstanding_max) {
-      session_->post(std::move(waiting_.front()));
-      waiting_.pop_front();
+  // --- pastes: nothing of several lines is sent before the person said how ---
+
+  void ask(std::string text) {
+    question_.ask(std::move(text));
+    show_prompt();
+  }
+
+  void pasted(const PasteSplitter::Piece& piece) {
+    if (piece.total > piece.bytes.size())
+      return note(fmt::format("the paste has {} bytes, at most {} are taken: nothing of it was; `paxoschat send -` reads files", piece.total,
+                              paste_bytes_max));
+    const std::string text = pasted_text(piece.bytes);
+    if (question_.asking()) return ask(text);
+    const std::vector<std::string> lines = filled_lines(text);
+    if (lines.size() > 1) return ask(editor_.take_with(text));
+    if (!lines.empty() && !editor_.put(lines.front()))
+      note(fmt::format("the paste is too long for one message of {} bytes: nothing of it was taken", chat::limits::text_bytes_max));
+  }
+
+  void answer(PasteQuestion::Answer answer) {
+    if (answer == PasteQuestion::Answer::none) return;
+    const std::vector<std::string> lines = filled_lines(question_.text());
+    if (answer == PasteQuestion::Answer::lines)
+      if (const std::string full = no_room_for(lines.size(), question_.text().size()); !full.empty()) return note("not sent: " + full);
+    const std::string text = question_.take();
+    if (answer == PasteQuestion::Answer::message) send(text);
+    if (answer == PasteQuestion::Answer::lines)
+      for (const std::string& line : lines) send(line);
+    if (answer == PasteQuestion::Answer::edit) editor_.put(text);
+    if (answer == PasteQuestion::Answer::drop) note("nothing of the paste was sent");
+    show_prompt();
+  }
+
+  void typed(std::string_view bytes) {
+    if (question_.asking()) return answer(question_.answer(bytes));
+    for (const LineEditor::Event& event : editor_.feed(bytes)) {
+      if (event.key == LineEditor::Key::line) on_line(event.line);
+      if (event.key == LineEditor::Key::end || event.key == LineEditor::Key::interrupt) leaving_ = true;
     }
   }
 
@@ -274,7 +451,7 @@ class Interactive {
     char buffer[4096];
     while (!leaving_) {
       // A script's lines are not lost: they wait for those before them.
-      if (!terminal_.interactive() && session_->outbox().pending() >= chat::limits::outstanding_max) {
+      if (!terminal_.interactive() && unfinished() >= chat::limits::outstanding_max) {
         (void)co_await hub_.progress().wait_until(c_.loop().now() + 100ms);
         continue;
       }
@@ -301,11 +478,15 @@ class Interactive {
         lines.feed(bytes);
         continue;
       }
-      for (const LineEditor::Event& event : editor_.feed(bytes)) {
-        if (event.key == LineEditor::Key::line) on_line(event.line);
-        if (event.key == LineEditor::Key::end || event.key == LineEditor::Key::interrupt) leaving_ = true;
-      }
+      pasted_ = c_.loop().now();
+      for (const PasteSplitter::Piece& piece : splitter_.feed(bytes))
+        if (piece.pasted)
+          pasted(piece);
+        else
+          typed(piece.bytes);
+      if (question_.asking() && splitter_.lone_escape()) answer(PasteQuestion::Answer::drop);
       terminal_.redraw();
+      typed_.notify();
     }
     leave();
   }
@@ -316,16 +497,27 @@ class Interactive {
   Terminal terminal_;
   std::string room_;
   std::string name_;
-  HubSession* session_ = nullptr;
+  ChatOutbox kept_;
+  std::vector<HubSession*> sessions_;  ///< the one that takes what is typed, then those that others left
+  std::size_t restored_ = 0;           ///< from before, and not delivered yet
+  bool had_restored_ = false;
+  std::size_t unfinished_bytes_ = 0;
+  std::vector<std::string> delivered_late_;  ///< texts, while leaving
+  PasteSplitter splitter_{paste_bytes_max};
+  PasteQuestion question_{chat::limits::text_bytes_max};
+  paxos::Time pasted_{};  ///< when bytes came last
+  Days days_{wall_clock_ms()};
   net::Scope* scope_ = nullptr;
   std::shared_ptr<Follower> follower_;
   std::uint64_t visit_ = 0;
-  std::deque<chat::Post> waiting_;  ///< not in the outbox yet
   bool ended_ = false;
   bool leaving_ = false;
   bool stopped_ = false;
   bool trouble_shown_ = false;
+  bool no_quorum_ = false;           ///< is the trouble
+  std::size_t delivered_since_ = 0;  ///< it was shown
   net::Event changed_;
+  net::Event typed_;  ///< something that the draft may have to hold
 };
 
 net::Task<int> interactive(Connection& c, std::string room, std::string name) {
@@ -352,6 +544,7 @@ int chat_interactive(const std::vector<std::string>& words) {
   const std::string name = name_or_login(flags.get("name"));
   for (const std::string& fault : {chat::validate_room(room), chat::validate_name(name)})
     if (!fault.empty()) return complain("paxoschat", fault, config::exit_refused);
+  tell_zone_fault("paxoschat");
   return flags.with_cluster([&](Connection& c) { return interactive(c, room, name); });
 }
 

@@ -1,12 +1,12 @@
 #include <fmt/format.h>
-#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "client/chat.h"
 #include "client/cluster_view.h"
+#include "client/days.h"
+#include "client/person.h"
 #include "client/say.h"
 
 /// Reading rooms: history pages, and the long polls of follow.
@@ -31,17 +31,10 @@ paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
 }
 }  // namespace
 
-std::string name_or_login(const std::optional<std::string>& name) {
-  if (name) return *name;
-  // Whoever used sudo or doas is a person all the same: root says nothing to anybody.
-  const std::vector<const char*> variables =
-      ::getuid() == 0 ? std::vector<const char*>{"SUDO_USER", "DOAS_USER", "LOGNAME", "USER"} : std::vector<const char*>{"LOGNAME", "USER"};
-  for (const char* variable : variables)
-    if (const char* login = std::getenv(variable); login != nullptr && *login != '\0' && chat::validate_name(login).empty())
-      return login;
-  // Services and cron jobs have neither.
-  const passwd* entry = ::getpwuid(::getuid());
-  return entry != nullptr && chat::validate_name(entry->pw_name).empty() ? entry->pw_name : "";
+std::string name_or_login(const std::optional<std::string>& name) { return name ? *name : person_here(); }
+
+void tell_zone_fault(const std::string& program) {
+  if (const std::string fault = zone_fault_here(); !fault.empty()) complain(program, fault, 0);
 }
 
 // --- history ---
@@ -103,6 +96,8 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
                                                         : UINT64_MAX;
   std::uint64_t printed = 0;
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  Days days(wall_clock_ms());
+  if (!options.json) tell_zone_fault("paxoschat history");
   do {
     const auto page = co_await reader.next(static_cast<std::uint32_t>(
         std::min<std::uint64_t>(wanted - printed, chat::limits::page_messages_max)));
@@ -121,10 +116,12 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
     for (const chat::Message& message : page->messages) {
       if (printed == wanted) break;
       ++printed;
-      if (options.json)
+      if (options.json) {
         print_json(to_json(message));
-      else
-        say(stdout, "{}\n", Own{to_line(message, colour)});
+        continue;
+      }
+      if (const auto day = days.before(message.time_ms)) say(stdout, "{}\n", *day);
+      say(stdout, "{}\n", Own{to_line(message, colour)});
     }
   } while (!reader.done() && printed < wanted && std::ferror(stdout) == 0);
   if (printed == 0 && !options.json)
@@ -305,6 +302,8 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
       say(stderr, "paxoschat follow: waiting: {}\n", why);
   });
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  Days days(wall_clock_ms());
+  if (!json) tell_zone_fault("paxoschat follow");
   // Between messages nothing is written that could fail: `follow | head -1` would wait for the next one.
   bool gone = false;
   net::HungUp output(c.loop(), STDOUT_FILENO);
@@ -315,10 +314,13 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
     for (const chat::Message& message : co_await follower.next()) {
       if (count != 0 && printed == count) break;
       ++printed;
-      if (json)
+      if (json) {
         print_json(to_json(message));
-      else
-        say(stdout, "{}\n", Own{to_line(message, colour)});
+        continue;
+      }
+      // Programs read one line a message.
+      if (const auto day = days.before(message.time_ms); day && colour) say(stdout, "\x1b[2m{}\x1b[0m\n", *day);
+      say(stdout, "{}\n", Own{to_line(message, colour)});
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) break;  // main() says it
   }

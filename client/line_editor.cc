@@ -55,6 +55,22 @@ void LineEditor::insert(std::string_view character) {
   cursor_ += character.size();
 }
 
+bool LineEditor::put(std::string_view text) {
+  if (text_.size() + text.size() > bytes_max_) return false;
+  insert(text);
+  return true;
+}
+
+std::string LineEditor::take_with(std::string_view text) {
+  std::string out = text_.substr(0, cursor_);
+  out.append(text).append(text_, cursor_);
+  text_.clear();
+  cursor_ = 0;
+  recalled_ = remembered_.size();
+  draft_.clear();
+  return out;
+}
+
 void LineEditor::recall(std::size_t at) {
   if (at > remembered_.size()) return;
   if (recalled_ == remembered_.size()) draft_ = text_;
@@ -72,6 +88,7 @@ void LineEditor::key(std::string_view sequence) {
   if (sequence == "[3~") text_.erase(cursor_, after(cursor_) - cursor_);
   if (sequence == "[A" && recalled_ > 0) recall(recalled_ - 1);
   if (sequence == "[B") recall(recalled_ + 1);
+  if (sequence == "\r") insert("\n");  // Alt-Enter: a line break in the message
 }
 
 std::vector<LineEditor::Event> LineEditor::feed(std::string_view bytes) {

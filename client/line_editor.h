@@ -27,6 +27,10 @@ class LineEditor {
   /// The part of the line around the cursor that fits.
   [[nodiscard]] View view(std::size_t columns) const;
   [[nodiscard]] const std::string& text() const { return text_; }
+  /// Puts text in at the cursor, line breaks too; false: it is too long, and nothing is changed.
+  bool put(std::string_view text);
+  /// What is in the line with `text` put in at the cursor; the line is empty then.
+  [[nodiscard]] std::string take_with(std::string_view text);
 
   static constexpr std::size_t remembered_max = 100;
 

@@ -61,6 +61,16 @@ std::optional<paxos::Time> Outbox::oldest() const {
   return entries_.front().queued;
 }
 
+std::vector<Outbox::Unfinished> Outbox::unfinished(std::size_t at_most) const {
+  std::vector<Unfinished> out;
+  for (const Entry& entry : entries_) {
+    if (out.size() == at_most) break;
+    // A seq is given right before sending; a restored one may have been sent by whoever had it.
+    out.push_back({entry.delivery.message.room, entry.delivery.message.text, entry.queued, entry.seq != 0});
+  }
+  return out;
+}
+
 std::string Outbox::trouble() const {
   if (entries_.empty() && phase_ != Phase::opening && phase_ != Phase::closing) return {};
   if (waiting_) return describe(waiting_from_, *waiting_);

@@ -72,6 +72,15 @@ class Outbox {
 
   /// Messages whose fate is not known yet.
   [[nodiscard]] std::size_t pending() const { return entries_.size(); }
+  /// One of them, for people.
+  struct Unfinished {
+    std::string room;
+    std::string text;
+    paxos::Time queued{};   ///< restored ones count from the start
+    bool perhaps = false;  ///< it may stand in the log; else it certainly does not
+  };
+  /// The oldest `at_most` of them, in order.
+  [[nodiscard]] std::vector<Unfinished> unfinished(std::size_t at_most) const;
   /// When the oldest of them was taken in; restored ones count from the start.
   [[nodiscard]] std::optional<paxos::Time> oldest() const;
   [[nodiscard]] bool closed() const { return phase_ == Phase::closed; }

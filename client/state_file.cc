@@ -97,6 +97,14 @@ tl::expected<std::unique_ptr<StateFile>, std::string> StateFile::open(const std:
   }
 }
 
+bool StateFile::in_use(const std::filesystem::path& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool locked = ::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);
+  return locked;
+}
+
 tl::expected<void, std::string> StateFile::load() {
   std::string bytes;
   char buffer[64 * 1024];

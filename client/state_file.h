@@ -21,6 +21,8 @@ class StateFile {
   /// Opens or makes it. Errors are a sentence for people; nothing is changed then.
   [[nodiscard]] static tl::expected<std::unique_ptr<StateFile>, std::string> open(
       const std::filesystem::path& path, std::string cluster_id);
+  /// Whether a program has it open now.
+  [[nodiscard]] static bool in_use(const std::filesystem::path& path);
   ~StateFile();
   StateFile(const StateFile&) = delete;
   StateFile& operator=(const StateFile&) = delete;

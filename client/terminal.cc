@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "client/printable.h"
+#include "client/screen.h"
 
 namespace client {
 
@@ -15,8 +16,13 @@ namespace {
 
 termios given;  // as the terminal was; for the handler, which runs while a Terminal lives
 
+/// Marks pastes, and stops to: paste.h.
+constexpr std::string_view mark_pastes = "\x1b[?2004h";
+constexpr std::string_view mark_no_pastes = "\x1b[?2004l";
+
 /// A terminal left in raw mode is of no use to anyone.
 void give_back_and_die(int signal) {
+  [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, mark_no_pastes.data(), mark_no_pastes.size());
   ::tcsetattr(STDIN_FILENO, TCSANOW, &given);
   std::signal(signal, SIG_DFL);
   std::raise(signal);
@@ -37,11 +43,13 @@ Terminal::Terminal(LineEditor& editor)
   given = before_;
   for (const int signal : deadly) std::signal(signal, give_back_and_die);
   ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+  write(mark_pastes);
 }
 
 Terminal::~Terminal() {
   if (!interactive_) return;
-  write("\r\x1b[K");
+  write(cleared());
+  write(mark_no_pastes);
   ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
   for (const int signal : deadly) std::signal(signal, SIG_DFL);
 }
@@ -65,11 +73,37 @@ void Terminal::set_prompt(std::string prompt) {
   redraw();
 }
 
+std::string Terminal::cleared() const {
+  if (drawn_.empty()) return "\r\x1b[K";
+  return "\r\x1b[" + std::to_string(drawn_.size()) + "A\x1b[J";
+}
+
+std::string Terminal::standing_rows(std::size_t width) {
+  std::string out;
+  drawn_.clear();
+  for (const std::string& line : standing_) {
+    std::string_view part = cut(line, width - 1);
+    for (std::size_t n = width - 1; n > 0 && columns_of(part) >= width; --n) part = cut(part, n - 1);  // wide characters
+    out += "\x1b[2m" + std::string(part) + "\x1b[0m\n";
+    drawn_.push_back(columns_of(part));
+  }
+  return out;
+}
+
+void Terminal::set_standing(std::vector<std::string> lines) {
+  if (!interactive_ || lines == standing_) return;
+  standing_ = std::move(lines);
+  const std::string before = cleared();
+  write(before + standing_rows(columns()));
+  redraw();
+}
+
 void Terminal::print(std::string_view line) {
   std::string out;
-  if (interactive_) out += "\r\x1b[K";
+  if (interactive_) out += cleared();
   out += line;
   out += "\n";
+  if (interactive_) out += standing_rows(columns());
   write(out);
   redraw();
 }
@@ -90,8 +124,9 @@ void Terminal::redraw() {
 void Terminal::resized() {
   if (!interactive_) return;
   // A narrower terminal wraps the line that was there over several rows; the cursor goes with its character.
-  const std::size_t above = cursor_ / columns();
-  write((above > 0 ? "\x1b[" + std::to_string(above) + "A" : std::string()) + "\r\x1b[J");
+  std::size_t above = cursor_ / columns();
+  for (const std::size_t line : drawn_) above += 1 + (line > 0 ? (line - 1) / columns() : 0);
+  write((above > 0 ? "\x1b[" + std::to_string(above) + "A" : std::string()) + "\r\x1b[J" + standing_rows(columns()));
   redraw();
 }
 

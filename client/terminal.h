@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "client/line_editor.h"
 
@@ -21,6 +22,8 @@ class Terminal {
   /// Both standard input and standard output are terminals.
   [[nodiscard]] bool interactive() const { return interactive_; }
   void set_prompt(std::string prompt);
+  /// Lines between what was printed and the input line, until they are set anew; each is cut to a row. Printable, no colours.
+  void set_standing(std::vector<std::string> lines);
   /// One line above the input line. `line`: printable text, colours allowed.
   void print(std::string_view line);
   void redraw();
@@ -29,6 +32,9 @@ class Terminal {
 
  private:
   void write(std::string_view bytes);
+  /// To the first of the standing lines, and nothing from there on.
+  [[nodiscard]] std::string cleared() const;
+  [[nodiscard]] std::string standing_rows(std::size_t width);
   [[nodiscard]] static std::size_t columns();
 
   LineEditor& editor_;
@@ -36,6 +42,8 @@ class Terminal {
   termios before_{};
   std::string prompt_;
   std::size_t cursor_ = 0;  ///< its column, as drawn last
+  std::vector<std::string> standing_;
+  std::vector<std::size_t> drawn_;  ///< columns of the standing lines as they are on the screen
 };
 
 }  // namespace client

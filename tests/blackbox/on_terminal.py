@@ -3,6 +3,7 @@ import codecs
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import termios
@@ -16,7 +17,7 @@ class OnTerminal:
     """A program on a pseudo terminal of a real size, which takes what is written at all times, as terminals do: a program that
     writes more than some 26 KB to one that does not stands still."""
 
-    def __init__(self, *words, rows=24, columns=80):
+    def __init__(self, *words, rows=24, columns=80, env=None):
         self.master, self.slave = pty.openpty()
         self.resize(rows, columns)
         self.before = termios.tcgetattr(self.slave)
@@ -24,7 +25,7 @@ class OnTerminal:
         self.text = ""
         self.process = subprocess.Popen([str(BIN / words[0]), *map(str, words[1:])], stdin=self.slave, stdout=self.slave,
                                         stderr=self.slave, preexec_fn=self._as_owner,
-                                        env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+                                        env={**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8", **(env or {})})
 
         self.reader = threading.Thread(target=self._read_all, daemon=True)
         self.reader.start()
@@ -80,6 +81,16 @@ class OnTerminal:
             self.read()
         self.read()
         return self.process.wait(timeout=1)
+
+    def kill(self):
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def hang_up(self):
+        """The terminal's window is closed: its kernel sends SIGHUP."""
+        self.process.send_signal(signal.SIGHUP)
+        return self.process.wait(timeout=DEADLINE)
 
     def close(self):
         if self.process.poll() is None:

@@ -11,7 +11,8 @@ CTRL_C, CTRL_D = "\x03", "\x04"
 
 class Interactive(ClusterTest):
     def chat(self, cluster, *words, **size):
-        terminal = OnTerminal("paxoschat", "--config", cluster.config, "--room", "ops", "--name", "ann", *words, **size)
+        terminal = OnTerminal("paxoschat", "--config", cluster.config, "--room", "ops", "--name", "ann", *words,
+                              env={"XDG_STATE_HOME": str(cluster.folder / "state")}, **size)
         self.addCleanup(terminal.close)
         terminal.wait_text("ops> ")
         return terminal
@@ -76,7 +77,7 @@ class Interactive(ClusterTest):
         person.wait_text("400 messages are queued: no quorum")
         cluster.start(0)
         wait_for("all are delivered", lambda: len(cluster.history("ops", "--local")) == 401)
-        person.wait_text("going on")
+        person.wait_text("the quorum is back: 400 messages delivered")
         self.assertEqual([m["text"] for m in cluster.history("ops")], ["before", *lines])
         person.key("after\r")
         person.wait_text(": after")

@@ -221,11 +221,13 @@ class Surroundings(ClusterTest):
     def test_whoever_used_sudo_is_a_person_all_the_same(self):
         cluster = self.cluster()
         names = []
-        for env in ({"SUDO_USER": "ann"}, {"SUDO_USER": "", "DOAS_USER": "bob"}, {}):
-            code, out, err = cluster.chat("send", "--room", "ops", "--json", "hello", env={"LOGNAME": "root", "USER": "root", **env})
+        for env, words in (({"SUDO_USER": "ann"}, ()), ({"SUDO_USER": "", "DOAS_USER": "bob"}, ()), ({}, ("--name", "root")), ({}, ())):
+            code, out, err = cluster.chat("send", "--room", "ops", "--json", *words, "hello",
+                                          env={"SUDO_USER": "", "DOAS_USER": "", "LOGNAME": "root", "USER": "root", **env})
             self.assertEqual(code, 0, err)
             names.append(json.loads(out)["name"])
-        self.assertEqual(names, ["ann", "bob", "root"])
+        self.assertEqual(names[:3], ["ann", "bob", "root"])
+        self.assertNotEqual(names[3], "root", "nobody asked for it")
 
 
 def dumpable(pid):

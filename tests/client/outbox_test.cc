@@ -61,6 +61,28 @@ TEST_F(OutboxTest, KeepsAtMost256Outstanding) {
   expect_log(cluster, 600);
 }
 
+TEST_F(OutboxTest, TellsWhatCertainlyDoesNotStandFromWhatMay) {
+  FakeCluster cluster;
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  cluster.leader.reset();
+  outbox.post(cluster.now, post(0));
+  EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 2s));
+  ASSERT_EQ(outbox.unfinished(10).size(), 1u);
+  EXPECT_FALSE(outbox.unfinished(10)[0].perhaps) << "there is no session that it could have been sent in";
+  cluster.leader = 0;
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  EXPECT_TRUE(outbox.unfinished(10).empty());
+  cluster.apply = false;
+  outbox.post(cluster.now, post(1));
+  outbox.post(cluster.now, post(2, "other"));
+  EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 1s));
+  ASSERT_EQ(outbox.unfinished(10).size(), 2u);
+  EXPECT_TRUE(outbox.unfinished(10)[0].perhaps);
+  EXPECT_EQ(outbox.unfinished(10)[1].room, "other");
+  EXPECT_EQ(outbox.unfinished(1).size(), 1u);
+}
+
 TEST_F(OutboxTest, ExactlyOnceInOrderOverALossyDoublingChannel) {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     FakeCluster cluster(seed);
