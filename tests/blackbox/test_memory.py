@@ -123,7 +123,7 @@ class Memory(ClusterTest):
     def test_a_new_leader_finishes_what_stands_above_a_hole(self):
         """16 MiB above a skipped slot fill the window; whoever leads next fills the hole, and all of it is delivered."""
         cluster = self.cluster()
-        cluster.ctl_done("skip", "1")
+        cluster.ctl_done("skip", "--next", 1)
         load = Load(cluster, streams=25)
         try:
             def window_full():

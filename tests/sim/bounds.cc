@@ -89,6 +89,9 @@ void draw_bounds(Scenario& s) {
   // Who was silent for a while finds its session gone.
   Random idle(s.seed ^ 0x6964'6c65'2e2e'2e2eULL);
   if (idle.chance(250'000)) s.machine_bounds.session_idle_ms = idle.between(500, 8000);
+  // But not while a client that reaches one replica goes around all of them: it would never find its session there.
+  if (s.reach_one && s.machine_bounds.session_idle_ms < chat::limits::session_idle_max_ms)
+    s.machine_bounds.session_idle_ms = std::max(s.machine_bounds.session_idle_ms, 3000 * static_cast<std::int64_t>(s.replicas));
   Random r(s.seed ^ 0x626f'756e'6473'2e2eULL);
   if (r.chance(runs_with_held_disks_ppm)) {
     s.faults.push_back(Fault::hold_applying);
