@@ -129,6 +129,7 @@ void Paths::begin(paxos::Time now, Path& p, std::size_t bytes) {
 void Paths::end(Path& p) {
   p.probe = 0;
   p.pair_at = paxos::time_never;
+  wake(p.search_at);
 }
 
 void Paths::doubt(paxos::Time now, const Address& to) {
@@ -223,7 +224,8 @@ std::vector<Paths::Probe> Paths::tick(paxos::Time now) {
       p.told = p.bytes;
       p.told_segments = p.segments;
     }
-    next = std::min({next, p.forget_at, p.search_at, p.pair_at, p.tell_at});
+    // A search waits for the probe that is under way: end() says when.
+    next = std::min({next, p.forget_at, p.probe == 0 ? p.search_at : paxos::time_never, p.pair_at, p.tell_at});
   }
   deadline_ = next;
   return out;
