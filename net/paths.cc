@@ -132,11 +132,20 @@ void Paths::end(Path& p) {
   wake(p.search_at);
 }
 
+/// The size in use comes first: a search for more gives way, and goes on where it was.
+void Paths::confirm(paxos::Time now, Path& p, paxos::Duration every) {
+  if (p.confirmed_at > now - every || below(p.bytes) == 0) return;
+  if (p.probe != 0) {
+    if (p.probed <= p.bytes) return;
+    p.resume = p.probed;
+    p.search_at = now;
+  }
+  begin(now, p, p.bytes);
+}
+
 void Paths::doubt(paxos::Time now, const Address& to) {
   if (is_exempt(to)) return;
-  Path& p = path(now, to);
-  if (p.probe != 0 || p.confirmed_at > now - doubt_every || below(p.bytes) == 0) return;
-  begin(now, p, p.bytes);
+  confirm(now, path(now, to), doubt_every);
 }
 
 void Paths::used(paxos::Time now, const Address& to, std::size_t bytes) {
@@ -144,8 +153,8 @@ void Paths::used(paxos::Time now, const Address& to, std::size_t bytes) {
   const auto at = paths_.find(to);
   if (at == paths_.end() || is_exempt(to)) return;
   Path& p = at->second;
-  if (p.probe != 0 || p.confirmed_at > now - confirm_every || bytes <= below(p.bytes) || below(p.bytes) == 0) return;
-  begin(now, p, p.bytes);
+  // Whatever is above the least may be what is swallowed, also far below the size in use.
+  if (bytes > datagram_bytes_least) confirm(now, p, confirm_every);
 }
 
 void Paths::answered(paxos::Time now, std::uint64_t probe, std::size_t bytes) {
@@ -175,6 +184,7 @@ void Paths::fails(paxos::Time now, const Address& to, Path& p) {
   end(p);
   if (in_use && lower != 0) {
     p.bytes = lower;
+    p.resume = 0;
     p.swallowed = true;
     changed(now, to, p);
   }
@@ -203,7 +213,9 @@ std::vector<Paths::Probe> Paths::tick(paxos::Time now) {
     if (p.search_at <= now && p.probe == 0) {
       p.search_at = paxos::time_never;
       const std::size_t wanted = is_peer(to) ? most(to, p) : std::min(first_bytes(to), most(to, p));
-      if (wanted > p.bytes) begin(now, p, wanted);
+      const std::size_t from = p.resume == 0 ? wanted : std::min(wanted, p.resume);
+      p.resume = 0;
+      if (from > p.bytes) begin(now, p, from);
     }
     if (p.pair_at <= now) {
       if (p.small_back >= small_back_min && p.small_back_at + pair_every <= now) fails(now, to, p);

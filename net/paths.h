@@ -93,6 +93,7 @@ class Paths {
     paxos::Time forget_at = paxos::time_never;
     std::uint64_t probe = 0;  ///< under way; 0: none
     std::size_t probed = 0;   ///< its size
+    std::size_t resume = 0;   ///< a search that gave way goes on here; 0: at the largest
     unsigned pairs = 0;
     std::size_t small_back = 0;
     paxos::Time small_back_at{};  ///< when they were enough
@@ -114,6 +115,7 @@ class Paths {
   void changed(paxos::Time now, const Address& to, Path& path);
   void begin(paxos::Time now, Path& path, std::size_t bytes);
   void end(Path& path);
+  void confirm(paxos::Time now, Path& path, paxos::Duration every);
   void passes(paxos::Time now, const Address& to, Path& path);
   void fails(paxos::Time now, const Address& to, Path& path);
   void wake(paxos::Time at) { deadline_ = std::min(deadline_, at); }

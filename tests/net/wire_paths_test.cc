@@ -47,6 +47,12 @@ struct World {
         answers.emplace(now + round_trip, std::pair(probe.id, size));
       }
       for (const Paths::Change& change : paths.take_changes()) changes.push_back(change);
+      if (paths.deadline() > now)
+        at_once = 0;
+      else if (++at_once == 10) {
+        ADD_FAILURE() << "a loop would spin until the next answer";
+        break;
+      }
     }
     now = until;
   }
@@ -61,6 +67,7 @@ struct World {
   std::size_t passes = 70'000;
   std::size_t lose_every = 0;
   std::size_t sent = 0;
+  std::size_t at_once = 0;  ///< turns in a row without any time between them
   paxos::Duration round_trip = 1ms;
   std::multimap<paxos::Time, std::pair<std::uint64_t, std::size_t>> answers;
   std::size_t probes = 0;
@@ -132,6 +139,35 @@ TEST(Paths, WhatIsOnlySentAndNeverRepeatedIsConfirmedToo) {
   EXPECT_EQ(w.bytes(), 1232U);
 }
 
+TEST(Paths, WhatIsSwallowedFarBelowTheSizeInUseIsFoundOutToo) {
+  World w(net::default_datagram_bytes);
+  w.passes = 520;
+  w.paths.set_peers({peer(1)});
+  for (int n = 0; n < 400; ++n) {
+    w.paths.used(w.now, peer(1), 700);  // a message in one datagram: nothing of it is ever said again by the transport
+    w.run_for(50ms);
+  }
+  EXPECT_EQ(w.bytes(), net::datagram_bytes_least);
+}
+
+TEST(Paths, TheSizeInUseIsLookedAtBeforeALargerOne) {
+  World w;
+  w.round_trip = 600ms;
+  w.passes = 520;
+  w.paths.set_peers({peer(1)});
+  w.run_for(100ms);  // the search for more has begun
+  w.paths.doubt(w.now, peer(1));
+  w.run_for(4s);
+  EXPECT_EQ(w.bytes(), net::datagram_bytes_least);
+  // A confirmation every few seconds does not keep a search from its end.
+  w.passes = 1400;
+  for (int n = 0; n < 1500; ++n) {
+    w.paths.used(w.now, peer(1), w.bytes());
+    w.run_for(100ms);
+  }
+  EXPECT_EQ(w.bytes(), 1372U);
+}
+
 TEST(Paths, ABlackHoleBelowTheDefaultIsFoundAndMendedForClientsToo) {
   World w(net::default_datagram_bytes);
   w.passes = 700;
@@ -156,6 +192,24 @@ TEST(Paths, WhoeverIsAwayHasNoBlackHole) {
   const std::size_t before = w.probes;
   w.run_for(1h);
   EXPECT_LE(w.probes, before + 2 * Paths::pairs_max) << "and is not probed for ever";
+}
+
+TEST(Paths, ASearchThatIsDueWaitsForTheProbeUnderWay) {
+  World w;
+  w.passes = 1300;
+  w.paths.set_peers({peer(1)});
+  w.run_for(10s);
+  ASSERT_EQ(w.bytes(), net::default_datagram_bytes);
+  // The search for more is due some time in the next minute; nobody answers the pairs of a probe that is under way then.
+  w.there = false;
+  for (int n = 0; n < 800; ++n) {
+    w.paths.doubt(w.now, peer(1));
+    w.run_for(100ms);
+  }
+  w.there = true;
+  w.passes = 70'000;
+  w.run_for(3min);
+  EXPECT_EQ(w.bytes(), jumbo) << "and is not forgotten";
 }
 
 TEST(Paths, AFifthOfAllDatagramsLostCondemnsNoSize) {
