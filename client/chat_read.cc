@@ -75,9 +75,10 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
       trouble_ = fmt::format("replica {}: {}", target_.n, reply->refused);
     else if (trouble_.empty())
       trouble_ = fmt::format("replica {} does not answer", target_.n);
+    // Also when this page's time is over: whoever asks for it again must not find a dead replica once more, with patience for all of it.
+    if (!options_.pinned) target_ = next_of(target_, replicas);
     if (connection_.given_up() || loop.now() + pause >= until) co_return tl::make_unexpected(trouble_);
     if (reply) co_await loop.sleep(pause);
-    if (!options_.pinned) target_ = next_of(target_, replicas);
   }
 }
 

@@ -1,6 +1,7 @@
 """paxoschat without a verb, on a terminal: typing, pasting, resizing, others' control characters, dying leaders, lost quorums."""
 import re
 import termios
+import time
 import unittest
 
 from harness import ClusterTest, wait_for
@@ -99,6 +100,22 @@ class Interactive(ClusterTest):
         person.wait_text("eve\x1b[0m: said before")
         person.wait_text(": typed meanwhile")
         self.assertEqual(person.read().count("cannot read room"), 1)
+
+    def test_a_room_is_read_again_with_a_quorum_also_when_one_replica_stays_dead(self):
+        cluster = self.cluster(f=1)
+        self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "bob", "before")[0], 0)
+        cluster.kill(0)
+        cluster.kill(1)
+        person = self.chat(cluster)
+        person.wait_text("cannot read room ops yet")
+        # Long enough for the chat to have asked all of them with patience, so that the dead one may take all of a page's time.
+        start = time.monotonic()
+        wait_for("some rounds over all replicas", lambda: time.monotonic() - start > 14)
+        cluster.start(0)
+        person.wait_text("room ops can be read again")
+        person.wait_text(": before")
+        self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "bob", "after")[0], 0)
+        person.wait_text(": after")
 
     def test_the_leader_dies_while_somebody_types(self):
         cluster = self.cluster(f=1)
