@@ -65,6 +65,7 @@ void Paths::set_datagram_bytes(std::size_t bytes) {
     if (is_exempt(to)) continue;
     p.bytes = std::min(p.bytes, bytes);
     p.told = std::min(p.told, bytes);
+    p.resume = 0;
     end(p);
     if (is_peer(to)) p.search_at = paxos::Time{};
   }
@@ -82,7 +83,7 @@ void Paths::set_peers(std::vector<Address> peers) {
   }
 }
 
-void Paths::changed(paxos::Time now, const Address&, Path& p) {
+void Paths::changed(paxos::Time now, Path& p) {
   p.tell_at = p.bytes == p.told && p.segments == p.told_segments ? paxos::time_never : now + settled_after;
   wake(p.tell_at);
 }
@@ -112,7 +113,7 @@ void Paths::refused(paxos::Time now, const Refusal& r) {
   end(p);
   p.forget_at = now + forget_after;
   wake(p.forget_at);
-  changed(now, r.to, p);
+  changed(now, p);
 }
 
 // --- swallowed ---
@@ -174,7 +175,7 @@ void Paths::passes(paxos::Time now, const Address& to, Path& p) {
   p.swallowed = p.bytes < most(to, p);
   p.search_at = p.swallowed ? now + raise_after : paxos::time_never;
   wake(p.search_at);
-  changed(now, to, p);
+  changed(now, p);
 }
 
 void Paths::fails(paxos::Time now, const Address& to, Path& p) {
@@ -186,7 +187,7 @@ void Paths::fails(paxos::Time now, const Address& to, Path& p) {
     p.bytes = lower;
     p.resume = 0;
     p.swallowed = true;
-    changed(now, to, p);
+    changed(now, p);
   }
   // A size that is taken into use for want of another is looked at, too; above it, only what may pass.
   if (lower != 0 && (in_use || lower > p.bytes)) begin(now, p, lower);
@@ -208,7 +209,7 @@ std::vector<Paths::Probe> Paths::tick(paxos::Time now) {
         p.search_at = now;
       else
         p.bytes = std::max(p.bytes, first_bytes(to));
-      changed(now, to, p);
+      changed(now, p);
     }
     if (p.search_at <= now && p.probe == 0) {
       p.search_at = paxos::time_never;

@@ -16,7 +16,7 @@
 /// firewall drops fragments, is found as RFC 8899 (Datagram Packetization Layer Path MTU Discovery) finds it: by probes
 /// that are acknowledged. They go in pairs, a tiny one and one of the size in doubt: when the tiny ones are answered and
 /// none of the large ones is, the size does not get through. When nothing is answered, nobody is there, and nothing follows.
-/// More than `base` is used only where a probe has shown that it passes.
+/// More than default_datagram_bytes is used only where a probe has shown that it passes.
 namespace net {
 
 /// Payload of a datagram: what IPv6 carries everywhere (1,280 bytes less its header and UDP's), and what loopback does.
@@ -53,7 +53,7 @@ class Paths {
 
   /// Another largest size from now on.
   void set_datagram_bytes(std::size_t bytes);
-  /// Of the replicas that answer probes: more than `base` may be tried with them, and what is in use is confirmed.
+  /// Of the replicas that answer probes: more than default_datagram_bytes may be tried with them, and what is in use is confirmed.
   void set_peers(std::vector<Address> peers);
 
   [[nodiscard]] std::size_t datagram_bytes(const Address& to) const;
@@ -112,7 +112,7 @@ class Paths {
   [[nodiscard]] bool is_exempt(const Address& to) const { return options_.loopback_bytes != 0 && to.is_loopback(); }
   [[nodiscard]] std::size_t most(const Address& to, const Path& path) const;
   Path& path(paxos::Time now, const Address& to);
-  void changed(paxos::Time now, const Address& to, Path& path);
+  void changed(paxos::Time now, Path& path);
   void begin(paxos::Time now, Path& path, std::size_t bytes);
   void end(Path& path);
   void confirm(paxos::Time now, Path& path, paxos::Duration every);

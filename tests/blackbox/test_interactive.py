@@ -18,6 +18,16 @@ class Interactive(ClusterTest):
         terminal.wait_text("ops> ")
         return terminal
 
+    def chat_without_a_quorum(self):
+        """A cluster whose room has a message of eve's, and a chat that began when only replica 2 was left."""
+        cluster = self.cluster(f=1)
+        self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "eve", "said before")[0], 0)
+        cluster.kill(0)
+        cluster.kill(1)
+        person = self.chat(cluster)
+        person.wait_text("cannot read room ops yet")
+        return cluster, person
+
     def given_back(self, terminal):
         self.assertEqual(termios.tcgetattr(terminal.slave), terminal.before, "the terminal is as it was")
 
@@ -87,12 +97,7 @@ class Interactive(ClusterTest):
         self.assertNotIn("not sent", person.seen)
 
     def test_a_room_that_can_not_be_read_yet_is_told_once_and_shown_when_it_can(self):
-        cluster = self.cluster(f=1)
-        self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "eve", "said before")[0], 0)
-        cluster.kill(0)
-        cluster.kill(1)
-        person = self.chat(cluster)
-        person.wait_text("cannot read room ops yet")
+        cluster, person = self.chat_without_a_quorum()
         person.key("typed meanwhile\r")
         person.wait_text("1 message is queued")  # seconds later: it has tried again
         cluster.start(0)
@@ -102,18 +107,13 @@ class Interactive(ClusterTest):
         self.assertEqual(person.read().count("cannot read room"), 1)
 
     def test_a_room_is_read_again_with_a_quorum_also_when_one_replica_stays_dead(self):
-        cluster = self.cluster(f=1)
-        self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "bob", "before")[0], 0)
-        cluster.kill(0)
-        cluster.kill(1)
-        person = self.chat(cluster)
-        person.wait_text("cannot read room ops yet")
+        cluster, person = self.chat_without_a_quorum()
         # Long enough for the chat to have asked all of them with patience, so that the dead one may take all of a page's time.
         start = time.monotonic()
         wait_for("some rounds over all replicas", lambda: time.monotonic() - start > 14)
         cluster.start(0)
         person.wait_text("room ops can be read again")
-        person.wait_text(": before")
+        person.wait_text("eve\x1b[0m: said before")
         self.assertEqual(cluster.chat("send", "--room", "ops", "--name", "bob", "after")[0], 0)
         person.wait_text(": after")
 
