@@ -7,7 +7,6 @@
 #include "chat/intake.h"
 #include "chat/lookups.h"
 #include "chat/ticket.h"
-#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -198,8 +197,7 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       overloaded = true;
       continue;
     }
-    const bool unawaited = pass_on && paxos::mutant(paxos::Mutant::forward_unawaited);
-    if (!unawaited && !wait(now, from, ticket_of(*command), taken == Intake::Taken::held_back)) overloaded = true;
+    if (!wait(now, from, ticket_of(*command), taken == Intake::Taken::held_back)) overloaded = true;
     if (pass_on) {
       passed.push_back(bytes);
       if (passed.size() == options.bounds.forward_commands) {

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -25,7 +24,6 @@ bool Election::working(ReplicaId id) const {
 }
 
 bool Election::ticking(ReplicaId id) const {
-  if (mutant(Mutant::stalled_clock_leads)) return true;
   PAXOS_ASSERT(peers_[id.n].asked != Time::min());
   return env_.now - peers_[id.n].asked <= 2 * env_.options.election_timeout;
 }
@@ -39,7 +37,6 @@ ReplicaSet Election::connected() const {
 }
 
 bool Election::healthy_disk(const Surroundings& around) const {
-  if (mutant(Mutant::hung_disk_leads)) return true;
   return around.sync_age < env_.options.election_timeout;
 }
 
@@ -61,7 +58,7 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
   env_.send(from, HeartbeatReply{.nonce = m.nonce,
                                  // After a restart `own_` and `leader_` are what was promised last, and nobody proposes
                                  // with it: who took that for a leader would depose the one that there is.
-                                 .ballot = around.proposing || mutant(Mutant::leads_by_hearsay) ? own_ : Ballot{0, own_.replica},
+                                 .ballot = around.proposing ? own_ : Ballot{0, own_.replica},
                                  .leader = leader_,
                                  // At once when its proposer stops, not at the next evaluation: a happy
                                  // leader's prefix is taken for a Commit.
@@ -95,13 +92,8 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
 std::optional<std::uint16_t> Election::rules_known_by_all() const {
   std::uint16_t rules = env_.options.rules;
   bool all = true;
-  if (mutant(Mutant::raise_at_quorum)) {
-    std::size_t know = 1;
-    env_.each_peer([&](ReplicaId id) { know += connected(id) && peers_[id.n].last.rules >= rules ? 1 : 0; });
-    return know >= env_.options.quorum() ? std::optional(rules) : std::nullopt;
-  }
   env_.each_peer([&](ReplicaId id) {
-    all = all && (connected(id) || mutant(Mutant::raise_by_hearsay));
+    all = all && connected(id);
     rules = std::min(rules, peers_[id.n].last.rules);
   });
   return all ? std::optional(rules) : std::nullopt;
@@ -149,8 +141,7 @@ void Election::evaluate(const Surroundings& around) {
         leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout;
     content_ = happy_ || (!leader_.none() && (vouched || fresh));
   }
-  const bool connected_enough = mutant(Mutant::deaf_campaigns) ? true : quorum_connected_;
-  const bool eligible = connected_enough && (healthy || !better_disk);
+  const bool eligible = quorum_connected_ && (healthy || !better_disk);
   if (content_ || !eligible) {
     discontent_since_.reset();
     return;

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -33,7 +32,6 @@ void Proposer::prepare(Ballot ballot) {
   env_.each_peer([&](ReplicaId id) {
     pages_[id.n].next = from;
     pages_[id.n].repeat.start(env_.now, timeout());
-    if (mutant(Mutant::ballot_reused)) return env_.send(id, Prepare{ballot, from});
     // Only after the sync: a restart must never use this ballot for another phase 1.
     env_.send_synced(id, Prepare{ballot, from});
   });
@@ -68,8 +66,6 @@ void Proposer::adopt(const PromiseEntry& entry) {
     return;
   }
   auto [at, fresh] = adopted_.try_emplace(entry.slot, entry);
-  if (mutant(Mutant::adopt_first) || mutant(Mutant::adopt_longest)) return;
-  if (mutant(Mutant::adopt_newest) && !at->second.chosen) at->second = entry;
   if (!fresh && !at->second.chosen && at->second.ballot < entry.ballot) at->second = entry;
 }
 
@@ -77,15 +73,13 @@ void Proposer::on_promise(ReplicaId from, const Promise& m) {
   if (phase_ != Phase::preparing || m.ballot != ballot_) return;
   Page& page = pages_[from.n];
   if (page.complete || m.from != page.next) return;  // a repeat of an earlier page
-  if (mutant(Mutant::adopt_longest) && m.entries.size() > adopted_.size()) adopted_.clear();
   for (const PromiseEntry& entry : m.entries) adopt(entry);
   page.chosen_prefix = std::max(page.chosen_prefix, m.chosen_prefix);
   learner_.peer_prefix(from, m.chosen_prefix);
-  const Slot next = mutant(Mutant::first_page_counts) ? Slot{} : m.next;
-  if (!next.none()) {
-    page.next = next;
+  if (!m.next.none()) {
+    page.next = m.next;
     page.repeat.start(env_.now, timeout());
-    env_.send(from, Prepare{ballot_, next});
+    env_.send(from, Prepare{ballot_, m.next});
     return;
   }
   page.complete = true;
@@ -95,10 +89,9 @@ void Proposer::on_promise(ReplicaId from, const Promise& m) {
 
 void Proposer::promised_by_quorum() {
   if (phase_ != Phase::preparing || own_promise_group_ > env_.synced_group) return;
-  std::size_t promises = mutant(Mutant::quorum_less_one) ? 2 : 1;  // ours
+  std::size_t promises = 1;  // ours
   env_.each_peer([&](ReplicaId id) { promises += pages_[id.n].complete ? 1 : 0; });
   if (promises < env_.options.quorum()) return;
-  if (mutant(Mutant::tail_without_phase1)) adopted_.erase(adopted_.upper_bound(log_.accepted_max()), adopted_.end());
   // Our own votes are part of the quorum's answer.
   for (Slot slot = log_.chosen_prefix() + 1; slot <= log_.accepted_max(); ++slot) {
     const SlotEntry* entry = log_.find(slot);
@@ -107,7 +100,6 @@ void Proposer::promised_by_quorum() {
   learn_to_ = log_.chosen_prefix();
   ReplicaId knows_most = env_.options.self;
   env_.each_peer([&](ReplicaId id) {
-    if (mutant(Mutant::w_ignored)) return;
     if (!pages_[id.n].complete || pages_[id.n].chosen_prefix <= learn_to_) return;
     learn_to_ = pages_[id.n].chosen_prefix;
     knows_most = id;
@@ -120,7 +112,6 @@ void Proposer::promised_by_quorum() {
   learning_prefix_ = log_.chosen_prefix();
   // Of it, at once: what the learner asked before may be waiting for an answer from behind a cut.
   if (knows_most != env_.options.self) learner_.pull_from(knows_most);
-  if (mutant(Mutant::adopted_forgotten) && knows_most != env_.options.self) adopted_.clear();
   advance();
 }
 
@@ -142,7 +133,6 @@ void Proposer::lead() {
 // --- phase 2 ---
 
 bool Proposer::window_open(Slot slot) const {
-  if (mutant(Mutant::window_ignored)) return true;
   if (slot.n > log_.applied().n + env_.options.bounds.window_slots) {
     env_.reached(Bound::window_slots);
     return false;
@@ -156,7 +146,6 @@ bool Proposer::window_open(Slot slot) const {
 /// that only this one can fill: that it is not applied is no reason to wait. What is under way is bounded, so that it does
 /// not leave in one burst; its lowest slot follows the chosen prefix, so it never waits for anything but itself.
 bool Proposer::may_finish(std::size_t bytes) const {
-  if (mutant(Mutant::window_stops_finishing)) return window_open(next_);
   if (unchosen_ == 0) return true;
   if (unchosen_ >= env_.options.bounds.window_slots) {
     env_.reached(Bound::finish_slots);
@@ -204,7 +193,6 @@ void Proposer::propose_in(Slot slot, Decree decree) {
   commit_at_ = time_never;
   // At the same time as our own sync (DESIGN.md section 3): the vote counts here only when it is durable.
   env_.broadcast(Accept{ballot_, slot, log_.chosen_prefix(), std::move(decree)});
-  if (mutant(Mutant::own_vote_unsynced)) vote(env_.options.self, slot);
 }
 
 SkipResult Proposer::skip(std::vector<Slot> slots) {
@@ -231,13 +219,13 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
                      std::to_string(last_skippable.n) + " can be skipped now";
     return result;
   }
-  const Slot top = mutant(Mutant::skip_bare) ? slots.back() : slots.back() + 1;
+  const Slot top = slots.back() + 1;
   if (!window_open(top)) {
     result.refused = "too much is proposed and not yet applied; try again when it is";
     return result;
   }
   while (next_ <= top) {
-    if (std::binary_search(slots.begin(), slots.end(), next_) && !mutant(Mutant::skip_fills)) {
+    if (std::binary_search(slots.begin(), slots.end(), next_)) {
       skipped_.insert(next_);
       flights_.push_back({});
       ++next_;
@@ -256,8 +244,7 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
 }
 
 void Proposer::on_accepted(ReplicaId from, const Accepted& m) {
-  const Ballot counted = mutant(Mutant::votes_across_ballots) ? ballot_ : m.ballot;
-  if (phase_ != Phase::leading || counted != ballot_) return;
+  if (phase_ != Phase::leading || m.ballot != ballot_) return;
   for (const SlotRange& range : m.slots) {
     const Slot last = std::min(range.last, Slot{next_.n - 1});
     for (Slot slot = std::max(range.first, flights_base_); slot <= last; ++slot) vote(from, slot);
@@ -267,8 +254,6 @@ void Proposer::on_accepted(ReplicaId from, const Accepted& m) {
 
 void Proposer::vote(ReplicaId from, Slot slot) {
   Flight* f = flight(slot);
-  if (mutant(Mutant::votes_per_packet) && f != nullptr && !f->chosen)
-    while (f->votes.contains(from)) from.n = static_cast<std::uint8_t>((from.n + 1) % env_.options.replicas);
   if (f == nullptr || !f->used || f->votes.contains(from)) return;
   if (from != env_.options.self && f->repeat.attempts() == 1) rtt_[from.n].measured(env_.now - f->first_sent);
   f->votes.insert(from);
@@ -363,11 +348,6 @@ void Proposer::advance() {
       continue;
     }
     const auto found = adopted_.find(next_);
-    if (mutant(Mutant::holes_unfilled) && found == adopted_.end()) {
-      flights_.push_back({});
-      ++next_;
-      continue;
-    }
     Decree decree = found == adopted_.end() ? Decree{} : found->second.decree;
     if (!may_finish(decree.value.size())) break;
     if (found == adopted_.end())
@@ -448,7 +428,6 @@ Time Proposer::deadline() const {
 }
 
 Slot Proposer::read_index() const {
-  if (mutant(Mutant::read_index_low)) return log_.chosen_prefix();
   return std::max(adopted_max_, log_.chosen_prefix());
 }
 

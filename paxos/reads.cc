@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -48,8 +47,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
     round_->confirmed.insert(env_.options.self);  // active() implies that our own promise equals the ballot
     const Duration answered = env_.quorum_round_trip([&](ReplicaId id) { return env_.round_trip(id); });
     round_->repeat.start(env_.now, std::max(first_repeat, answered));
-    const std::size_t needed = mutant(Mutant::read_unconfirmed) ? 1 : env_.options.quorum();
-    if (round_->confirmed.size() >= needed) {
+    if (round_->confirmed.size() >= env_.options.quorum()) {
       finish(*round_);
       return;
     }
@@ -73,7 +71,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
 
 void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
   if (!round_ || m.ballot != round_->ballot) return;
-  if (m.nonce != round_->nonce && !mutant(Mutant::read_old_round)) return;
+  if (m.nonce != round_->nonce) return;
   if (proposer_.phase() != Proposer::Phase::leading) return;
   round_->confirmed.insert(from);
   if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);

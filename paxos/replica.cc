@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "paxos/mutants.h"
 #include "paxos/replica_parts.h"
 
 namespace paxos {
@@ -185,7 +184,6 @@ Ready Replica::take_ready() {
 bool Replica::take_ready(Ready& out) {
   Parts& p = *parts_;
   p.acceptor.flush();
-  if (mutant(Mutant::promise_changes)) p.settle();
   p.proposer.flush();
   if (p.reads.waiting()) p.reads.flush(p.leader());
   Env& env = p.env;

@@ -15,7 +15,6 @@
 #include "paxos/hash_watch.h"
 #include "paxos/invariant.h"
 #include "paxos/learner.h"
-#include "paxos/mutants.h"
 #include "paxos/proposer.h"
 #include "paxos/reads.h"
 #include "paxos/replica.h"
@@ -140,16 +139,11 @@ struct Replica::Parts {
             on_heartbeat_reply(from, m);
           } else if constexpr (std::is_same_v<M, HandOver>) {
             // Who follows a peer's ballot does not propose.
-            const bool current = m.ballot == election.leader() || mutant(Mutant::handover_stale);
-            if (m.ballot.replica == from && current &&
-                election.quorum_connected()) {
+            if (m.ballot.replica == from && m.ballot == election.leader() && election.quorum_connected()) {
               election.campaign(around());
               take_over("replica " + std::to_string(from.n) + " hands over");
             }
           } else if constexpr (std::is_same_v<M, Prepare>) {
-            if (mutant(Mutant::bridge_refuses))
-              if (const SlotEntry* last = log.find(log.accepted_max()); last != nullptr && last->voted)
-                if (last->ballot.replica != from && election.connected(last->ballot.replica)) return;
             acceptor.on_prepare(from, m);
           } else if constexpr (std::is_same_v<M, Promise>) {
             proposer.on_promise(from, m);
@@ -178,7 +172,7 @@ struct Replica::Parts {
           } else if constexpr (std::is_same_v<M, ReadReply>) {
             reads.on_reply(from, m);
           } else if constexpr (std::is_same_v<M, Forward>) {
-            if (proposer.phase() == Proposer::Phase::leading && !mutant(Mutant::forward_dropped))
+            if (proposer.phase() == Proposer::Phase::leading)
               env.ready.forwarded.insert(env.ready.forwarded.end(), m.commands.begin(), m.commands.end());
           } else {
             static_assert(std::is_same_v<M, Birth>);
