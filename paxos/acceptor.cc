@@ -8,7 +8,7 @@ namespace paxos {
 
 void Acceptor::raise(Ballot ballot, bool with_record) {
   PAXOS_ASSERT(ballot > promised_);
-  flush();  // votes at the lower ballot are acknowledged as what they were
+  send_accepted();  // votes at the lower ballot are acknowledged as what they were
   promised_ = ballot;
   if (with_record) env_.record(PromiseRecord{ballot});
 }
@@ -86,13 +86,13 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
 }
 
 void Acceptor::acknowledge(ReplicaId to, Ballot ballot, Slot slot) {
-  PAXOS_ASSERT(ballot == promised_);  // so that all votes of a turn are for one proposer: raise() flushes
+  PAXOS_ASSERT(ballot == promised_);  // so that all votes of a turn are for one proposer: see raise()
   accepted_to_ = to;
   accepted_ballot_ = ballot;
   accepted_slots_.push_back(slot);
 }
 
-void Acceptor::flush() {
+void Acceptor::send_accepted() {
   if (accepted_slots_.empty()) return;
   std::sort(accepted_slots_.begin(), accepted_slots_.end());
   Accepted message{.ballot = accepted_ballot_, .slots = {}};
@@ -127,9 +127,9 @@ void Acceptor::on_read_confirm(ReplicaId from, const ReadConfirm& m) {
 }
 
 void Acceptor::check_invariants() const {
-  // Votes that were below an earlier promise are below this one.
   PAXOS_ASSERT(checked_promise_ <= promised_);
   checked_promise_ = promised_;
+  // Votes that were below an earlier promise are below this one: only those are looked at that changed.
   if (log_.unchecked() > log_.accepted_max()) return;
   for (Slot slot = std::max(log_.chosen_prefix() + 1, log_.unchecked()); slot <= log_.accepted_max(); ++slot) {
     const SlotEntry* entry = log_.find(slot);

@@ -10,7 +10,7 @@ namespace paxos {
 namespace {
 /// A hole is usually an Accept that is still under way, or that its leader repeats: wait a little first.
 constexpr Duration patience{std::chrono::milliseconds{5}};
-/// Or a round trip, if that is longer.
+/// A pull without an answer is repeated after this, or after a round trip, where that is longer.
 constexpr Duration pull_timeout{std::chrono::milliseconds{50}};
 }  // namespace
 
