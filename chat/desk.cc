@@ -162,12 +162,14 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
 /// what is under way, which leaves it soon.
 bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back) {
   const auto known = waiters.find(ticket);
-  if (known != waiters.end())
+  if (known != waiters.end()) {
     known->second = {from, now};
-  else if (waiters.size() < (held_back ? options.bounds.waiters / 2 : options.bounds.waiters))
+  } else if (waiters.size() < (held_back ? options.bounds.waiters / 2 : options.bounds.waiters)) {
     waiters.emplace(ticket, Waiter{from, now});
-  else
-    return reached(Bound::waiters), false;
+  } else {
+    reached(Bound::waiters);
+    return false;
+  }
   next_sweep = std::min(next_sweep, now + sweep_every);
   return true;
 }

@@ -24,7 +24,10 @@ inline void list() {
 inline bool choose([[maybe_unused]] std::string_view name_given) {
 #ifdef PAXOS_MUTANTS
 #define MUTANT_CHOICE(name, what) \
-  if (name_given == #name) return chosen = Mutant::name, true;
+  if (name_given == #name) {        \
+    chosen = Mutant::name;          \
+    return true;                    \
+  }
   MUTANT_LIST(MUTANT_CHOICE)
 #undef MUTANT_CHOICE
 #endif
