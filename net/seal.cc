@@ -62,6 +62,8 @@ const char* to_string(Drop reason) {
       return "magic";
     case Drop::version:
       return "version";
+    case Drop::outdated:
+      return "outdated";
     case Drop::header:
       return "header";
     case Drop::destination:
