@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The planted bugs stand in the patches and in what is built from them, and nowhere else: planting_test.py BUILT OUTPUT ...
+"""The planted bugs stand in the patches and in what is built from them, and nowhere else: planting_test.py [BUILT OUTPUT ...]
 
-BUILT: the build's tests/mutants; OUTPUT: the planted sources that it made. Prints TAP."""
+BUILT: the build's tests/mutants; OUTPUT: the planted sources that it made. Without them: only what needs no build. Prints TAP."""
 import pathlib
 import re
 import subprocess
@@ -15,7 +15,7 @@ from planting import PATCHES, ROOT
 sys.path.append(str(ROOT / "tests"))
 from tracked import tracked
 
-built, outputs = pathlib.Path(sys.argv[1]), sys.argv[2:]
+built, outputs = pathlib.Path((sys.argv + ["."])[1]), sys.argv[2:]
 lines = []
 
 
@@ -32,9 +32,11 @@ bad = [f"{name}: has a patch, and is not built" for name in patched if name not 
 bad += [f"{name}: is built, and has no patch" for name in made if name not in patched]
 bad += [f"{left}: of an earlier build, and in the way of the real one: remove it" for left in sorted(built.glob("*/**/*.h"))
         if str(left.relative_to(built)) not in made and ".p/" not in str(left)]
-claim(not bad and len(made) > 10, "what has a patch is built with it, and nothing else", bad)
+if sys.argv[1:]:
+    claim(not bad and len(made) > 10, "what has a patch is built with it, and nothing else", bad)
 
-planted = "".join(path.read_text() for path in made.values())
+planted = "".join(path.read_text() for path in made.values()) if outputs else "".join(
+    planting.patch_of(name).read_text() for name in patched)
 bad = [f"{name}: is in tests/mutants/mutants.h, and planted nowhere" for name in sorted(listed) if f"mutant(Mutant::{name})" not in planted]
 bad += [f"{name}: is planted, and not in tests/mutants/mutants.h" for name in sorted(set(planting.NAMED.findall(planted)) - listed)]
 claim(not bad and len(listed) > 50, f"each of the {len(listed)} mutants is planted", bad)
