@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "client/chat.h"
+#include "client/chat_words.h"
 #include "client/cluster_view.h"
 #include "client/days.h"
 #include "client/find_room.h"
@@ -101,7 +102,7 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
                                : options.read.last != 0 ? options.read.last
                                                         : UINT64_MAX;
   std::uint64_t printed = 0;
-  const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  const bool colour = wants_colour();
   Days days(wall_clock_ms());
   if (!options.json) tell_zone_fault("paxoschat history");
   do {
@@ -303,7 +304,7 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
     else
       say(stderr, "paxoschat follow: waiting: {}\n", why);
   });
-  const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  const bool colour = wants_colour();
   Days days(wall_clock_ms());
   if (!json) tell_zone_fault("paxoschat follow");
   // Between messages nothing is written that could fail: `follow | head -1` would wait for the next one.
