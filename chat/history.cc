@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "chat/desk.h"
 #include "chat/machine.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
@@ -139,6 +140,11 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
   });
   if (!damage.empty()) return tl::make_unexpected(damage);
   return page;
+}
+
+tl::expected<Page, std::string> read_page(const RowReader& rows, const HistoryWish& wish) {
+  if (wish.rooms) return read_rooms(rows, wish.room, wish.limit);
+  return read_history(rows, wish.room, wish.from, wish.limit);
 }
 
 }  // namespace chat

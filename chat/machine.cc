@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "chat/machine_state.h"
+#include "chat/rooms.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
 #include "paxos/mutants.h"
@@ -252,6 +253,7 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   paxos::ByteWriter w(run.bytes);
   w.sized(post.name);
   w.sized(post.text);
+  if (post.topic) new_topics.push_back(topic_row(post, outcome));
   if (post.key.empty()) return;
   keys.insert(post.room, post.key,
               {.content = XXH3_64bits(post.text.data(), post.text.size()),
@@ -298,6 +300,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.gone_rows.clear();
   s.gone_keys.clear();
   s.new_keys.clear();
+  s.new_topics.clear();
   s.runs_used = 0;
   Applied out;
   out.slot = slot;

@@ -57,6 +57,7 @@ struct Machine::State {
   std::vector<SessionId> gone_rows;  ///< those of `gone` that have a session row
   std::vector<std::string> gone_keys;
   std::vector<std::string> new_keys;
+  std::vector<Row> new_topics;
   std::string scratch;
 
   void advance_clock(std::int64_t stamp);

@@ -13,7 +13,7 @@
 #include <ctime>
 #include <exception>
 
-#include "client/message_text.h"
+#include "client/chat_words.h"
 #include "client/say.h"
 
 namespace client {
@@ -138,14 +138,12 @@ Json to_json(const chat::Message& m) {
           {"text", m.text}};
 }
 
-std::string to_line(const chat::Message& m, bool colour, std::size_t lines_max) {
+std::string to_line(const chat::Message& m, bool colour, std::size_t lines_max, std::string_view me) {
   const std::time_t seconds = m.time_ms / 1000;
   std::tm local{};
   localtime_r(&seconds, &local);
-  const std::string who = m.name.empty() ? "someone" : printable_name(m.name);
   const std::string time = fmt::format("{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
-  if (!colour) return fmt::format("{} {}: {}", time, who, indented(m.text, lines_max));
-  return fmt::format("\x1b[2m{}\x1b[0m \x1b[1m{}\x1b[0m: {}", time, who, indented(m.text, lines_max));
+  return dimmed(time, colour) + " " + said(m, {.colour = colour, .me = me, .lines_max = lines_max});
 }
 
 }  // namespace client

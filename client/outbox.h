@@ -123,6 +123,7 @@ class Outbox {
     std::uint64_t ticket = 0;
     std::uint64_t seq = 0;
     std::string key = {};  ///< of the post
+    std::optional<std::string> topic = {};  ///< of the post
     Fate fate = Fate::unsent;
     bool in_flight = false;  ///< counts in flight_bytes_
     bool ran = false;        ///< the log says that it was answered before

@@ -125,7 +125,7 @@ chat::Command Outbox::command_of(const Entry& entry) const {
     command.operation = chat::Close{};
   } else {
     const chat::Message& m = entry.delivery.message;
-    command.operation = chat::Post{m.room, m.name, m.text, entry.key};
+    command.operation = chat::Post{m.room, m.name, m.text, entry.key, entry.topic};
   }
   return command;
 }
