@@ -45,6 +45,9 @@ struct Post {
   std::string key = {};
   /// The room's topic from this message on; an empty one takes it away. Known from rules 2 on.
   std::optional<std::string> topic = {};
+  /// Wall clock of the sender when it was written, ms since 1970, of a message that waited; 0: not said. Known from rules 2 on. It is
+  /// not part of what a repeat must equal.
+  std::int64_t written_ms = 0;
   friend bool operator==(const Post&, const Post&) = default;
 };
 using Operation = std::variant<Open, Close, Post>;
@@ -65,16 +68,17 @@ struct PostView {
   std::string_view text;
   std::string_view key = {};
   std::optional<std::string_view> topic = {};
+  std::int64_t written_ms = 0;
 };
 struct CommandView {
   SessionId session;
   std::uint64_t seq = 0;
   std::uint64_t answered_below = 0;
   std::variant<Open, Close, PostView> operation;
-  std::span<const std::byte> operation_bytes;  ///< number and content: what a repeat must equal
+  std::span<const std::byte> operation_bytes;  ///< number and content
 };
 [[nodiscard]] Command to_command(const CommandView& view);
-/// XXH3-64 of its operation: two commands of one session and seq with the same are the same command.
+/// XXH3-64 of its operation, without when it was written: two commands of one session and seq with the same are the same command.
 [[nodiscard]] std::uint64_t content_of(const CommandView& view);
 
 /// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte to

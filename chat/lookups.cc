@@ -30,7 +30,9 @@ std::string dispute(const Standing& standing) {
 
 }  // namespace
 
-void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page) {
+void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page, bool stamps) {
+  if (!stamps)
+    for (Message& message : page.messages) message.written_ms = 0;
   out_.replies.push_back(
       {to, HistoryReply{.id = id, .refused = {}, .page = std::move(page), .applied = machine_.applied()}});
 }
@@ -140,35 +142,35 @@ void Lookups::serve(const ClientAddress& to, const Wanted& wanted) {
     const std::uint64_t head = machine_.room_head(request.room);
     from = head > request.last ? head - request.last + 1 : 1;
   }
-  fetch(to, request.id, request.room, from, request.limit);
+  fetch(to, request.id, request.room, from, request.limit & ~limit_wants_stamps, (request.limit & limit_wants_stamps) != 0);
 }
 
 void Lookups::fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
-                    std::uint32_t limit) {
+                    std::uint32_t limit, bool stamps) {
   if (from > machine_.room_head(room)) return answer_head(to, id, room);
-  wish(to, id, About::room, {.token = 0, .room = room, .from = from, .limit = limit});
+  wish(to, id, About::room, {.token = 0, .room = room, .from = from, .limit = limit}, stamps);
 }
 
-void Lookups::wish(const ClientAddress& to, std::uint64_t id, About about, HistoryWish wish) {
+void Lookups::wish(const ClientAddress& to, std::uint64_t id, About about, HistoryWish wish, bool stamps) {
   if (fetches_.size() >= bounds_.fetches) {
     reached_(Bound::fetches);
     return refuse(to, id, "too many pages are being read here; try again, or another replica", about);
   }
   wish.token = ++last_token_;
-  fetches_.emplace(wish.token, Fetch{to, id, about});
+  fetches_.emplace(wish.token, Fetch{to, id, about, stamps});
   out_.history.push_back(std::move(wish));
 }
 
 void Lookups::history_read(std::uint64_t token, tl::expected<Page, std::string> page) {
   const auto at = fetches_.find(token);
   if (at == fetches_.end()) return;
-  const auto& [address, id, about] = at->second;
+  const auto& [address, id, about, stamps] = at->second;
   if (!page)
     refuse(address, id, "this replica cannot read its history: " + page.error() + "; ask another", about);
   else if (auto* rooms = std::get_if<RoomsPage>(&*page))
     out_.replies.push_back({address, RoomsReply{.id = id, .refused = {}, .page = std::move(*rooms), .applied = machine_.applied()}});
   else
-    answer(address, id, std::get<HistoryPage>(std::move(*page)));
+    answer(address, id, std::get<HistoryPage>(std::move(*page)), stamps);
   fetches_.erase(at);
 }
 
@@ -193,7 +195,7 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
   }
   if (request.from == 0) return answer_head(from, request.id, request.room);
   if (request.from <= machine_.room_head(request.room))
-    return fetch(from, request.id, request.room, request.from, 0);
+    return fetch(from, request.id, request.room, request.from, 0, (request.wait_ms & wait_wants_stamps) != 0);
   if (polls_.size() >= bounds_.polls) {
     reached_(Bound::polls);
     return refuse(from, request.id, "too many clients follow rooms here; try another replica");
@@ -203,7 +205,8 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
             .room = request.room,
             .id = request.id,
             .from = request.from,
-            .until = now + std::chrono::milliseconds{std::min(request.wait_ms, poll_ms_max)}};
+            .until = now + std::chrono::milliseconds{std::min(request.wait_ms, poll_ms_max)},
+            .stamps = (request.wait_ms & wait_wants_stamps) != 0};
   poll_ends_.emplace(poll.until, number);
   polls_of_room_[poll.room].emplace(from, number);
   polls_.emplace(number, std::move(poll));
@@ -243,9 +246,10 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
                              .session = o.session,
                              .client_seq = o.client_seq,
                              .time_ms = o.time_ms,
-                             .text = std::string(post.text)});
+                             .text = std::string(post.text),
+                             .written_ms = post.written_ms});
   }
-  answer(poll.address, poll.id, std::move(page));
+  answer(poll.address, poll.id, std::move(page), poll.stamps);
 }
 
 void Lookups::on_applied(const Applied& applied) {

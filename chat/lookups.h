@@ -60,6 +60,7 @@ class Lookups {
     ClientAddress address;
     std::uint64_t id = 0;
     About about = About::room;
+    bool stamps = false;  ///< the client reads them
   };
   struct Poll {
     ClientAddress address;
@@ -67,18 +68,19 @@ class Lookups {
     std::uint64_t id = 0;
     std::uint64_t from = 0;
     paxos::Time until{};
+    bool stamps = false;
   };
   using PollNumber = std::uint64_t;
 
   void on_read(paxos::Time now, const ClientAddress& from, Wanted wanted, const Standing& standing);
-  void answer(const ClientAddress& to, std::uint64_t id, HistoryPage page);
+  void answer(const ClientAddress& to, std::uint64_t id, HistoryPage page, bool stamps = false);
   void refuse(const ClientAddress& to, std::uint64_t id, std::string why, About about = About::room);
   /// Nothing at or above what was asked for: only the head.
   void answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room);
   void serve(const ClientAddress& to, const Wanted& wanted);
   void fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
-             std::uint32_t limit);
-  void wish(const ClientAddress& to, std::uint64_t id, About about, HistoryWish wish);
+             std::uint32_t limit, bool stamps);
+  void wish(const ClientAddress& to, std::uint64_t id, About about, HistoryWish wish, bool stamps = false);
   void erase_read(std::map<std::uint64_t, Read>::iterator at);
   void erase_poll(std::map<PollNumber, Poll>::iterator at);
   void push(const Poll& poll, const Applied& applied, const std::vector<std::size_t>& posts);

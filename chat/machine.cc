@@ -244,6 +244,8 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
     fresh.first_seq = outcome.room_seq;
     fresh.count = 0;
     fresh.bytes.clear();
+    fresh.stamps.clear();
+    fresh.stamped = 0;
   }
   Run& run = runs[room.run];
   ++run.count;
@@ -254,6 +256,11 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   w.sized(post.name);
   w.sized(post.text);
   if (post.topic) new_topics.push_back(topic_row(post, outcome));
+  if (post.written_ms != 0) {
+    ++run.stamped;
+    paxos::FewBytes<20> stamp;
+    stamp.varint(run.count - 1).varint(static_cast<std::uint64_t>(post.written_ms)).append_to(run.stamps);
+  }
   if (post.key.empty()) return;
   keys.insert(post.room, post.key,
               {.content = XXH3_64bits(post.text.data(), post.text.size()),

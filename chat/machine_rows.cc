@@ -59,12 +59,16 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   for (std::size_t i = 0; i < runs_used; ++i) {
     const Run& run = runs[i];
     std::string value;
-    value.reserve(32 + run.bytes.size());
+    value.reserve(32 + run.bytes.size() + run.stamps.size());
     paxos::ByteWriter w(value);
-    w.fixed(rows::row_version);
+    w.fixed(run.stamped == 0 ? rows::row_version : rows::stamped_run_version);
     w.fixed(out.slot.n);
     w.fixed(static_cast<std::uint64_t>(time_ms));
     w.varint(run.count);
+    if (run.stamped > 0) {
+      w.varint(run.stamped);
+      w.raw(run.stamps);
+    }
     w.raw(run.bytes);
     put(rows::message(run.room->name, run.first_seq), std::move(value));
   }

@@ -49,6 +49,8 @@ struct Machine::State {
     std::uint64_t first_seq = 0;
     std::uint64_t count = 0;
     std::string bytes;
+    std::string stamps;         ///< of those that have one: place in the run, when it was written
+    std::uint64_t stamped = 0;  ///< how many have
   };
   std::vector<Run> runs;  ///< the first `runs_used` count
   std::size_t runs_used = 0;

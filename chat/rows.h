@@ -23,6 +23,8 @@ inline constexpr char family_topic = 't';    ///< 't' room -> its topic, where i
 
 /// Every row's value begins with it.
 inline constexpr std::uint8_t row_version = 1;
+/// Of a run of messages with one that says when it was written: from rules 2 on.
+inline constexpr std::uint8_t stamped_run_version = 2;
 /// A ring: the row of slot n takes the place of that of slot n - journal_slots.
 inline constexpr std::uint64_t journal_slots = 4096;
 

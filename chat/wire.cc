@@ -1,5 +1,6 @@
 #include "chat/wire.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -23,6 +24,7 @@ constexpr std::size_t log_slots_max = 65536;
 /// docs/WIRE.md, kinds 2 and 3; in the order of the variants.
 constexpr std::array<std::uint8_t, std::variant_size_v<ClientMessage>> client_message_numbers{1, 2, 3, 20, 21};
 constexpr std::array<std::uint8_t, std::variant_size_v<ClientReply>> client_reply_numbers{1, 2, 3, 4, 5, 20, 21};
+constexpr std::uint8_t stamped_history = 6;  ///< docs/WIRE.md, kind 3
 constexpr std::uint8_t receipt_has_nonce = 1;
 constexpr std::uint8_t receipt_has_first = 2;
 
@@ -233,7 +235,12 @@ tl::expected<ClientMessage, const char*> decode_client_message(const Bytes& byte
 
 namespace {
 
-void put_message(Writer& w, const Message& m) {
+/// A page with a message that says when it was written is a reply of its own number; only clients that ask for it get one.
+bool has_stamps(const HistoryReply& reply) {
+  return std::any_of(reply.page.messages.begin(), reply.page.messages.end(), [](const Message& m) { return m.written_ms != 0; });
+}
+
+void put_message(Writer& w, const Message& m, bool stamps) {
   w.number(m.seq);
   w.number(m.slot.n);
   w.number(m.index);
@@ -242,9 +249,10 @@ void put_message(Writer& w, const Message& m) {
   w.number(m.client_seq);
   w.fixed(static_cast<std::uint64_t>(m.time_ms));
   w.text(m.text);
+  if (stamps) w.number(static_cast<std::uint64_t>(m.written_ms));
 }
 
-Message get_message(Reader& r, const std::string& room) {
+Message get_message(Reader& r, const std::string& room, bool stamps) {
   Message m;
   m.room = room;
   m.seq = r.number();
@@ -255,6 +263,7 @@ Message get_message(Reader& r, const std::string& room) {
   m.client_seq = r.number();
   m.time_ms = static_cast<std::int64_t>(r.fixed());
   m.text = r.text(limits::text_bytes_max);
+  if (stamps) m.written_ms = static_cast<std::int64_t>(r.number());
   return m;
 }
 
@@ -282,7 +291,9 @@ RoomLine get_room(Reader& r) {
 
 void encode(std::string& out, const ClientReply& message) {
   Writer w(out);
-  w.byte(client_reply_numbers[message.index()]);
+  const auto* stamped = std::get_if<HistoryReply>(&message);
+  const bool stamps = stamped != nullptr && has_stamps(*stamped);
+  w.byte(stamps ? stamped_history : client_reply_numbers[message.index()]);
   if (const auto* receipts = std::get_if<Receipts>(&message)) {
     w.number(receipts->receipts.size());
     for (const Receipt& r : receipts->receipts) {
@@ -315,7 +326,7 @@ void encode(std::string& out, const ClientReply& message) {
     // All messages of a page are of one room: its name stands once.
     w.text(h->page.messages.empty() ? std::string_view() : std::string_view(h->page.messages.front().room));
     w.number(h->page.messages.size());
-    for (const Message& m : h->page.messages) put_message(w, m);
+    for (const Message& m : h->page.messages) put_message(w, m, stamps);
   } else if (const auto* rooms = std::get_if<RoomsReply>(&message)) {
     w.fixed(rooms->id);
     w.sentence(rooms->refused);
@@ -336,7 +347,8 @@ void encode(std::string& out, const ClientReply& message) {
 
 tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
   return decode<ClientReply>(bytes, [](Reader& r) -> ClientReply {
-    switch (r.byte()) {
+    const std::uint8_t number = r.byte();
+    switch (number) {
       case 1: {
         Receipts m;
         for (std::size_t n = r.count(receipts_max); n > 0 && r.ok(); --n) {
@@ -384,7 +396,8 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         m.reason = r.text(reason_bytes_max);
         return m;
       }
-      case 5: {
+      case 5:
+      case stamped_history: {
         HistoryReply m;
         m.id = r.fixed();
         m.refused = r.text(reason_bytes_max);
@@ -394,8 +407,9 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         const std::string room = r.text(limits::room_bytes_max);
         const bool nameless = room.empty();
         for (std::size_t n = r.count(limits::page_messages_max); n > 0 && r.ok(); --n)
-          m.page.messages.push_back(get_message(r, room));
+          m.page.messages.push_back(get_message(r, room, number == stamped_history));
         if (!nameless && m.page.messages.empty()) r.fail();
+        if (number == stamped_history && !has_stamps(m)) r.fail();
         return m;
       }
       case 20: {

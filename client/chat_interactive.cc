@@ -403,7 +403,7 @@ class Interactive {
       if (!fault.empty()) return note("not sent: " + fault);
     if (const std::string full = no_room_for(1, text.size()); !full.empty()) return note("not sent: " + full);
     unfinished_bytes_ += text.size();
-    sessions_.front()->post({here(), name_, std::move(text), {}, std::move(topic)});
+    sessions_.front()->post({.room = here(), .name = name_, .text = std::move(text), .topic = std::move(topic), .written_ms = wall_clock_ms()});
   }
   [[nodiscard]] std::string no_room_for(std::size_t messages, std::size_t bytes) const {
     if (unfinished() + messages <= unfinished_max && unfinished_bytes_ + bytes <= unfinished_bytes_max) return {};

@@ -210,7 +210,7 @@ net::Task<void> People::search(std::string room, std::string text) {
     chat_.print(dimmed(local_time(message.time_ms), chat_.colour) + " " + said(message, {.colour = chat_.colour, .me = {}}));
   chat_.note(fmt::format("{} with \"{}\" in {}{}{}", counted(searched->matches, "message"), text,
                    searched->all ? "" : fmt::format("the last {} of ", counted(searched->read, "message")),
-                   searched->all ? "room " + room : "room " + room,
+                   "room " + room,
                    searched->matches > searched->found.size() ? fmt::format("; the last {} are shown", searched->found.size()) : ""));
 }
 

@@ -57,7 +57,7 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
   const std::size_t replicas = connection_.config().replicas.size();
   for (;;) {
     chat::HistoryRequest request{
-        .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit, .local = options_.local};
+        .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit | chat::limit_wants_stamps, .local = options_.local};
     if (!started_) request.last = options_.last;
     const auto left =
         forever ? patience_.now() : std::chrono::duration_cast<std::chrono::milliseconds>(until - loop.now());
@@ -73,6 +73,12 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
       started_ = true;
       from_ = reply->page.next;
       done_ = from_ == 0;
+      // A replica that does not know what else the limit says gives a whole page.
+      if (auto& messages = reply->page.messages; limit != 0 && messages.size() > limit) {
+        from_ = reply->page.next = messages[limit].seq;
+        done_ = false;
+        messages.resize(limit);
+      }
       co_return std::move(reply->page);
     }
     // What a living replica says tells more than a dead one's silence.
@@ -258,7 +264,7 @@ net::Task<std::vector<chat::Message>> Follower::next() {
   while (!stopped_) {
     const paxos::Time asked = loop.now();
     auto reply = co_await connection_.follow(
-        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms}, patience_.now());
+        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms | chat::wait_wants_stamps}, patience_.now());
     if (stopped_) break;
     if (reply)
       patience_.answered(loop.now() - asked);

@@ -8,6 +8,7 @@
 
 #include "client/chat.h"
 #include "client/cluster_view.h"
+#include "client/days.h"
 #include "client/find_room.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
@@ -149,7 +150,7 @@ class Sender {
           fmt::format("the text has {} bytes; at most {} are allowed", bytes, chat::limits::text_bytes_max);
     Item item{.line = flags_.text ? 0 : line_, .since = c_.loop().now(), .delivery = {}, .refused = {}};
     if (fault.empty())
-      item.ticket = session_->post({flags_.room, flags_.name, text, flags_.key});
+      item.ticket = session_->post({.room = flags_.room, .name = flags_.name, .text = text, .key = flags_.key, .written_ms = wall_clock_ms()});
     else
       item.refused = std::move(fault);
     items_.push_back(std::move(item));

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "client/days.h"
 #include "client/message_text.h"
 #include "client/printable.h"
 #include "client/room_names.h"
@@ -59,7 +60,7 @@ std::string said(const chat::Message& m, const Look& look) {
   const std::string text = indented(deed.empty() ? std::string_view(m.text) : deed, look.lines_max);
   const bool called = look.colour && m.name != look.me && mentions(m.text, look.me);
   const std::string shown = called ? "\x1b[1;7m" + text + "\x1b[0m" : text;
-  const std::string who = shown_name(m.name, look.colour);
+  const std::string who = shown_name(m.name, look.colour) + written_note(m.written_ms, m.time_ms);
   return deed.empty() ? who + ": " + shown : "* " + who + " " + shown;
 }
 

@@ -14,6 +14,7 @@
 #include <exception>
 
 #include "client/chat_words.h"
+#include "client/days.h"
 #include "client/say.h"
 
 namespace client {
@@ -127,7 +128,7 @@ void print_json(const Json& json) {
 }
 
 Json to_json(const chat::Message& m) {
-  return {{"room", m.room},
+  Json out{{"room", m.room},
           {"seq", m.seq},
           {"slot", m.slot.n},
           {"index", m.index},
@@ -136,6 +137,8 @@ Json to_json(const chat::Message& m) {
           {"client_seq", m.client_seq},
           {"time_ms", m.time_ms},
           {"text", m.text}};
+  if (m.written_ms != 0) out["written_ms"] = m.written_ms;
+  return out;
 }
 
 std::string to_line(const chat::Message& m, bool colour, std::size_t lines_max, std::string_view me) {

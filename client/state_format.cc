@@ -33,6 +33,7 @@ void encode_post(paxos::ByteWriter& w, const chat::Post& post) {
   w.sized(post.key);
   w.fixed(static_cast<std::uint8_t>(post.topic ? 1 : 0));
   if (post.topic) w.sized(*post.topic);
+  w.varint(static_cast<std::uint64_t>(post.written_ms));
 }
 chat::Post decode_post(paxos::ByteReader& r, bool first_format) {
   chat::Post post;
@@ -44,6 +45,7 @@ chat::Post decode_post(paxos::ByteReader& r, bool first_format) {
   const auto has_topic = r.fixed<std::uint8_t>();
   if (has_topic > 1) r.fail();
   if (has_topic == 1) post.topic = r.sized_view(chat::limits::topic_bytes_max);
+  post.written_ms = static_cast<std::int64_t>(r.varint());
   return post;
 }
 
