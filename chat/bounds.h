@@ -10,6 +10,7 @@ inline constexpr std::size_t text_bytes_max = 16 * 1024;
 inline constexpr std::size_t room_bytes_max = 64;
 inline constexpr std::size_t name_bytes_max = 64;
 inline constexpr std::size_t key_bytes_max = 64;  ///< of a message that is to stand once whatever is sent again
+inline constexpr std::size_t topic_bytes_max = 256;  ///< of a room; counts as text of the message that sets it
 inline constexpr std::size_t rooms_max = 65'536;
 inline constexpr std::size_t sessions_max = 100'000;
 inline constexpr std::size_t outstanding_max = 256;
@@ -27,6 +28,11 @@ inline constexpr std::size_t commands_per_decree_max = 4096;
 /// Messages in one history page, and their text bytes (at least one message always fits).
 inline constexpr std::size_t page_messages_max = 512;
 inline constexpr std::size_t page_bytes_max = 64 * 1024;
+inline constexpr std::size_t page_rooms_max = 256;  ///< in one page of the list of rooms
+/// Whoever is in a room says so again and again, and is taken to have gone after so long.
+inline constexpr std::int64_t presence_kept_ms = 30'000;
+inline constexpr std::size_t presences_max = 65'536;
+inline constexpr std::size_t present_shown_max = 256;  ///< names in one answer
 /// The session clock advances per slot by at most this much.
 inline constexpr std::int64_t clock_step_max_ms = 60'000;
 /// Idle for this long by the session clock: expired.

@@ -10,6 +10,7 @@
 #include "chat/command.h"
 #include "chat/flight.h"
 #include "chat/machine.h"
+#include "chat/rooms.h"
 #include "paxos/types.h"
 
 /// What clients and operators say to a replica, and its answers. One plain struct a message.
@@ -32,6 +33,11 @@ struct ClientCommands {
   friend bool operator==(const ClientCommands&, const ClientCommands&) = default;
 };
 
+/// Set in HistoryRequest::limit and FollowRequest::wait_ms by clients that read when a message was written. Older replicas take the one
+/// for a large limit, which they cut, and the other for a millisecond; older clients never set them.
+inline constexpr std::uint32_t limit_wants_stamps = 1U << 31;
+inline constexpr std::uint32_t wait_wants_stamps = 1;
+
 /// Messages of a room: seq >= from, or the last `last` when that is not 0.
 struct HistoryRequest {
   std::uint64_t id = 0;
@@ -53,7 +59,31 @@ struct FollowRequest {
   friend bool operator==(const FollowRequest&, const FollowRequest&) = default;
 };
 
-using ClientMessage = std::variant<ClientCommands, HistoryRequest, FollowRequest>;
+/// A page of the list of rooms, from room `from` on (empty: the first).
+struct RoomsRequest {
+  std::uint64_t id = 0;
+  std::string from;
+  std::uint32_t limit = 0;  ///< 0: as many as a page holds
+  bool local = false;       ///< the applied prefix will do
+  friend bool operator==(const RoomsRequest&, const RoomsRequest&) = default;
+};
+
+/// Persisted in docs/WIRE.md.
+enum class Whereabouts : std::uint8_t {
+  ask = 1,   ///< who is there? Answered; the others are not
+  here = 2,  ///< I am, under this name; said again every few seconds
+  gone = 3,  ///< I am not any more
+};
+struct WhoRequest {
+  std::uint64_t id = 0;
+  Whereabouts what = Whereabouts::ask;
+  std::string room;
+  std::string name;
+  friend bool operator==(const WhoRequest&, const WhoRequest&) = default;
+};
+
+/// An older replica drops what it does not know. Append only: wire.cc has the numbers.
+using ClientMessage = std::variant<ClientCommands, HistoryRequest, FollowRequest, RoomsRequest, WhoRequest>;
 
 // --- replica to client ---
 
@@ -119,7 +149,28 @@ struct HistoryReply {
   friend bool operator==(const HistoryReply&, const HistoryReply&) = default;
 };
 
-using ClientReply = std::variant<Receipts, Redirect, Waiting, CommandRefused, HistoryReply>;
+/// Answer to RoomsRequest.
+struct RoomsReply {
+  std::uint64_t id = 0;
+  std::string refused;
+  RoomsPage page;
+  paxos::Slot applied;
+  friend bool operator==(const RoomsReply&, const RoomsReply&) = default;
+};
+
+struct Present {
+  std::string name;
+  std::uint64_t heard_ms = 0;  ///< ago
+  friend bool operator==(const Present&, const Present&) = default;
+};
+/// Answer to a WhoRequest that asks: whom this replica heard of.
+struct WhoReply {
+  std::uint64_t id = 0;
+  std::vector<Present> present;
+  friend bool operator==(const WhoReply&, const WhoReply&) = default;
+};
+
+using ClientReply = std::variant<Receipts, Redirect, Waiting, CommandRefused, HistoryReply, RoomsReply, WhoReply>;
 
 // --- operator to replica: each names the request, so that a repeat gets the first answer ---
 

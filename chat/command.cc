@@ -12,7 +12,8 @@
 /// A command's bytes: version 1 (u8) | session slot (varint) | session index (varint) | seq (varint) |
 /// answered_below (varint) | operation number (u8) | operation. Open: nonce (16). Close: nothing. Post: room,
 /// name, text, each sized. Post with options (from rules 2 on, where it has any): the same, then the number of options
-/// (varint), then each, ascending: number (u8), value (sized). Option 1: the key. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
+/// (varint), then each, ascending: number (u8), value (sized). Option 1: the key. Option 2: written_ms (u64), 1 to that of the year
+/// 9999. Option 20: the topic. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
 /// commands.
 namespace chat {
 
@@ -21,9 +22,10 @@ namespace {
 constexpr std::uint8_t command_version = 1;
 constexpr std::uint8_t batch_version = 1;
 enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3, post_with_options = 4 };
-enum class PostOption : std::uint8_t { key = 1 };
+enum class PostOption : std::uint8_t { key = 1, written = 2, topic = 20 };
 /// The rules from which on an operation may stand in the log.
 constexpr std::uint16_t options_since = 2;
+constexpr std::int64_t written_ms_max = 253'402'300'799'999;
 
 /// Eight bytes of ASCII, no control among them. May say no to others too.
 bool plain(std::uint64_t word) {
@@ -120,6 +122,9 @@ std::string validate_name(std::string_view name) {
 std::string validate_key(std::string_view key) {
   return check("the key", key, 1, limits::key_bytes_max, false);
 }
+std::string validate_topic(std::string_view topic) {
+  return check("the topic", topic, 0, limits::topic_bytes_max, false);
+}
 std::string validate_visible_text(std::string_view text) {
   return has_visible(text) ? std::string() : "the text has nothing to see: only white space and invisible characters";
 }
@@ -128,6 +133,7 @@ std::string validate_visible_name(std::string_view name) {
   return found.empty() ? std::string() : "the name holds the invisible character " + found;
 }
 std::string validate_new_room(std::string_view room) {
+  if (has_blank_ends(room)) return "the new room's name begins or ends with white space";
   const std::string found = first_invisible(room);
   return found.empty() ? std::string() : "the new room's name holds the invisible character " + found;
 }
@@ -143,8 +149,14 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     if (auto fault = validate_name(post->name); !fault.empty()) return fault;
     if (auto fault = validate_text(post->text); !fault.empty()) return fault;
     if (rules < options_since)
-      return post->key.empty() ? std::string()
-                               : "messages with a key are not known yet: some replica still runs an older version (`paxosctl status`)";
+      return post->topic             ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
+             : !post->key.empty()    ? "messages with a key are not known yet: some replica still runs an older version (`paxosctl status`)"
+             : post->written_ms != 0 ? "when a message was written is not known yet: some replica still runs an older version (`paxosctl status`)"
+                                     : std::string();
+    if (post->topic) {
+      if (auto fault = validate_topic(*post->topic); !fault.empty()) return fault;
+      if (post->text.size() + post->topic->size() > limits::text_bytes_max) return "the text and its topic are too long together";
+    }
     if (!post->key.empty())
       if (auto fault = validate_key(post->key); !fault.empty()) return fault;
     if (auto fault = validate_visible_name(post->name); !fault.empty()) return fault;
@@ -161,12 +173,8 @@ std::string validate(const Command& command, std::uint16_t rules) {
                    .operation_bytes = {}};
   if (const auto* open = std::get_if<Open>(&command.operation)) view.operation = *open;
   if (const auto* post = std::get_if<Post>(&command.operation))
-    view.operation = PostView{post->room, post->name, post->text, post->key};
+    view.operation = PostView{post->room, post->name, post->text, post->key, post->topic, post->written_ms};
   return validate(view, rules);
-}
-
-std::uint64_t content_of(const CommandView& view) {
-  return XXH3_64bits(view.operation_bytes.data(), view.operation_bytes.size());
 }
 
 Command to_command(const CommandView& view) {
@@ -175,8 +183,8 @@ Command to_command(const CommandView& view) {
   if (const auto* open = std::get_if<Open>(&view.operation))
     command.operation = *open;
   else if (const auto* post = std::get_if<PostView>(&view.operation))
-    command.operation =
-        Post{std::string(post->room), std::string(post->name), std::string(post->text), std::string(post->key)};
+    command.operation = Post{std::string(post->room), std::string(post->name), std::string(post->text), std::string(post->key),
+                             post->topic ? std::optional(std::string(*post->topic)) : std::nullopt, post->written_ms};
   return command;
 }
 
@@ -189,14 +197,25 @@ void encode_to(std::string& out, const Command& command) {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
     w.raw(open->nonce);
   } else if (const auto* post = std::get_if<Post>(&command.operation)) {
-    w.fixed(static_cast<std::uint8_t>(post->key.empty() ? OperationNumber::post : OperationNumber::post_with_options));
+    const std::uint64_t options = (post->key.empty() ? 0U : 1U) + (post->written_ms == 0 ? 0U : 1U) + (post->topic ? 1U : 0U);
+    w.fixed(static_cast<std::uint8_t>(options == 0 ? OperationNumber::post : OperationNumber::post_with_options));
     w.sized(post->room);
     w.sized(post->name);
     w.sized(post->text);
+    if (options != 0) w.varint(options);
     if (!post->key.empty()) {
-      w.varint(1);
       w.fixed(static_cast<std::uint8_t>(PostOption::key));
       w.sized(post->key);
+    }
+    if (post->written_ms != 0) {
+      w.fixed(static_cast<std::uint8_t>(PostOption::written));
+      std::string value;
+      paxos::ByteWriter(value).fixed(static_cast<std::uint64_t>(post->written_ms));
+      w.sized(value);
+    }
+    if (post->topic) {
+      w.fixed(static_cast<std::uint8_t>(PostOption::topic));
+      w.sized(*post->topic);
     }
   } else {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::close));
@@ -207,13 +226,42 @@ paxos::Bytes encode(const Command& command) {
   std::string out;
   std::size_t bytes = 48;
   if (const auto* post = std::get_if<Post>(&command.operation))
-    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size();
+    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size() + (post->topic ? post->topic->size() : 0) + 16;
   out.reserve(bytes);
   encode_to(out, command);
   return paxos::Bytes::from(std::move(out));
 }
 
 namespace {
+
+/// One content has one encoding: ascending, each once; without options it is the plain post.
+void read_options(paxos::ByteReader& r, PostView& post) {
+  const std::uint64_t count = r.varint();
+  if (count == 0) r.fail();
+  std::uint8_t last = 0;
+  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
+    const auto number = r.fixed<std::uint8_t>();
+    if (number <= last) r.fail();
+    last = number;
+    switch (static_cast<PostOption>(number)) {
+      case PostOption::key:
+        post.key = r.sized_view(limits::key_bytes_max);
+        if (post.key.empty()) r.fail();
+        break;
+      case PostOption::topic:
+        post.topic = r.sized_view(limits::topic_bytes_max);
+        break;
+      case PostOption::written: {
+        paxos::ByteReader value(r.sized_view(8));
+        post.written_ms = static_cast<std::int64_t>(value.fixed<std::uint64_t>());
+        if (!value.done() || post.written_ms < 1 || post.written_ms > written_ms_max) r.fail();
+        break;
+      }
+      default:
+        r.fail();
+    }
+  }
+}
 
 tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules) {
   paxos::ByteReader r(bytes);
@@ -242,12 +290,7 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
       post.room = r.sized_view(limits::room_bytes_max);
       post.name = r.sized_view(limits::name_bytes_max);
       post.text = r.sized_view(limits::text_bytes_max);
-      if (number == OperationNumber::post_with_options) {
-        // One content has one encoding: without options it is the plain post.
-        if (r.varint() != 1 || static_cast<PostOption>(r.fixed<std::uint8_t>()) != PostOption::key) r.fail();
-        post.key = r.sized_view(limits::key_bytes_max);
-        if (post.key.empty()) r.fail();
-      }
+      if (number == OperationNumber::post_with_options) read_options(r, post);
       command.operation = post;
       break;
     }
@@ -262,6 +305,17 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
 }
 
 }  // namespace
+
+std::uint64_t content_of(const CommandView& command) {
+  const auto hash = [](std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); };
+  const auto* post = std::get_if<PostView>(&command.operation);
+  if (post == nullptr || post->written_ms == 0) return hash(command.operation_bytes);
+  Command plain = to_command(command);
+  std::get<Post>(plain.operation).written_ms = 0;
+  const paxos::Bytes bytes = encode(plain);
+  const auto view = view_command(bytes.span());
+  return hash(view->operation_bytes);
+}
 
 tl::expected<CommandView, std::string> view_command(std::span<const std::byte> bytes) {
   return view_command_of(bytes, UINT16_MAX);

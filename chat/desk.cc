@@ -6,6 +6,7 @@
 
 #include "chat/intake.h"
 #include "chat/lookups.h"
+#include "chat/presence.h"
 #include "chat/ticket.h"
 
 namespace chat {
@@ -44,6 +45,7 @@ struct Desk::State {
   std::map<ClientAddress, std::vector<Receipt>> receipts;  ///< of this turn, packed per client
   Intake intake;
   Lookups lookups;
+  Presence presence;
   std::uint64_t leadership = 0;  ///< that `intake` belongs to
 
   /// Who waits for which receipt: the last that asked.
@@ -76,6 +78,7 @@ struct Desk::State {
   void on_commands(paxos::Time now, const ClientAddress& from, const ClientCommands& m,
                    const Standing& standing);
   bool wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back);
+  void on_who(paxos::Time now, const ClientAddress& from, const WhoRequest& request);
   [[nodiscard]] std::string fault_in(const CommandView& command) const;
   [[nodiscard]] std::optional<FirstSender> first_of(const CommandView& command, const Outcome& outcome) const;
   void sweep(paxos::Time now);
@@ -91,8 +94,27 @@ void Desk::on_message(paxos::Time now, const ClientAddress& from, const ClientMe
     s.on_commands(now, from, *commands, standing);
   else if (const auto* history = std::get_if<HistoryRequest>(&message))
     s.lookups.on_history(now, from, *history, standing);
+  else if (const auto* rooms = std::get_if<RoomsRequest>(&message))
+    s.lookups.on_rooms(now, from, *rooms, standing);
+  else if (const auto* who = std::get_if<WhoRequest>(&message))
+    s.on_who(now, from, *who);
   else
     s.lookups.on_follow(now, from, std::get<FollowRequest>(message), standing);
+}
+
+/// Nothing that anybody relies on: what is out of range is not worth a word.
+void Desk::State::on_who(paxos::Time now, const ClientAddress& from, const WhoRequest& request) {
+  if (!validate_room(request.room).empty()) return;
+  switch (request.what) {
+    case Whereabouts::ask:
+      return reply(from, WhoReply{.id = request.id, .present = presence.in(now, request.room)});
+    case Whereabouts::here:
+      if (!request.name.empty() && validate_name(request.name).empty() && validate_visible_name(request.name).empty())
+        presence.here(now, from, request.room, request.name);
+      return;
+    case Whereabouts::gone:
+      return presence.gone(from, request.room);
+  }
 }
 
 // --- commands ---
@@ -283,7 +305,7 @@ void Desk::read_failed(std::uint64_t id, const Standing& standing) {
 
 void Desk::fail_reads(const Standing& standing) { state_->lookups.fail_reads(standing); }
 
-void Desk::history_read(paxos::Time, std::uint64_t token, tl::expected<HistoryPage, std::string> page) {
+void Desk::history_read(paxos::Time, std::uint64_t token, tl::expected<Page, std::string> page) {
   state_->lookups.history_read(token, std::move(page));
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "chat/bounds.h"
@@ -39,13 +40,17 @@ struct Reply {
   ClientReply message;
 };
 
-/// A page of history to be read from the state store, after everything applied so far was written.
+/// A page of history, or of the list of rooms, to be read from the state store, after everything applied so far was written.
 struct HistoryWish {
   std::uint64_t token = 0;
   std::string room;
   std::uint64_t from = 1;
   std::uint32_t limit = 0;
+  bool rooms = false;  ///< the list, from `room` on
 };
+using Page = std::variant<HistoryPage, RoomsPage>;
+/// What is wished for.
+[[nodiscard]] tl::expected<Page, std::string> read_page(const RowReader& rows, const HistoryWish& wish);
 
 struct DeskOutput {
   std::vector<Reply> replies;        ///< receipts of one address are packed into one Receipts
@@ -93,7 +98,7 @@ class Desk {
   void read_failed(std::uint64_t id, const Standing& standing);
   /// All linearizable reads that wait here: the standing is such that none can be confirmed.
   void fail_reads(const Standing& standing);
-  void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
+  void history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page);
 
   /// Timers: long polls that end, notices, old entries that are forgotten.
   void tick(paxos::Time now, const Standing& standing);

@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <utility>
+#include <vector>
 
+#include "chat/desk.h"
 #include "chat/machine.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
@@ -104,7 +107,15 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
     const std::uint64_t count = r.varint();
     const bool in_order = expected == 0 ? seq <= from : seq == expected;
     expected = seq + count;
-    if (version != rows::row_version || !in_order) r.fail();
+    const bool stamped = version == rows::stamped_run_version;
+    if ((version != rows::row_version && !stamped) || !in_order) r.fail();
+    std::vector<std::pair<std::uint64_t, std::int64_t>> stamps;
+    if (stamped)
+      for (std::uint64_t left = r.varint_max(limits::commands_per_decree_max); left > 0 && r.ok(); --left) {
+        const std::uint64_t at = r.varint();
+        stamps.emplace_back(at, static_cast<std::int64_t>(r.varint()));
+      }
+    auto stamp = stamps.begin();
     for (std::uint64_t i = 0; i < count && r.ok(); ++i, ++seq) {
       Message m;
       m.index = static_cast<std::uint32_t>(r.varint_max(limits::commands_per_decree_max));
@@ -114,6 +125,7 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
       const std::string_view name = r.sized_view(limits::name_bytes_max);
       const std::string_view text = r.sized_view(limits::text_bytes_max);
       if (!r.ok()) break;
+      if (stamp != stamps.end() && stamp->first == i) m.written_ms = (stamp++)->second;
       if (seq < from) continue;
       const std::size_t size = text.size() + name.size() + room.size() + 64;
       if (page.messages.size() >= limit ||
@@ -130,7 +142,7 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
       m.text = text;
       page.messages.push_back(std::move(m));
     }
-    if (!r.done()) {
+    if (!r.done() || stamp != stamps.end()) {
       damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begin(key)) +
                " on are damaged";
       return false;
@@ -139,6 +151,11 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
   });
   if (!damage.empty()) return tl::make_unexpected(damage);
   return page;
+}
+
+tl::expected<Page, std::string> read_page(const RowReader& rows, const HistoryWish& wish) {
+  if (wish.rooms) return read_rooms(rows, wish.room, wish.limit);
+  return read_history(rows, wish.room, wish.from, wish.limit);
 }
 
 }  // namespace chat

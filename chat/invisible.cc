@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 #include "chat/unicode_tables.h"
 
@@ -92,6 +93,17 @@ bool has_visible(std::string_view text) {
       return true;
   }
   return false;
+}
+
+bool has_blank_ends(std::string_view text) {
+  bool first = true;
+  bool blank = false;
+  for (InvisibleScan scan(text); !scan.done();) {
+    const auto step = scan.next();
+    blank = step.character.bytes > 0 && in(unicode::white_space, step.character.point);
+    if (std::exchange(first, false) && blank) return true;
+  }
+  return blank;
 }
 
 }  // namespace chat

@@ -36,6 +36,8 @@ class InvisibleScan {
 
 /// "U+200B", the first one; empty: there is none.
 [[nodiscard]] std::string first_invisible(std::string_view text);
+/// Whether it begins or ends with white space.
+[[nodiscard]] bool has_blank_ends(std::string_view text);
 /// Whether there is anything but white space and invisible characters.
 [[nodiscard]] bool has_visible(std::string_view text);
 

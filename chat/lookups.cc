@@ -29,13 +29,18 @@ std::string dispute(const Standing& standing) {
 
 }  // namespace
 
-void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page) {
+void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page, bool stamps) {
+  if (!stamps)
+    for (Message& message : page.messages) message.written_ms = 0;
   out_.replies.push_back(
       {to, HistoryReply{.id = id, .refused = {}, .page = std::move(page), .applied = machine_.applied()}});
 }
 
-void Lookups::refuse(const ClientAddress& to, std::uint64_t id, std::string why) {
-  out_.replies.push_back(
+void Lookups::refuse(const ClientAddress& to, std::uint64_t id, std::string why, About about) {
+  if (about == About::rooms)
+    out_.replies.push_back({to, RoomsReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
+  else
+    out_.replies.push_back(
       {to, HistoryReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
 }
 
@@ -51,27 +56,38 @@ void Lookups::on_history(paxos::Time now, const ClientAddress& from, const Histo
                          const Standing& standing) {
   if (std::string fault = validate_room(request.room); !fault.empty())
     return refuse(from, request.id, std::move(fault));
-  if (standing.diverged) return refuse(from, request.id, why_not_serving(standing));
-  if (request.local) return serve(from, request);
+  on_read(now, from, {.request = request, .about = About::room}, standing);
+}
+
+void Lookups::on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request, const Standing& standing) {
+  on_read(now, from,
+          {.request = {.id = request.id, .room = request.from, .from = 0, .last = 0, .limit = request.limit, .local = request.local},
+           .about = About::rooms},
+          standing);
+}
+
+void Lookups::on_read(paxos::Time now, const ClientAddress& from, Wanted wanted, const Standing& standing) {
+  const HistoryRequest& request = wanted.request;
+  const auto refused = [&](std::string why) { refuse(from, request.id, std::move(why), wanted.about); };
+  if (standing.diverged) return refused(why_not_serving(standing));
+  if (request.local) return serve(from, wanted);
   if (!standing.voting)
-    return refuse(from, request.id,
-                  "this replica does not vote, so it can't confirm that it is current; ask another, or read "
-                  "what is applied here with --local");
-  if (standing.disputed)
-    return refuse(from, request.id, dispute(standing) + ", or read what is applied here, right or wrong, with --local");
+    return refused("this replica does not vote, so it can't confirm that it is current; ask another, or read "
+                   "what is applied here with --local");
+  if (standing.disputed) return refused(dispute(standing) + ", or read what is applied here, right or wrong, with --local");
   if (read_of_.contains({from, request.id})) return;
   if (reads_.size() >= bounds_.reads) {
     reached_(Bound::reads);
-    return refuse(from, request.id, "too many reads are waiting here; try again, or another replica");
+    return refused("too many reads are waiting here; try again, or another replica");
   }
   const std::uint64_t number = ++last_read_;
-  reads_.emplace(number, Read{.address = from, .request = request, .index = {}, .since = now});
   read_of_.emplace(std::pair(from, request.id), number);
+  reads_.emplace(number, Read{.address = from, .wanted = std::move(wanted), .index = {}, .since = now});
   out_.reads.push_back(number);
 }
 
 void Lookups::erase_read(std::map<std::uint64_t, Read>::iterator at) {
-  read_of_.erase({at->second.address, at->second.request.id});
+  read_of_.erase({at->second.address, at->second.wanted.request.id});
   if (at->second.confirmed) by_index_.erase({at->second.index, at->first});
   reads_.erase(at);
 }
@@ -80,7 +96,7 @@ void Lookups::read_index(std::uint64_t id, paxos::Slot index) {
   const auto at = reads_.find(id);
   if (at == reads_.end() || at->second.confirmed) return;
   if (machine_.applied() >= index) {
-    serve(at->second.address, at->second.request);
+    serve(at->second.address, at->second.wanted);
     erase_read(at);
     return;
   }
@@ -106,8 +122,8 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
           " and needs slot " + std::to_string(at->second.index.n);
   else
     why = "no leader confirmed the read; an election may be under way";
-  refuse(at->second.address, at->second.request.id,
-         why + "; try again, or read what is applied here with --local");
+  refuse(at->second.address, at->second.wanted.request.id, why + "; try again, or read what is applied here with --local",
+         at->second.wanted.about);
   erase_read(at);
 }
 
@@ -115,35 +131,45 @@ void Lookups::fail_reads(const Standing& standing) {
   while (!reads_.empty()) read_failed(reads_.begin()->first, standing);
 }
 
-void Lookups::serve(const ClientAddress& to, const HistoryRequest& request) {
+void Lookups::serve(const ClientAddress& to, const Wanted& wanted) {
+  const HistoryRequest& request = wanted.request;
+  if (wanted.about == About::rooms)
+    return wish(to, request.id, wanted.about,
+                {.token = 0, .room = request.room, .from = 0, .limit = request.limit, .rooms = true});
   std::uint64_t from = std::max<std::uint64_t>(request.from, 1);
   if (request.last != 0) {
     const std::uint64_t head = machine_.room_head(request.room);
     from = head > request.last ? head - request.last + 1 : 1;
   }
-  fetch(to, request.id, request.room, from, request.limit);
+  fetch(to, request.id, request.room, from, request.limit & ~limit_wants_stamps, (request.limit & limit_wants_stamps) != 0);
 }
 
 void Lookups::fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
-                    std::uint32_t limit) {
+                    std::uint32_t limit, bool stamps) {
   if (from > machine_.room_head(room)) return answer_head(to, id, room);
-  if (fetches_.size() >= bounds_.fetches) {
-    reached_(Bound::fetches);
-    return refuse(to, id, "too many pages are being read here; try again, or another replica");
-  }
-  const std::uint64_t token = ++last_token_;
-  fetches_.emplace(token, Fetch{to, id});
-  out_.history.push_back({token, room, from, limit});
+  wish(to, id, About::room, {.token = 0, .room = room, .from = from, .limit = limit}, stamps);
 }
 
-void Lookups::history_read(std::uint64_t token, tl::expected<HistoryPage, std::string> page) {
+void Lookups::wish(const ClientAddress& to, std::uint64_t id, About about, HistoryWish wish, bool stamps) {
+  if (fetches_.size() >= bounds_.fetches) {
+    reached_(Bound::fetches);
+    return refuse(to, id, "too many pages are being read here; try again, or another replica", about);
+  }
+  wish.token = ++last_token_;
+  fetches_.emplace(wish.token, Fetch{to, id, about, stamps});
+  out_.history.push_back(std::move(wish));
+}
+
+void Lookups::history_read(std::uint64_t token, tl::expected<Page, std::string> page) {
   const auto at = fetches_.find(token);
   if (at == fetches_.end()) return;
-  if (page)
-    answer(at->second.address, at->second.id, std::move(*page));
+  const auto& [address, id, about, stamps] = at->second;
+  if (!page)
+    refuse(address, id, "this replica cannot read its history: " + page.error() + "; ask another", about);
+  else if (auto* rooms = std::get_if<RoomsPage>(&*page))
+    out_.replies.push_back({address, RoomsReply{.id = id, .refused = {}, .page = std::move(*rooms), .applied = machine_.applied()}});
   else
-    refuse(at->second.address, at->second.id,
-           "this replica cannot read its history: " + page.error() + "; ask another");
+    answer(address, id, std::get<HistoryPage>(std::move(*page)), stamps);
   fetches_.erase(at);
 }
 
@@ -168,7 +194,7 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
   }
   if (request.from == 0) return answer_head(from, request.id, request.room);
   if (request.from <= machine_.room_head(request.room))
-    return fetch(from, request.id, request.room, request.from, 0);
+    return fetch(from, request.id, request.room, request.from, 0, (request.wait_ms & wait_wants_stamps) != 0);
   if (polls_.size() >= bounds_.polls) {
     reached_(Bound::polls);
     return refuse(from, request.id, "too many clients follow rooms here; try another replica");
@@ -178,7 +204,8 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
             .room = request.room,
             .id = request.id,
             .from = request.from,
-            .until = now + std::chrono::milliseconds{std::min(request.wait_ms, poll_ms_max)}};
+            .until = now + std::chrono::milliseconds{std::min(request.wait_ms, poll_ms_max)},
+            .stamps = (request.wait_ms & wait_wants_stamps) != 0};
   poll_ends_.emplace(poll.until, number);
   polls_of_room_[poll.room].emplace(from, number);
   polls_.emplace(number, std::move(poll));
@@ -217,9 +244,10 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
                              .session = o.session,
                              .client_seq = o.client_seq,
                              .time_ms = o.time_ms,
-                             .text = std::string(post.text)});
+                             .text = std::string(post.text),
+                             .written_ms = post.written_ms});
   }
-  answer(poll.address, poll.id, std::move(page));
+  answer(poll.address, poll.id, std::move(page), poll.stamps);
 }
 
 void Lookups::on_applied(const Applied& applied) {
@@ -245,7 +273,7 @@ void Lookups::on_applied(const Applied& applied) {
   }
   while (!by_index_.empty() && by_index_.begin()->first <= machine_.applied()) {
     const auto at = reads_.find(by_index_.begin()->second);
-    serve(at->second.address, at->second.request);
+    serve(at->second.address, at->second.wanted);
     erase_read(at);
   }
 }

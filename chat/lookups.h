@@ -26,10 +26,12 @@ class Lookups {
   void on_follow(paxos::Time now, const ClientAddress& from, const FollowRequest& request,
                  const Standing& standing);
 
+  void on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request, const Standing& standing);
+
   void read_index(std::uint64_t id, paxos::Slot index);
   void read_failed(std::uint64_t id, const Standing& standing);
   void fail_reads(const Standing& standing);
-  void history_read(std::uint64_t token, tl::expected<HistoryPage, std::string> page);
+  void history_read(std::uint64_t token, tl::expected<Page, std::string> page);
   void on_applied(const Applied& applied);
 
   void tick(paxos::Time now, const Standing& standing);
@@ -38,10 +40,17 @@ class Lookups {
   [[nodiscard]] std::size_t polls() const { return polls_.size(); }
 
  private:
+  /// Of which kind the answer is.
+  enum class About : std::uint8_t { room, rooms };
+  /// Messages of a room, or the list of rooms: from `request.room` on.
+  struct Wanted {
+    HistoryRequest request;
+    About about = About::room;
+  };
   /// A linearizable read: waits for its index, then for the machine to get there.
   struct Read {
     ClientAddress address;
-    HistoryRequest request;
+    Wanted wanted;
     bool confirmed = false;
     paxos::Slot index;
     paxos::Time since{};
@@ -50,6 +59,8 @@ class Lookups {
   struct Fetch {
     ClientAddress address;
     std::uint64_t id = 0;
+    About about = About::room;
+    bool stamps = false;  ///< the client reads them
   };
   struct Poll {
     ClientAddress address;
@@ -57,16 +68,19 @@ class Lookups {
     std::uint64_t id = 0;
     std::uint64_t from = 0;
     paxos::Time until{};
+    bool stamps = false;
   };
   using PollNumber = std::uint64_t;
 
-  void answer(const ClientAddress& to, std::uint64_t id, HistoryPage page);
-  void refuse(const ClientAddress& to, std::uint64_t id, std::string why);
+  void on_read(paxos::Time now, const ClientAddress& from, Wanted wanted, const Standing& standing);
+  void answer(const ClientAddress& to, std::uint64_t id, HistoryPage page, bool stamps = false);
+  void refuse(const ClientAddress& to, std::uint64_t id, std::string why, About about = About::room);
   /// Nothing at or above what was asked for: only the head.
   void answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room);
-  void serve(const ClientAddress& to, const HistoryRequest& request);
+  void serve(const ClientAddress& to, const Wanted& wanted);
   void fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
-             std::uint32_t limit);
+             std::uint32_t limit, bool stamps);
+  void wish(const ClientAddress& to, std::uint64_t id, About about, HistoryWish wish, bool stamps = false);
   void erase_read(std::map<std::uint64_t, Read>::iterator at);
   void erase_poll(std::map<PollNumber, Poll>::iterator at);
   void push(const Poll& poll, const Applied& applied, const std::vector<std::size_t>& posts);

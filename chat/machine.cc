@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "chat/machine_state.h"
+#include "chat/rooms.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
 
@@ -240,6 +241,8 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
     fresh.first_seq = outcome.room_seq;
     fresh.count = 0;
     fresh.bytes.clear();
+    fresh.stamps.clear();
+    fresh.stamped = 0;
   }
   Run& run = runs[room.run];
   ++run.count;
@@ -249,6 +252,12 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   paxos::ByteWriter w(run.bytes);
   w.sized(post.name);
   w.sized(post.text);
+  if (post.topic) new_topics.push_back(topic_row(post, outcome));
+  if (post.written_ms != 0) {
+    ++run.stamped;
+    paxos::FewBytes<20> stamp;
+    stamp.varint(run.count - 1).varint(static_cast<std::uint64_t>(post.written_ms)).append_to(run.stamps);
+  }
   if (post.key.empty()) return;
   keys.insert(post.room, post.key,
               {.content = XXH3_64bits(post.text.data(), post.text.size()),
@@ -295,6 +304,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.gone_rows.clear();
   s.gone_keys.clear();
   s.new_keys.clear();
+  s.new_topics.clear();
   s.runs_used = 0;
   Applied out;
   out.slot = slot;

@@ -58,6 +58,7 @@ struct Message {
   std::uint64_t client_seq = 0;
   std::int64_t time_ms = 0;
   std::string text;
+  std::int64_t written_ms = 0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
   friend bool operator==(const Message&, const Message&) = default;
 };
 

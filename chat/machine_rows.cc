@@ -54,16 +54,20 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   const auto put = [&](std::string key, std::string value) {
     out.rows.push_back({std::move(key), std::move(value)});
   };
-  out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size());
+  out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size() + new_topics.size());
   for (std::size_t i = 0; i < runs_used; ++i) {
     const Run& run = runs[i];
     std::string value;
-    value.reserve(32 + run.bytes.size());
+    value.reserve(32 + run.bytes.size() + run.stamps.size());
     paxos::ByteWriter w(value);
-    w.fixed(rows::row_version);
+    w.fixed(run.stamped == 0 ? rows::row_version : rows::stamped_run_version);
     w.fixed(out.slot.n);
     w.fixed(static_cast<std::uint64_t>(time_ms));
     w.varint(run.count);
+    if (run.stamped > 0) {
+      w.varint(run.stamped);
+      w.raw(run.stamps);
+    }
     w.raw(run.bytes);
     put(rows::message(run.room->name, run.first_seq), std::move(value));
   }
@@ -75,6 +79,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
     encode_keyed(value, *keys.find(name));
     put(rows::key(name), std::move(value));
   }
+  for (Row& row : new_topics) out.rows.push_back(std::move(row));
 
   // What was last touched in the slot whose journal row is overwritten now gets a row of its own.
   if (out.slot.n > rows::journal_slots) {

@@ -49,6 +49,8 @@ struct Machine::State {
     std::uint64_t first_seq = 0;
     std::uint64_t count = 0;
     std::string bytes;
+    std::string stamps;         ///< of those that have one: place in the run, when it was written
+    std::uint64_t stamped = 0;  ///< how many have
   };
   std::vector<Run> runs;  ///< the first `runs_used` count
   std::size_t runs_used = 0;
@@ -57,6 +59,7 @@ struct Machine::State {
   std::vector<SessionId> gone_rows;  ///< those of `gone` that have a session row
   std::vector<std::string> gone_keys;
   std::vector<std::string> new_keys;
+  std::vector<Row> new_topics;
   std::string scratch;
 
   void advance_clock(std::int64_t stamp);

@@ -97,7 +97,7 @@ void Node::withdraw(paxos::Time now, std::string why) {
 
 void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
 
-void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page) {
+void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page) {
   desk_.history_read(now, token, std::move(page));
 }
 

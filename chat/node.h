@@ -64,7 +64,7 @@ class Node {
   /// See paxos::Replica.
   void withdraw(paxos::Time now, std::string why);
   [[nodiscard]] const std::string& withdrawn() const { return replica_.withdrawn(); }
-  void history_read(paxos::Time now, std::uint64_t token, tl::expected<HistoryPage, std::string> page);
+  void history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page);
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);
   /// To be called when deadline() has passed.
   void tick(paxos::Time now);

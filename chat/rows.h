@@ -19,8 +19,12 @@ inline constexpr char family_message = 'm';  ///< 'm' room length, room, first r
 inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
 
+inline constexpr char family_topic = 't';    ///< 't' room -> its topic, where it has one
+
 /// Every row's value begins with it.
 inline constexpr std::uint8_t row_version = 1;
+/// Of a run of messages with one that says when it was written: from rules 2 on.
+inline constexpr std::uint8_t stamped_run_version = 2;
 /// A ring: the row of slot n takes the place of that of slot n - journal_slots.
 inline constexpr std::uint64_t journal_slots = 4096;
 
@@ -39,6 +43,7 @@ inline std::string journal(paxos::Slot slot) { return number_key(family_journal,
 /// `name`: room and key as KeyTable::name_of() joins them.
 inline std::string key(std::string_view name) { return std::string(1, family_key) + std::string(name); }
 inline std::string room(std::string_view name) { return std::string(1, family_room) + std::string(name); }
+inline std::string topic(std::string_view room) { return std::string(1, family_topic) + std::string(room); }
 inline std::string session(const SessionId& id) {
   std::string key = number_key(family_session, id.slot.n);
   paxos::ByteWriter(key).key64(id.index);

@@ -1,5 +1,6 @@
 #include "chat/wire.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
@@ -20,6 +21,10 @@ constexpr std::size_t reason_bytes_max = 4096;
 constexpr std::size_t json_bytes_max = 256 * 1024;
 constexpr std::size_t slots_max = 4096;
 constexpr std::size_t log_slots_max = 65536;
+/// docs/WIRE.md, kinds 2 and 3; in the order of the variants.
+constexpr std::array<std::uint8_t, std::variant_size_v<ClientMessage>> client_message_numbers{1, 2, 3, 20, 21};
+constexpr std::array<std::uint8_t, std::variant_size_v<ClientReply>> client_reply_numbers{1, 2, 3, 4, 5, 20, 21};
+constexpr std::uint8_t stamped_history = 6;  ///< docs/WIRE.md, kind 3
 constexpr std::uint8_t receipt_has_nonce = 1;
 constexpr std::uint8_t receipt_has_first = 2;
 
@@ -142,7 +147,7 @@ tl::expected<T, const char*> decode(const Bytes& bytes, F&& get) {
 
 void encode(std::string& out, const ClientMessage& message) {
   Writer w(out);
-  w.byte(static_cast<std::uint8_t>(message.index() + 1));
+  w.byte(client_message_numbers[message.index()]);
   if (const auto* c = std::get_if<ClientCommands>(&message)) {
     w.flag(c->forward);
     w.number(c->commands.size());
@@ -154,12 +159,22 @@ void encode(std::string& out, const ClientMessage& message) {
     w.number(h->last);
     w.number(h->limit);
     w.flag(h->local);
+  } else if (const auto* f = std::get_if<FollowRequest>(&message)) {
+    w.fixed(f->id);
+    w.text(f->room);
+    w.number(f->from);
+    w.number(f->wait_ms);
+  } else if (const auto* rooms = std::get_if<RoomsRequest>(&message)) {
+    w.fixed(rooms->id);
+    w.text(rooms->from);
+    w.number(rooms->limit);
+    w.flag(rooms->local);
   } else {
-    const auto& f = std::get<FollowRequest>(message);
-    w.fixed(f.id);
-    w.text(f.room);
-    w.number(f.from);
-    w.number(f.wait_ms);
+    const auto& who = std::get<WhoRequest>(message);
+    w.fixed(who.id);
+    w.byte(static_cast<std::uint8_t>(who.what));
+    w.text(who.room);
+    w.text(who.name);
   }
 }
 
@@ -191,6 +206,24 @@ tl::expected<ClientMessage, const char*> decode_client_message(const Bytes& byte
         m.wait_ms = r.number32();
         return m;
       }
+      case 20: {
+        RoomsRequest m;
+        m.id = r.fixed();
+        m.from = r.text(limits::room_bytes_max);
+        m.limit = r.number32();
+        m.local = r.flag();
+        return m;
+      }
+      case 21: {
+        WhoRequest m;
+        m.id = r.fixed();
+        const auto what = r.byte();
+        if (what < 1 || what > static_cast<std::uint8_t>(Whereabouts::gone)) r.fail();
+        m.what = static_cast<Whereabouts>(what);
+        m.room = r.text(limits::room_bytes_max);
+        m.name = r.text(limits::name_bytes_max);
+        return m;
+      }
       default:
         r.fail();
         return ClientCommands{};
@@ -202,7 +235,12 @@ tl::expected<ClientMessage, const char*> decode_client_message(const Bytes& byte
 
 namespace {
 
-void put_message(Writer& w, const Message& m) {
+/// A page with a message that says when it was written is a reply of its own number; only clients that ask for it get one.
+bool has_stamps(const HistoryReply& reply) {
+  return std::any_of(reply.page.messages.begin(), reply.page.messages.end(), [](const Message& m) { return m.written_ms != 0; });
+}
+
+void put_message(Writer& w, const Message& m, bool stamps) {
   w.number(m.seq);
   w.number(m.slot.n);
   w.number(m.index);
@@ -211,9 +249,10 @@ void put_message(Writer& w, const Message& m) {
   w.number(m.client_seq);
   w.fixed(static_cast<std::uint64_t>(m.time_ms));
   w.text(m.text);
+  if (stamps) w.number(static_cast<std::uint64_t>(m.written_ms));
 }
 
-Message get_message(Reader& r, const std::string& room) {
+Message get_message(Reader& r, const std::string& room, bool stamps) {
   Message m;
   m.room = room;
   m.seq = r.number();
@@ -224,14 +263,37 @@ Message get_message(Reader& r, const std::string& room) {
   m.client_seq = r.number();
   m.time_ms = static_cast<std::int64_t>(r.fixed());
   m.text = r.text(limits::text_bytes_max);
+  if (stamps) m.written_ms = static_cast<std::int64_t>(r.number());
   return m;
+}
+
+void put_room(Writer& w, const RoomLine& line) {
+  w.text(line.name);
+  w.number(line.messages);
+  w.fixed(static_cast<std::uint64_t>(line.last_ms));
+  w.text(line.topic);
+  w.text(line.topic_by);
+  w.fixed(static_cast<std::uint64_t>(line.topic_ms));
+}
+
+RoomLine get_room(Reader& r) {
+  RoomLine line;
+  line.name = r.text(limits::room_bytes_max);
+  line.messages = r.number();
+  line.last_ms = static_cast<std::int64_t>(r.fixed());
+  line.topic = r.text(limits::topic_bytes_max);
+  line.topic_by = r.text(limits::name_bytes_max);
+  line.topic_ms = static_cast<std::int64_t>(r.fixed());
+  return line;
 }
 
 }  // namespace
 
 void encode(std::string& out, const ClientReply& message) {
   Writer w(out);
-  w.byte(static_cast<std::uint8_t>(message.index() + 1));
+  const auto* stamped = std::get_if<HistoryReply>(&message);
+  const bool stamps = stamped != nullptr && has_stamps(*stamped);
+  w.byte(stamps ? stamped_history : client_reply_numbers[message.index()]);
   if (const auto* receipts = std::get_if<Receipts>(&message)) {
     w.number(receipts->receipts.size());
     for (const Receipt& r : receipts->receipts) {
@@ -255,23 +317,38 @@ void encode(std::string& out, const ClientReply& message) {
     w.session(refused->session);
     w.number(refused->client_seq);
     w.sentence(refused->reason);
-  } else {
-    const auto& h = std::get<HistoryReply>(message);
-    w.fixed(h.id);
-    w.sentence(h.refused);
-    w.number(h.applied.n);
-    w.number(h.page.next);
-    w.number(h.page.head);
+  } else if (const auto* h = std::get_if<HistoryReply>(&message)) {
+    w.fixed(h->id);
+    w.sentence(h->refused);
+    w.number(h->applied.n);
+    w.number(h->page.next);
+    w.number(h->page.head);
     // All messages of a page are of one room: its name stands once.
-    w.text(h.page.messages.empty() ? std::string_view() : std::string_view(h.page.messages.front().room));
-    w.number(h.page.messages.size());
-    for (const Message& m : h.page.messages) put_message(w, m);
+    w.text(h->page.messages.empty() ? std::string_view() : std::string_view(h->page.messages.front().room));
+    w.number(h->page.messages.size());
+    for (const Message& m : h->page.messages) put_message(w, m, stamps);
+  } else if (const auto* rooms = std::get_if<RoomsReply>(&message)) {
+    w.fixed(rooms->id);
+    w.sentence(rooms->refused);
+    w.number(rooms->applied.n);
+    w.text(rooms->page.next);
+    w.number(rooms->page.rooms.size());
+    for (const RoomLine& line : rooms->page.rooms) put_room(w, line);
+  } else {
+    const auto& who = std::get<WhoReply>(message);
+    w.fixed(who.id);
+    w.number(who.present.size());
+    for (const Present& present : who.present) {
+      w.text(present.name);
+      w.number(present.heard_ms);
+    }
   }
 }
 
 tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
   return decode<ClientReply>(bytes, [](Reader& r) -> ClientReply {
-    switch (r.byte()) {
+    const std::uint8_t number = r.byte();
+    switch (number) {
       case 1: {
         Receipts m;
         for (std::size_t n = r.count(receipts_max); n > 0 && r.ok(); --n) {
@@ -319,7 +396,8 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         m.reason = r.text(reason_bytes_max);
         return m;
       }
-      case 5: {
+      case 5:
+      case stamped_history: {
         HistoryReply m;
         m.id = r.fixed();
         m.refused = r.text(reason_bytes_max);
@@ -329,8 +407,29 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         const std::string room = r.text(limits::room_bytes_max);
         const bool nameless = room.empty();
         for (std::size_t n = r.count(limits::page_messages_max); n > 0 && r.ok(); --n)
-          m.page.messages.push_back(get_message(r, room));
+          m.page.messages.push_back(get_message(r, room, number == stamped_history));
         if (!nameless && m.page.messages.empty()) r.fail();
+        if (number == stamped_history && !has_stamps(m)) r.fail();
+        return m;
+      }
+      case 20: {
+        RoomsReply m;
+        m.id = r.fixed();
+        m.refused = r.text(reason_bytes_max);
+        m.applied.n = r.number();
+        m.page.next = r.text(limits::room_bytes_max);
+        for (std::size_t n = r.count(limits::page_rooms_max); n > 0 && r.ok(); --n) m.page.rooms.push_back(get_room(r));
+        return m;
+      }
+      case 21: {
+        WhoReply m;
+        m.id = r.fixed();
+        for (std::size_t n = r.count(limits::present_shown_max); n > 0 && r.ok(); --n) {
+          Present present;
+          present.name = r.text(limits::name_bytes_max);
+          present.heard_ms = r.number();
+          m.present.push_back(std::move(present));
+        }
         return m;
       }
       default:

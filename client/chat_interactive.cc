@@ -5,10 +5,14 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <deque>
 
 #include "client/chat.h"
 #include "client/chat_outbox.h"
+#include "client/chat_visits.h"
+#include "client/chat_words.h"
 #include "client/cluster_view.h"
+#include "client/completion.h"
 #include "client/days.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
@@ -42,14 +46,7 @@ constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
 constexpr std::chrono::milliseconds outage_timeout = 500ms;
 
-constexpr const char* help_text =
-    "/join ROOM      go to another room\n"
-    "/history [N]    show its last N messages (default 20)\n"
-    "/name NAME      call yourself something else\n"
-    "/quit           leave (Ctrl-D and Ctrl-C do it, too)\n"
-    "/help           this\n"
-    "//text          a message that begins with a slash\n"
-    "Alt-Enter       a line break in a message; a paste of several lines asks first";
+constexpr std::size_t candidates_shown = 40;
 
 class Interactive {
  public:
@@ -58,7 +55,7 @@ class Interactive {
         hub_(connection),
         editor_(chat::limits::text_bytes_max),
         terminal_(editor_),
-        room_(std::move(room)),
+        first_room_(std::move(room)),
         name_(std::move(name)),
         changed_(connection.loop()),
         typed_(connection.loop()) {}
@@ -77,7 +74,9 @@ class Interactive {
     scope.spawn(read_input(input));
     scope.spawn(watch());
     scope.spawn(keep_draft());
-    join(scope, room_);
+    scope_ = &scope;
+    visits_.join(first_room_);
+    if (terminal_.interactive()) scope.spawn(visits_.people().keep_in_touch());
     restore();
     while (!leaving_) (void)co_await changed_.wait();
     input.cancel();
@@ -88,7 +87,7 @@ class Interactive {
     const std::size_t left = unfinished();
     if (left == 0) co_await close_sessions();
     stopped_ = true;
-    if (follower_) follower_->stop();
+    visits_.stop();
     c_.give_up();
     changed_.notify();
     typed_.notify();
@@ -138,7 +137,7 @@ class Interactive {
       if (draft && kept_.own->draft.keep(*draft)) place.draft.forget();
     }
     if (!draft) return;
-    note(draft->room == room_ ? "what you were writing is in the input line"
+    note(draft->room == here() ? "what you were writing is in the input line"
                               : fmt::format("what you were writing for room {} is in the input line", printable_name(draft->room)));
     if (!editor_.put(draft->text)) ask(draft->text);
     terminal_.redraw();
@@ -156,7 +155,7 @@ class Interactive {
       if (hub_.failure().empty()) (void)kept_.own->draft.keep(draft());
     }
   }
-  [[nodiscard]] DraftFile::Draft draft() const { return {room_, question_.asking() ? question_.text() : editor_.text()}; }
+  [[nodiscard]] DraftFile::Draft draft() const { return {here(), question_.asking() ? question_.text() : editor_.text()}; }
 
   [[nodiscard]] std::size_t unfinished() const {
     std::size_t out = 0;
@@ -180,7 +179,7 @@ class Interactive {
       if (const std::string why = session->outbox().trouble(); !why.empty()) return why;
     return {};
   }
-  void show_waiting() { terminal_.set_standing(waiting_lines(unfinished(standing_max + 1), unfinished(), room_, c_.loop().now())); }
+  void show_waiting() { terminal_.set_standing(waiting_lines(unfinished(standing_max + 1), unfinished(), here(), c_.loop().now())); }
 
   net::Task<void> close_sessions() {
     const paxos::Time until = c_.loop().now() + 500ms;
@@ -216,15 +215,15 @@ class Interactive {
 
   void note(const std::string& text) {
     if (terminal_.interactive())
-      terminal_.print("\x1b[2m-- " + printable(text) + "\x1b[0m");
+      terminal_.print(dimmed("-- " + printable(text), colour_));
     else
       say(stderr, "paxoschat: {}\n", text);
   }
 
   void show(const chat::Message& message) {
     const auto day = days_.before(message.time_ms);
-    if (day && terminal_.interactive()) terminal_.print("\x1b[2m" + *day + "\x1b[0m");
-    terminal_.print(to_line(message, terminal_.interactive(), shown_lines_max));
+    if (day && terminal_.interactive()) terminal_.print(dimmed(*day, colour_));
+    terminal_.print(to_line(message, colour_, shown_lines_max, name_));
   }
 
   void delivered(const Delivery& delivery, bool restored) {
@@ -235,7 +234,7 @@ class Interactive {
     changed_.notify();
     if (!delivery.refused.empty()) return note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
     ++delivered_since_;
-    if (delivery.message.room != room_ && (restored || trouble_shown_))
+    if (delivery.message.room != here() && (restored || trouble_shown_))
       note(fmt::format("delivered to {}: {}", printable_name(delivery.message.room), cut(delivery.message.text, 40)));
   }
 
@@ -276,48 +275,7 @@ class Interactive {
     }
   }
 
-  void join(net::Scope& scope, const std::string& room) {
-    scope_ = &scope;
-    if (follower_) follower_->stop();
-    room_ = room;
-    ++visit_;
-    show_prompt();
-    scope.spawn(follow(room_, visit_));
-  }
-
-  /// The room's latest messages, then what comes; ends when another room is joined.
-  net::Task<void> follow(std::string room, std::uint64_t visit) {
-    const auto here = [&] { return !stopped_ && !leaving_ && visit == visit_; };
-    std::uint64_t next = 0;
-    {
-      HistoryReader reader(c_, {.room = room, .last = shown_on_join, .timeout = 1500ms});
-      bool told = false;
-      while (here() && next == 0) {
-        const auto page = co_await reader.next(shown_on_join);
-        if (!here()) co_return;
-        if (!page) {
-          // Once: the reason has ages in it, and each telling pushes what stands there off the screen.
-          if (!std::exchange(told, true)) note(fmt::format("cannot read room {} yet: {}", room, page.error()));
-          co_await nap(2s);
-          continue;
-        }
-        if (told) note(fmt::format("room {} can be read again", room));
-        for (const chat::Message& message : page->messages) show(message);
-        next = page->messages.empty() ? page->head + 1 : page->messages.back().seq + 1;
-        if (page->head == 0) note(fmt::format("room {} is new: it exists from its first message on", room));
-      }
-    }
-    if (!here()) co_return;
-    auto follower =
-        std::make_shared<Follower>(c_, Follower::Options{.room = room, .from = next, .first = {}});
-    follower->on_trouble([this, here](const std::string& why) {
-      if (here()) note(why.empty() ? "going on" : "waiting: " + why);
-    });
-    follower_ = follower;
-    while (here())
-      for (const chat::Message& message : co_await follower->next())
-        if (here()) show(message);
-  }
+  [[nodiscard]] const std::string& here() const { return visits_.here().name; }
 
   net::Task<void> show_history(std::string room, std::uint32_t count) {
     HistoryReader reader(c_, {.room = room, .last = count, .timeout = 3s});
@@ -343,11 +301,47 @@ class Interactive {
     while (!stopped_ && !leaving_ && c_.loop().now() < until) (void)co_await changed_.wait_until(until);
   }
 
-  void show_prompt() { terminal_.set_prompt(question_.asking() ? question_.prompt() : room_ + "> "); }
+  void show_prompt() { terminal_.set_prompt(question_.asking() ? question_.prompt() : visits_.prompt()); }
 
   void leave() {
     leaving_ = true;
     changed_.notify();
+  }
+
+  void message_to(const std::string& rest) {
+    const std::size_t space = std::min(rest.find(' '), rest.size());
+    if (!visits_.go_to_two(rest.substr(0, space))) return;
+    std::string text = rest.substr(space);
+    text.erase(0, text.find_first_not_of(' '));
+    if (!text.empty()) send(text);
+  }
+
+  void set_topic(const std::string& rest) {
+    if (rest.empty()) return scope_->spawn(visits_.people().show_topic(here(), true));
+    const std::string topic = rest == "-" ? "" : rest;
+    if (const std::string fault = chat::validate_topic(topic); !fault.empty()) return note("not set: " + fault);
+    // People read the change as a message; the topic itself goes with it, so that no two can stand in another order.
+    send(topic.empty() ? "/me took the topic away" : "/me set the topic: " + topic, topic);
+  }
+
+  void complete_word() {
+    const Completion found = complete(editor_.before_cursor(), visits_.people().rooms(), visits_.people().names());
+    if (found.candidates.empty()) return terminal_.ring();
+    if (found.candidates.size() > 1 && found.text == editor_.before_cursor().substr(found.from)) {
+      std::string all;
+      for (std::size_t i = 0; i < std::min(found.candidates.size(), candidates_shown); ++i) all += (i == 0 ? "" : "  ") + found.candidates[i];
+      note(all + (found.candidates.size() > candidates_shown ? "  …" : ""));
+    }
+    editor_.complete(found.from, found.text);
+  }
+
+  /// In order, one after the other is done with; what was typed ahead of a question waits for its answer.
+  void take_lines() {
+    while (!visits_.busy() && !visits_.asks() && !lines_.empty()) {
+      const std::string line = std::move(lines_.front());
+      lines_.pop_front();
+      on_line(line);
+    }
   }
 
   void on_line(const std::string& line) {
@@ -365,40 +359,51 @@ class Interactive {
     if (word == "/quit" || word == "/exit") {
       leave();
     } else if (word == "/help") {
-      std::string_view text = help_text;
-      while (!text.empty()) {
-        const std::size_t end = std::min(text.find('\n'), text.size());
-        note(std::string(text.substr(0, end)));
-        text.remove_prefix(std::min(end + 1, text.size()));
-      }
+      for (const std::string& help : chat_help()) note(help);
     } else if (word == "/join") {
-      if (const std::string fault = chat::validate_room(rest); !fault.empty())
-        note(fault + "; /join ROOM");
-      else
-        join(*scope_, rest);
-    } else if (word == "/name") {
+      visits_.go_to(rest);
+    } else if (word == "/leave") {
+      visits_.leave(rest);
+    } else if (word == "/next") {
+      visits_.next();
+    } else if (word == "/rooms") {
+      scope_->spawn(visits_.people().show_rooms());
+    } else if (word == "/who") {
+      scope_->spawn(visits_.people().show_who(here()));
+    } else if (word == "/msg") {
+      message_to(rest);
+    } else if (word == "/topic") {
+      set_topic(rest);
+    } else if (word == "/search") {
+      if (rest.empty()) return note("/search TEXT");
+      scope_->spawn(visits_.people().search(here(), rest));
+    } else if (word == "/me") {
+      if (rest.empty()) return note("/me TEXT, as in /me waves");
+      send(line);
+    } else if (word == "/name" || word == "/nick") {
       if (const std::string fault = chat::validate_name(rest); !fault.empty()) return note(fault);
+      if (const std::string fault = chat::validate_visible_name(rest); !fault.empty()) return note(fault);
       if (!rest.empty()) name_ = rest;
-      note((name_.empty() ? "you have no name" : "you are " + name_) + (rest.empty() ? "; /name NAME changes that" : ""));
+      note((name_.empty() ? "you have no name" : "you are " + name_) + (rest.empty() ? "; " + word + " NAME changes that" : ""));
+      visits_.people().tell(chat::Whereabouts::here);
     } else if (word == "/history") {
       const auto count =
           rest.empty() ? std::optional<std::uint64_t>(shown_on_join) : config::parse_number(rest);
       if (!count || *count < 1 || *count > shown_at_most)
         return note(fmt::format("/history [N], N from 1 to {}", shown_at_most));
-      scope_->spawn(show_history(room_, static_cast<std::uint32_t>(*count)));
+      scope_->spawn(show_history(here(), static_cast<std::uint32_t>(*count)));
     } else {
-      note(fmt::format("there is no command {}; /help lists them, //… sends a text that begins with a slash",
-                       word));
+      note(no_such_command(word));
     }
   }
 
-  void send(std::string text) {
+  void send(std::string text, std::optional<std::string> topic = {}) {
     while (text.ends_with('\n')) text.pop_back();
     for (const std::string& fault : {chat::validate_text(text), chat::validate_visible_text(text)})
       if (!fault.empty()) return note("not sent: " + fault);
     if (const std::string full = no_room_for(1, text.size()); !full.empty()) return note("not sent: " + full);
     unfinished_bytes_ += text.size();
-    sessions_.front()->post({room_, name_, std::move(text)});
+    sessions_.front()->post({.room = here(), .name = name_, .text = std::move(text), .topic = std::move(topic), .written_ms = wall_clock_ms()});
   }
   [[nodiscard]] std::string no_room_for(std::size_t messages, std::size_t bytes) const {
     if (unfinished() + messages <= unfinished_max && unfinished_bytes_ + bytes <= unfinished_bytes_max) return {};
@@ -440,9 +445,35 @@ class Interactive {
 
   void typed(std::string_view bytes) {
     if (question_.asking()) return answer(question_.answer(bytes));
-    for (const LineEditor::Event& event : editor_.feed(bytes)) {
-      if (event.key == LineEditor::Key::line) on_line(event.line);
-      if (event.key == LineEditor::Key::end || event.key == LineEditor::Key::interrupt) leaving_ = true;
+    for (const LineEditor::Event& event : editor_.feed(bytes)) on_key(event);
+    take_lines();
+  }
+
+  void on_key(const LineEditor::Event& event) {
+    using Key = LineEditor::Key;
+    switch (event.key) {
+      case Key::line:
+        if (!visits_.asks()) return lines_.push_back(event.line);
+        if (!visits_.answer(event.line)) editor_.put(event.line);
+        return;
+      case Key::end:
+      case Key::interrupt:
+        leaving_ = true;
+        return;
+      case Key::complete:
+        return complete_word();
+      case Key::room: {
+        const auto at = static_cast<std::size_t>(event.line[0] - '1');
+        if (at >= visits_.size()) return terminal_.ring();
+        if (at != visits_.current() && !visits_.asks()) visits_.go(at);
+        return;
+      }
+      case Key::clear:
+        return terminal_.clear();
+      case Key::suspend:
+        return terminal_.suspend();
+      case Key::redraw:
+        return;
     }
   }
 
@@ -455,13 +486,18 @@ class Interactive {
         (void)co_await hub_.progress().wait_until(c_.loop().now() + 100ms);
         continue;
       }
+      if (!terminal_.interactive() && visits_.busy()) {
+        (void)co_await changed_.wait_until(c_.loop().now() + 100ms);
+        continue;
+      }
       if (!lines.empty()) {
         const LineReader::Line line = lines.take();
         if (line.bytes > line.text.size())
           note(fmt::format("not sent: the text has {} bytes; at most {} are allowed", line.bytes,
                            chat::limits::text_bytes_max));
         else
-          on_line(line.text);
+          lines_.push_back(line.text);
+        take_lines();
         continue;
       }
       if (ended_) break;
@@ -479,6 +515,7 @@ class Interactive {
         continue;
       }
       pasted_ = c_.loop().now();
+      visits_.looked();
       for (const PasteSplitter::Piece& piece : splitter_.feed(bytes))
         if (piece.pasted)
           pasted(piece);
@@ -495,7 +532,8 @@ class Interactive {
   Hub hub_;
   LineEditor editor_;
   Terminal terminal_;
-  std::string room_;
+  const bool colour_ = wants_colour();
+  const std::string first_room_;
   std::string name_;
   ChatOutbox kept_;
   std::vector<HubSession*> sessions_;  ///< the one that takes what is typed, then those that others left
@@ -508,8 +546,7 @@ class Interactive {
   paxos::Time pasted_{};  ///< when bytes came last
   Days days_{wall_clock_ms()};
   net::Scope* scope_ = nullptr;
-  std::shared_ptr<Follower> follower_;
-  std::uint64_t visit_ = 0;
+  std::deque<std::string> lines_;  ///< typed, not looked at yet
   bool ended_ = false;
   bool leaving_ = false;
   bool stopped_ = false;
@@ -518,6 +555,23 @@ class Interactive {
   std::size_t delivered_since_ = 0;  ///< it was shown
   net::Event changed_;
   net::Event typed_;  ///< something that the draft may have to hold
+  Visits visits_{c_, name_,
+                 {.note = [this](const std::string& text) { note(text); },
+                  .print = [this](const std::string& line) { terminal_.print(line); },
+                  .show = [this](const chat::Message& message) { show(message); },
+                  .ring = [this] { terminal_.ring(); },
+                  .prompt_changed = [this] { show_prompt(); },
+                  .free =
+                      [this] {
+                        take_lines();
+                        terminal_.redraw();
+                        changed_.notify();
+                      },
+                  .over = [this] { return stopped_ || leaving_; },
+                  .nap = [this](paxos::Duration duration) { return nap(duration); },
+                  .spawn = [this](net::Task<void> task) { scope_->spawn(std::move(task)); },
+                  .interactive = terminal_.interactive(),
+                  .colour = colour_}};
 };
 
 net::Task<int> interactive(Connection& c, std::string room, std::string name) {

@@ -4,9 +4,13 @@
 #include <algorithm>
 
 #include "client/chat.h"
+#include "client/chat_words.h"
 #include "client/cluster_view.h"
 #include "client/days.h"
+#include "client/find_room.h"
 #include "client/person.h"
+#include "client/room_list.h"
+#include "client/room_names.h"
 #include "client/say.h"
 
 /// Reading rooms: history pages, and the long polls of follow.
@@ -25,6 +29,7 @@ constexpr std::chrono::milliseconds poll_patience = 1500ms;
 /// then.
 constexpr paxos::Duration look_every = 2s;
 constexpr std::chrono::milliseconds outage_timeout = 1000ms;
+constexpr std::chrono::milliseconds settle_timeout = 2s;
 
 paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
   return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
@@ -52,7 +57,7 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
   const std::size_t replicas = connection_.config().replicas.size();
   for (;;) {
     chat::HistoryRequest request{
-        .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit, .local = options_.local};
+        .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit | chat::limit_wants_stamps, .local = options_.local};
     if (!started_) request.last = options_.last;
     const auto left =
         forever ? patience_.now() : std::chrono::duration_cast<std::chrono::milliseconds>(until - loop.now());
@@ -68,6 +73,12 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
       started_ = true;
       from_ = reply->page.next;
       done_ = from_ == 0;
+      // A replica that does not know what else the limit says gives a whole page.
+      if (auto& messages = reply->page.messages; limit != 0 && messages.size() > limit) {
+        from_ = reply->page.next = messages[limit].seq;
+        done_ = false;
+        messages.resize(limit);
+      }
       co_return std::move(reply->page);
     }
     // What a living replica says tells more than a dead one's silence.
@@ -90,13 +101,20 @@ struct HistoryFlags {
   bool json = false;
 };
 
+/// The room that was typed as the one that is meant: an older one of exactly that name, else the folded one.
+net::Task<void> settle_room(Connection& c, std::string& room) {
+  const RoomMeant meant = co_await find_room(c, room, false, settle_timeout);
+  if (meant.fault.empty()) room = meant.name;
+}
+
 net::Task<int> history(Connection& c, HistoryFlags options) {
+  co_await settle_room(c, options.read.room);
   HistoryReader reader(c, options.read);
   const std::uint64_t wanted = options.limit != 0       ? options.limit
                                : options.read.last != 0 ? options.read.last
                                                         : UINT64_MAX;
   std::uint64_t printed = 0;
-  const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  const bool colour = wants_colour();
   Days days(wall_clock_ms());
   if (!options.json) tell_zone_fault("paxoschat history");
   do {
@@ -129,8 +147,8 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
     complain("paxoschat history",
              options.read.from > 1
                  ? fmt::format("room '{}' has no message {} yet", printable_name(options.read.room), options.read.from)
-                 : fmt::format("room '{}' has no messages; a room exists from its first message on",
-                               printable_name(options.read.room)),
+                 : fmt::format("room '{}' has no messages; a room exists from its first message on{}",
+                               printable_name(options.read.room), did_you_mean(co_await find_near_room(c, options.read.room))),
              0);
   co_return config::exit_fine;
 }
@@ -246,7 +264,7 @@ net::Task<std::vector<chat::Message>> Follower::next() {
   while (!stopped_) {
     const paxos::Time asked = loop.now();
     auto reply = co_await connection_.follow(
-        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms}, patience_.now());
+        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms | chat::wait_wants_stamps}, patience_.now());
     if (stopped_) break;
     if (reply)
       patience_.answered(loop.now() - asked);
@@ -295,6 +313,7 @@ net::Task<void> watch_reader(net::HungUp& output, Follower& follower, Connection
 }
 
 net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t count, bool json) {
+  co_await settle_room(c, options.room);
   Follower follower(c, std::move(options));
   follower.on_trouble([](const std::string& why) {
     if (why.empty())
@@ -302,7 +321,7 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
     else
       say(stderr, "paxoschat follow: waiting: {}\n", why);
   });
-  const bool colour = ::isatty(STDOUT_FILENO) == 1;
+  const bool colour = wants_colour();
   Days days(wall_clock_ms());
   if (!json) tell_zone_fault("paxoschat follow");
   // Between messages nothing is written that could fail: `follow | head -1` would wait for the next one.

@@ -8,8 +8,12 @@
 
 #include "client/chat.h"
 #include "client/cluster_view.h"
+#include "client/days.h"
+#include "client/find_room.h"
 #include "client/hub.h"
 #include "client/line_reader.h"
+#include "client/room_list.h"
+#include "client/room_names.h"
 #include "client/say.h"
 
 /// paxoschat send: one message, or one a line; a receipt for each, in order.
@@ -25,6 +29,7 @@ constexpr paxos::Duration close_patience = 1s;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration trouble_patience = 2s;
 constexpr std::chrono::milliseconds outage_timeout = 500ms;
+constexpr std::chrono::milliseconds settle_timeout = 2s;
 
 struct SendFlags {
   std::string room;
@@ -33,6 +38,8 @@ struct SendFlags {
   std::string key;                  ///< of `text`; empty: none
   bool resume = false;              ///< only what the state file has left
   std::optional<std::string> state;
+  bool create = false;     ///< a new room is no surprise
+  bool no_create = false;  ///< a new room is refused
   std::chrono::milliseconds timeout{10'000};
   bool json = false;
 };
@@ -70,6 +77,9 @@ class Sender {
     scope.spawn(watch());
     const bool in_time = co_await deliver_all();
     input_stop_ = true;
+    if (new_room_ && in_time && hub_.failure().empty())
+      if (const std::string near = co_await find_near_room(c_, *new_room_); !near.empty())
+        complain("paxoschat send", fmt::format("did you mean {}?", printable_name(near)), 0);
     c_.give_up();
     changed_.notify();
     input.cancel();
@@ -140,7 +150,7 @@ class Sender {
           fmt::format("the text has {} bytes; at most {} are allowed", bytes, chat::limits::text_bytes_max);
     Item item{.line = flags_.text ? 0 : line_, .since = c_.loop().now(), .delivery = {}, .refused = {}};
     if (fault.empty())
-      item.ticket = session_->post({flags_.room, flags_.name, text, flags_.key});
+      item.ticket = session_->post({.room = flags_.room, .name = flags_.name, .text = text, .key = flags_.key, .written_ms = wall_clock_ms()});
     else
       item.refused = std::move(fault);
     items_.push_back(std::move(item));
@@ -156,6 +166,13 @@ class Sender {
       break;
     }
     show();
+  }
+
+  /// A room that this message made was perhaps not meant.
+  void look_for_new_room(const chat::Message& message) {
+    if (message.seq != 1 || flags_.create || new_room_) return;
+    new_room_ = message.room;
+    complain("paxoschat send", fmt::format("new room {}", printable_name(message.room)), 0);
   }
 
   void show() {
@@ -176,11 +193,13 @@ class Sender {
         Json json = to_json(item.delivery->message);
         if (item.delivery->repeat) json["repeat"] = true;
         print_json(json);
+        look_for_new_room(item.delivery->message);
       } else {
         const chat::Message& m = item.delivery->message;
         say(stdout, "{}: message {} of {}, slot {}\n", item.delivery->repeat ? "delivered before" : "delivered", m.seq,
                    printable_name(m.room), m.slot.n);
         std::fflush(stdout);
+        look_for_new_room(m);
       }
       items_.pop_front();
     }
@@ -263,11 +282,34 @@ class Sender {
   bool input_stop_ = false;
   bool any_refused_ = false;
   bool left_over_ = false;
+  std::optional<std::string> new_room_;
   net::Event changed_{c_.loop()};
   net::Event room_{c_.loop()};
 };
 
+/// The room that was typed as the one that is meant; an exit code where there is none.
+net::Task<std::optional<int>> settle_room(Connection& c, SendFlags& flags) {
+  const RoomMeant meant = co_await find_room(c, flags.room, flags.no_create, flags.no_create ? flags.timeout : std::min(flags.timeout, settle_timeout));
+  std::string why = meant.fault;
+  if (why.empty() && flags.no_create && meant.exists == false)
+    why = fmt::format("there is no room {}{}; without --no-create the first message makes it", printable_name(meant.name),
+                      did_you_mean(co_await find_near_room(c, meant.name)));
+  if (!why.empty()) {
+    if (flags.json) print_json({{"refused", why}});
+    co_return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);
+  }
+  if (flags.no_create && !meant.exists)
+    co_return complain("paxoschat send",
+                       fmt::format("nothing was sent: no replica told within {:g} s whether there is a room {}. See `paxosctl status`",
+                                   static_cast<double>(flags.timeout.count()) / 1000, printable_name(meant.name)),
+                       config::exit_unknown);
+  flags.room = meant.name;
+  co_return std::nullopt;
+}
+
 net::Task<int> send(Connection& c, SendFlags flags, std::optional<paxos::ReplicaId> first) {
+  if (!flags.resume)
+    if (const auto code = co_await settle_room(c, flags)) co_return *code;
   Sender sender(c, std::move(flags));
   co_return co_await sender.run(first);
 }
@@ -283,6 +325,8 @@ int chat_send(const std::vector<std::string>& words) {
               "keeps the session and what is not delivered yet: exactly once, across crashes");
   flags.value("key", "ID",
               "the message stands once, however often and from wherever it is sent with this key (for a day at least); a TEXT is needed");
+  flags.flag("create", "the room may be a new one: nothing is said about it");
+  flags.flag("no-create", "refuse to make a room that does not exist yet");
   flags.flag("resume", "delivers what is left in --state FILE; reads nothing");
   flags.value("timeout", "TIME", "for each message, from reading it (default: 10s)");
   flags.value("replica", "ID", "ask this replica first");
@@ -296,6 +340,8 @@ int chat_send(const std::vector<std::string>& words) {
   if (resume && !flags.arguments().empty()) return flags.wrong_usage("--resume reads nothing: leave the TEXT out");
   if (resume && flags.get("key")) return flags.wrong_usage("--resume delivers what is left under the keys that it has: leave --key out");
   if (!room && !resume) return flags.wrong_usage("--room ROOM is missing");
+  if (flags.has("create") && flags.has("no-create")) return flags.wrong_usage("--create and --no-create exclude each other");
+  if (resume && flags.has("no-create")) return flags.wrong_usage("--resume delivers into the rooms that it has: leave --no-create out");
   const bool one_text = !flags.arguments().empty() && flags.arguments().front() != "-";
   if (flags.get("key") && !one_text) return flags.wrong_usage("--key names one message: give its TEXT");
   const auto timeout = flags.timeout(10s);
@@ -306,6 +352,8 @@ int chat_send(const std::vector<std::string>& words) {
                     .key = flags.get("key").value_or(""),
                     .resume = resume,
                     .state = flags.get("state"),
+                    .create = flags.has("create"),
+                    .no_create = flags.has("no-create"),
                     .timeout = *timeout,
                     .json = flags.has("json")};
   if (one_text)

@@ -13,7 +13,8 @@
 #include <ctime>
 #include <exception>
 
-#include "client/message_text.h"
+#include "client/chat_words.h"
+#include "client/days.h"
 #include "client/say.h"
 
 namespace client {
@@ -127,7 +128,7 @@ void print_json(const Json& json) {
 }
 
 Json to_json(const chat::Message& m) {
-  return {{"room", m.room},
+  Json out{{"room", m.room},
           {"seq", m.seq},
           {"slot", m.slot.n},
           {"index", m.index},
@@ -136,16 +137,16 @@ Json to_json(const chat::Message& m) {
           {"client_seq", m.client_seq},
           {"time_ms", m.time_ms},
           {"text", m.text}};
+  if (m.written_ms != 0) out["written_ms"] = m.written_ms;
+  return out;
 }
 
-std::string to_line(const chat::Message& m, bool colour, std::size_t lines_max) {
+std::string to_line(const chat::Message& m, bool colour, std::size_t lines_max, std::string_view me) {
   const std::time_t seconds = m.time_ms / 1000;
   std::tm local{};
   localtime_r(&seconds, &local);
-  const std::string who = m.name.empty() ? "someone" : printable_name(m.name);
   const std::string time = fmt::format("{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
-  if (!colour) return fmt::format("{} {}: {}", time, who, indented(m.text, lines_max));
-  return fmt::format("\x1b[2m{}\x1b[0m \x1b[1m{}\x1b[0m: {}", time, who, indented(m.text, lines_max));
+  return dimmed(time, colour) + " " + said(m, {.colour = colour, .me = me, .lines_max = lines_max});
 }
 
 }  // namespace client

@@ -61,6 +61,14 @@ tl::expected<net::UdpSocket, std::string> open_socket(net::Loop& loop, const net
   return net::UdpSocket::open(loop, *net::Address::literal(all_local(book) && !v6 ? "127.0.0.1:0" : "0.0.0.0:0"));
 }
 
+/// The request that an answer is for; 0: it names none.
+std::uint64_t asked_id(const chat::ClientReply& reply) {
+  return std::visit([]<class R>(const R& r) -> std::uint64_t {
+    if constexpr (requires { r.id; }) return r.id;
+    return 0;
+  }, reply);
+}
+
 }  // namespace
 
 tl::expected<std::unique_ptr<Connection>, std::string> Connection::open(net::Loop& loop,
@@ -194,12 +202,10 @@ net::Task<void> Connection::receive() {
           asked->second->answer = reply->answer;
           asked->second->event.notify();
         } else if (const auto* answer = std::get_if<chat::ClientReply>(&r.body)) {
-          if (const auto* page = std::get_if<chat::HistoryReply>(answer)) {
-            if (const auto asked = asked_.find(page->id); asked != asked_.end()) {
-              asked->second->history = *page;
-              asked->second->event.notify();
-              continue;
-            }
+          if (const auto asked = asked_.find(asked_id(*answer)); asked != asked_.end()) {
+            asked->second->reply = *answer;
+            asked->second->event.notify();
+            continue;
           }
           if (on_reply_) on_reply_(from, *answer);
         }
@@ -243,34 +249,45 @@ net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId 
   co_return std::move(asked.answer);
 }
 
-template <class Message>
-net::Task<std::optional<chat::HistoryReply>> Connection::ask_history(paxos::ReplicaId to, Message request,
-                                                                     std::chrono::milliseconds timeout,
-                                                                     std::chrono::milliseconds repeat) {
+template <class Answer, class Message>
+net::Task<std::optional<Answer>> Connection::ask_client(paxos::ReplicaId to, Message request, std::chrono::milliseconds timeout,
+                                                        std::chrono::milliseconds repeat) {
   request.id = random();
   Asked asked(loop_);
   asked_.emplace(request.id, &asked);
   paxos::Time until = loop_.now() + timeout;
   bool known = knows(to);
-  while (!asked.history && !given_up_ && loop_.now() < until) {
+  while (!asked.reply && !given_up_ && loop_.now() < until) {
     send_body(to, net::Body{chat::ClientMessage{request}});
     (void)co_await asked.event.wait_until(std::min<paxos::Time>(until, loop_.now() + repeat));
     if (!std::exchange(known, known || knows(to)) && known) until = loop_.now() + timeout;
   }
   asked_.erase(request.id);
-  co_return std::move(asked.history);
+  auto* answer = asked.reply ? std::get_if<Answer>(&*asked.reply) : nullptr;
+  if (answer == nullptr) co_return std::nullopt;
+  co_return std::move(*answer);
 }
 
 net::Task<std::optional<chat::HistoryReply>> Connection::history(paxos::ReplicaId to,
                                                                  chat::HistoryRequest request,
                                                                  std::chrono::milliseconds timeout) {
-  co_return co_await ask_history(to, std::move(request), timeout, std::chrono::milliseconds{250});
+  co_return co_await ask_client<chat::HistoryReply>(to, std::move(request), timeout, std::chrono::milliseconds{250});
 }
 
 net::Task<std::optional<chat::HistoryReply>> Connection::follow(paxos::ReplicaId to,
                                                                 chat::FollowRequest request,
                                                                 std::chrono::milliseconds timeout) {
-  co_return co_await ask_history(to, std::move(request), timeout, std::chrono::milliseconds{300});
+  co_return co_await ask_client<chat::HistoryReply>(to, std::move(request), timeout, std::chrono::milliseconds{300});
+}
+
+net::Task<std::optional<chat::RoomsReply>> Connection::rooms(paxos::ReplicaId to, chat::RoomsRequest request,
+                                                             std::chrono::milliseconds timeout) {
+  co_return co_await ask_client<chat::RoomsReply>(to, std::move(request), timeout, std::chrono::milliseconds{250});
+}
+
+net::Task<std::optional<chat::WhoReply>> Connection::who(paxos::ReplicaId to, chat::WhoRequest request,
+                                                         std::chrono::milliseconds timeout) {
+  co_return co_await ask_client<chat::WhoReply>(to, std::move(request), timeout, std::chrono::milliseconds{250});
 }
 
 }  // namespace client

@@ -53,6 +53,12 @@ class Connection {
   net::Task<std::optional<chat::HistoryReply>> follow(paxos::ReplicaId to, chat::FollowRequest request,
                                                       std::chrono::milliseconds timeout);
 
+  /// A page of the list of rooms; who is in one. A replica of rules 1 does not know either, and never answers.
+  net::Task<std::optional<chat::RoomsReply>> rooms(paxos::ReplicaId to, chat::RoomsRequest request,
+                                                   std::chrono::milliseconds timeout);
+  net::Task<std::optional<chat::WhoReply>> who(paxos::ReplicaId to, chat::WhoRequest request,
+                                               std::chrono::milliseconds timeout);
+
   /// Ends all of the above early, now and from now on, without an answer.
   void give_up();
   [[nodiscard]] bool given_up() const { return given_up_; }
@@ -81,10 +87,9 @@ class Connection {
   void send_body(paxos::ReplicaId to, const net::Body& body);
   net::Task<void> receive();
   void end_turn();
-  template <class Message>
-  net::Task<std::optional<chat::HistoryReply>> ask_history(paxos::ReplicaId to, Message request,
-                                                           std::chrono::milliseconds timeout,
-                                                           std::chrono::milliseconds repeat);
+  template <class Answer, class Message>
+  net::Task<std::optional<Answer>> ask_client(paxos::ReplicaId to, Message request, std::chrono::milliseconds timeout,
+                                              std::chrono::milliseconds repeat);
 
   net::Loop& loop_;
   config::ClusterConfig config_;
@@ -100,7 +105,7 @@ class Connection {
   struct Asked {
     net::Event event;
     std::optional<chat::OperatorAnswer> answer;
-    std::optional<chat::HistoryReply> history;
+    std::optional<chat::ClientReply> reply;
     explicit Asked(net::Loop& l) : event(l) {}
   };
   std::map<std::uint64_t, Asked*> asked_;

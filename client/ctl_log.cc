@@ -20,6 +20,8 @@ Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot
     out["room"] = post->room;
     out["name"] = post->name;
     out["text"] = post->text;
+    if (post->topic) out["topic"] = *post->topic;
+    if (post->written_ms != 0) out["written_ms"] = post->written_ms;
   } else if (std::holds_alternative<chat::Open>(c.operation)) {
     out["op"] = "open";
     out["session"] = chat::to_string(chat::SessionId{slot.slot, static_cast<std::uint32_t>(index)});

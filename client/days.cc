@@ -22,6 +22,17 @@ std::string day_text(std::int64_t time_ms) {
                      months.at(static_cast<std::size_t>(local.tm_mon)), local.tm_year + 1900LL);
 }
 
+std::string written_note(std::int64_t written_ms, std::int64_t posted_ms) {
+  constexpr std::int64_t worth_a_word_ms = 5'000;
+  if (written_ms <= 0 || posted_ms - written_ms < worth_a_word_ms) return {};
+  const std::time_t seconds = written_ms / 1000;
+  std::tm local{};
+  if (localtime_r(&seconds, &local) == nullptr) return {};
+  const std::string time = fmt::format("{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
+  if (day_text(written_ms) == day_text(posted_ms)) return " (written " + time + ")";
+  return fmt::format(" (written {:04}-{:02}-{:02} {})", local.tm_year + 1900LL, local.tm_mon + 1, local.tm_mday, time);
+}
+
 std::optional<std::string> Days::before(std::int64_t time_ms) {
   std::string day = day_text(time_ms);
   if (day == day_) return std::nullopt;

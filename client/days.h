@@ -10,6 +10,10 @@ namespace client {
 /// "Saturday, 28 November 2026", in the local zone.
 [[nodiscard]] std::string day_text(std::int64_t time_ms);
 
+/// " (written 12:01:10)" for a message that waited for more than a few seconds before it was posted, with the day where that is another
+/// one; empty where nothing is to be said: not known, or one of the two clocks is wrong.
+[[nodiscard]] std::string written_note(std::int64_t written_ms, std::int64_t posted_ms);
+
 /// A line wherever the day changes between one message and the next. The first one gets a line too unless it is of today: a
 /// time alone would be taken for today's.
 class Days {

@@ -50,6 +50,11 @@ std::size_t LineEditor::after(std::size_t at) const {
 }
 
 void LineEditor::insert(std::string_view character) {
+  if (searching_) {
+    if (pattern_.size() + character.size() > bytes_max_) return;
+    pattern_ += character;
+    return search_on(std::min(found_ + 1, remembered_.size()));
+  }
   if (text_.size() + character.size() > bytes_max_) return;
   text_.insert(cursor_, character);
   cursor_ += character.size();
@@ -80,7 +85,11 @@ void LineEditor::recall(std::size_t at) {
 }
 
 /// What follows ESC.
-void LineEditor::key(std::string_view sequence) {
+void LineEditor::key(std::string_view sequence, std::vector<Event>& out) {
+  if (searching_) end_search(true);
+  if (sequence == "b") cursor_ = word_before(cursor_);
+  if (sequence == "f") cursor_ = word_after(cursor_);
+  if (sequence.size() == 1 && sequence[0] >= '1' && sequence[0] <= '9') out.push_back({Key::room, std::string(sequence)});
   if (sequence == "[D") cursor_ = before(cursor_);
   if (sequence == "[C") cursor_ = after(cursor_);
   if (sequence == "[H" || sequence == "OH" || sequence == "[1~") cursor_ = 0;
@@ -93,7 +102,8 @@ void LineEditor::key(std::string_view sequence) {
 
 std::vector<LineEditor::Event> LineEditor::feed(std::string_view bytes) {
   std::vector<Event> out;
-  for (const char c : bytes) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char c = bytes[i];
     const auto u = static_cast<unsigned char>(c);
     if (!pending_.empty() && pending_[0] == '\x1b') {
       pending_ += c;
@@ -101,7 +111,7 @@ std::vector<LineEditor::Event> LineEditor::feed(std::string_view bytes) {
       const bool final = u >= 0x40 && u <= 0x7e;
       if (opener) continue;
       if (pending_.size() > 2 && !final && pending_.size() < 16) continue;
-      key(std::string_view(pending_).substr(1));
+      key(std::string_view(pending_).substr(1), out);
       pending_.clear();
       continue;
     }
@@ -116,6 +126,7 @@ std::vector<LineEditor::Event> LineEditor::feed(std::string_view bytes) {
       }
       pending_.clear();  // no character: dropped
     }
+    if (searching_ && search_key(u)) continue;
     switch (u) {
       case '\r':
       case '\n':
@@ -154,6 +165,18 @@ std::vector<LineEditor::Event> LineEditor::feed(std::string_view bytes) {
       case 0x0b:  // Ctrl-K
         text_.erase(cursor_);
         break;
+      case 0x0c:  // Ctrl-L
+        out.push_back({Key::clear, {}});
+        break;
+      case 0x12:  // Ctrl-R
+        searching_ = true;
+        pattern_.clear();
+        found_ = remembered_.size();
+        unsearched_ = text_;
+        break;
+      case 0x1a:  // Ctrl-Z
+        out.push_back({Key::suspend, {}});
+        break;
       case 0x15:  // Ctrl-U
         text_.erase(0, cursor_);
         cursor_ = 0;
@@ -174,6 +197,8 @@ std::vector<LineEditor::Event> LineEditor::feed(std::string_view bytes) {
           pending_ = c;
         else if (u >= 0x20 && u < 0x7f)
           insert({&c, 1});
+        else if (u == '\t' && i + 1 == bytes.size())
+          out.push_back({Key::complete, {}});
         else if (u == '\t')
           insert(" ");
         break;  // other controls, and stray continuation bytes, are no text
@@ -187,6 +212,7 @@ LineEditor::View LineEditor::view(std::size_t columns) const {
   // From the cursor to the left, as much as leaves a few columns for what is to its right.
   View view;
   if (columns == 0) return view;
+  if (searching_) return search_view(columns);
   const std::size_t left_max = columns - std::min<std::size_t>(columns, columns / 8 + 1);
   std::size_t begin = cursor_;
   std::size_t left = 0;

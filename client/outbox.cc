@@ -18,6 +18,11 @@ std::string describe(paxos::ReplicaId from, const chat::Waiting& waiting) {
   return out;
 }
 
+namespace {
+constexpr paxos::Duration written_after = std::chrono::seconds{3};
+constexpr paxos::Duration refusals_linger = std::chrono::seconds{1};
+}  // namespace
+
 Outbox::Outbox(Options options, paxos::Time now, Ledger saved)
     : options_(std::move(options)),
       session_(saved.session),
@@ -29,7 +34,7 @@ Outbox::Outbox(Options options, paxos::Time now, Ledger saved)
   PAXOS_ASSERT(options_.replicas > 0 && options_.first.n < options_.replicas && options_.random);
   if (!session_.none()) phase_ = Phase::open;
   for (Ledger::Entry& e : saved.entries) {
-    Entry entry{.ticket = e.ticket, .seq = e.seq, .key = std::move(e.post.key), .queued = now, .repeat = {}, .delivery = {}};
+    Entry entry{.ticket = e.ticket, .seq = e.seq, .key = std::move(e.post.key), .topic = std::move(e.post.topic), .written_ms = e.post.written_ms, .restored = true, .queued = now, .repeat = {}, .delivery = {}};
     entry.delivery.ticket = e.ticket;
     entry.delivery.message.room = std::move(e.post.room);
     entry.delivery.message.name = std::move(e.post.name);
@@ -45,7 +50,7 @@ std::uint64_t Outbox::post(paxos::Time now, chat::Post post) {
   PAXOS_ASSERT(!close_wanted_);
   const std::uint64_t ticket = next_ticket_++;
   if (options_.journal) out_.events.emplace_back(Queued{ticket, post});
-  Entry entry{.ticket = ticket, .key = std::move(post.key), .queued = now, .repeat = {}, .delivery = {}};
+  Entry entry{.ticket = ticket, .key = std::move(post.key), .topic = std::move(post.topic), .written_ms = post.written_ms, .queued = now, .repeat = {}, .delivery = {}};
   entry.delivery.ticket = ticket;
   entry.delivery.message.room = std::move(post.room);
   entry.delivery.message.name = std::move(post.name);
@@ -106,8 +111,8 @@ void Outbox::on_reply(paxos::Time now, paxos::ReplicaId from, const chat::Client
     on_waiting(now, from, *waiting);
   else if (const auto* refused = std::get_if<chat::CommandRefused>(&reply))
     on_refused(now, *refused);
-  else
-    on_history(now, std::get<chat::HistoryReply>(reply));
+  else if (const auto* page = std::get_if<chat::HistoryReply>(&reply))
+    on_history(now, *page);
 }
 
 void Outbox::on_receipt(paxos::Time now, paxos::ReplicaId from, const chat::Receipt& receipt) {
@@ -276,16 +281,38 @@ void Outbox::new_session() {
 void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
   if (phase_ != Phase::open) return;
   if (refused.session.none() && refused.client_seq == 0) {
-    // It could not even read what it was sent. All that an older replica does not read are messages with a key.
+    if (go_plain(now)) return;
+    // It could not even read what it was sent. All that an older replica does not read are messages with a key, or a topic.
     for (Entry& entry : entries_)
-      if (entry.fate == Fate::sent && !entry.key.empty())
-        put_aside(now, entry, "a replica of an older version does not know messages with a key (`paxosctl status` shows which): " + refused.reason);
+      if (entry.fate == Fate::sent && (!entry.key.empty() || entry.topic))
+        put_aside(now, entry,
+                  std::string("a replica of an older version does not know ") + (entry.topic ? "topics" : "messages with a key") +
+                      " (`paxosctl status` shows which): " + refused.reason);
     return;
   }
   if (refused.session != session_) return;
   Entry* entry = find(refused.client_seq);
   if (entry == nullptr || entry->fate != Fate::sent) return;
+  if ((says_when(now, *entry) && go_plain(now)) || now < entry->heed_refusals) return;
   put_aside(now, *entry, refused.reason.empty() ? "refused" : refused.reason);
+}
+
+/// When it was written is worth a word only of a message that waited: what is posted at once has its time.
+bool Outbox::says_when(paxos::Time now, const Entry& entry) const {
+  return !plain_ && entry.written_ms != 0 && (entry.restored || now - entry.queued >= written_after);
+}
+
+/// A replica of an older version, or one of a cluster that has some, takes no message with the time it was written: from here on they go
+/// without. The log takes the two forms of a message for one. True where that was the case.
+bool Outbox::go_plain(paxos::Time now) {
+  bool any = false;
+  for (const Entry& entry : entries_) any = any || (entry.fate == Fate::sent && says_when(now, entry));
+  if (!any) return false;
+  for (Entry& entry : entries_)
+    if (entry.fate == Fate::sent && says_when(now, entry)) entry.heed_refusals = now + refusals_linger;
+  plain_ = true;
+  resend_all(now);
+  return true;
 }
 
 void Outbox::put_aside(paxos::Time now, Entry& entry, std::string why) {

@@ -123,6 +123,10 @@ class Outbox {
     std::uint64_t ticket = 0;
     std::uint64_t seq = 0;
     std::string key = {};  ///< of the post
+    std::optional<std::string> topic = {};  ///< of the post
+    std::int64_t written_ms = 0;  ///< likewise; goes with it once it has waited for a while
+    bool restored = false;
+    paxos::Time heed_refusals{};  ///< earlier ones were meant for what was sent before
     Fate fate = Fate::unsent;
     bool in_flight = false;  ///< counts in flight_bytes_
     bool ran = false;        ///< the log says that it was answered before
@@ -144,10 +148,12 @@ class Outbox {
   };
 
   [[nodiscard]] Entry* find(std::uint64_t seq);
-  [[nodiscard]] chat::Command command_of(const Entry& entry) const;
+  [[nodiscard]] chat::Command command_of(paxos::Time now, const Entry& entry) const;
   [[nodiscard]] std::uint64_t answered_below() const;
   void answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt);
   [[nodiscard]] static std::size_t weight(const Entry& entry);
+  bool go_plain(paxos::Time now);
+  [[nodiscard]] bool says_when(paxos::Time now, const Entry& entry) const;
   void put_aside(paxos::Time now, Entry& entry, std::string why);
   void settle(Entry& entry);
   void found(Entry& entry, const chat::Message& message);
@@ -190,6 +196,7 @@ class Outbox {
   std::size_t unsent_ = 0;     ///< entries_ before this index have been sent in this session
   std::size_t flight_bytes_ = 0;
   bool close_wanted_ = false;
+  bool plain_ = false;  ///< a replica did not take when a message was written: it goes without
   bool abandon_ = false;  ///< someone else uses this session: leave it when nothing is under way
   Repeat single_;         ///< of the Open or the Close that is under way
   paxos::Time single_sent_{};

@@ -118,14 +118,14 @@ std::uint64_t Outbox::answered_below() const {
   return entries_.empty() || entries_.front().seq == 0 ? next_seq_ : entries_.front().seq;
 }
 
-chat::Command Outbox::command_of(const Entry& entry) const {
+chat::Command Outbox::command_of(paxos::Time now, const Entry& entry) const {
   chat::Command command{
       .session = session_, .seq = entry.seq, .answered_below = answered_below(), .operation = {}};
   if (entry.fate == Fate::voided) {
     command.operation = chat::Close{};
   } else {
     const chat::Message& m = entry.delivery.message;
-    command.operation = chat::Post{m.room, m.name, m.text, entry.key};
+    command.operation = chat::Post{m.room, m.name, m.text, entry.key, entry.topic, says_when(now, entry) ? entry.written_ms : 0};
   }
   return command;
 }
@@ -150,7 +150,7 @@ void Outbox::send_entry(paxos::Time now, Entry& entry) {
   else
     ++figures_.repeats;
   again(now, entry.repeat);
-  send_command(command_of(entry));
+  send_command(command_of(now, entry));
 }
 
 void Outbox::send_single(paxos::Time now) {

@@ -154,6 +154,7 @@ std::string StateFile::damaged(const state_format::Contents& contents) const {
   for (const state_format::Found& found : contents.found) {
     nlohmann::ordered_json line{{"ticket", found.ticket}, {"room", found.post.room}, {"name", found.post.name}, {"text", found.post.text}};
     if (!found.post.key.empty()) line["key"] = found.post.key;
+    if (found.post.written_ms != 0) line["written_ms"] = found.post.written_ms;
     line["answered"] = found.answered;
     lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
     open += found.answered ? 0 : 1;

@@ -31,13 +31,21 @@ void encode_post(paxos::ByteWriter& w, const chat::Post& post) {
   w.sized(post.name);
   w.sized(post.text);
   w.sized(post.key);
+  w.fixed(static_cast<std::uint8_t>(post.topic ? 1 : 0));
+  if (post.topic) w.sized(*post.topic);
+  w.varint(static_cast<std::uint64_t>(post.written_ms));
 }
 chat::Post decode_post(paxos::ByteReader& r, bool first_format) {
   chat::Post post;
   post.room = r.sized_view(chat::limits::room_bytes_max);
   post.name = r.sized_view(chat::limits::name_bytes_max);
   post.text = r.sized_view(chat::limits::text_bytes_max);
-  if (!first_format) post.key = r.sized_view(chat::limits::key_bytes_max);
+  if (first_format) return post;
+  post.key = r.sized_view(chat::limits::key_bytes_max);
+  const auto has_topic = r.fixed<std::uint8_t>();
+  if (has_topic > 1) r.fail();
+  if (has_topic == 1) post.topic = r.sized_view(chat::limits::topic_bytes_max);
+  post.written_ms = static_cast<std::int64_t>(r.varint());
   return post;
 }
 

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <utility>
 
+#include "client/chat_words.h"
 #include "client/printable.h"
 #include "client/screen.h"
 
@@ -32,7 +33,7 @@ constexpr int deadly[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
 }  // namespace
 
 Terminal::Terminal(LineEditor& editor)
-    : editor_(editor), interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1) {
+    : editor_(editor), interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1), colour_(wants_colour()) {
   if (interactive_ && ::tcgetattr(STDIN_FILENO, &before_) != 0) interactive_ = false;
   if (!interactive_) return;
   termios raw = before_;
@@ -40,6 +41,7 @@ Terminal::Terminal(LineEditor& editor)
   raw.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN | ISIG);
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
+  raw_ = raw;
   given = before_;
   for (const int signal : deadly) std::signal(signal, give_back_and_die);
   ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
@@ -84,7 +86,7 @@ std::string Terminal::standing_rows(std::size_t width) {
   for (const std::string& line : standing_) {
     std::string_view part = cut(line, width - 1);
     for (std::size_t n = width - 1; n > 0 && columns_of(part) >= width; --n) part = cut(part, n - 1);  // wide characters
-    out += "\x1b[2m" + std::string(part) + "\x1b[0m\n";
+    out += dimmed(part, colour_) + "\n";
     drawn_.push_back(columns_of(part));
   }
   return out;
@@ -119,6 +121,28 @@ void Terminal::redraw() {
   cursor_ = taken + view.cursor;
   if (cursor_ > 0) out += "\x1b[" + std::to_string(cursor_) + "C";
   write(out);
+}
+
+void Terminal::ring() {
+  if (interactive_) write("\a");
+}
+
+void Terminal::clear() {
+  if (!interactive_) return;
+  write("\x1b[H\x1b[2J" + standing_rows(columns()));
+  redraw();
+}
+
+void Terminal::suspend() {
+  if (!interactive_) return;
+  write(cleared());
+  write(mark_no_pastes);
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
+  ::kill(0, SIGTSTP);  // the rest goes on with the shell's SIGCONT
+  ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw_);
+  write(mark_pastes);
+  write(standing_rows(columns()));
+  redraw();
 }
 
 void Terminal::resized() {

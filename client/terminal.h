@@ -27,6 +27,11 @@ class Terminal {
   /// One line above the input line. `line`: printable text, colours allowed.
   void print(std::string_view line);
   void redraw();
+  void ring();
+  /// Everything off the screen but the input line.
+  void clear();
+  /// Ctrl-Z: gives the terminal back and stops the process, with all others of its job; goes on where it was.
+  void suspend();
   /// The terminal has another size now: what was drawn is taken away however it was wrapped anew, and drawn again.
   void resized();
 
@@ -40,6 +45,8 @@ class Terminal {
   LineEditor& editor_;
   bool interactive_;
   termios before_{};
+  termios raw_{};
+  bool colour_;
   std::string prompt_;
   std::size_t cursor_ = 0;  ///< its column, as drawn last
   std::vector<std::string> standing_;

@@ -337,11 +337,11 @@ void Host::send_packets() {
 }
 
 void Host::read_history(chat::HistoryWish wish) {
-  const auto answer = [this, token = wish.token](tl::expected<chat::HistoryPage, std::string> page) {
+  const auto answer = [this, token = wish.token](tl::expected<chat::Page, std::string> page) {
     mailbox_.push([this, token, page = std::move(page)]() mutable { node_.history_read(loop_.now(), token, std::move(page)); });
   };
   storage_->read([wish = std::move(wish), answer](const storage::Storage::Reader& reader) {
-                   answer(chat::read_history(reader.rows, wish.room, wish.from, wish.limit));
+                   answer(chat::read_page(reader.rows, wish));
                  },
                  [answer](const std::string&) { answer(tl::make_unexpected(std::string("a record on its disk is damaged"))); });
 }

@@ -96,7 +96,7 @@ class Typed(ClusterTest):
         person.wait_text("7 messages are queued: no quorum")
         cluster.start(0)
         person.wait_text("the quorum is back: 7 messages delivered")
-        person.wait_text("\x1b[1mann\x1b[0m: message 6\r\n")
+        person.wait_text("ann\x1b[0m: message 6\r\n")
         person.seen = ""
         person.key("x")
         person.wait_text("ops> x")

@@ -117,7 +117,8 @@ class FakeCluster {
                        .session = o.session,
                        .client_seq = o.client_seq,
                        .time_ms = o.time_ms,
-                       .text = post->text});
+                       .text = post->text,
+                       .written_ms = post->written_ms});
     }
     return applied.outcomes;
   }
@@ -163,7 +164,7 @@ class FakeCluster {
     for (const paxos::Bytes& bytes : commands->commands) {
       const auto command = chat::decode_command(bytes.span());
       if (!command) continue;
-      if (const auto* post = std::get_if<chat::Post>(&command->operation); post != nullptr && !post->key.empty() && !reads_keys) {
+      if (const auto* post = std::get_if<chat::Post>(&command->operation); post != nullptr && (!post->key.empty() || post->written_ms != 0) && !reads_keys) {
         reply(s.to, chat::CommandRefused{{}, 0, "an operation of unknown number"});  // as version 0.1.0 says it
         continue;
       }

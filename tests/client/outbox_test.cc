@@ -61,6 +61,51 @@ TEST_F(OutboxTest, KeepsAtMost256Outstanding) {
   expect_log(cluster, 600);
 }
 
+TEST_F(OutboxTest, AMessageThatWaitedSaysWhenItWasWrittenAndOthersDoNot) {
+  FakeCluster cluster;
+  cluster.raise_rules();
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, {.room = "ops", .name = "ann", .text = "at once", .written_ms = 1000});
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  cluster.leader.reset();
+  outbox.post(cluster.now, {.room = "ops", .name = "ann", .text = "waited", .written_ms = 2000});
+  EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 10s));
+  cluster.leader = 0;
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  ASSERT_EQ(cluster.log.size(), 2u);
+  EXPECT_EQ(cluster.log[0].written_ms, 0);
+  EXPECT_EQ(cluster.log[1].written_ms, 2000);
+  // One that an earlier run left has waited, however long this one has.
+  Ledger left;
+  ASSERT_TRUE(left.apply(Queued{1, {.room = "ops", .name = "ann", .text = "left", .written_ms = 3000}}));
+  Outbox next(options(), cluster.now, left);
+  cluster.attach(next);
+  ASSERT_TRUE(cluster.run([&] { return next.pending() == 0; }));
+  EXPECT_EQ(cluster.log.at(2).written_ms, 3000);
+}
+
+TEST_F(OutboxTest, WhereItIsNotKnownWhenAMessageWasWrittenItGoesWithout) {
+  for (const bool readable : {false, true}) {  // replicas of version 0.1.0; newer ones among some
+    FakeCluster cluster;
+    cluster.reads_keys = readable;
+    cluster.refuse = [](const chat::Command& command) { return chat::validate(command, 1); };
+    Outbox outbox(options(), cluster.now);
+    cluster.attach(outbox);
+    cluster.leader.reset();
+    for (int i = 0; i < 5; ++i) outbox.post(cluster.now, {.room = "ops", .name = "ann", .text = "text " + std::to_string(i), .written_ms = 2000});
+    outbox.post(cluster.now, {.room = "", .name = "ann", .text = "of no room", .written_ms = 2000});
+    EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 10s));
+    cluster.leader = 0;
+    cluster.doubled = 0.5;
+    ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+    expect_log(cluster, 5);
+    ASSERT_EQ(cluster.delivered.size(), 6u);
+    for (std::size_t i = 0; i < 5; ++i) EXPECT_EQ(cluster.delivered[i].refused, "") << i;
+    EXPECT_NE(cluster.delivered[5].refused, "") << "a refusal for another reason is one";
+  }
+}
+
 TEST_F(OutboxTest, TellsWhatCertainlyDoesNotStandFromWhatMay) {
   FakeCluster cluster;
   Outbox outbox(options(), cluster.now);

@@ -139,6 +139,20 @@ TEST_F(ZoneTest, ADayLineStandsWhereverTheDayChanges) {
   EXPECT_EQ(old.before(midnight), "--- Friday, 4 October 2024 ---") << "the first is not of today";
 }
 
+TEST_F(ZoneTest, AMessageThatWaitedSaysWhenItWasWritten) {
+  constexpr std::int64_t noon = 20'000 * day_ms + day_ms / 2;
+  EXPECT_EQ(written_note(0, noon), "") << "not known";
+  EXPECT_EQ(written_note(noon - 4'000, noon), "");
+  EXPECT_EQ(written_note(noon + 60'000, noon), "") << "one of the clocks is wrong";
+  EXPECT_EQ(written_note(noon - 60'000, noon), " (written 11:59:00)");
+  EXPECT_EQ(written_note(noon - day_ms, noon), " (written 2024-10-03 12:00:00)");
+  chat::Message message{.room = "ops", .name = "ann", .time_ms = noon, .text = "x", .written_ms = noon - 60'000};
+  EXPECT_EQ(to_line(message, false), "12:00:00 ann (written 11:59:00): x");
+  EXPECT_EQ(to_json(message).at("written_ms").get<std::int64_t>(), message.written_ms);
+  message.written_ms = 0;
+  EXPECT_FALSE(to_json(message).contains("written_ms"));
+}
+
 TEST_F(ZoneTest, TheDayIsThatOfTheZone) {
   zone("XXX-2");
   EXPECT_EQ(day_text(20'000 * day_ms - 1), "Friday, 4 October 2024");

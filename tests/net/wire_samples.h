@@ -155,6 +155,11 @@ class Samples {
                                     .last = number32(),
                                     .limit = number32(),
                                     .local = coin()};
+      case 3:
+        return chat::RoomsRequest{.id = number(), .from = text(64), .limit = number32(), .local = coin()};
+      case 4:
+        return chat::WhoRequest{
+            .id = number(), .what = static_cast<chat::Whereabouts>(1 + below(3)), .room = text(64), .name = text(64)};
       default:
         return chat::FollowRequest{.id = number(), .room = text(64), .from = number(), .wait_ms = number32()};
     }
@@ -178,6 +183,26 @@ class Samples {
       }
       case 3:
         return chat::CommandRefused{session(), number(), text(300)};
+      case 5: {
+        chat::RoomsReply m;
+        m.id = number();
+        m.refused = text(100);
+        m.applied = slot();
+        m.page.next = text(64);
+        for (std::uint64_t n = below(5); n > 0; --n)
+          m.page.rooms.push_back({.name = text(64),
+                                  .messages = number(),
+                                  .last_ms = static_cast<std::int64_t>(number()),
+                                  .topic = text(256),
+                                  .topic_by = text(64),
+                                  .topic_ms = static_cast<std::int64_t>(number())});
+        return m;
+      }
+      case 6: {
+        chat::WhoReply m{.id = number(), .present = {}};
+        for (std::uint64_t n = below(5); n > 0; --n) m.present.push_back({text(64), number()});
+        return m;
+      }
       default: {
         chat::HistoryReply m;
         m.id = number();

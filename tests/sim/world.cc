@@ -366,7 +366,7 @@ void World::on_host(Host& host, const Event& event) {
       if (host.misapplies && host.disk.state_written < host.node->machine().applied())
         host.node->history_read(at, wish->token, tl::make_unexpected("its rows are not there yet"));
       else
-        host.node->history_read(at, wish->token, chat::read_history(rows, wish->room, wish->from, wish->limit));
+        host.node->history_read(at, wish->token, chat::read_page(rows, *wish));
       break;
     }
     case EventKind::log_read_done: {
