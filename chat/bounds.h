@@ -11,6 +11,7 @@ inline constexpr std::size_t room_bytes_max = 64;
 inline constexpr std::size_t name_bytes_max = 64;
 inline constexpr std::size_t key_bytes_max = 64;  ///< of a message that is to stand once whatever is sent again
 inline constexpr std::size_t topic_bytes_max = 256;  ///< of a room; counts as text of the message that sets it
+inline constexpr std::size_t reason_bytes_max = 256;  ///< of a redaction
 inline constexpr std::size_t rooms_max = 65'536;
 inline constexpr std::size_t sessions_max = 100'000;
 inline constexpr std::size_t outstanding_max = 256;
@@ -33,6 +34,10 @@ inline constexpr std::size_t page_rooms_max = 256;  ///< in one page of the list
 inline constexpr std::int64_t presence_kept_ms = 30'000;
 inline constexpr std::size_t presences_max = 65'536;
 inline constexpr std::size_t present_shown_max = 256;  ///< names in one answer
+/// Of one replica: redactions that wait to be carried out on its disk (those above it wait for its next start), and messages of which later
+/// copies in the log are looked for.
+inline constexpr std::size_t erasures_known_max = 65'536;
+inline constexpr std::size_t erasures_at_once = 16;  ///< carried out together
 /// The session clock advances per slot by at most this much.
 inline constexpr std::int64_t clock_step_max_ms = 60'000;
 /// Idle for this long by the session clock: expired.

@@ -33,10 +33,12 @@ struct ClientCommands {
   friend bool operator==(const ClientCommands&, const ClientCommands&) = default;
 };
 
-/// Set in HistoryRequest::limit and FollowRequest::wait_ms by clients that read when a message was written. Older replicas take the one
+/// Set in HistoryRequest::limit and FollowRequest::wait_ms by clients that read when a message was written, and that one was redacted. Older replicas take the one
 /// for a large limit, which they cut, and the other for a millisecond; older clients never set them.
 inline constexpr std::uint32_t limit_wants_stamps = 1U << 31;
 inline constexpr std::uint32_t wait_wants_stamps = 1;
+/// The others read this as the text of a message that was redacted.
+inline constexpr std::string_view redacted_text = "(redacted)";
 
 /// Messages of a room: seq >= from, or the last `last` when that is not 0.
 struct HistoryRequest {

@@ -15,16 +15,25 @@
 /// (varint), then each, ascending: number (u8), value (sized). Option 1: the key. Option 2: written_ms (u64), 1 to that of the year
 /// 9999. Option 20: the topic. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
 /// commands.
+///
+/// Redacted post (in redacted batches only): room, name, each sized, content (u64), then options as above, maybe none; the topic's value
+/// is empty, and a key is followed by option 3, the XXH3-64 of the text (u64). Redact (from rules 2 on): room (sized), seq
+/// (varint), by, reason, each sized. The value of a decree in which something was redacted: version 2 (u8) | XXH3-128 of the
+/// value as it was (low u64, high u64) | time_ms (u64) | count (varint) | sized commands.
 namespace chat {
 
 namespace {
 
 constexpr std::uint8_t command_version = 1;
 constexpr std::uint8_t batch_version = 1;
-enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3, post_with_options = 4 };
-enum class PostOption : std::uint8_t { key = 1, written = 2, topic = 20 };
+constexpr std::uint8_t redacted_batch_version = 2;
+enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3, post_with_options = 4, redacted_post = 5, redact = 6 };
+enum class PostOption : std::uint8_t { key = 1, written = 2, text_hash = 3, topic = 20 };
 /// The rules from which on an operation may stand in the log.
 constexpr std::uint16_t options_since = 2;
+constexpr std::uint16_t redact_since = 2;
+/// By how much a redacted post may be longer than it was: its content's hash, and with a key that of its text.
+constexpr std::size_t redacted_post_growth = 8 + 10;
 constexpr std::int64_t written_ms_max = 253'402'300'799'999;
 
 /// Eight bytes of ASCII, no control among them. May say no to others too.
@@ -125,6 +134,9 @@ std::string validate_key(std::string_view key) {
 std::string validate_topic(std::string_view topic) {
   return check("the topic", topic, 0, limits::topic_bytes_max, false);
 }
+std::string validate_reason(std::string_view reason) {
+  return check("the reason", reason, 0, limits::reason_bytes_max, false);
+}
 std::string validate_visible_text(std::string_view text) {
   return has_visible(text) ? std::string() : "the text has nothing to see: only white space and invisible characters";
 }
@@ -147,6 +159,7 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
   if (const auto* post = std::get_if<PostView>(&command.operation)) {
     if (auto fault = validate_room(post->room); !fault.empty()) return fault;
     if (auto fault = validate_name(post->name); !fault.empty()) return fault;
+    if (post->redacted) return {};  // it ran, or ran again: there was nothing wrong with it
     if (auto fault = validate_text(post->text); !fault.empty()) return fault;
     if (rules < options_since)
       return post->topic             ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
@@ -162,6 +175,14 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     if (auto fault = validate_visible_name(post->name); !fault.empty()) return fault;
     return validate_visible_text(post->text);
   }
+  if (const auto* redact = std::get_if<RedactView>(&command.operation)) {
+    if (rules < redact_since) return "redacting is not known yet: some replica still runs an older version (`paxosctl status`)";
+    if (auto fault = validate_room(redact->room); !fault.empty()) return fault;
+    if (redact->seq == 0) return "messages are numbered from 1 on";
+    if (auto fault = validate_name(redact->by); !fault.empty()) return fault;
+    if (auto fault = validate_visible_name(redact->by); !fault.empty()) return fault;
+    return validate_reason(redact->reason);
+  }
   return {};
 }
 
@@ -174,6 +195,8 @@ std::string validate(const Command& command, std::uint16_t rules) {
   if (const auto* open = std::get_if<Open>(&command.operation)) view.operation = *open;
   if (const auto* post = std::get_if<Post>(&command.operation))
     view.operation = PostView{post->room, post->name, post->text, post->key, post->topic, post->written_ms};
+  if (const auto* redact = std::get_if<Redact>(&command.operation))
+    view.operation = RedactView{redact->room, redact->seq, redact->by, redact->reason};
   return validate(view, rules);
 }
 
@@ -185,6 +208,8 @@ Command to_command(const CommandView& view) {
   else if (const auto* post = std::get_if<PostView>(&view.operation))
     command.operation = Post{std::string(post->room), std::string(post->name), std::string(post->text), std::string(post->key),
                              post->topic ? std::optional(std::string(*post->topic)) : std::nullopt, post->written_ms};
+  else if (const auto* redact = std::get_if<RedactView>(&view.operation))
+    command.operation = Redact{std::string(redact->room), redact->seq, std::string(redact->by), std::string(redact->reason)};
   return command;
 }
 
@@ -217,6 +242,12 @@ void encode_to(std::string& out, const Command& command) {
       w.fixed(static_cast<std::uint8_t>(PostOption::topic));
       w.sized(*post->topic);
     }
+  } else if (const auto* redact = std::get_if<Redact>(&command.operation)) {
+    w.fixed(static_cast<std::uint8_t>(OperationNumber::redact));
+    w.sized(redact->room);
+    w.varint(redact->seq);
+    w.sized(redact->by);
+    w.sized(redact->reason);
   } else {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::close));
   }
@@ -237,7 +268,8 @@ namespace {
 /// One content has one encoding: ascending, each once; without options it is the plain post.
 void read_options(paxos::ByteReader& r, PostView& post) {
   const std::uint64_t count = r.varint();
-  if (count == 0) r.fail();
+  if (count == 0 && !post.redacted) r.fail();
+  bool hashed = false;
   std::uint8_t last = 0;
   for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
     const auto number = r.fixed<std::uint8_t>();
@@ -249,8 +281,15 @@ void read_options(paxos::ByteReader& r, PostView& post) {
         if (post.key.empty()) r.fail();
         break;
       case PostOption::topic:
-        post.topic = r.sized_view(limits::topic_bytes_max);
+        post.topic = r.sized_view(post.redacted ? 0 : limits::topic_bytes_max);
         break;
+      case PostOption::text_hash: {
+        paxos::ByteReader value(r.sized_view(8));
+        post.text_hash = value.fixed<std::uint64_t>();
+        if (!value.done() || !post.redacted) r.fail();
+        hashed = true;
+        break;
+      }
       case PostOption::written: {
         paxos::ByteReader value(r.sized_view(8));
         post.written_ms = static_cast<std::int64_t>(value.fixed<std::uint64_t>());
@@ -261,9 +300,11 @@ void read_options(paxos::ByteReader& r, PostView& post) {
         r.fail();
     }
   }
+  if (post.redacted && hashed != !post.key.empty()) r.fail();
 }
 
-tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules) {
+/// `redacted`: in a batch in which something was redacted.
+tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules, bool redacted) {
   paxos::ByteReader r(bytes);
   CommandView command;
   if (const auto version = r.fixed<std::uint8_t>(); r.ok() && version != command_version)
@@ -294,6 +335,27 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
       command.operation = post;
       break;
     }
+    case OperationNumber::redacted_post: {
+      if (!redacted) return tl::make_unexpected(std::string("an operation of unknown number"));
+      PostView post;
+      post.redacted = true;
+      post.room = r.sized_view(limits::room_bytes_max);
+      post.name = r.sized_view(limits::name_bytes_max);
+      post.content = r.fixed<std::uint64_t>();
+      read_options(r, post);
+      command.operation = post;
+      break;
+    }
+    case OperationNumber::redact: {
+      if (rules < redact_since) return tl::make_unexpected(std::string("an operation of unknown number"));
+      RedactView redact;
+      redact.room = r.sized_view(limits::room_bytes_max);
+      redact.seq = r.varint();
+      redact.by = r.sized_view(limits::name_bytes_max);
+      redact.reason = r.sized_view(limits::reason_bytes_max);
+      command.operation = redact;
+      break;
+    }
     default:
       if (!r.ok()) break;
       return tl::make_unexpected(std::string("an operation of unknown number"));
@@ -309,6 +371,7 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
 std::uint64_t content_of(const CommandView& command) {
   const auto hash = [](std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); };
   const auto* post = std::get_if<PostView>(&command.operation);
+  if (post != nullptr && post->redacted) return post->content;
   if (post == nullptr || post->written_ms == 0) return hash(command.operation_bytes);
   Command plain = to_command(command);
   std::get<Post>(plain.operation).written_ms = 0;
@@ -317,8 +380,12 @@ std::uint64_t content_of(const CommandView& command) {
   return hash(view->operation_bytes);
 }
 
+std::uint64_t text_hash_of(const PostView& post) {
+  return post.redacted ? post.text_hash : XXH3_64bits(post.text.data(), post.text.size());
+}
+
 tl::expected<CommandView, std::string> view_command(std::span<const std::byte> bytes) {
-  return view_command_of(bytes, UINT16_MAX);
+  return view_command_of(bytes, UINT16_MAX, false);
 }
 
 tl::expected<Command, std::string> decode_command(std::span<const std::byte> bytes) {
@@ -334,7 +401,7 @@ std::size_t varint_bytes(std::uint64_t value) {
 }  // namespace
 
 std::size_t decree_bytes(std::size_t count, std::size_t bytes) {
-  return 1 + 8 + varint_bytes(count) + count * varint_bytes(limits::command_bytes_max) + bytes;
+  return 1 + sizeof(ValueHash) + 8 + varint_bytes(count) + count * (varint_bytes(limits::command_bytes_max) + redacted_post_growth) + bytes;
 }
 
 paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> commands) {
@@ -369,15 +436,18 @@ tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std
   if (decree.kind != paxos::DecreeKind::commands) return BatchView{};
   paxos::ByteReader r(decree.value.span());
   BatchView batch;
-  if (r.fixed<std::uint8_t>() != batch_version)
+  const auto version = r.fixed<std::uint8_t>();
+  if (version != batch_version && version != redacted_batch_version)
     return tl::make_unexpected(std::string("a batch of unknown version"));
+  const bool redacted = version == redacted_batch_version;
+  if (redacted) r.raw(sizeof(ValueHash));
   batch.time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
   const auto count = static_cast<std::size_t>(r.varint_max(limits::commands_per_decree_max));
   batch.commands.reserve(std::min(count, r.remaining()));
   for (std::size_t i = 0; i < count; ++i) {
     const auto bytes = r.sized(limits::command_bytes_max);
     if (!r.ok()) break;
-    auto command = view_command_of(bytes, rules);
+    auto command = view_command_of(bytes, rules, redacted);
     if (!command)
       return tl::make_unexpected("command " + std::to_string(i) + " of the batch: " + command.error());
     batch.commands.push_back(*command);
@@ -393,6 +463,117 @@ tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree) {
   batch.commands.reserve(view->commands.size());
   for (const CommandView& command : view->commands) batch.commands.push_back(to_command(command));
   return batch;
+}
+
+// --- what was redacted ---
+
+ValueHash value_hash(const paxos::Decree& decree) {
+  if (has_redacted(decree)) {
+    paxos::ByteReader r(decree.value.span().subspan(1));
+    const auto low = r.fixed<std::uint64_t>();
+    return {low, r.fixed<std::uint64_t>()};
+  }
+  const XXH128_hash_t hash = XXH3_128bits(decree.value.data(), decree.value.size());
+  return {hash.low64, hash.high64};
+}
+
+bool has_redacted(const paxos::Decree& decree) {
+  return decree.kind == paxos::DecreeKind::commands && decree.value.size() >= 1 + sizeof(ValueHash) &&
+         std::to_integer<std::uint8_t>(decree.value.span()[0]) == redacted_batch_version;
+}
+
+namespace {
+
+/// The bytes of a command, its post without the text.
+std::string without_text(std::span<const std::byte> bytes, const CommandView& view) {
+  const auto& post = std::get<PostView>(view.operation);
+  std::string out;
+  paxos::ByteWriter w(out);
+  w.raw(bytes.first(bytes.size() - view.operation_bytes.size()));
+  w.fixed(static_cast<std::uint8_t>(OperationNumber::redacted_post));
+  w.sized(post.room);
+  w.sized(post.name);
+  w.fixed(content_of(view));
+  const auto number = [&](PostOption option, std::uint64_t value) {
+    w.fixed(static_cast<std::uint8_t>(option));
+    w.varint(8);
+    w.fixed(value);
+  };
+  w.varint((post.key.empty() ? 0U : 2U) + (post.written_ms == 0 ? 0U : 1U) + (post.topic ? 1U : 0U));
+  if (!post.key.empty()) {
+    w.fixed(static_cast<std::uint8_t>(PostOption::key));
+    w.sized(post.key);
+  }
+  if (post.written_ms != 0) number(PostOption::written, static_cast<std::uint64_t>(post.written_ms));
+  if (!post.key.empty()) number(PostOption::text_hash, text_hash_of(post));
+  if (post.topic) {
+    w.fixed(static_cast<std::uint8_t>(PostOption::topic));
+    w.varint(0);
+  }
+  return out;
+}
+
+/// The commands of a batch as they stand in it, and its time; nothing where it is none.
+struct RawBatch {
+  std::uint64_t time_ms = 0;
+  std::vector<std::span<const std::byte>> commands;
+};
+std::optional<RawBatch> raw_batch(const paxos::Decree& decree) {
+  if (decree.kind != paxos::DecreeKind::commands || !view_batch(decree)) return std::nullopt;
+  RawBatch out;
+  paxos::ByteReader r(decree.value.span().subspan(has_redacted(decree) ? 1 + sizeof(ValueHash) : 1));
+  out.time_ms = r.fixed<std::uint64_t>();
+  for (std::uint64_t left = r.varint(); left > 0; --left) out.commands.push_back(r.sized(limits::command_bytes_max));
+  return out;
+}
+
+}  // namespace
+
+std::optional<paxos::Decree> redacted(const paxos::Decree& decree, std::span<const std::uint32_t> indexes) {
+  const auto batch = raw_batch(decree);
+  if (!batch) return std::nullopt;
+  std::string out;
+  out.reserve(decree.value.size() + 64);
+  paxos::ByteWriter w(out);
+  const ValueHash hash = value_hash(decree);
+  w.fixed(redacted_batch_version);
+  w.fixed(hash.low);
+  w.fixed(hash.high);
+  w.fixed(batch->time_ms);
+  w.varint(batch->commands.size());
+  bool any = false;
+  for (std::uint32_t i = 0; i < batch->commands.size(); ++i) {
+    const auto bytes = batch->commands[i];
+    const auto view = view_command_of(bytes, UINT16_MAX, true);
+    const auto* post = view ? std::get_if<PostView>(&view->operation) : nullptr;
+    if (post == nullptr || post->redacted || std::find(indexes.begin(), indexes.end(), i) == indexes.end()) {
+      w.sized(bytes);
+      continue;
+    }
+    any = true;
+    w.sized(std::string_view(without_text(bytes, *view)));
+  }
+  if (!any || out.size() > paxos::limits::decree_bytes_max) return std::nullopt;
+  return paxos::Decree{paxos::DecreeKind::commands, paxos::Bytes::from(std::move(out))};
+}
+
+bool same_but_redacted(const paxos::Decree& a, const paxos::Decree& b) {
+  if (a == b) return true;
+  if (a.kind != b.kind || (!has_redacted(a) && !has_redacted(b)) || value_hash(a) != value_hash(b)) return false;
+  const auto one = raw_batch(a), other = raw_batch(b);
+  if (!one || !other || one->time_ms != other->time_ms || one->commands.size() != other->commands.size()) return false;
+  // Each command is the same, or the same once the other's text is taken out too.
+  const auto bare = [](std::span<const std::byte> bytes) {
+    const auto view = view_command_of(bytes, UINT16_MAX, true);
+    const auto* post = view ? std::get_if<PostView>(&view->operation) : nullptr;
+    return post == nullptr || post->redacted ? std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())
+                                             : without_text(bytes, *view);
+  };
+  for (std::size_t i = 0; i < one->commands.size(); ++i) {
+    const auto x = one->commands[i], y = other->commands[i];
+    if (!std::equal(x.begin(), x.end(), y.begin(), y.end()) && bare(x) != bare(y)) return false;
+  }
+  return true;
 }
 
 }  // namespace chat

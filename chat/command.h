@@ -50,7 +50,16 @@ struct Post {
   std::int64_t written_ms = 0;
   friend bool operator==(const Post&, const Post&) = default;
 };
-using Operation = std::variant<Open, Close, Post>;
+/// Takes the text out of a message that stands: it stays in its place, without it (docs/ROWS.md, "Redactions"). Again is fine: who and
+/// why are the last one's. Known from rules 2 on.
+struct Redact {
+  std::string room;
+  std::uint64_t seq = 0;  ///< of the message in it
+  std::string by;         ///< as a sender's name; may be empty
+  std::string reason;     ///< may be empty
+  friend bool operator==(const Redact&, const Redact&) = default;
+};
+using Operation = std::variant<Open, Close, Post, Redact>;
 
 /// One client command. Open has no session and seq 0; a session's own commands count from seq 1.
 struct Command {
@@ -69,17 +78,29 @@ struct PostView {
   std::string_view key = {};
   std::optional<std::string_view> topic = {};
   std::int64_t written_ms = 0;
+  bool redacted = false;        ///< its text was taken out, and its topic; what follows is what repeats are held against
+  std::uint64_t content = 0;    ///< content_of() it as it was
+  std::uint64_t text_hash = 0;  ///< XXH3-64 of the text, where it has a key
+};
+struct RedactView {
+  std::string_view room;
+  std::uint64_t seq = 0;
+  std::string_view by;
+  std::string_view reason;
 };
 struct CommandView {
   SessionId session;
   std::uint64_t seq = 0;
   std::uint64_t answered_below = 0;
-  std::variant<Open, Close, PostView> operation;
+  std::variant<Open, Close, PostView, RedactView> operation;
   std::span<const std::byte> operation_bytes;  ///< number and content
 };
+/// A redacted post becomes one with an empty text, which no other post has.
 [[nodiscard]] Command to_command(const CommandView& view);
 /// XXH3-64 of its operation, without when it was written: two commands of one session and seq with the same are the same command.
 [[nodiscard]] std::uint64_t content_of(const CommandView& view);
+/// XXH3-64 of the text as it was.
+[[nodiscard]] std::uint64_t text_hash_of(const PostView& post);
 
 /// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte to
 /// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From rules 2 on a text
@@ -92,6 +113,8 @@ struct CommandView {
 [[nodiscard]] std::string validate_name(std::string_view name);
 [[nodiscard]] std::string validate_key(std::string_view key);
 [[nodiscard]] std::string validate_topic(std::string_view topic);
+/// Up to 256 bytes without control characters; may be empty.
+[[nodiscard]] std::string validate_reason(std::string_view reason);
 /// What rules 2 ask beyond the three above, of a text, of a name, of a room that is to be made (no white space at its ends).
 [[nodiscard]] std::string validate_visible_text(std::string_view text);
 [[nodiscard]] std::string validate_visible_name(std::string_view name);
@@ -114,7 +137,7 @@ struct Batch {
 /// A decree that raises the rules to `rules`, and what it says; nothing for any other decree.
 [[nodiscard]] paxos::Decree make_rules_decree(std::uint16_t rules);
 [[nodiscard]] std::optional<std::uint16_t> rules_in(const paxos::Decree& decree);
-/// Bytes that `count` commands of `bytes` in all take as a decree.
+/// Bytes that `count` commands of `bytes` in all take at most as a decree, redacted ones too.
 [[nodiscard]] std::size_t decree_bytes(std::size_t count, std::size_t bytes);
 [[nodiscard]] tl::expected<Batch, std::string> decode_batch(const paxos::Decree& decree);
 /// The same without copying: the commands point into the decree's value.
@@ -123,6 +146,21 @@ struct BatchView {
   std::vector<CommandView> commands;
 };
 [[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree);
+/// XXH3-128 of the decree's value, as it was before anything in it was redacted: what the hash chain covers.
+struct ValueHash {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const ValueHash&, const ValueHash&) = default;
+};
+[[nodiscard]] ValueHash value_hash(const paxos::Decree& decree);
+/// The decree without the texts of the posts at these places in its batch: applied, it gives the same outcomes, the same answers
+/// and the same hash. It carries the value_hash() of what it was. Nothing where there is no text to take out, or the result
+/// would be too large.
+[[nodiscard]] std::optional<paxos::Decree> redacted(const paxos::Decree& decree, std::span<const std::uint32_t> indexes);
+/// Whether anything was redacted in it.
+[[nodiscard]] bool has_redacted(const paxos::Decree& decree);
+/// The same decree, but for what was redacted in one of the two.
+[[nodiscard]] bool same_but_redacted(const paxos::Decree& a, const paxos::Decree& b);
 /// As a program that knows no later rules than `rules` reads it: a batch with an operation that it does not know is no
 /// batch to it.
 [[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules);

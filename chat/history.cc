@@ -4,6 +4,7 @@
 
 #include "chat/desk.h"
 #include "chat/machine.h"
+#include "chat/redaction.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
 
@@ -11,6 +12,28 @@
 namespace chat {
 
 namespace {
+
+/// A message that was redacted shows who did it and why from then on, whether or not the text is off the disk yet; one without a text
+/// was redacted in a slot above those that the rows stand at. False: a row does not read.
+bool show_redacted(const RowReader& rows, HistoryPage& page) {
+  if (page.messages.empty()) return true;
+  for (Message& m : page.messages)
+    if (m.text.empty()) m.redacted.emplace();
+  bool whole = true;
+  auto at = page.messages.begin();
+  const std::string& room = at->room;
+  rows.scan(rows::redaction(room, at->seq), rows::redaction(room, page.messages.back().seq + 1), [&](std::string_view key, std::string_view value) {
+    const std::uint64_t seq = paxos::ByteReader(key.substr(key.size() - 8)).key64();
+    while (at != page.messages.end() && at->seq < seq) ++at;
+    auto redaction = decode_redaction(value);
+    whole = redaction && at != page.messages.end();
+    if (!whole) return false;
+    at->text.clear();
+    at->redacted = std::move(*redaction);
+    return true;
+  });
+  return whole;
+}
 
 /// Where a room's run of messages begins, by its key.
 std::uint64_t run_begin(std::string_view key) {
@@ -150,7 +173,47 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
     return true;
   });
   if (!damage.empty()) return tl::make_unexpected(damage);
+  if (!show_redacted(rows, page)) return tl::make_unexpected("the redactions of room '" + std::string(room) + "' are damaged");
   return page;
+}
+
+tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows, const MessageName& message) {
+  const auto damaged = [&] {
+    return tl::make_unexpected("message " + std::to_string(message.seq) + " of room '" + message.room + "' does not read");
+  };
+  RunWithout out;
+  std::string found;
+  rows.scan_back(rows::message(message.room, 0), rows::message(message.room, message.seq + 1), [&](std::string_view key, std::string_view value) {
+    out.row.key = key;
+    found = value;
+    return false;
+  });
+  if (out.row.key.empty()) return damaged();
+  const std::uint64_t wanted = message.seq - run_begin(out.row.key);
+  paxos::ByteReader r{std::string_view(found)};
+  const auto at = [&] { return found.size() - r.remaining(); };
+  const auto version = r.fixed<std::uint8_t>();
+  out.place.slot.n = r.fixed<std::uint64_t>();
+  r.raw(8);
+  const std::uint64_t count = r.varint();
+  if (version == rows::stamped_run_version)
+    for (std::uint64_t left = r.varint_max(limits::commands_per_decree_max); left > 0 && r.ok(); --left) {
+      r.varint();
+      r.varint();
+    }
+  if (wanted >= count) return damaged();
+  for (std::uint64_t i = 0; i <= wanted && r.ok(); ++i) {
+    out.place.index = static_cast<std::uint32_t>(r.varint_max(limits::commands_per_decree_max));
+    out.place.session.slot.n = r.varint();
+    out.place.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+    out.place.client_seq = r.varint();
+    r.sized_view(limits::name_bytes_max);
+    const std::size_t before = at();
+    r.sized_view(limits::text_bytes_max);
+    if (i == wanted && r.ok()) out.row.value = found.substr(0, before) + '\0' + found.substr(at());
+  }
+  if (!r.ok()) return damaged();
+  return out;
 }
 
 tl::expected<Page, std::string> read_page(const RowReader& rows, const HistoryWish& wish) {

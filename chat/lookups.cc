@@ -31,7 +31,11 @@ std::string dispute(const Standing& standing) {
 
 void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page, bool stamps) {
   if (!stamps)
-    for (Message& message : page.messages) message.written_ms = 0;
+    for (Message& message : page.messages) {
+      message.written_ms = 0;
+      if (message.redacted) message.text = redacted_text;
+      message.redacted.reset();
+    }
   out_.replies.push_back(
       {to, HistoryReply{.id = id, .refused = {}, .page = std::move(page), .applied = machine_.applied()}});
 }
@@ -245,7 +249,8 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
                              .client_seq = o.client_seq,
                              .time_ms = o.time_ms,
                              .text = std::string(post.text),
-                             .written_ms = post.written_ms});
+                             .written_ms = post.written_ms,
+                             .redacted = post.redacted ? std::optional(Redaction{}) : std::nullopt});
   }
   answer(poll.address, poll.id, std::move(page), poll.stamps);
 }

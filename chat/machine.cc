@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "chat/machine_state.h"
+#include "chat/redaction.h"
 #include "chat/rooms.h"
+#include "chat/rows.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
 
@@ -34,6 +36,8 @@ const char* to_string(Verdict verdict) {
       return "another text was posted under this key: use another key for another message";
     case Verdict::keys_full:
       return "too many messages with a key in the last two days: send it without one, or later";
+    case Verdict::no_message:
+      return "there is no such message";
   }
   return "unknown verdict";
 }
@@ -63,6 +67,7 @@ std::uint64_t Machine::room_head(std::string_view room) const {
 
 const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const { return state_->keys.find(room, key); }
 std::size_t Machine::keys() const { return state_->keys.size(); }
+std::vector<Row> Machine::take_erasures() { return std::exchange(state_->erasures, {}); }
 
 std::optional<Machine::SessionView> Machine::session(const SessionId& id) const {
   const Session* s = std::as_const(state_->sessions).find(id);
@@ -177,6 +182,8 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
   }
   if (!validate(command, rules).empty())
     outcome.verdict = Verdict::invalid;
+  else if (const auto* wanted = std::get_if<RedactView>(&command.operation))
+    redact(*wanted, outcome);
   else
     post(command, std::get<PostView>(command.operation), outcome);
   sessions.answer(*session, {.content = content,
@@ -195,7 +202,7 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
 
 bool Machine::State::keyed(const PostView& post, Outcome& outcome) const {
   if (const KeyedMessage* first = keys.find(post.room, post.key)) {
-    if (first->content != XXH3_64bits(post.text.data(), post.text.size())) {
+    if (first->content != text_hash_of(post)) {
       outcome.verdict = Verdict::key_conflict;
       return true;
     }
@@ -260,7 +267,7 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   }
   if (post.key.empty()) return;
   keys.insert(post.room, post.key,
-              {.content = XXH3_64bits(post.text.data(), post.text.size()),
+              {.content = text_hash_of(post),
                .name = std::string(post.name),
                .session = command.session,
                .client_seq = command.seq,
@@ -272,6 +279,25 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
   new_keys.push_back(KeyTable::name_of(post.room, post.key));
 }
 
+void Machine::State::redact(const RedactView& redact, Outcome& outcome) {
+  const auto room = rooms.find(redact.room);
+  if (room == rooms.end() || redact.seq > room->second.seq) {
+    outcome.verdict = Verdict::no_message;
+    return;
+  }
+  outcome.room_seq = redact.seq;
+  std::string value;
+  paxos::ByteWriter w(value);
+  w.fixed(rows::row_version);
+  w.fixed(outcome.slot.n);
+  w.fixed(static_cast<std::uint64_t>(outcome.time_ms));
+  w.sized(redact.by);
+  w.sized(redact.reason);
+  new_redactions.push_back({rows::redaction(redact.room, redact.seq), std::move(value)});
+  new_redactions.push_back({rows::erasure(redact.room, redact.seq), encode_erasure({})});
+  redactions.push_back({std::string(redact.room), redact.seq});
+}
+
 void encode_outcome(std::string& out, const Outcome& o) {
   paxos::FewBytes<80> few;
   few.fixed(static_cast<std::uint8_t>(o.verdict)).varint(o.session.slot.n).varint(o.session.index);
@@ -279,16 +305,16 @@ void encode_outcome(std::string& out, const Outcome& o) {
   few.fixed(static_cast<std::uint64_t>(o.time_ms)).append_to(out);
 }
 
-/// XXH3-128 over the previous value, the slot, the decree and every outcome: replicas that apply
+/// XXH3-128 over the previous value, the slot, the decree (as it was before anything in it was redacted) and every outcome: replicas that apply
 /// differently show it at that very slot.
 void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
                            const std::vector<Outcome>& outcomes) {
   scratch.clear();
-  const XXH128_hash_t value = XXH3_128bits(decree.value.data(), decree.value.size());
+  const ValueHash value = value_hash(decree);
   paxos::FewBytes<64> head;
   head.raw(hash.bytes).fixed(slot.n).fixed(static_cast<std::uint8_t>(decree.kind));
-  head.fixed(static_cast<std::uint64_t>(clock_ms)).fixed(static_cast<std::uint64_t>(value.low64));
-  head.fixed(static_cast<std::uint64_t>(value.high64)).varint(outcomes.size()).append_to(scratch);
+  head.fixed(static_cast<std::uint64_t>(clock_ms)).fixed(value.low);
+  head.fixed(value.high).varint(outcomes.size()).append_to(scratch);
   for (const Outcome& o : outcomes) encode_outcome(scratch, o);
   if (rules >= rules_in_hash) paxos::ByteWriter(scratch).fixed(rules);
   XXH128_canonical_t canonical;
@@ -305,6 +331,8 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.gone_keys.clear();
   s.new_keys.clear();
   s.new_topics.clear();
+  s.new_redactions.clear();
+  s.redactions.clear();
   s.runs_used = 0;
   Applied out;
   out.slot = slot;
@@ -323,6 +351,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     out.outcomes.reserve(batch->commands.size());
     std::uint32_t index = 0;
     for (const CommandView& command : batch->commands) out.outcomes.push_back(s.run(command, slot, index++, time_ms));
+    out.redactions = std::move(s.redactions);
     out.commands = std::move(batch->commands);
     out.value = decree.value;
   }

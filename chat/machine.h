@@ -30,12 +30,14 @@ enum class Verdict : std::uint8_t {
   invalid = 8,          ///< content out of range (a client of another version)
   key_conflict = 9,     ///< another text stands under the same key in this room
   keys_full = 10,       ///< no more keys can be remembered now
+  no_message = 11,      ///< what was to be redacted does not stand
 };
-inline constexpr std::size_t verdicts_end = 11;  ///< above the last Verdict
+inline constexpr std::size_t verdicts_end = 12;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
-/// the message stands (for a repeat: where it first ran, or where the message of its key stands). For an open, `session` is the one opened.
+/// the message stands (for a repeat: where it first ran, or where the message of its key stands); of a redaction room_seq names the
+/// message, the rest the redaction itself. For an open, `session` is the one opened.
 struct Outcome {
   Verdict verdict = Verdict::done;
   SessionId session;
@@ -45,6 +47,21 @@ struct Outcome {
   std::uint64_t room_seq = 0;
   std::int64_t time_ms = 0;
   friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+/// Who took a message's text out, and why.
+struct Redaction {
+  std::string by;
+  std::string reason;
+  std::int64_t time_ms = 0;  ///< 0: not known yet
+  friend bool operator==(const Redaction&, const Redaction&) = default;
+};
+
+/// A message by where it stands in its room.
+struct MessageName {
+  std::string room;
+  std::uint64_t seq = 0;
+  friend auto operator<=>(const MessageName&, const MessageName&) = default;
 };
 
 /// A message as history and follow show it.
@@ -59,6 +76,7 @@ struct Message {
   std::int64_t time_ms = 0;
   std::string text;
   std::int64_t written_ms = 0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
+  std::optional<Redaction> redacted = {};  ///< then the text is empty
   friend bool operator==(const Message&, const Message&) = default;
 };
 
@@ -78,6 +96,7 @@ struct Applied {
   std::vector<CommandView> commands;  ///< for whoever answers and pushes
   std::vector<Outcome> outcomes;  ///< one a command
   std::vector<Row> rows;
+  std::vector<MessageName> redactions;  ///< asked for by this slot
   paxos::Bytes value;  ///< of the decree: `commands` point into it
 };
 
@@ -131,6 +150,8 @@ class Machine {
   /// The message that stands under a key; nullptr: none, or not any more. Valid until the next apply().
   [[nodiscard]] const KeyedMessage* keyed(std::string_view room, std::string_view key) const;
   [[nodiscard]] std::size_t keys() const;
+  /// What load() found of the redactions that this replica carries out, or carried out: rows 'y', by key. To be asked once.
+  [[nodiscard]] std::vector<Row> take_erasures();
 
  private:
   struct State;
@@ -149,6 +170,20 @@ struct HistoryPage {
 [[nodiscard]] tl::expected<HistoryPage, std::string> read_history(const RowReader& rows,
                                                                   std::string_view room, std::uint64_t from,
                                                                   std::size_t limit);
+/// Where a message stands in the log, and whose it is.
+struct MessagePlace {
+  paxos::Slot slot;
+  std::uint32_t index = 0;
+  SessionId session;
+  std::uint64_t client_seq = 0;
+  friend bool operator==(const MessagePlace&, const MessagePlace&) = default;
+};
+/// The run of messages that holds this one, as it is stored once that message's text is out: the row is the same where it is out already.
+struct RunWithout {
+  MessagePlace place;
+  Row row;
+};
+[[nodiscard]] tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows, const MessageName& message);
 /// (applied slot, hash) that the rows stand at.
 struct AppliedMark {
   paxos::Slot slot;

@@ -54,7 +54,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   const auto put = [&](std::string key, std::string value) {
     out.rows.push_back({std::move(key), std::move(value)});
   };
-  out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size() + new_topics.size());
+  out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size() + new_topics.size() + new_redactions.size());
   for (std::size_t i = 0; i < runs_used; ++i) {
     const Run& run = runs[i];
     std::string value;
@@ -80,6 +80,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
     put(rows::key(name), std::move(value));
   }
   for (Row& row : new_topics) out.rows.push_back(std::move(row));
+  for (Row& row : new_redactions) out.rows.push_back(std::move(row));
 
   // What was last touched in the slot whose journal row is overwritten now gets a row of its own.
   if (out.slot.n > rows::journal_slots) {
@@ -275,6 +276,11 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   rows.scan(rows::family_begin(rows::family_key), rows::family_end(rows::family_key),
             [&](std::string_view key, std::string_view value) { return load_key_row(key, value, loaded); });
   if (!loaded.damage.empty()) return damaged(loaded.damage);
+  rows.scan(rows::family_begin(rows::family_erasure), rows::family_end(rows::family_erasure),
+            [&](std::string_view key, std::string_view value) {
+              s.erasures.push_back({std::string(key), std::string(value)});
+              return true;
+            });
   // They go in the order in which they came.
   std::sort(loaded.keys.begin(), loaded.keys.end(), [](const auto& a, const auto& b) {
     return std::pair(a.second.slot, a.second.index) < std::pair(b.second.slot, b.second.index);

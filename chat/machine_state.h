@@ -60,12 +60,16 @@ struct Machine::State {
   std::vector<std::string> gone_keys;
   std::vector<std::string> new_keys;
   std::vector<Row> new_topics;
+  std::vector<Row> new_redactions;
+  std::vector<MessageName> redactions;
   std::string scratch;
+  std::vector<Row> erasures;  ///< as load() found them
 
   void advance_clock(std::int64_t stamp);
   Outcome run(const CommandView& command, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
   Outcome open(const Open& open, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
   void post(const CommandView& command, const PostView& post, Outcome& outcome);
+  void redact(const RedactView& redact, Outcome& outcome);
   /// True when the post's key decided what becomes of it.
   bool keyed(const PostView& post, Outcome& outcome) const;
   void touch(Session& session, paxos::Slot slot, std::uint32_t index);

@@ -26,6 +26,9 @@ void NodeOutput::clear() {
   replies.clear();
   history.clear();
   log_reads.clear();
+  erase_plans.clear();
+  erasures.clear();
+  own_rows.clear();
   events.clear();
   stop.clear();
   commits.clear();
@@ -37,7 +40,8 @@ Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine ma
       bounds_(bounds),
       machine_(std::move(machine)),
       replica_(options, std::move(recovered), now),
-      desk_(machine_, Desk::Options{.notice_every = options.heartbeat, .bounds = bounds}) {
+      desk_(machine_, Desk::Options{.notice_every = options.heartbeat, .bounds = bounds}),
+      redactor_(machine_.take_erasures()) {
   PAXOS_ASSERT(replica_.status().applied == machine_.applied());
 }
 
@@ -80,6 +84,7 @@ void Node::client_message(paxos::Time now, const ClientAddress& from, const Clie
 
 void Node::synced(paxos::Time now, std::uint64_t group) {
   replica_.synced(now, group);
+  redactor_.synced(group);
   standing_stale_ = true;
 }
 
@@ -116,7 +121,7 @@ void Node::tick(paxos::Time now) {
 
 paxos::Time Node::deadline() const {
   const paxos::Time rest = held_ ? paxos::time_never : unfinished_at_;
-  return std::min({rest, replica_.deadline(), desk_.deadline()});
+  return std::min({rest, replica_.deadline(), desk_.deadline(), redactor_.deadline()});
 }
 
 paxos::SkipResult Node::skip(paxos::Time now, std::vector<paxos::Slot> slots) {
@@ -163,6 +168,39 @@ void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
       break;
     }
   }
+  if (out.stop.empty()) drain_redactor(now, out);
+}
+
+void Node::erase_planned(paxos::Time now, ErasePlan plan) {
+  again_ = redactor_.planned(now, std::move(plan), machine_.applied());
+  const ErasePlan* ready = redactor_.to_place();
+  if (ready == nullptr) return;
+  std::uint64_t group = 0;
+  for (const paxos::ChosenDecree& decree : ready->decrees) group = replica_.replace_applied(now, decree);
+  redactor_.placed(group);
+  if (group == 0) redactor_.synced(group);
+}
+
+void Node::erased(paxos::Time now, std::uint64_t token, const std::string& fault) {
+  Redactor::Erased done = redactor_.erased(now, token, fault);
+  append(done.rows, own_rows_);
+  std::move(done.messages.begin(), done.messages.end(), std::back_inserter(erased_));
+}
+
+void Node::drain_redactor(paxos::Time now, NodeOutput& out) {
+  if (again_) out.erase_plans.push_back(std::move(*again_));
+  again_.reset();
+  if (auto plan = redactor_.next_plan(now)) out.erase_plans.push_back(std::move(*plan));
+  if (auto erasure = redactor_.next_erasure()) out.erasures.push_back(std::move(*erasure));
+  append(own_rows_, out.own_rows);
+  own_rows_.clear();
+  for (const MessageName& message : erased_)
+    out.events.push_back({.name = "redacted",
+                          .text = "the text of message " + std::to_string(message.seq) + " of room '" + message.room +
+                                  "' is off this replica's disk",
+                          .ballot = {},
+                          .slot = {}});
+  erased_.clear();
 }
 
 std::optional<Bound> Node::enough() const {
@@ -244,6 +282,7 @@ bool Node::apply(paxos::Time now, NodeOutput& out) {
     }
     ++done_.slots;
     done_.bytes += chosen.decree.value.size();
+    redactor_.on_applied(applied);
     for (const Row& row : applied.rows) done_.rows_bytes += row.key.size() + (row.value ? row.value->size() : 0);
     if (const auto rules = rules_in(chosen.decree))
       out.events.push_back({.name = "rules",

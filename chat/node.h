@@ -9,6 +9,7 @@
 
 #include "chat/desk.h"
 #include "chat/machine.h"
+#include "chat/redactor.h"
 #include "paxos/replica.h"
 
 /// One whole replica, pure: protocol, state machine and front desk joined. The daemon and the simulator run
@@ -37,6 +38,9 @@ struct NodeOutput {
   std::vector<Reply> replies;
   std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
+  std::vector<ErasePlan> erase_plans;         ///< advance() them after all of `state` until they are complete; answer with erase_planned()
+  std::vector<Erasure> erasures;              ///< answer with erased()
+  std::vector<Row> own_rows;                  ///< this replica's own, to be written after all of `state`
   std::vector<paxos::Event> events;
   std::string stop;  ///< not empty: this replica can't go on, and why; nothing after this output is to be asked of it
   /// Of slots proposed here and applied now: how long it took from the one to the other.
@@ -65,6 +69,9 @@ class Node {
   void withdraw(paxos::Time now, std::string why);
   [[nodiscard]] const std::string& withdrawn() const { return replica_.withdrawn(); }
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page);
+  void erase_planned(paxos::Time now, ErasePlan plan);
+  /// `fault`: why it was not done; empty: it was.
+  void erased(paxos::Time now, std::uint64_t token, const std::string& fault);
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);
   /// To be called when deadline() has passed.
   void tick(paxos::Time now);
@@ -91,6 +98,7 @@ class Node {
   [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
   [[nodiscard]] const Machine& machine() const { return machine_; }
   [[nodiscard]] Desk::Figures desk_figures() const { return desk_.figures(); }
+  [[nodiscard]] Redactor::Figures redactions() const { return redactor_.figures(); }
   /// Since the start.
   struct Figures {
     std::uint64_t proposed = 0;                               ///< batches of commands that this replica proposed
@@ -115,6 +123,7 @@ class Node {
   /// This turn has applied as much as one may.
   [[nodiscard]] std::optional<Bound> enough() const;
   bool drain_replica(paxos::Time now, NodeOutput& out);
+  void drain_redactor(paxos::Time now, NodeOutput& out);
   bool drain_desk(paxos::Time now, NodeOutput& out);
 
   paxos::Options options_;
@@ -122,6 +131,10 @@ class Node {
   Machine machine_;
   paxos::Replica replica_;
   Desk desk_;
+  Redactor redactor_;
+  std::optional<ErasePlan> again_;   ///< has to be advanced further
+  std::vector<Row> own_rows_;        ///< for the next output
+  std::vector<MessageName> erased_;  ///< likewise
   paxos::Ready ready_;  ///< of the turn; kept for its memory
   Standing standing_;
   bool standing_stale_ = true;

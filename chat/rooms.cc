@@ -26,7 +26,7 @@ bool read_last_run(const RowReader& rows, RoomLine& line) {
     line.last_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
     const std::uint64_t count = r.varint();
     line.messages = paxos::ByteReader(key.substr(key.size() - 8)).key64() + count - 1;
-    whole = r.ok() && version == rows::row_version && count > 0;
+    whole = r.ok() && (version == rows::row_version || version == rows::stamped_run_version) && count > 0;
     return false;
   });
   return whole;
@@ -38,10 +38,17 @@ bool read_topic(const RowReader& rows, RoomLine& line) {
   paxos::ByteReader r{std::string_view(*row)};
   const auto version = r.fixed<std::uint8_t>();
   r.raw(8);  // the slot
-  line.topic_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
-  line.topic_by = r.sized_view(limits::name_bytes_max);
-  line.topic = r.sized_view(limits::topic_bytes_max);
-  return r.done() && version == rows::row_version;
+  const std::uint64_t seq = r.varint();
+  const auto time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
+  const std::string_view by = r.sized_view(limits::name_bytes_max);
+  const std::string_view topic = r.sized_view(limits::topic_bytes_max);
+  if (!r.done() || version != rows::row_version) return false;
+  // It goes with the message that set it.
+  if (rows.get(rows::redaction(line.name, seq))) return true;
+  line.topic_ms = time_ms;
+  line.topic_by = by;
+  line.topic = topic;
+  return true;
 }
 
 }  // namespace
@@ -53,10 +60,20 @@ Row topic_row(const PostView& post, const Outcome& outcome) {
   paxos::ByteWriter w(value);
   w.fixed(rows::row_version);
   w.fixed(outcome.slot.n);
+  w.varint(outcome.room_seq);
   w.fixed(static_cast<std::uint64_t>(outcome.time_ms));
   w.sized(post.name);
   w.sized(*post.topic);
   return row;
+}
+
+std::optional<Row> topic_row_set_by(const RowReader& rows, const MessageName& message) {
+  const std::string key = rows::topic(message.room);
+  const auto row = rows.get(key);
+  if (!row) return std::nullopt;
+  paxos::ByteReader r{std::string_view(*row)};
+  r.raw(1 + 8);
+  return r.varint() == message.seq && r.ok() ? std::optional(Row{key, std::nullopt}) : std::nullopt;
 }
 
 tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from, std::size_t limit) {

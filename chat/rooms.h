@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -31,6 +32,8 @@ struct RoomsPage {
 /// From room `from` on (empty: the first), at most `limit` (0: as many as a page holds). Two seeks a room.
 [[nodiscard]] tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from, std::size_t limit);
 
+/// The row that takes the room's topic away where this message set it; nothing where it did not.
+[[nodiscard]] std::optional<Row> topic_row_set_by(const RowReader& rows, const MessageName& message);
 /// The row that a message which sets the topic leaves. Requires: `post.topic`.
 [[nodiscard]] Row topic_row(const PostView& post, const Outcome& outcome);
 

@@ -20,6 +20,9 @@ inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when i
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
 
 inline constexpr char family_topic = 't';    ///< 't' room -> its topic, where it has one
+inline constexpr char family_redaction = 'x';  ///< 'x' room length, room, room seq -> who took that message's text out, and why
+/// 'y' room length, room, room seq -> whether that text is off this replica's disk. The only rows that are each replica's own.
+inline constexpr char family_erasure = 'y';
 
 /// Every row's value begins with it.
 inline constexpr std::uint8_t row_version = 1;
@@ -50,14 +53,19 @@ inline std::string session(const SessionId& id) {
   return key;
 }
 /// The room's length comes first, so that no room's keys lie between another's.
-inline std::string message(std::string_view room, std::uint64_t seq) {
+inline std::string in_room(char family, std::string_view room, std::uint64_t seq) {
   std::string key;
   key.reserve(10 + room.size());
-  key.push_back(family_message);
+  key.push_back(family);
   key.push_back(static_cast<char>(room.size()));
   key.append(room);
   paxos::ByteWriter(key).key64(seq);
   return key;
 }
+inline std::string message(std::string_view room, std::uint64_t seq) {
+  return in_room(family_message, room, seq);
+}
+inline std::string redaction(std::string_view room, std::uint64_t seq) { return in_room(family_redaction, room, seq); }
+inline std::string erasure(std::string_view room, std::uint64_t seq) { return in_room(family_erasure, room, seq); }
 
 }  // namespace chat::rows

@@ -25,6 +25,8 @@ constexpr std::size_t log_slots_max = 65536;
 constexpr std::array<std::uint8_t, std::variant_size_v<ClientMessage>> client_message_numbers{1, 2, 3, 20, 21};
 constexpr std::array<std::uint8_t, std::variant_size_v<ClientReply>> client_reply_numbers{1, 2, 3, 4, 5, 20, 21};
 constexpr std::uint8_t stamped_history = 6;  ///< docs/WIRE.md, kind 3
+constexpr std::uint8_t message_was_written = 1;
+constexpr std::uint8_t message_is_redacted = 2;
 constexpr std::uint8_t receipt_has_nonce = 1;
 constexpr std::uint8_t receipt_has_first = 2;
 
@@ -235,9 +237,14 @@ tl::expected<ClientMessage, const char*> decode_client_message(const Bytes& byte
 
 namespace {
 
-/// A page with a message that says when it was written is a reply of its own number; only clients that ask for it get one.
+std::uint8_t extras_of(const Message& m) {
+  return static_cast<std::uint8_t>((m.written_ms != 0 ? message_was_written : 0) | (m.redacted ? message_is_redacted : 0));
+}
+
+/// A page with a message that says when it was written, or that it was redacted, is a reply of its own number; only clients that ask for
+/// it get one.
 bool has_stamps(const HistoryReply& reply) {
-  return std::any_of(reply.page.messages.begin(), reply.page.messages.end(), [](const Message& m) { return m.written_ms != 0; });
+  return std::any_of(reply.page.messages.begin(), reply.page.messages.end(), [](const Message& m) { return extras_of(m) != 0; });
 }
 
 void put_message(Writer& w, const Message& m, bool stamps) {
@@ -249,7 +256,13 @@ void put_message(Writer& w, const Message& m, bool stamps) {
   w.number(m.client_seq);
   w.fixed(static_cast<std::uint64_t>(m.time_ms));
   w.text(m.text);
-  if (stamps) w.number(static_cast<std::uint64_t>(m.written_ms));
+  if (!stamps) return;
+  w.byte(extras_of(m));
+  if (m.written_ms != 0) w.number(static_cast<std::uint64_t>(m.written_ms));
+  if (!m.redacted) return;
+  w.text(m.redacted->by);
+  w.text(m.redacted->reason);
+  w.fixed(static_cast<std::uint64_t>(m.redacted->time_ms));
 }
 
 Message get_message(Reader& r, const std::string& room, bool stamps) {
@@ -263,7 +276,19 @@ Message get_message(Reader& r, const std::string& room, bool stamps) {
   m.client_seq = r.number();
   m.time_ms = static_cast<std::int64_t>(r.fixed());
   m.text = r.text(limits::text_bytes_max);
-  if (stamps) m.written_ms = static_cast<std::int64_t>(r.number());
+  if (!stamps) return m;
+  const std::uint8_t extras = r.byte();
+  if (extras > (message_was_written | message_is_redacted)) r.fail();
+  if ((extras & message_was_written) != 0) {
+    m.written_ms = static_cast<std::int64_t>(r.number());
+    if (m.written_ms == 0) r.fail();  // one value, one encoding
+  }
+  if ((extras & message_is_redacted) != 0) {
+    Redaction& redaction = m.redacted.emplace();
+    redaction.by = r.text(limits::name_bytes_max);
+    redaction.reason = r.text(limits::reason_bytes_max);
+    redaction.time_ms = static_cast<std::int64_t>(r.fixed());
+  }
   return m;
 }
 

@@ -55,7 +55,16 @@ std::string shown_name(std::string_view name, bool colour) {
   return fmt::format("\x1b[1;{}m{}\x1b[0m", colours[(sum ^ sum >> 16) % colours.size()], text);
 }
 
+namespace {
+/// In place of a text that was taken out.
+std::string redaction_note(const chat::Redaction& redaction) {
+  return "(redacted" + (redaction.by.empty() ? "" : " by " + printable_name(redaction.by)) +
+         (redaction.reason.empty() ? "" : ": " + printable(redaction.reason)) + ")";
+}
+}  // namespace
+
 std::string said(const chat::Message& m, const Look& look) {
+  if (m.redacted) return shown_name(m.name, look.colour) + written_note(m.written_ms, m.time_ms) + ": " + dimmed(redaction_note(*m.redacted), look.colour);
   const std::string_view deed = action_in(m.text);
   const std::string text = indented(deed.empty() ? std::string_view(m.text) : deed, look.lines_max);
   const bool called = look.colour && m.name != look.me && mentions(m.text, look.me);

@@ -138,6 +138,10 @@ Json to_json(const chat::Message& m) {
           {"time_ms", m.time_ms},
           {"text", m.text}};
   if (m.written_ms != 0) out["written_ms"] = m.written_ms;
+  if (m.redacted) {
+    out["redacted"] = {{"by", m.redacted->by}, {"reason", m.redacted->reason}};
+    if (m.redacted->time_ms != 0) out["redacted"]["time_ms"] = m.redacted->time_ms;
+  }
   return out;
 }
 

@@ -19,6 +19,7 @@ int ctl_doctor(const Words& words);
 int ctl_verify(const Words& words);
 int ctl_log(const Words& words);
 int ctl_rooms(const Words& words);
+int ctl_redact(const Words& words);
 int ctl_explain(const Words& words);
 int ctl_kill(const Words& words);
 int ctl_skip(const Words& words);

@@ -20,8 +20,15 @@ Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot
     out["room"] = post->room;
     out["name"] = post->name;
     out["text"] = post->text;
+    if (post->text.empty()) out["redacted"] = true;  // no other post is without one
     if (post->topic) out["topic"] = *post->topic;
     if (post->written_ms != 0) out["written_ms"] = post->written_ms;
+  } else if (const auto* redact = std::get_if<chat::Redact>(&c.operation)) {
+    out["op"] = "redact";
+    out["room"] = redact->room;
+    out["seq"] = redact->seq;
+    out["by"] = redact->by;
+    out["reason"] = redact->reason;
   } else if (std::holds_alternative<chat::Open>(c.operation)) {
     out["op"] = "open";
     out["session"] = chat::to_string(chat::SessionId{slot.slot, static_cast<std::uint32_t>(index)});
@@ -87,8 +94,10 @@ void print_slot(const chat::LogSlot& s) {
                  c.at("client_seq").get<std::uint64_t>(), c.at("op").get<std::string>(),
                  c.contains("text") ? fmt::format(" #{} {}: {}", printable_name(c.at("room").get<std::string>()),
                                                   printable_name(c.at("name").get<std::string>()),
-                                                  beginning_of(c.at("text").get<std::string>()))
-                                    : std::string(),
+                                                  c.contains("redacted") ? "(redacted)" : beginning_of(c.at("text").get<std::string>()))
+                 : c.contains("reason") ? fmt::format(" #{} {} by {}", printable_name(c.at("room").get<std::string>()), c.at("seq").get<std::uint64_t>(),
+                                                      printable_name(c.at("by").get<std::string>()))
+                                        : std::string(),
                  c.contains("repeat") ? "  (repeat)" : "");
     return;
   }

@@ -19,6 +19,11 @@ std::uint64_t HubSession::post(chat::Post post) {
   return outbox_.post(hub_.connection_.loop().now(), std::move(post));
 }
 
+std::uint64_t HubSession::redact(chat::Redact redact) {
+  hub_.touch(*this);
+  return outbox_.redact(hub_.connection_.loop().now(), std::move(redact));
+}
+
 void HubSession::close() {
   hub_.touch(*this);
   outbox_.close(hub_.connection_.loop().now());

@@ -22,6 +22,7 @@ class HubSession {
  public:
   /// Requires: chat::validate finds nothing wrong with it.
   std::uint64_t post(chat::Post post);
+  std::uint64_t redact(chat::Redact redact);
   void close();
   [[nodiscard]] const Outbox& outbox() const { return outbox_; }
 

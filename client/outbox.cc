@@ -59,6 +59,18 @@ std::uint64_t Outbox::post(paxos::Time now, chat::Post post) {
   return ticket;
 }
 
+std::uint64_t Outbox::redact(paxos::Time now, chat::Redact redact) {
+  PAXOS_ASSERT(!close_wanted_ && !options_.journal);
+  const std::uint64_t ticket = next_ticket_++;
+  Entry entry{.ticket = ticket, .queued = now, .repeat = {}, .delivery = {}};
+  entry.delivery.ticket = ticket;
+  entry.delivery.message.room = redact.room;
+  entry.delivery.message.seq = redact.seq;
+  entry.redact = std::move(redact);
+  entries_.push_back(std::move(entry));
+  return ticket;
+}
+
 void Outbox::close(paxos::Time) { close_wanted_ = true; }
 
 std::optional<paxos::Time> Outbox::oldest() const {
@@ -220,6 +232,7 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
       return;
     case Verdict::receipt_gone:
       entry.delivery.refused.clear();
+      if (entry.redact) return settle(entry);
       entry.fate = Fate::lookup;
       entry.ran = true;
       return;
@@ -232,6 +245,7 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
     case Verdict::invalid:
     case Verdict::key_conflict:
     case Verdict::keys_full:
+    case Verdict::no_message:
       entry.delivery.refused = chat::to_string(outcome.verdict);
       settle(entry);
       return;
@@ -244,7 +258,7 @@ void Outbox::session_gone(paxos::Time) {
   phase_ = Phase::searching;
   search_.reset();
   for (Entry& entry : entries_) {
-    if (entry.fate == Fate::known || entry.seq == 0) continue;
+    if (entry.fate == Fate::known || entry.seq == 0 || entry.redact) continue;  // a redaction is asked for anew
     entry.fate = Fate::lookup;
     entry.repeat = {};
   }
@@ -282,7 +296,11 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
   if (phase_ != Phase::open) return;
   if (refused.session.none() && refused.client_seq == 0) {
     if (go_plain(now)) return;
-    // It could not even read what it was sent. All that an older replica does not read are messages with a key, or a topic.
+    // It could not even read what it was sent. All that an older replica does not read are messages with a key, or a topic, and
+    // redactions.
+    for (Entry& entry : entries_)
+      if (entry.fate == Fate::sent && entry.redact)
+        put_aside(now, entry, "a replica of an older version does not know redactions (`paxosctl status` shows which): " + refused.reason);
     for (Entry& entry : entries_)
       if (entry.fate == Fate::sent && (!entry.key.empty() || entry.topic))
         put_aside(now, entry,

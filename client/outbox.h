@@ -59,6 +59,9 @@ class Outbox {
 
   /// Takes a message in and gives its ticket. Requires: chat::validate_room and its like find nothing wrong with it.
   std::uint64_t post(paxos::Time now, chat::Post post);
+  /// Asks for a message's text to be taken out; its delivery names that message, without a text. Asked for twice it is done once more,
+  /// which changes nothing: so it is not kept in a ledger, and not looked for in the history. Requires: no journal.
+  std::uint64_t redact(paxos::Time now, chat::Redact redact);
   /// Ends the session in the log once all is delivered; nothing may be posted afterwards.
   void close(paxos::Time now);
 
@@ -124,6 +127,7 @@ class Outbox {
     std::uint64_t seq = 0;
     std::string key = {};  ///< of the post
     std::optional<std::string> topic = {};  ///< of the post
+    std::optional<chat::Redact> redact = {};  ///< it is no post, but this
     std::int64_t written_ms = 0;  ///< likewise; goes with it once it has waited for a while
     bool restored = false;
     paxos::Time heed_refusals{};  ///< earlier ones were meant for what was sent before

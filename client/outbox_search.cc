@@ -61,7 +61,9 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     Entry* entry = find(message.client_seq);
     if (entry == nullptr || entry->fate != Fate::lookup) continue;
     const chat::Message& own = entry->delivery.message;
-    if (message.room != own.room || message.name != own.name || message.text != own.text) {
+    // What was redacted since has no text to compare.
+    const bool redacted = message.redacted || message.text == chat::redacted_text;
+    if (message.room != own.room || message.name != own.name || (message.text != own.text && !redacted)) {
       // Somebody else has this session, too (a copied state file), and was first.
       entry->delivery.refused = chat::to_string(chat::Verdict::conflict);
       abandon_ = true;

@@ -123,6 +123,8 @@ chat::Command Outbox::command_of(paxos::Time now, const Entry& entry) const {
       .session = session_, .seq = entry.seq, .answered_below = answered_below(), .operation = {}};
   if (entry.fate == Fate::voided) {
     command.operation = chat::Close{};
+  } else if (entry.redact) {
+    command.operation = *entry.redact;
   } else {
     const chat::Message& m = entry.delivery.message;
     command.operation = chat::Post{m.room, m.name, m.text, entry.key, entry.topic, says_when(now, entry) ? entry.written_ms : 0};

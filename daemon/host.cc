@@ -299,6 +299,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
+  carry_out_redactions(out);
   for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);

@@ -126,6 +126,9 @@ class Host {
   void read_log(paxos::LogReadWish wish);
   /// Age of the oldest unfinished work of a storage thread.
   [[nodiscard]] paxos::Duration unfinished(paxos::Time now) const;
+  // What redactions take off the disk (redactions.cc).
+  void carry_out_redactions(chat::NodeOutput& out);
+  void advance_erasure(std::shared_ptr<chat::ErasePlan> plan);
 
   // Addresses (addresses.cc): the own one, and the others'.
   /// Opens the socket as soon as this machine has the address and nobody else the port, and another one when the own name

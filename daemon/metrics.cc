@@ -50,6 +50,8 @@ const char* label(chat::Verdict verdict) {
       return "key_conflict";
     case chat::Verdict::keys_full:
       return "keys_full";
+    case chat::Verdict::no_message:
+      return "no_message";
   }
   return "unknown";
 }

@@ -55,6 +55,12 @@ void add_damage(Json& out, const Damages& damages) {
   out["damaged_reads"] = damages.log_reads() + damages.state_reads();
 }
 
+void add_redactions(Json& out, const chat::Redactor::Figures& redactions) {
+  if (redactions.pending + redactions.done == 0) return;
+  out["redactions"] = {{"pending", redactions.pending}, {"done", redactions.done}};
+  if (!redactions.fault.empty()) out["redactions"]["fault"] = redactions.fault;
+}
+
 /// To whoever counts votes, this or any older program, one that is paused is not there.
 void add_pause(Json& out, std::int64_t ms) {
   out["voting"] = false;
@@ -130,6 +136,7 @@ Json Host::status_json() const {
   add_protocol(out, s);
   add_vitals(out);
   add_damage(out, damages_);
+  add_redactions(out, node_.redactions());
   // Not for a moment's queue: only where nobody seems to take them any more.
   if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1}) out["log_stuck_ms"] = stuck.count();
   if (pause_.lasts(loop_.now()))

@@ -170,6 +170,15 @@ void Replica::applied(Time now, Slot slot, const Hash& hash) {
   p.conclude();
 }
 
+std::uint64_t Replica::replace_applied(Time now, ChosenDecree chosen) {
+  Parts& p = *parts_;
+  p.env.now = now;
+  PAXOS_ASSERT(chosen.slot <= p.log.applied());
+  const std::uint64_t group = p.env.record(ChosenRecord{chosen.slot, chosen.ballot, chosen.decree});
+  p.log.replace_applied(chosen.slot, std::move(chosen.decree), group);
+  return group;
+}
+
 void Replica::log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
   parts_->env.now = now;
   parts_->learner.log_read(wish, std::move(decrees));

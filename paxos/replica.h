@@ -127,6 +127,11 @@ class Replica {
   [[nodiscard]] const std::string& withdrawn() const;
   /// The state machine applied the slot (given by to_apply) with this hash chain value.
   void applied(Time now, Slot slot, const Hash& hash);
+  /// Puts another decree in place of one that was applied here, in memory and on the disk. To the state machine it is the same: it has the
+  /// same outcomes and the same hash (chat::redacted). `chosen.ballot`: as the record has it. Gives the group that the new record
+  /// is in. Requires: the slot is applied. What replicas say of it is no vote any more, only that it is chosen, which everybody who is
+  /// told of a slot at or below the chosen prefix knows it to be.
+  std::uint64_t replace_applied(Time now, ChosenDecree chosen);
   /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.
   void log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees);
 

@@ -89,6 +89,18 @@ void SlotLog::put_chosen(Slot slot, Ballot ballot, Decree decree, std::uint64_t 
   advance();
 }
 
+void SlotLog::replace_applied(Slot slot, Decree decree, std::uint64_t group) {
+  PAXOS_ASSERT(slot <= applied_);
+  if (find(slot) == nullptr) return;
+  SlotEntry& entry = entries_[slot - base_];
+  bytes_hot_ -= entry.decree.value.size();
+  account(entry, false);
+  entry.group = group;
+  entry.decree = std::move(decree);
+  account(entry, true);
+  bytes_hot_ += entry.decree.value.size();
+}
+
 void SlotLog::mark_chosen(Slot slot) {
   if (slot <= chosen_prefix_) return;
   SlotEntry& entry = at(slot);

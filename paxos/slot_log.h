@@ -39,6 +39,8 @@ class SlotLog {
   }
   void put_vote(Slot slot, Ballot ballot, Decree decree, std::uint64_t group);
   void put_chosen(Slot slot, Ballot ballot, Decree decree, std::uint64_t group);
+  /// Another decree in place of an applied one, which means the same to the state machine. Nothing where the slot is not in memory.
+  void replace_applied(Slot slot, Decree decree, std::uint64_t group);
   /// Requires a present entry. Advances the chosen prefix as far as it goes.
   void mark_chosen(Slot slot);
   void set_applied(Slot slot);

@@ -15,6 +15,7 @@
 #include "chat/versions.h"
 #include "paxos/invariant.h"
 #include "storage/database_figures.h"
+#include "storage/forget.h"
 #include "storage/log_format.h"
 #include "storage/recovery.h"
 #include "storage/steady.h"
@@ -288,6 +289,14 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
         fmt::format("{}: reading slot {} on: {}. {}", where_, from.n, at->status().ToString(), damage_hint));
   }
   return out;
+}
+
+std::string LogStore::forget(const std::vector<paxos::Slot>& slots, std::atomic<bool>& stopping) const {
+  { const std::lock_guard everything_announced_is_in_the_table(readable_mutex_); }
+  std::vector<std::string> keys;
+  for (const paxos::Slot slot : slots) keys.push_back(log_key::slot(slot));
+  const std::string why = forget_older(*db_, where_, keys, stopping);
+  return why.empty() ? why : where_ + ": " + why;
 }
 
 Storage::Figures LogStore::figures() const {

@@ -46,6 +46,8 @@ class LogStore {
                                                                              paxos::Slot* damaged = nullptr) const;
   /// Reads the records about the replica itself: its promise, birth, boot and so on.
   [[nodiscard]] tl::expected<void, std::string> check_own() const;
+  /// Nothing is left of what stood in the records of these slots before. See forget_older(). Any thread.
+  [[nodiscard]] std::string forget(const std::vector<paxos::Slot>& slots, std::atomic<bool>& stopping) const;
   [[nodiscard]] std::int64_t oldest_sync_started_ns() const {
     return sync_started_ns_.load(std::memory_order_relaxed);
   }

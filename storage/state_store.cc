@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "storage/database_figures.h"
+#include "storage/forget.h"
 #include "storage/steady.h"
 
 namespace storage {
@@ -114,15 +115,26 @@ void StateStore::with_reader(const std::function<void(const chat::RowReader&)>& 
   use(snapshot);
 }
 
+std::string StateStore::forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const {
+  std::vector<std::string> keys;
+  for (const chat::Row& row : rows) keys.push_back(row.key);
+  const std::string why = forget_older(*db_, where_, keys, stopping);
+  return why.empty() ? why : where_ + ": " + why;
+}
+
 DatabaseFigures StateStore::database_figures() const { return figures_of(*db_, where_); }
 
-StateStore::~StateStore() {
+void StateStore::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_one();
   if (thread_.joinable()) thread_.join();
+}
+
+StateStore::~StateStore() {
+  stop();
   if (db_) db_->Flush(rocksdb::FlushOptions());
 }
 

@@ -34,12 +34,16 @@ class StateStore {
                                                                                    const LogStore& log);
   ~StateStore();  ///< writes what is queued, flushes
   void start(const Completions& completions);
+  /// Writes what is queued and ends the thread; nothing more may be asked for.
+  void stop();
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
   void read(std::function<void(const Storage::Reader&)> job, Storage::Unread unread);
   /// Bytes of rows queued or being written. Any thread.
   [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
   [[nodiscard]] std::int64_t work_started_ns() const { return work_started_ns_.load(std::memory_order_relaxed); }
+  /// Nothing is left of what stood in these rows before. See forget_older(). Any thread.
+  [[nodiscard]] std::string forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const;
   [[nodiscard]] DatabaseFigures database_figures() const;  ///< any thread; see Storage::disk_figures()
   /// Calls `use` with a reader, here and now. Before start() only. Throws StateDamage.
   void with_reader(const std::function<void(const chat::RowReader&)>& use) const;

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "chat/versions.h"
@@ -51,12 +52,45 @@ class DirectoryLock {
 
 }  // namespace
 
+/// One erasure after another. What it waits for may take a while, so neither of the two stores' threads does it.
+class Eraser {
+ public:
+  Eraser(const LogStore& log, const StateStore& state) : log_(log), state_(state) {}
+  ~Eraser() {
+    stopping_ = true;
+    if (thread_.joinable()) thread_.join();
+  }
+  /// State thread only: one after the other.
+  void start(chat::Erasure erasure, std::function<void(std::string)> done) {
+    if (thread_.joinable()) thread_.join();
+    thread_ = std::thread([this, erasure = std::move(erasure), done = std::move(done)] {
+      std::string why = log_.forget(erasure.slots, stopping_);
+      if (why.empty()) why = state_.forget(erasure.rows, stopping_);
+      if (!stopping_) done(std::move(why));
+    });
+  }
+
+ private:
+  const LogStore& log_;
+  const StateStore& state_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
 class Storage::Impl {
  public:
+  /// The state's thread may be about to give the eraser something to do: it goes before the eraser, and the eraser before both
+  /// databases.
+  ~Impl() {
+    if (state) state->stop();
+    eraser.reset();
+  }
+
   std::filesystem::path directory;
   DirectoryLock lock;
   std::unique_ptr<LogStore> log;
   std::unique_ptr<StateStore> state;  ///< goes before the log, which its jobs read
+  std::unique_ptr<Eraser> eraser;
 };
 
 Storage::Storage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -132,6 +166,11 @@ void Storage::start(Completions completions) {
   };
   impl_->log->start(completions);
   impl_->state->start(completions);
+  impl_->eraser = std::make_unique<Eraser>(*impl_->log, *impl_->state);
+}
+void Storage::erase(chat::Erasure erasure, std::function<void(std::string)> done) {
+  impl_->state->write({}, erasure.rows);
+  impl_->state->read([this, erasure = std::move(erasure), done = std::move(done)](const Reader&) { impl_->eraser->start(erasure, done); }, {});
 }
 void Storage::append(std::uint64_t group, std::vector<paxos::Record> records) {
   impl_->log->append(group, std::move(records));

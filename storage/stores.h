@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "chat/machine.h"
+#include "chat/redaction.h"
 #include "paxos/records.h"
 #include "storage/damage.h"
 #include "storage/latency.h"
@@ -92,6 +93,11 @@ class Storage {
   };
   using Unread = std::function<void(const std::string& why)>;
   void read(std::function<void(const Reader&)> job, Unread unread = {});
+
+  /// Writes the rows after all write_state() queued before, then has both databases' files rid of what stood there, and in the
+  /// records of those slots, before; their new records are synced. On a thread of its own, which holds up neither of the two. `done`
+  /// is called once, with what is wrong or nothing; never when this ends first. One at a time.
+  void erase(chat::Erasure erasure, std::function<void(std::string why)> done);
 
   /// When the oldest piece of work began that either thread has under way (steady clock, ns since its epoch); 0 when there
   /// is none. A log sync counts from when its group could have been taken.

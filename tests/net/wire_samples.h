@@ -131,7 +131,7 @@ class Samples {
 
   chat::SessionId session() { return {slot(), number32()}; }
   chat::Outcome outcome() {
-    return {.verdict = static_cast<chat::Verdict>(1 + below(8)),
+    return {.verdict = static_cast<chat::Verdict>(1 + below(chat::verdicts_end - 1)),
             .session = session(),
             .client_seq = number(),
             .slot = slot(),
@@ -217,7 +217,10 @@ class Samples {
                                      .session = session(),
                                      .client_seq = number(),
                                      .time_ms = static_cast<std::int64_t>(number()),
-                                     .text = text(500)});
+                                     .text = text(500),
+                                     .written_ms = coin() ? static_cast<std::int64_t>(number()) : 0,
+                                     .redacted = coin() ? std::optional(chat::Redaction{text(64), text(256), static_cast<std::int64_t>(number())})
+                                                        : std::nullopt});
         m.page.next = number();
         m.page.head = number();
         m.applied = slot();

@@ -43,6 +43,12 @@ class Disk {
   paxos::Slot state_written;     ///< rows handed over up to here
   paxos::Slot state_durable;     ///< rows that a crash leaves
   std::deque<chat::GroupWrite> pending;
+  /// Rows of the state that are not those that all replicas have (VersionedRows): what was taken out here, and how far that is.
+  struct OwnRow {
+    paxos::Slot written_at;  ///< state_written then: a crash that goes back behind it loses the row
+    std::string value;
+  };
+  std::map<std::string, OwnRow, std::less<>> own;
 
   void apply(const chat::GroupWrite& group);
   [[nodiscard]] const Entry* find(paxos::Slot slot) const {

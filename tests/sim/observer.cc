@@ -1,9 +1,12 @@
 #include "tests/sim/observer.h"
 
 #include <algorithm>
+#include <tuple>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#include "tests/sim/own_rows.h"
 
 namespace sim {
 
@@ -19,8 +22,11 @@ std::string text(paxos::Slot slot) { return "slot " + std::to_string(slot.n); }
 constexpr std::size_t mark_digits = 16;
 
 std::uint64_t digest_of(const std::vector<chat::Row>& rows) {
-  std::uint64_t hash = rows.size();
+  // Without those that are each replica's own.
+  const auto own = [](const chat::Row& row) { return row.key[0] == chat::rows::family_erasure; };
+  std::uint64_t hash = rows.size() - static_cast<std::size_t>(std::count_if(rows.begin(), rows.end(), own));
   for (const chat::Row& row : rows) {
+    if (own(row)) continue;
     hash = XXH3_64bits_withSeed(row.key.data(), row.key.size(), hash);
     if (row.value)
       hash = XXH3_64bits_withSeed(row.value->data(), row.value->size(), hash + 1);
@@ -42,7 +48,8 @@ Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms,
       shares_(clients),
       room_log_(rooms),
       next_of_(clients, std::vector<std::uint32_t>(rooms)),
-      room_floor_(rooms) {}
+      room_floor_(rooms),
+      erased_(replicas) {}
 
 Observer::SlotFacts& Observer::facts(paxos::Slot slot) {
   if (slot.none() || slot.n > slots_.size() + 1'000'000) broken("I10", text(slot) + " is out of any range");
@@ -69,7 +76,7 @@ void Observer::vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballo
   if (!f.chosen) {
     f.chosen = decree;
     ++chosen_count_;
-  } else if (*f.chosen != decree) {
+  } else if (!chat::same_but_redacted(*f.chosen, decree)) {
     broken("I1",
            text(slot) + " was chosen twice, differently, the second time at ballot " + to_string(ballot));
   }
@@ -79,7 +86,7 @@ void Observer::claim(std::uint8_t replica, const char* how, paxos::Slot slot,
                      const paxos::Decree& decree) const {
   if (slot.none() || slot.n > slots_.size() || !slots_[slot.n - 1].chosen)
     broken("I1", name(replica) + " " + how + " " + text(slot) + ", for which no quorum has durably voted");
-  if (*slots_[slot.n - 1].chosen != decree)
+  if (!chat::same_but_redacted(*slots_[slot.n - 1].chosen, decree))
     broken("I1", name(replica) + " " + how + " " + text(slot) + " with another decree than the chosen one");
 }
 
@@ -109,6 +116,7 @@ void Observer::group_durable(std::uint8_t replica, const chat::GroupWrite& group
 
 void Observer::directory_wiped(std::uint8_t replica) {
   applied_[replica] = {};
+  erased_[replica].clear();
   promised_sent_[replica] = {};
   chosen_checked_[replica] = 0;
 }
@@ -154,8 +162,11 @@ void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, con
       broken("I9", name(replica) + " sends a Prepare of " + to_string(prepare->ballot) +
                        ", but its disk holds " + to_string(disk.promised));
   } else if (const auto* learn = std::get_if<paxos::LearnReply>(&envelope.message)) {
-    for (const paxos::ChosenDecree& decree : learn->decrees)
+    for (const paxos::ChosenDecree& decree : learn->decrees) {
       claim(replica, "teaches", decree.slot, decree.decree);
+      if (erased_[replica].contains(decree.slot) && !chat::has_redacted(decree.decree))
+        broken("R1", name(replica) + " teaches " + text(decree.slot) + " with a text that it says is off its disk");
+    }
     if (!learn->chosen_prefix.none() &&
         (learn->chosen_prefix.n > slots_.size() || !slots_[learn->chosen_prefix.n - 1].chosen))
       broken("I1", name(replica) + " says that " + text(learn->chosen_prefix) + " is chosen");
@@ -208,7 +219,7 @@ void Observer::applied(std::uint8_t replica, chat::StateWrite write, const Disk&
   claim(replica, "applies", write.slot, entry->decree);
   const std::uint64_t digest = digest_of(write.rows);
   if (write.slot.n <= digests_.size()) {
-    if (digests_[write.slot.n - 1] != digest)
+    if (digests_[write.slot.n - 1] != digest && !(chat::has_redacted(entry->decree) && same_rows(write.rows, write.slot)))
       broken("I7", name(replica) + " has other rows, or another hash, at " + text(write.slot) +
                        " than the first to apply it");
     return;
@@ -218,6 +229,82 @@ void Observer::applied(std::uint8_t replica, chat::StateWrite write, const Disk&
   digests_.push_back(digest);
   messages_applied(write.slot, write.rows);
   rows_.append(std::move(write.rows));
+}
+
+bool Observer::same_rows(const std::vector<chat::Row>& rows, paxos::Slot slot) const {
+  const auto& others = rows_.of(slot);
+  auto other = others.begin();
+  for (const chat::Row& row : rows) {
+    if (row.key[0] == chat::rows::family_erasure) continue;
+    while (other != others.end() && other->key[0] == chat::rows::family_erasure) ++other;
+    if (other == others.end() || other->key != row.key) return false;
+    const bool run = row.key[0] == chat::rows::family_message;
+    if (!run && *other++ != row) return false;
+    if (!run) continue;
+    // One message after the other: all but the texts, and a text or none.
+    const auto& whole = *other++;
+    paxos::ByteReader a{std::string_view(*row.value)}, b{std::string_view(*whole.value)};
+    const auto fixed = [](paxos::ByteReader& r) { return std::tuple(r.fixed<std::uint8_t>(), r.fixed<std::uint64_t>(), r.fixed<std::uint64_t>()); };
+    if (fixed(a) != fixed(b)) return false;
+    const std::uint64_t count = a.varint();
+    if (count != b.varint()) return false;
+    const auto marks = [](paxos::ByteReader& r) { return std::tuple(r.varint(), r.varint(), r.varint(), r.varint(), r.sized_view(SIZE_MAX)); };
+    const bool stamped = row.value->at(0) == chat::rows::stamped_run_version;
+    if (stamped) return false;  // nobody here says when it was written
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (marks(a) != marks(b)) return false;
+      const std::string_view mine = a.sized_view(SIZE_MAX), theirs = b.sized_view(SIZE_MAX);
+      if (mine != theirs && !mine.empty() && !theirs.empty()) return false;
+    }
+    if (!a.done() || !b.done()) return false;
+  }
+  while (other != others.end() && other->key[0] == chat::rows::family_erasure) ++other;
+  return other == others.end();
+}
+
+void Observer::redaction_told(std::uint32_t room, std::uint64_t seq, paxos::Slot slot) {
+  redacted_.emplace_back(room, seq);
+  acknowledged_slot_ = std::max(acknowledged_slot_, slot);
+}
+
+void Observer::erased(std::uint8_t replica, const Disk& disk, const chat::Erasure& erasure) {
+  for (const paxos::Slot slot : erasure.slots) {
+    const Disk::Entry* entry = disk.find(slot);
+    if (entry == nullptr || !chat::has_redacted(entry->decree))
+      broken("R1", name(replica) + " says that a text is off its disk, and its record of " + text(slot) + " has it");
+    erased_[replica].insert(slot);
+  }
+}
+
+void Observer::nothing_left(std::uint8_t replica, const Disk& disk, const chat::Node& node) {
+  std::vector<std::string> marks;
+  for (const auto& [room, seq] : redacted_) {
+    const std::uint64_t id = room_log_[room].at(seq - 1);
+    marks.push_back(mark(static_cast<std::uint32_t>(id >> 32), static_cast<std::uint32_t>(id)));
+  }
+  const auto look = [&](std::string_view bytes, const std::string& where) {
+    for (std::size_t i = 0; i < marks.size(); ++i)
+      if (bytes.find(marks[i]) != std::string_view::npos)
+        broken("R1", name(replica) + " has the text of message " + std::to_string(redacted_[i].second) + " of room " +
+                         std::to_string(redacted_[i].first) + ", which was redacted, in " + where);
+  };
+  if (marks.empty()) return;
+  for (std::uint64_t n = 1; n <= disk.log.size(); ++n)
+    if (disk.log[n - 1].present) look(disk.log[n - 1].decree.value.view(), "its log, " + text(paxos::Slot{n}));
+  const VersionedRows::View all(rows_, disk.state_written);
+  const OwnRows state(all, disk);
+  state.scan(chat::rows::family_begin(chat::rows::family_message), chat::rows::family_end(chat::rows::family_message),
+             [&](std::string_view, std::string_view value) {
+               look(value, "its state");
+               return true;
+             });
+  for (const auto& [room, seq] : redacted_) {
+    const auto page = chat::read_history(state, room_name(room), seq, 1);
+    if (!page || page->messages.size() != 1 || page->messages[0].seq != seq || !page->messages[0].text.empty() ||
+        !page->messages[0].redacted || page->messages[0].redacted->by != "somebody")
+      broken("R1", name(replica) + " does not show message " + std::to_string(seq) + " of room " + std::to_string(room) + " as redacted");
+  }
+  if (node.machine().hash() != chat::read_hash(state, node.machine().applied())) broken("R1", name(replica) + " has another hash than its state");
 }
 
 /// Reads the marks out of the message rows, without the machine's help.
@@ -333,7 +420,7 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
 }
 
 void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool linearizable,
-                           const chat::HistoryPage& page) {
+                           const chat::HistoryPage& page, std::size_t redacted) {
   if (linearizable && page.head < floor)
     broken("I4", "a read of room " + std::to_string(room) + " shows " + std::to_string(page.head) +
                      " messages, but " + std::to_string(floor) + " were acknowledged before it started");
@@ -351,6 +438,10 @@ void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool lineari
     }
     if (message.seq == 0) broken("I4", "history shows a message without a number");
     const std::uint64_t id = room_log_[room][message.seq - 1];
+    if (message.text == chat::redacted_text && redaction_asked_.contains({room, message.seq})) continue;
+    if (linearizable && std::find(redacted_.begin(), redacted_.begin() + static_cast<std::ptrdiff_t>(redacted), std::pair(room, message.seq)) !=
+                            redacted_.begin() + static_cast<std::ptrdiff_t>(redacted))
+      broken("R2", "a read shows the text of message " + std::to_string(message.seq) + ", which was redacted before");
     if (message.text.find(mark(static_cast<std::uint32_t>(id >> 32), static_cast<std::uint32_t>(id))) ==
         std::string::npos)
       broken("I4", "history shows another message than the log at number " + std::to_string(message.seq));

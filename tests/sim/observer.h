@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "chat/node.h"
@@ -67,7 +69,19 @@ class Observer {
     std::uint64_t head = 0;
   };
   [[nodiscard]] std::uint64_t read_floor(std::uint32_t room) const { return room_floor_[room]; }
-  void read_served(std::uint32_t room, std::uint64_t floor, bool linearizable, const chat::HistoryPage& page);
+  /// `redacted`: so many redactions were acknowledged before it was asked for (redacted()).
+  void read_served(std::uint32_t room, std::uint64_t floor, bool linearizable, const chat::HistoryPage& page, std::size_t redacted = 0);
+
+  // Redactions.
+  /// Somebody asks for one: from now on the text may be missing.
+  void redaction_asked(std::uint32_t room, std::uint64_t seq) { redaction_asked_.insert({room, seq}); }
+  /// It was acknowledged: no read that begins from now on shows the text.
+  void redaction_told(std::uint32_t room, std::uint64_t seq, paxos::Slot slot);
+  [[nodiscard]] std::size_t redacted() const { return redacted_.size(); }
+  /// The replica says that what was redacted in these records is gone.
+  void erased(std::uint8_t replica, const Disk& disk, const chat::Erasure& erasure);
+  /// At the end: no log and no state that is in use holds a text whose redaction was acknowledged.
+  void nothing_left(std::uint8_t replica, const Disk& disk, const chat::Node& node);
 
   [[nodiscard]] static std::string room_name(std::uint32_t room) { return "room" + std::to_string(room); }
 
@@ -97,6 +111,8 @@ class Observer {
   void vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballot ballot,
                     const paxos::Decree& decree);
   void claim(std::uint8_t replica, const char* how, paxos::Slot slot, const paxos::Decree& decree) const;
+  /// The same rows, but for texts of messages that were redacted in the decree that gave one of the two.
+  [[nodiscard]] bool same_rows(const std::vector<chat::Row>& rows, paxos::Slot slot) const;
   void promise_is_whole(std::uint8_t replica, const paxos::Promise& promise) const;
   void messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
 
@@ -116,6 +132,9 @@ class Observer {
   std::vector<std::vector<std::uint64_t>> room_log_;  ///< [room][seq - 1]: client << 32 | n
   std::vector<std::vector<std::uint32_t>> next_of_;   ///< [client][room]: its messages go up in a room
   std::vector<std::uint64_t> room_floor_;             ///< by room: what a read must show from now on
+  std::set<std::pair<std::uint32_t, std::uint64_t>> redaction_asked_;    ///< room, seq
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> redacted_;        ///< as they were acknowledged
+  std::vector<std::set<paxos::Slot>> erased_;  ///< by replica: records whose texts it says to be off its disk
   paxos::Slot acknowledged_slot_;
   std::size_t acknowledged_ = 0;
   std::size_t posted_count_ = 0;

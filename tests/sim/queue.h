@@ -38,6 +38,9 @@ enum class EventKind : std::uint8_t {
   client_datagram,    ///< a sealed one, to a client
   datagram_tick,      ///< of a replica's fragments
   client_datagram_tick,
+  erase_plan,  ///< a replica looks for what it has to take off its disk
+  erasure,     ///< it is off it
+  redact,      ///< somebody redacts
 };
 
 [[nodiscard]] inline const char* to_string(EventKind kind) {
@@ -45,7 +48,8 @@ enum class EventKind : std::uint8_t {
       "-",         "peer_arrival", "client_arrival", "reply_arrival", "node_tick",   "node_turn",
       "sync_done", "state_flush",  "history_done",   "log_read_done", "client_tick", "client_post",
       "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end",
-      "datagram",  "client_datagram", "datagram_tick", "client_datagram_tick"};
+      "datagram",  "client_datagram", "datagram_tick", "client_datagram_tick",
+      "erase_plan", "erasure", "redact"};
   return names[static_cast<std::size_t>(kind)];
 }
 

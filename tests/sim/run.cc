@@ -120,8 +120,11 @@ void phases(World& world, Result& result) {
   }
   if (!world.run_until(world.now() + 10 * second, [&] { return world.all_followed(); }))
     fail("who follows a room has not got its last message, 10 s after all was well");
+  if (!world.run_until(world.now() + 60 * second, [&] { return world.all_erased(); }))
+    fail("what was redacted is not off all disks, 60 s after all was well");
   world.run(world.now() + second);
   world.observer().all_equal(world.applied());
+  world.look_for_redacted();
 }
 
 }  // namespace

@@ -129,6 +129,7 @@ struct Scenario {
   std::size_t text_bytes_max = 64;
   std::optional<Upgrades> upgrades;
   std::size_t followers = 0;    ///< clients that follow a room besides
+  Nanos redact_every = 0;       ///< somebody redacts a message about so often; 0: nobody does
   bool reach_one = false;       ///< at the very end each client reaches one replica only
   std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets

@@ -38,6 +38,8 @@ class VersionedRows {
   /// Rows of the next slot.
   void append(std::vector<chat::Row> rows) { slots_.push_back(std::move(rows)); }
 
+  [[nodiscard]] const std::vector<chat::Row>& of(paxos::Slot slot) const { return slots_.at(slot.n - 1); }
+
   /// The store as it stands when `slot` was the last one written.
   class View final : public chat::RowReader {
    public:

@@ -44,6 +44,7 @@ void World::begin() {
     queue_.push(random_.between(0, 20 * millisecond),
                 {.kind = EventKind::restart, .to = host.id, .a = host.life});
   }
+  if (scenario_.redact_every != 0) queue_.push(second, {.kind = EventKind::redact});
   if (scenario_.upgrades)
     for (Host& host : hosts_) host.installed = scenario_.upgrades->from;
   if (scenario_.upgrades && scenario_.upgrades->mixed_birth)
@@ -105,6 +106,8 @@ void World::step() {
     case EventKind::state_flush:
     case EventKind::history_done:
     case EventKind::log_read_done:
+    case EventKind::erase_plan:
+    case EventKind::erasure:
     case EventKind::datagram:
     case EventKind::datagram_tick: {
       Host& host = hosts_[event.to];
@@ -118,6 +121,9 @@ void World::step() {
       on_host(host, event);
       return;
     }
+    case EventKind::redact:
+      redact();
+      return;
     case EventKind::reply_arrival:
     case EventKind::client_tick:
     case EventKind::client_post:
@@ -170,7 +176,9 @@ void World::start(Host& host) {
   host.flushing = false;
   host.program = host.installed;
   host.disk.state_written = host.disk.state_durable;
-  const VersionedRows::View rows(observer_.rows(), host.disk.state_durable);
+  std::erase_if(host.disk.own, [&](const auto& row) { return row.second.written_at > host.disk.state_durable; });
+  const VersionedRows::View all(observer_.rows(), host.disk.state_durable);
+  const OwnRows rows(all, host.disk);
   auto machine = load(host, rows);
   const bool too_old = !machine && rules_ && rules_->unknown(host.program, host.disk.state_durable);
   if (!machine && !too_old)
@@ -362,7 +370,8 @@ void World::on_host(Host& host, const Event& event) {
     case EventKind::history_done: {
       if (event.a != host.life) return;
       const auto* wish = static_cast<const chat::HistoryWish*>(event.payload.get());
-      const VersionedRows::View rows(observer_.rows(), host.disk.state_written);
+      const VersionedRows::View all(observer_.rows(), host.disk.state_written);
+      const OwnRows rows(all, host.disk);
       if (host.misapplies && host.disk.state_written < host.node->machine().applied())
         host.node->history_read(at, wish->token, tl::make_unexpected("its rows are not there yet"));
       else
@@ -386,6 +395,11 @@ void World::on_host(Host& host, const Event& event) {
       host.node->log_read(at, *wish, std::move(decrees));
       break;
     }
+    case EventKind::erase_plan:
+    case EventKind::erasure:
+      if (event.a != host.life) return;
+      erase(host, event);
+      break;
     default:
       return;
   }
@@ -495,6 +509,7 @@ void World::carry_out(Host& host, chat::NodeOutput& out) {
         host.disk.state_written = write.slot;
         if (rules_) rules_->applies(host.id, host.program, write, host.disk.find(write.slot));
         conduct_.applied(write.slot, write.rows);
+        keep_own_rows(host, write);
         observer_.applied(host.id, std::move(write), host.disk);
         if (!host.flushing) {
           host.flushing = true;
@@ -523,6 +538,7 @@ void World::carry_out(Host& host, chat::NodeOutput& out) {
                  .to = host.id,
                  .a = host.life,
                  .payload = std::make_shared<const paxos::LogReadWish>(wish)});
+  carry_out_redactions(host, out);
 }
 
 // --- the log's disk ---

@@ -15,6 +15,7 @@
 #include "tests/sim/conduct.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/observer.h"
+#include "tests/sim/own_rows.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"
 #include "tests/sim/rules_watch.h"
@@ -26,6 +27,8 @@ namespace sim {
 inline constexpr std::size_t replicas_max = 9;
 /// The one that asks whether there is progress.
 inline constexpr std::uint64_t probe_client = 1'000'000;
+/// The one that redacts: nothing of it is lost or in two minds but what goes through the network.
+inline constexpr std::uint64_t redact_client = 1'000'001;
 
 [[nodiscard]] inline paxos::Time at_time(Nanos now) { return paxos::Time{paxos::Duration{now}}; }
 [[nodiscard]] inline chat::ClientAddress client_address(std::uint64_t client, std::uint64_t life) {
@@ -136,6 +139,10 @@ class World {
   /// Every client follows and posts once more, and reaches only one replica from now on.
   void reach_one();
   [[nodiscard]] bool all_followed() const;
+  /// Every replica has carried out what was redacted, and nobody waits for an answer to a redaction.
+  [[nodiscard]] bool all_erased() const;
+  /// Of each: see Observer::nothing_left().
+  void look_for_redacted();
   /// Exactly these links work (both ways); no loss, no delay beyond the scenario's least.
   void set_links(const std::array<std::uint32_t, replicas_max>& neighbours);
 
@@ -193,6 +200,7 @@ class World {
     std::uint64_t floor = 0;
     bool linearizable = false;
     paxos::Slot after;  ///< highest slot that was acknowledged to anyone before
+    std::size_t redacted = 0;  ///< redactions acknowledged before
   };
   struct Follow {
     std::uint32_t room = 0;
@@ -320,6 +328,13 @@ class World {
   void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message);
   void probe();
 
+  // Redactions (world_redactions.cc).
+  void redact();
+  void redact_turn();
+  void keep_own_rows(Host& host, const chat::StateWrite& write);
+  void carry_out_redactions(Host& host, chat::NodeOutput& out);
+  void erase(Host& host, const Event& event);
+
   // Faults.
   void next_fault(std::size_t index);
   void pretend(Fault fault);
@@ -342,7 +357,7 @@ class World {
   void end_misapplying(Host& host);
   void watch_misapplying(Host& host);
   /// The state's rows as this host sees them.
-  [[nodiscard]] tl::expected<chat::Machine, std::string> load(const Host& host, const VersionedRows::View& rows) const;
+  [[nodiscard]] tl::expected<chat::Machine, std::string> load(const Host& host, const chat::RowReader& rows) const;
   void cut_links(std::vector<std::pair<std::uint8_t, std::uint8_t>> links, Nanos length);
   void stall_clock(Host& host);
   void resume_clock(Host& host);
@@ -382,6 +397,10 @@ class World {
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
 
+  std::unique_ptr<client::Outbox> redactor_;
+  Random redact_random_{0};
+  Nanos redact_tick_at_ = never;
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> redact_asked_;  ///< [i] is ticket i + 1
   bool probing_ = false;
   std::uint64_t probe_nonce_ = 0;
   std::optional<std::uint8_t> last_leader_;

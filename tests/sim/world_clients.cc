@@ -80,6 +80,13 @@ void World::client_event(Event event) {
     probe();
     return;
   }
+  if (event.a == redact_client) {
+    if (redact_tick_at_ > now_) return;
+    redact_tick_at_ = never;
+    redactor_->tick(at_time(now_));
+    redact_turn();
+    return;
+  }
   Client& client = clients_[event.a];
   switch (event.kind) {
     case EventKind::client_tick:
@@ -141,7 +148,8 @@ void World::begin_read(Client& client) {
   client.reads[id] = {.room = room,
                       .floor = observer_.read_floor(room),
                       .linearizable = linearizable,
-                      .after = observer_.acknowledged_slot()};
+                      .after = observer_.acknowledged_slot(),
+                      .redacted = observer_.redacted()};
   chat::HistoryRequest request{
       .id = id, .room = Observer::room_name(room), .from = 1, .last = 5, .limit = 0, .local = !linearizable};
   const auto to = static_cast<std::uint8_t>(client.random.below(scenario_.replicas));
@@ -168,6 +176,11 @@ void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, co
           probing_ = false;
     return;
   }
+  if (to == redact_client) {
+    redactor_->on_reply(at_time(now_), {from}, message);
+    redact_turn();
+    return;
+  }
   Client& client = clients_[to];
   if (!client.outbox || client.life != life) return;
   if ((client.cut_from >> from & 1) != 0) return;
@@ -180,7 +193,7 @@ void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, co
                         std::to_string(read->second.after.n) + " was acknowledged before it started");
       if (history->refused.empty())
         observer_.read_served(read->second.room, read->second.floor, read->second.linearizable,
-                              history->page);
+                              history->page, read->second.redacted);
       client.reads.erase(read);
       return;
     }

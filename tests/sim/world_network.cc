@@ -366,7 +366,7 @@ void World::replay_recordings(Random& random) {
 
 void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
                        std::shared_ptr<const chat::ClientMessage> message) {
-  if (client != probe_client && !fits(bytes_of(*message))) {
+  if (client < probe_client && !fits(bytes_of(*message))) {
     Client& from = clients_[client];
     transport(from).send(at_time(now_), address_of(to), net::Body(*message));
     ship(from);
@@ -377,9 +377,9 @@ void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to
   if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
     Event twin = event;
     twin.to = any_replica(random_);
-    if (client == probe_client || (clients_[client].cut_to >> twin.to & 1) == 0) queue_.push(now_ + delay(), std::move(twin));
+    if (client >= probe_client || (clients_[client].cut_to >> twin.to & 1) == 0) queue_.push(now_ + delay(), std::move(twin));
   }
-  if (client != probe_client && (clients_[client].cut_to >> to & 1) != 0) return;
+  if (client < probe_client && (clients_[client].cut_to >> to & 1) != 0) return;
   if (!lost()) queue_.push(now_ + delay(), std::move(event));
 }
 
@@ -390,7 +390,7 @@ void World::reply(Host& host, const chat::Reply& reply) {
     client = client << 8 | reply.to.bytes[i];
     life = life << 8 | reply.to.bytes[8 + i];
   }
-  if (client != probe_client && !fits(bytes_of(reply.message)) && transport(host).knows(address_of(client, life))) {
+  if (client < probe_client && !fits(bytes_of(reply.message)) && transport(host).knows(address_of(client, life))) {
     host.transport_due = paxos::Time::min();
     transport(host).send(local(host), address_of(client, life), net::Body(reply.message));
     return;

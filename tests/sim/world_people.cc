@@ -23,6 +23,8 @@ void draw_people(Scenario& s) {
   const bool shares = r.chance(120'000);
   if (cuts) s.faults.push_back(Fault::client_cut);
   if (shares) s.faults.push_back(Fault::share_session);
+  Random redactions(s.seed ^ 0x7265'6461'6374'2121ULL);
+  if (redactions.chance(300'000)) s.redact_every = redactions.between(1, 8) * second;
   if (!cuts && !shares) return;
   const Nanos every = r.between(1, 6) * second;
   for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length; at += r.between(0, 2 * every))

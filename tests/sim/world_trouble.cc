@@ -83,7 +83,7 @@ void World::end_of_lag(Host& host, bool campaign) {
 
 // --- a replica that applies otherwise ---
 
-tl::expected<chat::Machine, std::string> World::load(const Host& host, const VersionedRows::View& rows) const {
+tl::expected<chat::Machine, std::string> World::load(const Host& host, const chat::RowReader& rows) const {
   if (host.disk.state_durable.none()) return chat::Machine{host.program, scenario_.machine_bounds};
   if (host.misapplies) return chat::Machine::load(OtherHash(rows), host.program, scenario_.machine_bounds);
   return chat::Machine::load(rows, host.program, scenario_.machine_bounds);
