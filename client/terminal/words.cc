@@ -1,0 +1,62 @@
+#include "client/terminal/words.h"
+
+#include <fmt/format.h>
+
+#include <clocale>
+#include <cstdint>
+#include <cwctype>
+
+#include "chat/invisible.h"
+
+namespace client {
+
+namespace {
+
+/// The same for everybody, whatever the person's own locale.
+locale_t unicode() {
+  static const locale_t found = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  return found;
+}
+
+std::uint32_t lower_point(std::uint32_t point) {
+  if (point < 0x80) return point >= 'A' && point <= 'Z' ? point + 32 : point;
+  return unicode() == nullptr ? point : static_cast<std::uint32_t>(::towlower_l(static_cast<wint_t>(point), unicode()));
+}
+
+void append(std::string& out, std::uint32_t point) {
+  const auto byte = [&](std::uint32_t b) { out.push_back(static_cast<char>(b)); };
+  if (point < 0x80) return byte(point);
+  if (point < 0x800) {
+    byte(0xc0 | point >> 6);
+    byte(0x80 | (point & 0x3f));
+    return;
+  }
+  if (point < 0x10000) {
+    byte(0xe0 | point >> 12);
+  } else {
+    byte(0xf0 | point >> 18);
+    byte(0x80 | (point >> 12 & 0x3f));
+  }
+  byte(0x80 | (point >> 6 & 0x3f));
+  byte(0x80 | (point & 0x3f));
+}
+
+}  // namespace
+
+std::string lower(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  while (!text.empty()) {
+    const chat::Character c = chat::first_character(text);
+    if (c.bytes == 0)
+      out.push_back(text[0]);
+    else
+      append(out, lower_point(c.point));
+    text.remove_prefix(c.bytes == 0 ? 1 : c.bytes);
+  }
+  return out;
+}
+
+std::string counted(std::uint64_t n, const std::string& noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+
+}  // namespace client
