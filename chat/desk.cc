@@ -8,7 +8,6 @@
 #include "chat/lookups.h"
 #include "chat/presence.h"
 #include "chat/ticket.h"
-#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -185,12 +184,14 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
 /// what is under way, which leaves it soon.
 bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back) {
   const auto known = waiters.find(ticket);
-  if (known != waiters.end())
+  if (known != waiters.end()) {
     known->second = {from, now};
-  else if (waiters.size() < (held_back ? options.bounds.waiters / 2 : options.bounds.waiters))
+  } else if (waiters.size() < (held_back ? options.bounds.waiters / 2 : options.bounds.waiters)) {
     waiters.emplace(ticket, Waiter{from, now});
-  else
-    return reached(Bound::waiters), false;
+  } else {
+    reached(Bound::waiters);
+    return false;
+  }
   next_sweep = std::min(next_sweep, now + sweep_every);
   return true;
 }
@@ -220,8 +221,7 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       overloaded = true;
       continue;
     }
-    const bool unawaited = pass_on && paxos::mutant(paxos::Mutant::forward_unawaited);
-    if (!unawaited && !wait(now, from, ticket_of(*command), taken == Intake::Taken::held_back)) overloaded = true;
+    if (!wait(now, from, ticket_of(*command), taken == Intake::Taken::held_back)) overloaded = true;
     if (pass_on) {
       passed.push_back(bytes);
       if (passed.size() == options.bounds.forward_commands) {

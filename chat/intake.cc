@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -25,7 +24,7 @@ std::optional<Bound> Intake::no_room_to_hold(const Line& line, std::size_t bytes
 
 Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const CommandView& view) {
   const Ticket ticket = ticket_of(view);
-  if (under_way_.contains(ticket) && !paxos::mutant(paxos::Mutant::proposed_twice)) return Taken::under_way;
+  if (under_way_.contains(ticket)) return Taken::under_way;
   if (const auto bound = no_room(bytes.size())) {
     reached_(*bound);
     return Taken::full;
@@ -40,7 +39,7 @@ Intake::Taken Intake::take(paxos::Time now, const paxos::Bytes& bytes, const Com
   if (session) line.last = std::max(line.last, session->last_seq);
   // A session that is unknown here may have been opened in a slot that is not applied here yet, or be gone.
   // Only the log says which.
-  if (!session || view.seq <= line.last + 1 || paxos::mutant(paxos::Mutant::proposed_early)) {
+  if (!session || view.seq <= line.last + 1) {
     line.last = std::max(line.last, view.seq);
     push(bytes, ticket, &line);
     release(line);

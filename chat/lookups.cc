@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -229,7 +228,6 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
     const auto& post = std::get<PostView>(applied.commands[i].operation);
     const Outcome& o = applied.outcomes[i];
     if (o.room_seq < poll.from) continue;
-    if (paxos::mutant(paxos::Mutant::push_last_only) && i != posts.back()) continue;
     const std::size_t size = post.text.size() + post.name.size() + post.room.size() + 64;
     const bool full = page.messages.size() == bounds_.push_messages;
     if (full || (!page.messages.empty() && bytes + size > bounds_.push_bytes)) {

@@ -9,7 +9,6 @@
 #include "chat/rooms.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace chat {
 
@@ -79,7 +78,7 @@ void Machine::State::advance_clock(std::int64_t stamp) {
   if (clock_ms == 0)
     clock_ms = std::max<std::int64_t>(stamp, 1);
   else
-    clock_ms += std::clamp<std::int64_t>(stamp - stamp_ms, 0, paxos::mutant(paxos::Mutant::clock_leaps) ? stamp : limits::clock_step_max_ms);
+    clock_ms += std::clamp<std::int64_t>(stamp - stamp_ms, 0, limits::clock_step_max_ms);
   stamp_ms = stamp;
   while (const Session* idle = sessions.longest_idle()) {
     if (clock_ms - idle->active_ms <= bounds.session_idle_ms) break;
@@ -147,8 +146,6 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
   sessions.answered(*session, command.answered_below);
 
   const std::uint64_t content = content_of(command);
-  if (paxos::mutant(paxos::Mutant::dedup_in_leader) && command.seq <= session->last_seq)
-    if (const auto* again = std::get_if<PostView>(&command.operation)) return post(command, *again, outcome), outcome;
   if (command.seq <= session->last_seq) {
     if (command.seq < session->answered_below) {
       outcome.verdict = Verdict::receipt_gone;
@@ -156,7 +153,7 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
     }
     const StoredAnswer& stored =
         session->answers.view()[static_cast<std::size_t>(command.seq - session->answered_below)];
-    if (stored.content != content && !paxos::mutant(paxos::Mutant::conflict_unseen)) {
+    if (stored.content != content) {
       outcome.verdict = Verdict::conflict;
       return outcome;
     }
@@ -312,7 +309,7 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   Applied out;
   out.slot = slot;
   const std::uint16_t raise_to = rules_in(decree).value_or(0);
-  if (raise_to == s.rules + 1 && raise_to > s.rules_known && !paxos::mutant(paxos::Mutant::old_program_applies)) {
+  if (raise_to == s.rules + 1 && raise_to > s.rules_known) {
     out.refused = "slot " + std::to_string(slot.n) + " raises the rules to " + std::to_string(raise_to) +
                   ", this program knows them up to " + std::to_string(s.rules_known);
     return out;
@@ -330,12 +327,10 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     out.value = decree.value;
   }
   s.chain(slot, decree, out.outcomes);
-  const bool raises = raise_to == s.rules + 1;
-  if (raises && !paxos::mutant(paxos::Mutant::raise_applied_late)) s.rules = raise_to;  // from the next slot on
+  if (raise_to == s.rules + 1) s.rules = raise_to;  // from the next slot on
   s.applied = slot;
   out.hash = s.hash;
   s.write_rows(out, time_ms);
-  if (raises && paxos::mutant(paxos::Mutant::raise_applied_late)) s.rules = raise_to;
   return out;
 }
 

@@ -9,7 +9,6 @@
 #include "chat/ticket.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 /// The machine as rows, and back: docs/ROWS.md.
 namespace chat {
@@ -258,7 +257,7 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
                                ", this program knows them up to version " + std::to_string(rules_known) +
                                ": install the paxosd that ran here before, or a newer one");
   if (r.ok() && rules == 0) return damaged("the meta row");
-  s.rules = paxos::mutant(paxos::Mutant::rules_forgotten) ? std::uint16_t{1} : rules;
+  s.rules = rules;
   s.applied.n = r.fixed<std::uint64_t>();
   s.hash.bytes = r.array<16>();
   s.clock_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());

@@ -121,7 +121,7 @@ class Reader {
   }
   paxos::ReplicaId replica() {
     const auto id = byte();
-    if (id >= paxos::limits::replicas_max) return r_.fail(), paxos::ReplicaId{};
+    if (id >= paxos::limits::replicas_max) return r_.failed<paxos::ReplicaId>();
     return {id};
   }
   void fail() { r_.fail(); }

@@ -24,7 +24,7 @@ constexpr paxos::Duration book_pause = std::chrono::milliseconds{250};
 }  // namespace
 
 const std::string& Host::own_address() const {
-  const config::ReplicaConfig& self = options_.config.replicas[options_.self.n];
+  const config::ReplicaConfig& self = options_.config.replicas[self_.id.n];
   return self.listen.empty() ? self.address : self.listen;
 }
 
@@ -35,55 +35,55 @@ void Host::begin_addresses() {
   } else {
     // A name that stands in the config no more has nothing to remember.
     std::erase_if(*read, [&](const auto& one) {
-      return one.id >= book_.size() || one.name != (one.id == options_.self.n ? own_address() : options_.config.replicas[one.id].address);
+      return one.id >= addresses_.book.size() || one.name != (one.id == self_.id.n ? own_address() : options_.config.replicas[one.id].address);
     });
-    for (const auto& one : *read) book_.remember(one.id, one.address);
-    saved_ = std::move(*read);
+    for (const auto& one : *read) addresses_.book.remember(one.id, one.address);
+    addresses_.saved = std::move(*read);
   }
-  resolver_.on_answer([this](std::size_t number, net::Resolver::Answer& answer) {
-    if (number < book_.size()) {
-      book_.looked_up(loop_.now(), number, std::move(answer));
-      if (number == options_.self.n) changed_.notify();
-      book_at_ = {};
+  addresses_.resolver.on_answer([this](std::size_t number, net::Resolver::Answer& answer) {
+    if (number < addresses_.book.size()) {
+      addresses_.book.looked_up(loop_.now(), number, std::move(answer));
+      if (number == self_.id.n) changed_.notify();
+      addresses_.look_at = {};
       return;
     }
     if (answer)
-      metrics_addresses_ = std::move(*answer);
+      metrics_.addresses = std::move(*answer);
     else
-      metrics_fault_ = answer.error();
+      metrics_.fault = answer.error();
     changed_.notify();
   });
   follow_book();
 }
 
 void Host::follow_book() {
-  if (book_revision_ == book_.revision()) return;
-  book_revision_ = book_.revision();
-  transport_.set_owners(book_.owners());
-  peers_.clear();
-  for (std::size_t id = 0; id < book_.size(); ++id)
-    if (id != options_.self.n && !book_.at(id).empty()) peers_.push_back(book_.at(id));
+  if (addresses_.revision == addresses_.book.revision()) return;
+  addresses_.revision = addresses_.book.revision();
+  transport_.set_owners(addresses_.book.owners());
+  addresses_.peers.clear();
+  for (std::size_t id = 0; id < addresses_.book.size(); ++id)
+    if (id != self_.id.n && !addresses_.book.at(id).empty()) addresses_.peers.push_back(addresses_.book.at(id));
 }
 
 void Host::carry_addresses(paxos::Time now) {
-  book_at_ = now + book_pause;
-  if (socket_ && listen_fault_.empty()) book_.listens(now, socket_->local_address());
-  book_.tick(now);
-  for (const std::size_t id : book_.take_lookups(now))
-    resolver_.look_up(id, id == options_.self.n ? own_address() : options_.config.replicas[id].address);
+  addresses_.look_at = now + book_pause;
+  if (outlet_ && listening_.fault.empty()) addresses_.book.listens(now, outlet_->local_address());
+  addresses_.book.tick(now);
+  for (const std::size_t id : addresses_.book.take_lookups(now))
+    addresses_.resolver.look_up(id, id == self_.id.n ? own_address() : options_.config.replicas[id].address);
   follow_book();
-  const auto probes = book_.take_probes(now);
+  const auto probes = addresses_.book.take_probes(now);
   follow_book();
   if (!faults_.isolated(now))
     for (const auto& probe : probes)
       transport_.send(now, probe.to, net::Body{net::AddressWord{net::AddressProbe{probe.nonce}}});
-  for (const auto& event : book_.take_events()) tell(event);
+  for (const auto& event : addresses_.book.take_events()) tell(event);
   save_addresses();
 }
 
 void Host::tell(const net::AddressBook::Event& event) {
   using Kind = net::AddressBook::Event::Kind;
-  const std::string who = event.id == options_.self.n ? std::string("this replica's own address") : fmt::format("replica {}", event.id);
+  const std::string who = event.id == self_.id.n ? std::string("this replica's own address") : fmt::format("replica {}", event.id);
   switch (event.kind) {
     case Kind::unresolved:
       daemon_log::warning("{}: {}; {}it is looked up again and again", who, event.text,
@@ -105,10 +105,10 @@ void Host::tell(const net::AddressBook::Event& event) {
 void Host::on_address_word(const net::Received& received, const net::AddressWord& word) {
   const paxos::Time now = loop_.now();
   const std::size_t id = received.sender.sender;
-  if (id >= book_.size()) return;
-  book_.heard(now, id, received.from, received.sender, received.newest);
+  if (id >= addresses_.book.size()) return;
+  addresses_.book.heard(now, id, received.from, received.sender, received.newest);
   if (const auto* proof = std::get_if<net::AddressProof>(&word)) {
-    book_.proved(now, id, received.from, received.sender, proof->nonce);
+    addresses_.book.proved(now, id, received.from, received.sender, proof->nonce);
     return;
   }
   follow_book();  // so that the answer names whom it is for
@@ -116,51 +116,46 @@ void Host::on_address_word(const net::Received& received, const net::AddressWord
 }
 
 void Host::save_addresses() {
-  if (saving_) return;
-  RememberedAddresses fresh = book_.worth_remembering();
-  if (fresh == saved_) return;
-  saving_ = true;
-  saved_ = fresh;
+  if (addresses_.saving) return;
+  RememberedAddresses fresh = addresses_.book.worth_remembering();
+  if (fresh == addresses_.saved) return;
+  addresses_.saving = true;
+  addresses_.saved = fresh;
   // On the state thread: a disk may take its time.
   storage_->read([this, directory = options_.directory, fresh = std::move(fresh)](const storage::Storage::Reader&) {
     mailbox_.push([this, why = write_address_file(directory, fresh)] {
-      saving_ = false;
+      addresses_.saving = false;
       if (!why.empty()) daemon_log::warning("the others' addresses are not remembered: {}", why);
     });
   });
 }
 
-void Host::say_ready() {
-  if (std::exchange(ready_said_, true)) return;
-  manager_.ready();
-}
-
 void Host::listen_failed(std::string why, bool ready, bool loud) {
   const paxos::Time now = loop_.now();
-  if (listen_fault_ != why || now >= listen_told_) {
+  if (listening_.fault != why || now >= listening_.told) {
     if (loud)
       daemon_log::error("{}; it is tried again and again, and this replica takes no part until then", why);
     else
       daemon_log::warning("{}; it is waited for", why);
-    listen_told_ = now + told_again;
-    standing_at_ = now;
+    listening_.told = now + told_again;
+    supervision_.show_soon();
   }
-  listen_fault_ = std::move(why);
-  if (ready) say_ready();
+  listening_.fault = std::move(why);
+  if (ready) supervision_.ready();
 }
 
 net::Task<void> Host::keep_socket(net::Scope& scope) {
   const paxos::Time began = loop_.now();
-  listen_fault_ = fmt::format("for its address, {}", own_address());
-  while (!ended_) {
+  listening_.fault = fmt::format("for its address, {}", own_address());
+  while (!end_.reached) {
     // What is remembered is bound while the name server says nothing; a name that points elsewhere later has another one opened.
-    const auto known = book_.known(options_.self.n).empty() ? book_.own_choices() : book_.known(options_.self.n);
-    const bool here = socket_ && (known.empty() || std::any_of(known.begin(), known.end(), [this](const net::Address& a) {
-                        const net::Address local = socket_->local_address();
+    const auto known = addresses_.book.known(self_.id.n).empty() ? addresses_.book.own_choices() : addresses_.book.known(self_.id.n);
+    const bool here = outlet_ && (known.empty() || std::any_of(known.begin(), known.end(), [this](const net::Address& a) {
+                        const net::Address local = outlet_->local_address();
                         return a == local || a.is_any();
                       }));
     if (here) {
-      listen_fault_.clear();
+      listening_.fault.clear();
       (void)co_await changed_.wait();
       continue;
     }
@@ -176,25 +171,20 @@ net::Task<void> Host::keep_socket(net::Scope& scope) {
       if (!refused || refused->error == EADDRNOTAVAIL) refused = std::move(one.error());
     }
     if (opened) {
-      {
-        const std::lock_guard lock(socket_mutex_);
-        std::swap(socket_, opened);
-      }
-      if (opened) opened->stop();  // its own task lets go of it
-      opened.reset();
-      scope.spawn(receive_datagrams(socket_));
-      daemon_log::info("listens on {}", socket_->local_address().to_string());
-      listen_fault_.clear();
-      standing_at_ = loop_.now();
-      say_ready();
+      if (const auto before = outlet_.change(std::move(opened))) before->stop();  // its own task lets go of it
+      scope.spawn(receive_datagrams(outlet_.socket()));
+      daemon_log::info("listens on {}", outlet_->local_address().to_string());
+      listening_.fault.clear();
+      supervision_.show_soon();
+      supervision_.ready();
       continue;
     }
     if (!refused) {
       // Its name is being looked up, or gave nothing.
-      if (!book_.fault(options_.self.n).empty()) listen_failed(book_.fault(options_.self.n), true, false);
+      if (!addresses_.book.fault(self_.id.n).empty()) listen_failed(addresses_.book.fault(self_.id.n), true, false);
     } else if (!refused->may_pass()) {
       daemon_log::error("{}", refused->sentence);
-      exit_code_ = 1;
+      end_.exit_code = 1;
       ::kill(::getpid(), SIGTERM);
       co_return;
     } else if (refused->error == EADDRNOTAVAIL) {
@@ -211,38 +201,29 @@ net::Task<void> Host::keep_socket(net::Scope& scope) {
 }
 
 net::Task<void> Host::keep_metrics() {
-  const std::string& where = options_.config.replicas[options_.self.n].metrics;
+  const std::string& where = options_.config.replicas[self_.id.n].metrics;
   if (where.empty()) co_return;
-  if (const auto literal = net::Address::literal(where)) metrics_addresses_ = {*literal};
+  if (const auto literal = net::Address::literal(where)) metrics_.addresses = {*literal};
   paxos::Time told{};
-  while (!ended_) {
-    if (metrics_addresses_.empty()) resolver_.look_up(book_.size(), where);
-    for (const net::Address& local : metrics_addresses_) {
+  while (!end_.reached) {
+    if (metrics_.addresses.empty()) addresses_.resolver.look_up(addresses_.book.size(), where);
+    for (const net::Address& local : metrics_.addresses) {
       auto listening = MetricsServer::open(local);
       if (listening) {
-        metrics_ = std::move(*listening);
-        metrics_fault_.clear();
+        metrics_.server = std::move(*listening);
+        metrics_.fault.clear();
         serve_metrics();
-        daemon_log::info("metrics on http://{}/metrics", metrics_->local_address().to_string());
+        daemon_log::info("metrics on http://{}/metrics", metrics_.server->local_address().to_string());
         co_return;
       }
-      metrics_fault_ = listening.error();
+      metrics_.fault = listening.error();
     }
-    if (!metrics_fault_.empty() && loop_.now() >= told) {
-      daemon_log::warning("{}; this replica goes on without, and tries again", metrics_fault_);
+    if (!metrics_.fault.empty() && loop_.now() >= told) {
+      daemon_log::warning("{}; this replica goes on without, and tries again", metrics_.fault);
       told = loop_.now() + told_again;
     }
     (void)co_await changed_.wait_until(loop_.now() + metrics_pause);
   }
-}
-
-void Host::add_addresses(nlohmann::json& out) const {
-  for (std::size_t id = 0; id < book_.size(); ++id) {
-    if (id != options_.self.n && book_.moved(id)) out["moved"].push_back({{"id", id}, {"address", book_.at(id).to_string()}});
-    if (!book_.fault(id).empty()) out["unresolved"].push_back({{"id", id}, {"error", book_.fault(id)}});
-  }
-  if (socket_) out["listens_on"] = socket_->local_address().to_string();
-  if (!metrics_fault_.empty()) out["metrics_error"] = metrics_fault_;
 }
 
 }  // namespace paxosd

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -48,6 +50,45 @@ class AfterSync {
   std::mutex mutex_;
   std::uint64_t synced_;   ///< guarded by mutex_
   std::deque<Held> held_;  ///< ascending by group, all above synced_; guarded by mutex_
+};
+
+/// How far the log is on the disk, between the log thread, which knows, and the loop, which tells the node: that hears of it when it
+/// waits for it, or is awake for something else.
+class Syncs {
+ public:
+  explicit Syncs(std::uint64_t synced) : after_(synced), told_(synced), synced_(synced) {}
+
+  // Log thread.
+  /// Returns what is to be sent now that `group` is on the disk.
+  [[nodiscard]] AfterSync::Packets release(std::uint64_t group) { return after_.synced(group); }
+  /// True: the loop wants to be woken for it.
+  [[nodiscard]] bool note(std::uint64_t group) {
+    synced_ = group;
+    return awaited_;
+  }
+
+  // Loop thread.
+  /// As AfterSync::hold.
+  [[nodiscard]] AfterSync::Packets hold(std::uint64_t group, AfterSync::Packets packets) { return after_.hold(group, std::move(packets)); }
+  /// The group up to which all is on the disk, where that is news.
+  [[nodiscard]] std::optional<std::uint64_t> news() {
+    const std::uint64_t group = synced_;
+    if (group <= told_) return std::nullopt;
+    return told_ = group;
+  }
+  [[nodiscard]] std::uint64_t told() const { return told_; }
+  /// Whether to be woken for the next one. True: it is there already. In this order, as note() does it in the other: one of the two
+  /// sees what the other wrote.
+  [[nodiscard]] bool await(bool wanted) {
+    awaited_ = wanted;
+    return wanted && synced_ > told_;
+  }
+
+ private:
+  AfterSync after_;
+  std::uint64_t told_;  ///< as the node knows
+  std::atomic<std::uint64_t> synced_;
+  std::atomic<bool> awaited_{true};
 };
 
 }  // namespace paxosd

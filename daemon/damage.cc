@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <utility>
 
 #include "daemon/host.h"
@@ -7,20 +6,13 @@
 /// Records that do not read any more, found while running: told once, shown, and their consequences drawn.
 namespace paxosd {
 
-namespace {
-/// So many different ones are told and shown; a disk that fails whole has no end of them.
-constexpr std::size_t damages_told_max = 8;
-}  // namespace
-
 void Host::on_damage(storage::Damage damage) {
   using Store = storage::Damage::Store;
-  ++(damage.store == Store::log ? damaged_log_reads_ : damaged_state_reads_);
+  const bool fresh = damages_.meet(damage);
   const bool votes = storage::endangers_votes(damage, node_.chosen());
-  const auto same = [&](const storage::Damage& told) { return told.store == damage.store && told.what == damage.what; };
-  const bool fresh = std::none_of(damages_.begin(), damages_.end(), same);
   if (votes && node_.withdrawn().empty())
     node_.withdraw(loop_.now(), "what it promised or voted for is damaged on its disk: " + damage.what);
-  else if (!fresh || damages_.size() >= damages_told_max)
+  else if (!fresh || damages_.full())
     return;
   const auto tell = [&](const char* consequence) {
     daemon_log::write(daemon_log::Level::error, {.event = "damaged", .ballot = {}, .slot = damage.slot.value_or(paxos::Slot{})},
@@ -38,7 +30,7 @@ void Host::on_damage(storage::Damage damage) {
     storage_->read([from = node_.chosen() + 1, to = node_.status().accepted](const storage::Storage::Reader& reader) {
       (void)reader.log(from, to, SIZE_MAX);
     });
-  if (fresh && damages_.size() < damages_told_max) damages_.push_back(std::move(damage));
+  if (fresh) damages_.show(std::move(damage));
 }
 
 }  // namespace paxosd

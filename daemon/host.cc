@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -56,17 +55,17 @@ net::Address socket_address(const chat::ClientAddress& address) {
 
 }  // namespace
 
+Host::Addresses::Addresses(net::Loop& loop, const Options& options) : resolver(loop), book(book_options(options), loop.now()) {}
+
 Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
     : loop_(loop),
       options_(std::move(options)),
-      incarnation_(opened.recovered.incarnation),
-      boot_(opened.recovered.boot),
+      self_{.id = options_.self, .incarnation = opened.recovered.incarnation, .boot = opened.recovered.boot, .started = loop.now()},
       storage_(std::move(opened.storage)),
-      resolver_(loop),
-      book_(book_options(options_), loop.now()),
+      addresses_(loop, options_),
       changed_(loop),
       transport_(net::Transport::Options{
-          .self = {.sender = options_.self.n, .incarnation = incarnation_, .boot = boot_, .life = options_.life},
+          .self = {.sender = self_.id.n, .incarnation = self_.incarnation, .boot = self_.boot, .life = options_.life},
           .key = options_.key,
           .tickets = options_.tickets,
           .datagram_bytes = options_.config.datagram_bytes,
@@ -77,10 +76,9 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
-      after_sync_(opened.recovered.last_group),
-      synced_group_(opened.recovered.last_group),
-      log_synced_(opened.recovered.last_group),
-      started_(loop.now()),
+      syncs_(opened.recovered.last_group),
+      alarm_(loop),
+      supervision_(self_.id, options_.config.election_timeout),
       vitals_(loop.now()),
       key_watch_(options_.key.bytes(), options_.config.key_file) {
   begin_addresses();
@@ -91,25 +89,24 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
 
 // The storage threads call back into this object until they are joined, and so does the metrics' thread.
 Host::~Host() {
-  metrics_.reset();
+  metrics_.server.reset();
   storage_.reset();
 }
 
 net::Task<int> Host::run() {
   mailbox_.on_receive([this](Posted& work) {
-    if (paused())
-      held_work_.push_back(std::move(work));
+    if (pause_.lasts(loop_.now()))
+      pause_.hold(std::move(work));
     else
       work();
   });
   storage_->start({.synced =
                        [this](std::uint64_t group) {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
-                         send_synced(after_sync_.synced(group));
+                         outlet_.send_now(syncs_.release(group));
                          flight_.synced_from_log_thread(group);
-                         log_synced_ = group;
                          // A follower has said all by its vote: it hears of the sync when something else wakes it.
-                         if (waits_for_sync_) mailbox_.push([] {});
+                         if (syncs_.note(group)) mailbox_.push([] {});
                        },
                    .failed =
                        [this](std::string error) {
@@ -124,19 +121,18 @@ net::Task<int> Host::run() {
                        [this](storage::Damage damage) {
                          mailbox_.push([this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
                        }});
-  watchdog_ = ServiceManager::watchdog();
-  if (watchdog_) alive_at_ = loop_.now();
+  supervision_.begin(loop_.now());
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
   scope.spawn(keep_socket(scope));
   scope.spawn(keep_metrics());
   co_await wait_for_signals();
-  ended_ = true;
+  end_.reached = true;
   changed_.notify();
-  if (socket_) socket_->stop();
+  if (outlet_) outlet_->stop();
   co_await scope.join();
   loop_.on_turn_end({});
-  co_return exit_code_;
+  co_return end_.exit_code;
 }
 
 net::Task<void> Host::receive_datagrams(std::shared_ptr<net::UdpSocket> socket) {
@@ -151,9 +147,8 @@ net::Task<void> Host::wait_for_signals() {
   net::Signals signals(loop_, {SIGTERM, SIGINT, SIGHUP});
   int signal = co_await signals.next();
   for (; signal == SIGHUP; signal = co_await signals.next()) reload();
-  manager_.stopping();
+  supervision_.stopping();
   daemon_log::info("stopping on signal {}", signal);
-  stopping_ = true;
   guard_stop();
   if (node_.hand_over(loop_.now())) {
     const paxos::Time until = loop_.now() + std::min<std::chrono::nanoseconds>(2 * options_.config.election_timeout, hand_over_max);
@@ -164,29 +159,23 @@ net::Task<void> Host::wait_for_signals() {
 }
 
 void Host::on_datagram(const net::Address& from, std::span<const std::byte> data) {
-  if (faults_.drop()) {
-    ++dropped_by_loss_;
-    return;
-  }
+  if (faults_.drop()) return;
   received_.clear();
   transport_.receive(loop_.now(), from, data, received_);
   for (net::Received& r : received_) {
     // A replica that is paused is a hung process to its peers and clients. Operators still get an answer: who asks why it
     // takes no part must not be left to guess.
-    if (!paused() || std::holds_alternative<chat::OperatorRequest>(r.body)) {
+    if (!pause_.lasts(loop_.now()) || std::holds_alternative<chat::OperatorRequest>(r.body))
       on_body(std::move(r));
-    } else if (socket_ && held_bytes_ + data.size() <= socket_->receive_buffer()) {
-      held_bytes_ += data.size();
-      held_.push_back(std::move(r));
-    }
+    else if (outlet_)
+      pause_.hold(std::move(r), data.size(), outlet_->receive_buffer());
   }
 }
 
 void Host::resume() {
-  pause_until_.reset();
-  held_bytes_ = 0;
-  for (Posted& work : std::exchange(held_work_, {})) work();
-  for (net::Received& r : std::exchange(held_, {})) on_body(std::move(r));
+  Pause::Held held = pause_.end();
+  for (Posted& work : held.work) work();
+  for (net::Received& r : held.received) on_body(std::move(r));
 }
 
 void Host::on_body(net::Received received) {
@@ -199,16 +188,13 @@ void Host::on_body(net::Received received) {
     on_operator(received.from, *request);
     return;
   }
-  if (faults_.isolated(now)) {
-    ++dropped_by_isolation_;
-    return;
-  }
+  if (faults_.drop_isolated(now)) return;
   if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
-    if (received.sender.sender >= book_.size()) {
+    if (received.sender.sender >= addresses_.book.size()) {
       ++strays_;
       return;
     }
-    book_.heard(now, received.sender.sender, received.from, received.sender, received.newest);
+    addresses_.book.heard(now, received.sender.sender, received.from, received.sender, received.newest);
     if (const auto* reply = std::get_if<paxos::HeartbeatReply>(peer))
       round_trips_.answered(now, paxos::ReplicaId{received.sender.sender}, reply->nonce);
     flight_.received(now, paxos::ReplicaId{received.sender.sender}, *peer);
@@ -225,62 +211,51 @@ void Host::on_body(net::Received received) {
 }
 
 void Host::notice_synced() {
-  const std::uint64_t group = log_synced_;
-  if (group <= synced_group_) return;
-  synced_group_ = group;
-  node_.synced(loop_.now(), group);
-}
-
-void Host::send_synced(const AfterSync::Packets& packets) {
-  // What has no socket to leave by is lost, as datagrams are.
-  const std::lock_guard lock(socket_mutex_);
-  if (!socket_) return;
-  for (const net::Outgoing& packet : packets) socket_->send_now(packet.to, packet.data, packet.segment);
+  if (const auto group = syncs_.news()) node_.synced(loop_.now(), *group);
 }
 
 /// Promises and votes are sealed now, by the loop, which owns the keys; they leave from the log thread as
 /// soon as they are true after a restart, too.
 void Host::hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes) {
   collect_packets();
-  const std::size_t before = outgoing_.size();
+  const std::size_t before = outlet_.size();
   for (const paxos::Envelope& envelope : envelopes) send_peer(envelope);
   collect_packets();
-  AfterSync::Packets packets(std::make_move_iterator(outgoing_.begin() + static_cast<std::ptrdiff_t>(before)),
-                             std::make_move_iterator(outgoing_.end()));
-  outgoing_.resize(before);
-  packets = after_sync_.hold(group, std::move(packets));
-  std::move(packets.begin(), packets.end(), std::back_inserter(outgoing_));  // the log thread was faster
+  outlet_.add(syncs_.hold(group, outlet_.take_behind(before)));  // those for which the log thread was faster
 }
 
 void Host::end_turn() {
   const paxos::Time now = loop_.now();
-  if (paused()) {
+  if (pause_.lasts(now)) {
     // As a hung process: no timer runs, nothing is said, no sign of life is given; only operators get their answers.
     send_packets();
-    wake_at(*pause_until_);
+    alarm_.set(*pause_.until());
     return;
   }
-  if (pause_until_) resume();
+  if (pause_.until()) resume();
   notice_synced();
-  const std::int64_t began = storage_->oldest_work_started_ns();
-  const auto age = began == 0 ? std::int64_t{0} : now.time_since_epoch().count() - began;
-  node_.set_sync_age(now, paxos::Duration{std::max<std::int64_t>(age, 0)});
+  node_.set_sync_age(now, unfinished(now));
   hold_while_behind(now);
   if (node_.deadline() <= now) node_.tick(now);
   if (transport_.deadline() <= now) transport_.tick(now);
   flight_.take_syncs();
   carry_out(node_.turn(now, wall_ms()));
-  watch_vitals(now);
+  const chat::Standing& standing = node_.last_standing();
+  vitals_.standing(now, standing.quorum_connected, node_.is_leader() ? std::optional(self_.id) : standing.leader, standing.missing);
   tell_paths();
   finish_skips();
-  if (now >= book_at_ || book_.revision() != book_revision_) carry_addresses(now);
+  if (now >= addresses_.look_at || addresses_.book.revision() != addresses_.revision) carry_addresses(now);
   send_packets();
-  // In this order, as the log thread does it in the other: one of the two sees what the other wrote.
-  waits_for_sync_ = node_.waits_for_sync();
-  if (waits_for_sync_ && log_synced_ > synced_group_) mailbox_.push([] {});
+  if (syncs_.await(node_.waits_for_sync())) mailbox_.push([] {});
   report(now);
-  wake_at(std::min({node_.deadline(), transport_.deadline(), alive_at_, std::max(book_.deadline(), book_at_)}));
-  turns_.add(std::chrono::steady_clock::now().time_since_epoch().count() - now.time_since_epoch().count());
+  alarm_.set(std::min({node_.deadline(), transport_.deadline(), supervision_.deadline(),
+                       std::max(addresses_.book.deadline(), addresses_.look_at)}));
+  latencies_.turns.add(std::chrono::steady_clock::now().time_since_epoch().count() - now.time_since_epoch().count());
+}
+
+paxos::Duration Host::unfinished(paxos::Time now) const {
+  const std::int64_t began = storage_->oldest_work_started_ns();
+  return paxos::Duration{began == 0 ? 0 : std::max<std::int64_t>(now.time_since_epoch().count() - began, 0)};
 }
 
 /// Rows that the state thread can't get rid of stay in memory: above a bound nothing more is applied, and the
@@ -307,11 +282,11 @@ void Host::carry_out(chat::NodeOutput out) {
     send_packets();
     loop_.submit();
   }
-  flight_.effects(loop_.now(), out, synced_group_);
+  flight_.effects(loop_.now(), out, syncs_.told());
   flight_.standing(loop_.now(), node_.chosen(), node_.chosen_max());
   for (const chat::StateWrite& write : out.state) flight_.applied(loop_.now(), write.slot);
   for (chat::GroupWrite& group : out.groups) {
-    if (group.group <= synced_group_) {
+    if (group.group <= syncs_.told()) {
       for (const paxos::Envelope& envelope : group.send_after_sync) send_peer(envelope);
     } else if (!group.send_after_sync.empty()) {
       hold_until_synced(group.group, group.send_after_sync);
@@ -324,7 +299,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
-  for (const paxos::Duration& commit : out.commits) commits_.add(commit.count());
+  for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
   transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
@@ -339,35 +314,26 @@ void Host::send_peer(const paxos::Envelope& envelope) {
   if (faults_.isolated(now)) return;
   if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&envelope.message)) round_trips_.asked(now, request->nonce);
   if (!envelope.to) {
-    for (std::size_t id = 0; id < book_.size(); ++id) book_.sent(now, id);
-    transport_.broadcast(now, peers_, net::Body{envelope.message});
+    for (std::size_t id = 0; id < addresses_.book.size(); ++id) addresses_.book.sent(now, id);
+    transport_.broadcast(now, addresses_.peers, net::Body{envelope.message});
   } else {
-    book_.sent(now, envelope.to->n);
-    if (const net::Address& to = book_.at(envelope.to->n); !to.empty()) transport_.send(now, to, net::Body{envelope.message});
+    addresses_.book.sent(now, envelope.to->n);
+    if (const net::Address& to = addresses_.book.at(envelope.to->n); !to.empty()) transport_.send(now, to, net::Body{envelope.message});
   }
 }
 
 void Host::collect_packets() {
-  for (const net::Refusal& refusal : socket_ ? socket_->take_refusals() : std::vector<net::Refusal>{}) {
-    last_refusal_ = refusal;
+  for (const net::Refusal& refusal : outlet_ ? outlet_->take_refusals() : std::vector<net::Refusal>{}) {
+    send_failures_.note(refusal);
     transport_.refused(loop_.now(), refusal);
   }
   transport_.flush(loop_.now());
-  for (net::Outgoing& packet : transport_.take_outgoing()) outgoing_.push_back(std::move(packet));
+  outlet_.add(transport_.take_outgoing());
 }
 
 void Host::send_packets() {
   collect_packets();
-  if (socket_)
-    for (net::Outgoing& packet : outgoing_) socket_->send(packet.to, std::move(packet.data), packet.segment);
-  outgoing_.clear();
-}
-
-void Host::wake_at(paxos::Time at) {
-  if (at == timer_at_) return;
-  loop_.cancel_timer(timer_);
-  timer_at_ = at;
-  if (at != paxos::time_never) timer_ = loop_.add_timer(at, [this] { timer_at_ = paxos::time_never; });
+  outlet_.send();
 }
 
 void Host::read_history(chat::HistoryWish wish) {

@@ -277,12 +277,12 @@ std::string metrics_text(const LoopFigures& loop, const OtherFigures& other) {
 
 LoopFigures Host::loop_figures() const {
   std::map<std::size_t, std::size_t> datagrams;
-  for (std::size_t id = 0; id < book_.size(); ++id)
-    if (id != options_.self.n && !book_.at(id).empty()) datagrams[id] = transport_.paths().datagram_bytes(book_.at(id));
+  for (std::size_t id = 0; id < addresses_.book.size(); ++id)
+    if (id != self_.id.n && !addresses_.book.at(id).empty()) datagrams[id] = transport_.paths().datagram_bytes(addresses_.book.at(id));
   return {.cluster = options_.config.cluster,
-          .self = options_.self,
-          .replicas = book_.size(),
-          .boot = boot_,
+          .self = self_.id,
+          .replicas = addresses_.book.size(),
+          .boot = self_.boot,
           .status = node_.status(),
           .now = loop_.now(),
           .diverged = node_.diverged().has_value(),
@@ -293,23 +293,23 @@ LoopFigures Host::loop_figures() const {
           .answer_bytes = node_.machine().answer_bytes(),
           .rooms = node_.machine().rooms(),
           .transport = transport_.figures(),
-          .socket = socket_ ? socket_->figures() : net::UdpSocket::Figures{},
-          .send_errors = socket_ ? socket_->errors() : std::map<int, std::uint64_t>{},
+          .socket = outlet_ ? outlet_->figures() : net::UdpSocket::Figures{},
+          .send_errors = outlet_ ? outlet_->errors() : std::map<int, std::uint64_t>{},
           .datagrams = std::move(datagrams),
           .ring = loop_.figures(),
-          .dropped_by_loss = dropped_by_loss_,
-          .dropped_by_isolation = dropped_by_isolation_,
+          .dropped_by_loss = faults_.dropped_by_loss(),
+          .dropped_by_isolation = faults_.dropped_by_isolation(),
           .strays = strays_,
-          .commits = commits_.figures(),
-          .turns = turns_.figures(),
+          .commits = latencies_.commits.figures(),
+          .turns = latencies_.turns.figures(),
           .log_lines_lost = daemon_log::lines_lost(),
-          .damaged_log_reads = damaged_log_reads_,
-          .damaged_state_reads = damaged_state_reads_};
+          .damaged_log_reads = damages_.log_reads(),
+          .damaged_state_reads = damages_.state_reads()};
 }
 
 void Host::serve_metrics() {
-  if (!metrics_) return;
-  metrics_->start([this](std::function<void(MetricsServer::Render)> reply) {
+  if (!metrics_.server) return;
+  metrics_.server->start([this](std::function<void(MetricsServer::Render)> reply) {
     mailbox_.push([this, reply = std::move(reply)] {
       // The loop copies its figures; RocksDB is asked, and the text made, in the metrics' own thread.
       reply([storage = storage_.get(), loop = loop_figures()](const MetricsServer::Figures& server) {

@@ -7,38 +7,24 @@
 /// What the log, the metrics and `paxosctl doctor` say of the ways to the others: what they carry, and what could not be sent.
 namespace paxosd {
 
-namespace {
-/// Whoever sends to what isn't there fails with each heartbeat: one line a minute says how often.
-constexpr paxos::Duration unsent_interval = std::chrono::minutes{1};
-}  // namespace
-
 std::string errno_name(int error) {
   const char* name = ::strerrorname_np(error);
   return name == nullptr ? std::to_string(error) : name;
 }
 
 std::string Host::whom(const net::Address& address) const {
-  for (std::size_t id = 0; id < book_.size(); ++id)
-    if (book_.at(id) == address) return fmt::format("replica {} ({})", id, address.to_string());
+  for (std::size_t id = 0; id < addresses_.book.size(); ++id)
+    if (addresses_.book.at(id) == address) return fmt::format("replica {} ({})", id, address.to_string());
   return address.to_string();
 }
 
 void Host::tell_unsent(paxos::Time now) {
-  if (now < unsent_at_ || !socket_) return;
-  const std::map<int, std::uint64_t> errors = socket_->errors();
-  if (errors == unsent_told_) return;
-  std::string list;
-  for (const auto& [error, count] : errors) {
-    const std::uint64_t before = unsent_told_.contains(error) ? unsent_told_.at(error) : 0;
-    if (count > before)
-      list += fmt::format("{}{} {} ({})", list.empty() ? "" : ", ", count - before, errno_name(error), std::strerror(error));
-  }
-  unsent_told_ = errors;
-  if (list.empty()) return;  // another socket, which counts from nothing
-  daemon_log::warning("sends failed: {}; the last one to {}, {} bytes{}. What counts is sent again", list,
-                      last_refusal_ ? whom(last_refusal_->to) : "nobody", last_refusal_ ? last_refusal_->bytes : 0,
-                      last_refusal_ && last_refusal_->segmented ? ", cut by the kernel" : "");
-  unsent_at_ = now + unsent_interval;
+  if (!outlet_) return;
+  const auto list = send_failures_.line(now, outlet_->errors());
+  if (!list) return;
+  const std::optional<net::Refusal>& last = send_failures_.last();
+  daemon_log::warning("sends failed: {}; the last one to {}, {} bytes{}. What counts is sent again", *list,
+                      last ? whom(last->to) : "nobody", last ? last->bytes : 0, last && last->segmented ? ", cut by the kernel" : "");
 }
 
 void Host::tell_paths() {
@@ -60,9 +46,9 @@ void Host::tell_paths() {
 
 nlohmann::json Host::paths_json() const {
   auto out = nlohmann::json::array();
-  for (std::size_t id = 0; id < book_.size(); ++id) {
-    const net::Address& to = book_.at(id);
-    if (id == options_.self.n || to.empty()) continue;
+  for (std::size_t id = 0; id < addresses_.book.size(); ++id) {
+    const net::Address& to = addresses_.book.at(id);
+    if (id == self_.id.n || to.empty()) continue;
     out.push_back({{"replica", id},
                    {"datagram_bytes", transport_.paths().datagram_bytes(to)},
                    {"wanted", to.is_loopback() ? net::loopback_datagram_bytes : options_.config.datagram_bytes},

@@ -1,61 +1,86 @@
+#include "daemon/supervision.h"
+
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
-#include "daemon/host.h"
 #include "daemon/log.h"
-#include "daemon/start_delay.h"
+#include "daemon/metrics.h"
 
-/// What the service manager hears and asks: signs of life, the status line, a reload.
 namespace paxosd {
 
 namespace {
-constexpr paxos::Duration standing_interval = std::chrono::seconds{1};
+constexpr paxos::Duration line_interval = std::chrono::seconds{1};
 /// So many signs of life in the time after which their absence kills.
 constexpr int signs_of_life = 4;
-/// What does not open is never answered: the log is where its sender's operator can see that it came.
 constexpr paxos::Duration unopened_interval = std::chrono::minutes{1};
+/// Whoever sends to what isn't there fails with each heartbeat: one line a minute says how often.
+constexpr paxos::Duration unsent_interval = std::chrono::minutes{1};
+
+std::int64_t whole_ms(paxos::Duration duration) { return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count(); }
 }  // namespace
 
-std::string Host::standing_line() const {
-  const paxos::Status s = node_.status();
-  std::string line = socket_ ? std::string() : fmt::format("waits: {}; ", listen_fault_);
-  line += paxos::to_string(s.role);
-  if (!s.ballot.none()) line += ", ballot " + paxos::to_string(s.ballot);
-  if (s.leader && *s.leader != options_.self) line += fmt::format(", follows replica {}", s.leader->n);
-  line += fmt::format(", slot {}", s.applied.n);
-  if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
-  if (!s.voting) line += ", does not vote: " + s.reason;
-  if (s.waiting) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - s.waiting->since).count();
-    if (ms >= 1000) line += fmt::format(", slot {} waits for {} s", s.waiting->slot.n, ms / 1000);
-  }
-  if (!metrics_fault_.empty()) line += "; no metrics: " + metrics_fault_;
-  return line;
+void Supervision::ready() {
+  if (std::exchange(ready_said_, true)) return;
+  manager_.ready();
 }
 
-/// What an operator at its terminal, or its journal, has to know without asking: that it takes no part and whom it waits
-/// for, and that nothing gets on.
-void Host::tell_trouble(paxos::Time now) {
-  const paxos::Status s = node_.status();
-  if (not_voting_told_.due(now, s.voting ? std::string() : s.reason))
+void Supervision::begin(paxos::Time now) {
+  watchdog_ = ServiceManager::watchdog();
+  if (watchdog_) alive_at_ = now;
+}
+
+void Supervision::give_sign(paxos::Time now, paxos::Duration unfinished, const std::filesystem::path& directory) {
+  if (now < alive_at_) return;
+  alive_at_ = now + *watchdog_ / signs_of_life;
+  if (unfinished < *watchdog_ / 2) {
+    stuck_told_ = false;
+    manager_.alive();
+  } else if (!std::exchange(stuck_told_, true)) {
+    daemon_log::warning("the disk of {} has not finished a write for {} ms: no more signs of life to the service manager",
+                        directory.string(), whole_ms(unfinished));
+  }
+}
+
+bool Supervision::line_due(paxos::Time now) {
+  if (now < line_at_) return false;
+  line_at_ = now + line_interval;
+  return true;
+}
+
+void Supervision::tell_leader(const chat::Node& node) {
+  const auto leader = node.is_leader() ? std::optional(self_) : node.last_standing().leader;
+  if (leader == leader_told_) return;
+  if (leader && *leader != self_)
+    daemon_log::write(daemon_log::Level::info, {.event = "follows", .ballot = node.status().leader_ballot, .slot = {}},
+                      fmt::format("follows replica {}", leader->n));
+  else if (!leader)
+    daemon_log::write(daemon_log::Level::info, {.event = "leaderless", .ballot = {}, .slot = {}}, "knows no leader");
+  leader_told_ = leader;
+  show_soon();
+}
+
+void Supervision::tell_trouble(paxos::Time now, const paxos::Status& s) {
+  if (not_voting_.due(now, s.voting ? std::string() : s.reason))
     daemon_log::write(s.role == paxos::Role::unborn ? daemon_log::Level::info : daemon_log::Level::warning,
                       {.event = "waits", .ballot = {}, .slot = {}}, "does not vote: " + s.reason);
   const paxos::Duration still = s.waiting ? now - s.waiting->still : paxos::Duration{};
   std::string standstill;
-  if (s.voting && still > std::max<paxos::Duration>(2 * options_.config.election_timeout, standing_interval))
+  if (s.voting && still > std::max<paxos::Duration>(2 * election_timeout_, line_interval))
     standstill = fmt::format("slot {} waits, and nothing is applied{}", s.waiting->slot.n,
                              s.hole ? ": it was skipped; a new leader fills it" : "");
-  const bool stood = standstill_told_.saying();
-  if (standstill_told_.due(now, standstill))
+  const bool stood = standstill_.saying();
+  if (standstill_.due(now, standstill))
     daemon_log::write(daemon_log::Level::warning, {.event = "stands_still", .ballot = s.leader_ballot, .slot = s.waiting->slot},
-                      fmt::format("{}, for {} ms", standstill, std::chrono::duration_cast<std::chrono::milliseconds>(still).count()));
+                      fmt::format("{}, for {} ms", standstill, whole_ms(still)));
   else if (stood && standstill.empty())
     daemon_log::write(daemon_log::Level::info, {.event = "goes_on", .ballot = {}, .slot = s.applied},
                       fmt::format("goes on: slot {} is applied", s.applied.n));
 }
 
-void Host::tell_unopened(paxos::Time now) {
-  const std::uint64_t count = transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)];
+void Supervision::tell_unopened(paxos::Time now, std::uint64_t count) {
   if (count == unopened_told_ || now < unopened_at_) return;
   daemon_log::warning("{} datagram{} did not open and got no answer: a client or replica with the key of another cluster, or damage "
                       "on the way; compare the key files (sha256sum)",
@@ -64,88 +89,25 @@ void Host::tell_unopened(paxos::Time now) {
   unopened_at_ = now + unopened_interval;
 }
 
-void Host::report(paxos::Time now) {
-  const auto leader = node_.is_leader() ? std::optional(options_.self) : node_.last_standing().leader;
-  if (leader != leader_told_) {
-    if (leader && *leader != options_.self)
-      daemon_log::write(daemon_log::Level::info, {.event = "follows", .ballot = node_.status().leader_ballot, .slot = {}},
-                        fmt::format("follows replica {}", leader->n));
-    else if (!leader)
-      daemon_log::write(daemon_log::Level::info, {.event = "leaderless", .ballot = {}, .slot = {}},
-                        "knows no leader");
-    leader_told_ = leader;
-    standing_at_ = now;
-  }
-  manager_.flush();
-  if (now >= standing_at_) {
-    standing_at_ = now + standing_interval;
-    manager_.status(standing_line());
-    if (options_.lived && now - started_ > StartCounter::long_enough) std::exchange(options_.lived, {})();
-    tell_unopened(now);
-    tell_trouble(now);
-    tell_unsent(now);
-    warn_of_later_format(leader.has_value());
-  }
-  if (now >= counted_at_) {
-    counted_at_ = now + RecentCounts::every;
-    recent_.take(now, counts());
-  }
-  if (now < alive_at_) return;
-  alive_at_ = now + *watchdog_ / signs_of_life;
-  const std::int64_t began = storage_->oldest_work_started_ns();
-  const paxos::Duration age{began == 0 ? 0 : now.time_since_epoch().count() - began};
-  if (age < *watchdog_ / 2) {
-    stuck_told_ = false;
-    manager_.alive();
-  } else if (!std::exchange(stuck_told_, true)) {
-    daemon_log::warning("the disk of {} has not finished a write for {} ms: no more signs of life to the service manager",
-                        options_.directory.string(),
-                        std::chrono::duration_cast<std::chrono::milliseconds>(age).count());
-  }
+void Supervision::hint_at_missed_raise(bool hears_leader, std::uint64_t unknown) {
+  if (missed_raise_.due(hears_leader, unknown))
+    daemon_log::warning(
+        "datagrams come in a format that this program does not know, and no leader is heard: if the others run a newer "
+        "version and have raised the cluster's rules, install it here too");
 }
 
-/// An older program that comes back after the rules were raised understands nothing any more, not even that they were. Whose
-/// datagrams these are is not known, so that this is a hint and no reason to stop.
-void Host::warn_of_later_format(bool hears_leader) {
-  if (hears_leader || later_format_told_) return;
-  if (transport_.figures().dropped[static_cast<std::size_t>(net::Drop::version)] == 0) return;
-  later_format_told_ = true;
-  daemon_log::warning(
-      "datagrams come in a format that this program does not know, and no leader is heard: if the others run a newer "
-      "version and have raised the cluster's rules, install it here too");
-}
-
-void Host::reload() {
-  manager_.reloading();
-  auto fresh = config::load(options_.config.file);
-  std::string refused;
-  if (!fresh)
-    refused = fresh.error();
-  else if (std::string fixed = config::fixed_difference(options_.config, *fresh); !fixed.empty())
-    refused = options_.config.file.string() + ": " + fixed;
-  if (!refused.empty()) {
-    daemon_log::error("reload refused, the settings stay as they were: {}", refused);
-  } else {
-    options_.config = std::move(*fresh);
-    faults_.set_loss(options_.config.loss);
-    transport_.set_datagram_bytes(options_.config.datagram_bytes);
-    if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
-    // On the state thread: a disk may take its time.
-    storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](const storage::Storage::Reader&) {
-      FlightRecorder::keep_newest(folder, kept);
-    });
-    // On the state thread: a disk may take its time. Only said: a replica has one key from its start to its end.
-    storage_->read([this](const storage::Storage::Reader&) {
-      if (const std::string difference = key_watch_.difference(); !difference.empty())
-        daemon_log::warning("{}: it is not taken while running. All replicas need the new key at the same time; see 'A new key' in "
-                            "OPERATIONS.md (stop all, copy it, start all)", difference);
-    });
-    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, crash dumps kept {}", options_.config.file.string(),
-                     options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
-                     options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.datagram_bytes,
-                     options_.config.crash_dumps_kept);
+std::optional<std::string> SendFailures::line(paxos::Time now, const std::map<int, std::uint64_t>& errors) {
+  if (now < next_ || errors == told_) return std::nullopt;
+  std::string list;
+  for (const auto& [error, count] : errors) {
+    const std::uint64_t before = told_.contains(error) ? told_.at(error) : 0;
+    if (count > before)
+      list += fmt::format("{}{} {} ({})", list.empty() ? "" : ", ", count - before, errno_name(error), std::strerror(error));
   }
-  manager_.ready();
+  told_ = errors;
+  if (list.empty()) return std::nullopt;  // another socket, which counts from nothing
+  next_ = now + unsent_interval;
+  return list;
 }
 
 }  // namespace paxosd

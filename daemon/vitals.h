@@ -54,6 +54,22 @@ class Reminder {
   paxos::Duration interval_{};
 };
 
+/// Whether to hint that the others may have raised the rules over this program: once in its life, when datagrams in a format
+/// that it does not know came since it last heard a leader. What came before that says nothing: it was heard then.
+class MissedRaise {
+ public:
+  /// `unknown`: how many such datagrams came since the start.
+  [[nodiscard]] bool due(bool hears_leader, std::uint64_t unknown) {
+    if (hears_leader) while_led_ = unknown;
+    if (told_ || unknown == while_led_) return false;
+    return told_ = true;
+  }
+
+ private:
+  std::uint64_t while_led_ = 0;
+  bool told_ = false;
+};
+
 /// Counters by name. One that is not known is not there.
 using Counts = std::map<std::string, std::uint64_t>;
 
@@ -63,6 +79,7 @@ class RecentCounts {
   static constexpr paxos::Duration every = std::chrono::seconds{10};  ///< between two samples
   static constexpr std::size_t samples_max = 7;                       ///< a minute's
 
+  [[nodiscard]] bool due(paxos::Time now) const { return samples_.empty() || now - samples_.back().at >= every; }
   void take(paxos::Time now, Counts counts);
   struct Window {
     paxos::Duration span{};

@@ -4,6 +4,7 @@
 
 #include "chat/bounds.h"
 #include "net/fields.h"
+#include "paxos/overloaded.h"
 
 namespace net {
 
@@ -17,19 +18,12 @@ constexpr const char* malformed =
 constexpr std::size_t promise_entry_bytes_min = 1 + 2 + 1 + 1;
 constexpr std::size_t chosen_bytes_min = 1 + 2 + 1;
 
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
-
 /// Returns the identifying bytes' end; 0 stands for all.
 std::size_t put(std::string& out, const paxos::PeerMessage& message) {
   FieldWriter w(out);
   const auto head = [&](PeerType type) { w.u8(static_cast<std::uint8_t>(type)); };
   std::size_t stable_end = 0;
-  std::visit(Overloaded{
+  std::visit(paxos::Overloaded{
                  [&](const paxos::HeartbeatRequest& m) {
                    head(PeerType::heartbeat_request);
                    w.fixed(m.nonce);

@@ -86,7 +86,7 @@ class FieldReader : public paxos::ByteReader {
   /// that a reader may reserve room for them.
   std::size_t count(std::size_t max, std::size_t bytes_min) {
     const auto n = static_cast<std::size_t>(varint_max(max));
-    if (n > remaining() / bytes_min) return fail(), 0;
+    if (n > remaining() / bytes_min) return failed<std::size_t>();
     return n;
   }
 

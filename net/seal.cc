@@ -12,7 +12,6 @@
 
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace net {
 
@@ -63,6 +62,8 @@ const char* to_string(Drop reason) {
       return "magic";
     case Drop::version:
       return "version";
+    case Drop::outdated:
+      return "outdated";
     case Drop::header:
       return "header";
     case Drop::destination:
@@ -207,7 +208,7 @@ Opener::~Opener() { sodium_memzero(tickets_.data(), tickets_.size()); }
 
 bool Opener::Sender::is_new(std::uint64_t counter) const {
   const std::uint64_t bits = seen.size() * 64;
-  if (counter > highest || paxos::mutant(paxos::Mutant::replay_taken)) return true;
+  if (counter > highest) return true;
   if (highest - counter >= bits) return false;
   const std::uint64_t bit = counter % bits;
   return (seen[bit / 64] >> (bit % 64) & 1) == 0;
@@ -277,7 +278,7 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram, std
   if (!from.is_client() && from.sender >= replicas_) return tl::make_unexpected(Drop::header);
   const bool for_us = h.way.destination == self_.sender || (h.way.destination == any_destination && !named) ||
                       (h.way.destination == all_replicas && !self_.is_client());
-  if (!for_us && !paxos::mutant(paxos::Mutant::destination_unchecked)) return tl::make_unexpected(Drop::destination);
+  if (!for_us) return tl::make_unexpected(Drop::destination);
   // Whatever life: a copy of our directory is no peer of ours.
   if (from.sender == self_.sender && from.incarnation == self_.incarnation && from.boot == self_.boot)
     return tl::make_unexpected(Drop::own);
@@ -309,8 +310,7 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram, std
   } else {
     if (!from.is_client()) {
       const auto same = [&](const Sender& s) { return s.identity.incarnation == from.incarnation; };
-      if (!paxos::mutant(paxos::Mutant::old_boot_taken) &&
-          std::any_of(list.begin(), list.end(), [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; }))
+      if (std::any_of(list.begin(), list.end(), [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; }))
         return tl::make_unexpected(Drop::old_boot);
       std::erase_if(list, [&](const Sender& s) { return same(s) && s.identity.boot < from.boot; });
     }

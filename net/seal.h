@@ -56,7 +56,8 @@ struct Identity {
 enum class Drop : std::uint8_t {
   short_datagram,      ///< no room for a header and a tag
   magic,               ///< not ours
-  version,             ///< another version of this format
+  version,             ///< a format that this program does not know
+  outdated,            ///< an earlier format, in which this sender is not heard (any more)
   header,              ///< a header field out of range
   destination,         ///< for another replica
   key,                 ///< sealed under a key of a role that this program does not know

@@ -8,6 +8,7 @@
 #include "net/codec.h"
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
+#include "paxos/overloaded.h"
 
 namespace net {
 
@@ -37,15 +38,8 @@ constexpr std::size_t path_probe_bytes = path_id_bytes + 4;
 /// In front of a body that shares a datagram: its kind and a length of up to three bytes.
 constexpr std::size_t frame_bytes_max = 4;
 
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
-
 Kind kind_of(const Body& body, std::uint8_t version) {
-  return std::visit(Overloaded{
+  return std::visit(paxos::Overloaded{
                         [](const paxos::PeerMessage&) { return Kind::peer; },
                         [](const chat::ClientMessage&) { return Kind::client_message; },
                         [](const chat::ClientReply&) { return Kind::client_reply; },

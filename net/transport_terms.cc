@@ -56,7 +56,7 @@ bool Transport::admit_peer(const Opened& opened) {
   if (opened.header.way.version < format_named) {
     // A recording from before the rules were raised; a peer that lags hears from us that they were, and says it again.
     if (options_.speaks < format_named && lives_[sender.sender] == 0) return true;
-    drop(Drop::version);
+    drop(Drop::outdated);
     return false;
   }
   hear_named();
@@ -79,7 +79,7 @@ bool Transport::admit_client(const Address& from, const Opened& opened) {
     if (version >= clients_from_) return true;
     // A program that names us in the first format knows the second, and has said hello, too. The others are told.
     if (opened.header.way.destination == any_destination && opened.header.content != Content::fragment_need) return true;
-    drop(Drop::version);
+    drop(Drop::outdated);
     return false;
   }
   if (opened.header.content == Content::hello) {
@@ -87,7 +87,7 @@ bool Transport::admit_client(const Address& from, const Opened& opened) {
     return false;
   }
   if (!opened.bound || version < clients_from_) {
-    drop(opened.bound ? Drop::version : Drop::unproven);
+    drop(opened.bound ? Drop::outdated : Drop::unproven);
     send_welcome(from, opened);
     return false;
   }
@@ -206,7 +206,7 @@ bool Transport::admit_reply(paxos::Time now, const Address& from, const Opened& 
   }
   // The first format names no receiver: only who was asked in it may say something in it.
   if (opened.header.way.version < format_named && contact.version != format_version && contact.question == 0) {
-    drop(Drop::version);
+    drop(Drop::outdated);
     return false;
   }
   if (opened.header.way.version >= format_named || contact.version == format_version) contact.unanswered = paxos::time_never;
@@ -254,7 +254,7 @@ void Transport::sift_first_format(paxos::Time now, std::uint8_t replica, std::si
   }
   if (contact.version == format_version) return;
   out.erase(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end());
-  drop(Drop::version);
+  drop(Drop::outdated);
 }
 
 }  // namespace net

@@ -3,14 +3,12 @@
 #include <algorithm>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
 void Acceptor::raise(Ballot ballot, bool with_record) {
   PAXOS_ASSERT(ballot > promised_);
-  if (mutant(Mutant::accept_keeps_promise) && !with_record) return;
-  flush();  // votes at the lower ballot are acknowledged as what they were
+  send_accepted();  // votes at the lower ballot are acknowledged as what they were
   promised_ = ballot;
   if (with_record) env_.record(PromiseRecord{ballot});
 }
@@ -30,14 +28,11 @@ std::uint64_t Acceptor::vote_self(Slot slot, Ballot ballot, const Decree& decree
 void Acceptor::on_prepare(ReplicaId from, const Prepare& m) {
   if (m.ballot.replica != from) return;  // nobody prepares for another
   if (m.ballot < promised_) {
-    if (mutant(Mutant::old_page_served)) return env_.send_synced(from, page(m.ballot, m.from));
     // Sent after the sync: a Nack names our promise, and someone may act on it.
     env_.send_synced(from, Nack{m.ballot, promised_});
     return;
   }
-  if (mutant(Mutant::promise_changes)) return env_.send_synced(from, page(m.ballot, m.from));  // raised by flush()
   if (m.ballot > promised_) raise(m.ballot, true);
-  if (mutant(Mutant::promise_before_sync)) return env_.send(from, page(m.ballot, m.from));
   env_.send_synced(from, page(m.ballot, m.from));
 }
 
@@ -56,8 +51,7 @@ Promise Acceptor::page(Ballot ballot, Slot from) const {
       break;
     }
     bytes += size;
-    const Ballot ballot_told = mutant(Mutant::one_ballot) ? promised_ : entry->ballot;
-    out.entries.push_back({slot, ballot_told, entry->chosen, entry->decree});
+    out.entries.push_back({slot, entry->ballot, entry->chosen, entry->decree});
   }
   return out;
 }
@@ -92,26 +86,20 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
 }
 
 void Acceptor::acknowledge(ReplicaId to, Ballot ballot, Slot slot) {
-  PAXOS_ASSERT(ballot == promised_);  // so that all votes of a turn are for one proposer: raise() flushes
+  PAXOS_ASSERT(ballot == promised_);  // so that all votes of a turn are for one proposer: see raise()
   accepted_to_ = to;
   accepted_ballot_ = ballot;
   accepted_slots_.push_back(slot);
 }
 
-void Acceptor::flush() {
-  if (mutant(Mutant::promise_changes))
-    for (const Envelope& e : env_.ready.send_after_sync)
-      if (const auto* promise = std::get_if<Promise>(&e.message); promise != nullptr && promise->ballot > promised_)
-        env_.record(PromiseRecord{promised_ = promise->ballot});
+void Acceptor::send_accepted() {
   if (accepted_slots_.empty()) return;
   std::sort(accepted_slots_.begin(), accepted_slots_.end());
   Accepted message{.ballot = accepted_ballot_, .slots = {}};
   const auto send = [&] {
-    if (mutant(Mutant::accepted_before_sync)) env_.send(*accepted_to_, message);
-    else env_.send_synced(*accepted_to_, message);
+    env_.send_synced(*accepted_to_, message);
     message.slots.clear();
   };
-  if (mutant(Mutant::ack_across_hole)) message.slots.push_back({log_.chosen_prefix() + 1, accepted_slots_.back()});
   for (Slot slot : accepted_slots_) {
     if (!message.slots.empty() && slot <= message.slots.back().last + 1) {
       message.slots.back().last = slot;
@@ -139,9 +127,9 @@ void Acceptor::on_read_confirm(ReplicaId from, const ReadConfirm& m) {
 }
 
 void Acceptor::check_invariants() const {
-  // Votes that were below an earlier promise are below this one.
   PAXOS_ASSERT(checked_promise_ <= promised_);
   checked_promise_ = promised_;
+  // Votes that were below an earlier promise are below this one: only those are looked at that changed.
   if (log_.unchecked() > log_.accepted_max()) return;
   for (Slot slot = std::max(log_.chosen_prefix() + 1, log_.unchecked()); slot <= log_.accepted_max(); ++slot) {
     const SlotEntry* entry = log_.find(slot);

@@ -32,8 +32,8 @@ class Acceptor {
   void on_accept(ReplicaId from, const Accept& m);
   void on_read_confirm(ReplicaId from, const ReadConfirm& m);
 
-  /// Builds the Accepted of this turn's votes, one for all slots. Called before the Ready is taken.
-  void flush();
+  /// The Accepted of this turn's votes, one for all slots. Called before the Ready is taken.
+  void send_accepted();
 
   void check_invariants() const;
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -35,7 +34,6 @@ BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optio
 }
 
 bool BirthProtocol::member(ReplicaId id, const Incarnation& incarnation) const {
-  if (mutant(Mutant::wiped_votes)) return true;
   return members_[id.n] == incarnation;
 }
 
@@ -44,10 +42,6 @@ void BirthProtocol::collected() {
   if (std::any_of(members_.begin(), members_.end(), [](const Incarnation& i) { return i.none(); })) return;
   PAXOS_ASSERT(vector_group_ == 0);  // nobody changes the vector once it is on its way to the disk
   vector_group_ = env_.record(BirthRecord{members_, false});
-  if (mutant(Mutant::announced_unsynced)) {
-    state_ = State::announced;
-    announced_.insert(env_.options.self);
-  }
 }
 
 void BirthProtocol::on_synced() {
@@ -75,8 +69,7 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
   if (state_ == State::dormant) return;
   if (m.born) {
     if (m.members[from.n] != from_incarnation) return;
-    const bool known = mutant(Mutant::wiped_votes) || m.members[env_.options.self.n] == members_[env_.options.self.n];
-    if (!known) {
+    if (m.members[env_.options.self.n] != members_[env_.options.self.n]) {
       state_ = State::dormant;
       env_.event("dormant", "dormant: " + reason());
       return;
@@ -97,8 +90,7 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
   }
   if (m.synced && m.members == members_) {
     announced_.insert(from);
-    const std::size_t all = mutant(Mutant::born_at_quorum) ? env_.options.quorum() : env_.options.replicas;
-    if (state_ == State::announced && announced_.size() >= all) be_born();
+    if (state_ == State::announced && announced_.size() == env_.options.replicas) be_born();
   }
 }
 

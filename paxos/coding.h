@@ -48,10 +48,13 @@ class ByteWriter {
   }
   /// Varint length, then the bytes.
   void sized(std::string_view bytes) {
-    if (bytes.size() >= 0x80) return varint(bytes.size()), raw(bytes);
     // The length, and a short text behind it.
     char few[64];
-    if (bytes.size() >= sizeof few) return out_.push_back(static_cast<char>(bytes.size())), raw(bytes);
+    if (bytes.size() >= sizeof few) {
+      varint(bytes.size());
+      raw(bytes);
+      return;
+    }
     few[0] = static_cast<char>(bytes.size());
     if (!bytes.empty()) std::memcpy(few + 1, bytes.data(), bytes.size());
     out_.append(few, 1 + bytes.size());
@@ -109,7 +112,7 @@ class ByteReader {
 
   template <std::unsigned_integral T>
   T fixed() {
-    if (rest_.size() < sizeof(T)) return fail(), T{0};
+    if (rest_.size() < sizeof(T)) return failed<T>();
     T value = 0;
     for (std::size_t i = 0; i < sizeof(T); ++i)
       value = static_cast<T>(value | static_cast<T>(static_cast<T>(rest_[i]) << (8 * i)));
@@ -117,7 +120,7 @@ class ByteReader {
     return value;
   }
   std::uint64_t key64() {
-    if (rest_.size() < 8) return fail(), 0;
+    if (rest_.size() < 8) return failed<std::uint64_t>();
     std::uint64_t value = 0;
     for (std::size_t i = 0; i < 8; ++i) value = value << 8 | static_cast<std::uint64_t>(rest_[i]);
     rest_ = rest_.subspan(8);
@@ -126,13 +129,13 @@ class ByteReader {
   std::uint64_t varint() {
     std::uint64_t value = 0;
     for (int shift = 0;; shift += 7) {  // the tenth byte ends it, or is refused
-      if (rest_.empty()) return fail(), 0;
+      if (rest_.empty()) return failed<std::uint64_t>();
       const auto byte = static_cast<std::uint64_t>(rest_.front());
       rest_ = rest_.subspan(1);
-      if (shift == 63 && byte > 1) return fail(), 0;
+      if (shift == 63 && byte > 1) return failed<std::uint64_t>();
       value |= (byte & 0x7f) << shift;
       if ((byte & 0x80) == 0) {
-        if (byte == 0 && shift != 0) return fail(), 0;  // one value, one encoding
+        if (byte == 0 && shift != 0) return failed<std::uint64_t>();  // one value, one encoding
         return value;
       }
     }
@@ -140,11 +143,11 @@ class ByteReader {
   /// A varint that must not exceed `max`.
   std::uint64_t varint_max(std::uint64_t max) {
     const std::uint64_t value = varint();
-    if (value > max) return fail(), 0;
+    if (value > max) return failed<std::uint64_t>();
     return value;
   }
   std::span<const std::byte> raw(std::size_t size) {
-    if (rest_.size() < size) return fail(), std::span<const std::byte>{};
+    if (rest_.size() < size) return failed<std::span<const std::byte>>();
     auto bytes = rest_.first(size);
     rest_ = rest_.subspan(size);
     return bytes;
@@ -167,6 +170,12 @@ class ByteReader {
   void fail() {
     ok_ = false;
     rest_ = {};
+  }
+  /// Fails; gives what reads as nothing.
+  template <class T>
+  [[nodiscard]] T failed() {
+    fail();
+    return T{};
   }
   [[nodiscard]] bool ok() const { return ok_; }
   /// Everything was read and nothing failed.

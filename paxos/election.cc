@@ -4,14 +4,13 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
 Election::Election(Env& env, Ballot promised)
     : env_(env),
       peers_(env.options.replicas),
-      // After a restart nobody leads with an old ballot: the proposer does not run, so rule 4 fails.
+      // After a restart nobody leads with an old ballot: the proposer does not run, so it is not happy.
       own_(promised.replica == env.options.self ? promised : Ballot{0, env.options.self}),
       leader_(promised) {}
 
@@ -25,7 +24,6 @@ bool Election::working(ReplicaId id) const {
 }
 
 bool Election::ticking(ReplicaId id) const {
-  if (mutant(Mutant::stalled_clock_leads)) return true;
   PAXOS_ASSERT(peers_[id.n].asked != Time::min());
   return env_.now - peers_[id.n].asked <= 2 * env_.options.election_timeout;
 }
@@ -38,8 +36,11 @@ ReplicaSet Election::connected() const {
   return out;
 }
 
-bool Election::healthy_disk(const Surroundings& around) const {
-  if (mutant(Mutant::hung_disk_leads)) return true;
+bool Election::lately(Time when) const {
+  return when != Time::min() && env_.now - when < env_.options.election_timeout;
+}
+
+bool Election::healthy(const Surroundings& around) const {
   return around.sync_age < env_.options.election_timeout;
 }
 
@@ -58,21 +59,22 @@ void Election::follow(Ballot ballot) {
 void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around) {
   peers_[from.n].asked = env_.now;
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(around.sync_age).count();
-  env_.send(from, HeartbeatReply{.nonce = m.nonce,
-                                 // After a restart `own_` and `leader_` are what was promised last, and nobody proposes
-                                 // with it: who took that for a leader would depose the one that there is.
-                                 .ballot = around.proposing || mutant(Mutant::leads_by_hearsay) ? own_ : Ballot{0, own_.replica},
-                                 .leader = leader_,
-                                 // At once when its proposer stops, not at the next evaluation: a happy
-                                 // leader's prefix is taken for a Commit.
-                                 .happy = happy_ && (leader_ != own_ || around.proposing),
-                                 .candidate = candidate_,
-                                 .chosen_prefix = around.chosen_prefix,
-                                 .applied = around.applied,
-                                 .hash = around.hash,
-                                 .rules = env_.options.rules,
-                                 .sync_age_ms = static_cast<std::uint32_t>(
-                                     std::clamp<std::int64_t>(age, 0, UINT32_MAX))});
+  env_.send(from,
+            HeartbeatReply{
+                .nonce = m.nonce,
+                // After a restart `own_` and `leader_` are what was promised last, and nobody proposes
+                // with it: who took that for a leader would depose the one that there is.
+                .ballot = around.proposing ? own_ : Ballot{0, own_.replica},
+                .leader = leader_,
+                // At once when its proposer stops, not at the next evaluation: a happy
+                // leader's prefix is taken for a Commit.
+                .happy = mood_ == Mood::happy && (leader_ != own_ || around.proposing),
+                .candidate = candidate_,
+                .chosen_prefix = around.chosen_prefix,
+                .applied = around.applied,
+                .hash = around.hash,
+                .rules = env_.options.rules,
+                .sync_age_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, UINT32_MAX))});
 }
 
 bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
@@ -87,7 +89,7 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
     peer.last = m;
   }
   peer.sent.erase(nonce);
-  // Rule 3. A ballot that nobody proposes with or is happy with is not worth following.
+  // A ballot that nobody proposes with or is happy with is not worth following.
   if (m.leader > leader_ && (m.happy || m.proposing())) set_leader(m.leader);
   return true;
 }
@@ -95,68 +97,70 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
 std::optional<std::uint16_t> Election::rules_known_by_all() const {
   std::uint16_t rules = env_.options.rules;
   bool all = true;
-  if (mutant(Mutant::raise_at_quorum)) {
-    std::size_t know = 1;
-    env_.each_peer([&](ReplicaId id) { know += connected(id) && peers_[id.n].last.rules >= rules ? 1 : 0; });
-    return know >= env_.options.quorum() ? std::optional(rules) : std::nullopt;
-  }
   env_.each_peer([&](ReplicaId id) {
-    all = all && (connected(id) || mutant(Mutant::raise_by_hearsay));
+    all = all && connected(id);
     rules = std::min(rules, peers_[id.n].last.rules);
   });
   return all ? std::optional(rules) : std::nullopt;
 }
 
-void Election::evaluate(const Surroundings& around) {
-  evaluated_ = env_.now;
-  const bool healthy = healthy_disk(around);
-  std::size_t working_replicas = healthy ? 1 : 0;
-  std::size_t followers = 0;
-  bool better_disk = false;  // a connected candidate; candidates have healthy disks
-  bool leader_happy = false;
-  bool leader_sick = false;
-  bool vouched = false;
+Election::Survey Election::survey() const {
+  Survey seen;
   env_.each_peer([&](ReplicaId id) {
     if (!connected(id)) return;
     const HeartbeatReply& last = peers_[id.n].last;
     if (working(id)) {
-      ++working_replicas;
-      if (last.leader <= own_) ++followers;
+      ++seen.working;
+      if (last.leader <= own_) ++seen.followers;
     }
     // What it says of itself and of the leader was true when its clock stood still.
     const bool current = ticking(id);
-    if (last.candidate && current) better_disk = true;
-    if (last.happy && last.leader == leader_) {
-      vouched = vouched || current;
-      if (leader_.replica == id && last.proposing()) {
-        leader_happy = true;
-        leader_sick = !working(id) || !current;
-      }
+    if (last.candidate && current) seen.candidate = true;
+    if (!last.happy || last.leader != leader_) return;
+    if (current) seen.vouched = true;
+    if (leader_.replica == id && last.proposing()) {
+      seen.leader_happy = true;
+      seen.leader_sick = !working(id) || !current;
     }
   });
-  const std::size_t quorum = env_.options.quorum();
-  quorum_connected_ = working_replicas >= quorum;
-  candidate_ = quorum_connected_ && healthy;
+  return seen;
+}
 
-  if (leader_ == own_ && !own_.none()) {
-    // Its own vote counts towards the quorum only with a working disk.
-    happy_ = around.proposing && followers + (healthy ? 1 : 0) >= quorum && (healthy || !better_disk);
-    content_ = happy_ || (yielded_ != Time::min() && env_.now - yielded_ < env_.options.election_timeout);
-  } else {
-    // Who hears both tells neither that all is well: the candidate may be one that the leader does not hear.
-    happy_ = !leader_.none() && leader_happy && !(leader_sick && (better_disk || candidate_));
-    const bool fresh =
-        leader_since_ != Time::min() && env_.now - leader_since_ < env_.options.election_timeout;
-    content_ = happy_ || (!leader_.none() && (vouched || fresh));
-  }
-  const bool connected_enough = mutant(Mutant::deaf_campaigns) ? true : quorum_connected_;
-  const bool eligible = connected_enough && (healthy || !better_disk);
-  if (content_ || !eligible) {
+Election::Mood Election::mood_of_leader(const Surroundings& around, const Survey& seen) const {
+  // Its own vote counts towards the quorum only with a working disk.
+  const std::size_t votes = seen.followers + (healthy(around) ? 1 : 0);
+  if (around.proposing && votes >= env_.options.quorum() && (healthy(around) || !seen.candidate))
+    return Mood::happy;
+  return lately(yielded_) ? Mood::resting : Mood::discontent;
+}
+
+Election::Mood Election::mood_of_follower(const Survey& seen) const {
+  if (leader_.none()) return Mood::discontent;
+  // Who hears both tells neither that all is well: the candidate may be one that the leader does not hear.
+  if (seen.leader_happy && !(seen.leader_sick && (seen.candidate || candidate_))) return Mood::happy;
+  if (seen.vouched) return Mood::vouched;
+  return lately(leader_since_) ? Mood::fresh : Mood::discontent;
+}
+
+void Election::evaluate(const Surroundings& around) {
+  evaluated_ = env_.now;
+  const Survey seen = survey();
+  quorum_connected_ = seen.working + (healthy(around) ? 1 : 0) >= env_.options.quorum();
+  candidate_ = quorum_connected_ && healthy(around);
+  const bool own = leader_ == own_ && !own_.none();
+  mood_ = own ? mood_of_leader(around, seen) : mood_of_follower(seen);
+
+  const bool eligible = quorum_connected_ && (healthy(around) || !seen.candidate);
+  if (content() || !eligible) {
     discontent_since_.reset();
     return;
   }
   if (discontent_since_) return;
   discontent_since_ = env_.now;
+  patience_ = draw_patience(around);
+}
+
+Duration Election::draw_patience(const Surroundings& around) {
   // Who knows less waits for those who know more, and a little chance keeps equals from duelling.
   bool behind = false;
   env_.each_peer([&](ReplicaId id) {
@@ -164,10 +168,10 @@ void Election::evaluate(const Surroundings& around) {
         peers_[id.n].last.chosen_prefix > around.chosen_prefix + env_.options.bounds.window_slots)
       behind = true;
   });
-  const auto half = env_.options.heartbeat / 2;
-  patience_ =
-      Duration{static_cast<std::int64_t>(env_.random.below(static_cast<std::uint64_t>(half.count())))} +
-      (behind ? env_.options.election_timeout / 2 : Duration{0});
+  const Duration half = env_.options.heartbeat / 2;
+  const Duration chance{
+      static_cast<std::int64_t>(env_.random.below(static_cast<std::uint64_t>(half.count())))};
+  return chance + (behind ? env_.options.election_timeout / 2 : Duration{0});
 }
 
 bool Election::tick(const Surroundings& around) {
@@ -196,9 +200,7 @@ void Election::campaign(const Surroundings& around) {
   own_ = {round + 1, env_.options.self};
   yielded_ = Time::min();
   set_leader(own_);
-  // Until the next evaluation says otherwise, give the new ballot a chance.
-  happy_ = false;
-  content_ = true;
+  mood_ = Mood::fresh;  // a chance for the new ballot, until the next evaluation says otherwise
 }
 
 Time Election::deadline() const {
@@ -208,7 +210,8 @@ Time Election::deadline() const {
   for (const Time since : {leader_since_, yielded_})
     if (since != Time::min() && evaluated_ < since + env_.options.election_timeout)
       at = std::min(at, since + env_.options.election_timeout);
-  // A connection that lapses is noticed when it does, not at the next heartbeat; so is a leader whose clock stands still.
+  // A connection that lapses is noticed when it does, not at the next heartbeat; so is a leader whose clock
+  // stands still.
   const auto lapses = [&](Time last, int timeouts) {
     const Time when = last + timeouts * env_.options.election_timeout + Duration{1};
     if (when > evaluated_) at = std::min(at, when);

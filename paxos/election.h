@@ -1,7 +1,7 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "paxos/env.h"
@@ -10,39 +10,56 @@
 
 namespace paxos {
 
+// clang-format off
 /// Ballot leader election by connectivity.
+/// Source: Ng, Haridi, Carbone, Omni-Paxos (EuroSys 2023), section 5. Its states, spelled out:
 ///
-/// Source: Ng, Haridi, Carbone, Omni-Paxos (EuroSys 2023), section 5, with these rules spelled out:
-///  1. *Connected* to a peer: it answered a nonce of ours that is at most one election timeout old. So a
-///     link counts only when it works both ways, and nothing from an earlier boot counts.
-///  2. *Working* peer: connected, and its oldest unfinished sync is younger than an election timeout.
-///     *Quorum-connected*: a quorum of working replicas, this one included.
-///  3. Every replica follows a leader ballot; it takes a higher one from a peer that proposes with it, that
-///     is happy with it, or whose Prepare or Accept it accepted. It never goes back. Only who proposes names a ballot of its
-///     own: the one that a replica promised itself before a restart is nobody's.
-///  4. *Happy*: I lead, my proposer runs, and working peers that follow nothing higher make a quorum
-///     with me; or I am connected to my leader and it says that it is happy.
-///  5. *Content*: happy, or a connected peer is happy with the leader that I follow. One hop only, so
-///     that two replicas can't vouch to each other for a dead leader. One hop is enough: the quorums of
-///     two quorum-connected replicas share a replica.
-///  6. Only a replica that is not content and quorum-connected raises its ballot, above every ballot it has
-///     seen. A Nack never does.
-///  7. A leader with a sick disk is unhappy while a connected candidate has a healthy one, and so is everyone who follows
-///     it and is connected to a candidate, or is one: the leader may not hear that candidate.
-///     The same holds for a leader that answers heartbeats, but sent none of its own for two election timeouts (one is
-///     what loss and leaps of our own clock cost now and then): its timers don't run, its clock stands still. Whoever
-///     sends none, its word that it is happy, or a candidate, counts for nothing, since it can't judge any more; its vote
-///     counts as any other.
-///  8. A leader ballot that was taken up less than an election timeout ago counts as content: its owner has
-///     not had the time to say that it is happy, and to depose it for that would never end.
-///  9. Whose proposer stopped because it lost its quorum, or its own disk did, is content for an election timeout: each new
-///     ballot of it would count as fresh (rule 8), and keep everyone else quiet for ever. So is a candidate whom a Nack
-///     stopped: whoever got ahead of it may be one that it does not hear, needs time for phase 1, and is vouched for only
-///     some heartbeats later (rules 3 and 5).
-/// Rule 5 keeps a flapping or missing link between a follower and the leader from costing a leader change.
+/// | State            | of               | when                                                                 |
+/// | ---------------- | ---------------- | -------------------------------------------------------------------- |
+/// | connected        | a peer           | it answered a nonce of ours that is at most one election timeout old |
+/// | working          | a connected peer | its oldest unfinished sync is younger than an election timeout       |
+/// | ticking          | a connected peer | it sent a heartbeat of its own within two election timeouts          |
+/// | healthy          | this replica     | its oldest unfinished sync is younger than an election timeout       |
+/// | quorum-connected | this replica     | the working peers, and itself where healthy, are a quorum            |
+/// | candidate        | a replica        | quorum-connected and healthy; a peer only while it is ticking        |
+/// | followed         | a ballot         | the highest that it promised or accepted at, or that a peer named    |
+/// |                  |                  | who proposes with it, or is happy with it                            |
+/// | happy            | a leader         | it proposes with the followed ballot; with it, working peers that    |
+/// |                  |                  | follow nothing higher are a quorum; unless it is not healthy, and    |
+/// |                  |                  | connected to a candidate                                             |
+/// | happy            | a follower       | the leader is connected, and says that it is happy; unless that one  |
+/// |                  |                  | is not working, or not ticking, and this replica is a candidate, or  |
+/// |                  |                  | connected to one                                                     |
+/// | vouched          | a follower       | a ticking peer is happy with the leader that is followed             |
+/// | fresh            | a follower       | it took up the followed ballot less than an election timeout ago     |
+/// | resting          | whose own ballot | its proposer was stopped less than an election timeout ago, by a     |
+/// |                  | is followed      | Nack, or by the loss of its quorum                                   |
+/// | content          | a replica        | happy, vouched, fresh or resting: Mood                               |
+/// | eligible         | a replica        | quorum-connected, and healthy or connected to no candidate           |
+///
+/// One rule: who is eligible and not content raises its ballot above every one that it has seen, after a short patience,
+/// and takes over. Nothing else raises a ballot; a Nack never does. Why the states are what they are:
+///  - connected: so that a link counts only when it works both ways, and nothing from an earlier boot counts.
+///  - followed: it never goes back. Only who proposes names a ballot of its own: the one that a replica promised itself
+///    before a restart is nobody's.
+///  - happy: a leader with a sick disk yields to a candidate, and so does everyone who follows it and is connected to a
+///    candidate, or is one: the leader may not hear that candidate. The same holds for one whose clock stands still.
+///  - ticking: who answers, but sends no heartbeats, has timers that don't run. Its word that it is happy, or a
+///    candidate, counts for nothing, since it can't judge any more; its vote counts as any other. Two timeouts: one is
+///    what loss and leaps of our own clock cost now and then.
+///  - vouched: keeps a flapping or missing link between a follower and the leader from costing a leader change. One hop
+///    only, so that two replicas can't vouch to each other for a dead leader. One hop is enough: the quorums of two
+///    quorum-connected replicas share a replica.
+///  - fresh: its owner has not had the time to say that it is happy, and to depose it for that would never end.
+///  - resting: each new ballot would be fresh to the others, and keep everyone quiet for ever. After a Nack, too: whoever
+///    got ahead may be one that is not heard here, needs time for phase 1, and is vouched for only some heartbeats later.
+// clang-format on
 class Election {
  public:
   Election(Env& env, Ballot promised);
+
+  /// Why this replica leaves the leadership alone: the first of these that holds.
+  enum class Mood : std::uint8_t { happy, vouched, fresh, resting, discontent };
 
   /// What the rest of the replica contributes to each evaluation. Only who votes is asked to evaluate at all.
   struct Surroundings {
@@ -69,12 +86,11 @@ class Election {
   [[nodiscard]] Time deadline() const;
   [[nodiscard]] Ballot own_ballot() const { return own_; }
   [[nodiscard]] Ballot leader() const { return leader_; }
-  [[nodiscard]] bool content() const { return content_; }
+  [[nodiscard]] bool content() const { return mood_ != Mood::discontent; }
   [[nodiscard]] bool connected(ReplicaId id) const;
   [[nodiscard]] ReplicaSet connected() const;
+  /// False: a leader stops proposing.
   [[nodiscard]] bool quorum_connected() const { return quorum_connected_; }
-  /// Lost its quorum for good: a leader stops proposing.
-  [[nodiscard]] bool healthy_disk(const Surroundings& around) const;
   /// The connected candidate that knows most; for a hand-over.
   [[nodiscard]] std::optional<ReplicaId> successor() const;
   /// The highest rules that every replica's program knows; none while one of them isn't connected.
@@ -93,21 +109,35 @@ class Election {
     Time asked = Time::min();  ///< when its last heartbeat came, or when we were connected again
     HeartbeatReply last;
   };
+  /// What the connected peers say now.
+  struct Survey {
+    std::size_t working = 0;
+    std::size_t followers = 0;  ///< working ones that follow nothing above own_
+    bool candidate = false;     ///< one of them is
+    bool leader_happy = false;  ///< says the leader, and that it proposes
+    bool leader_sick = false;   ///< it says so, and is not working, or not ticking
+    bool vouched = false;
+  };
   void evaluate(const Surroundings& around);
+  [[nodiscard]] Survey survey() const;
+  [[nodiscard]] Mood mood_of_leader(const Surroundings& around, const Survey& seen) const;
+  [[nodiscard]] Mood mood_of_follower(const Survey& seen) const;
+  [[nodiscard]] Duration draw_patience(const Surroundings& around);
   void set_leader(Ballot ballot);
-  [[nodiscard]] bool working(ReplicaId id) const;  ///< its disk; requires connected(id)
-  [[nodiscard]] bool ticking(ReplicaId id) const;  ///< its clock; requires connected(id)
+  [[nodiscard]] bool lately(Time when) const;  ///< less than an election timeout ago
+  [[nodiscard]] bool healthy(const Surroundings& around) const;
+  [[nodiscard]] bool working(ReplicaId id) const;  ///< requires connected(id)
+  [[nodiscard]] bool ticking(ReplicaId id) const;  ///< requires connected(id)
 
   Env& env_;
   std::vector<Peer> peers_;
   Ballot own_;
-  Ballot leader_;
-  bool happy_ = false;
-  bool content_ = false;
+  Ballot leader_;  ///< the followed one
+  Mood mood_ = Mood::discontent;
   bool candidate_ = false;
   bool quorum_connected_ = false;
-  Time leader_since_ = Time::min();
-  Time yielded_ = Time::min();  ///< rule 9; of no ballot but own_
+  Time leader_since_ = Time::min();  ///< fresh since
+  Time yielded_ = Time::min();       ///< resting since; of no ballot but own_
   std::optional<Time> discontent_since_;
   Duration patience_{};  ///< this time's wait before taking over
   Time next_heartbeat_{};

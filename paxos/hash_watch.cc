@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
@@ -37,13 +36,13 @@ void HashWatch::compare(std::size_t id) {
   const Mark& own = recent_[mark.slot - recent_.front().slot];
   PAXOS_ASSERT(own.slot == mark.slot);
   const bool disagreed = peer.parted.has_value();
-  if (own.hash != mark.hash && !mutant(Mutant::divergence_unseen)) {
+  if (own.hash != mark.hash) {
     peer.parted = std::min(peer.parted.value_or(mark.slot), mark.slot);
     // It came back with other rows than those of which it spoke before.
     peer.agreed = std::min(peer.agreed, Slot{peer.parted->n - 1});
   } else {
     // An older word of a peer that parted since proves nothing.
-    if (peer.parted && mark.slot >= *peer.parted && !mutant(Mutant::disagreement_sticks)) peer.parted.reset();
+    if (peer.parted && mark.slot >= *peer.parted) peer.parted.reset();
     if (!peer.parted || mark.slot < *peer.parted) peer.agreed = std::max(peer.agreed, mark.slot);
   }
   if (peer.parted.has_value() != disagreed)

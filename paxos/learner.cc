@@ -4,14 +4,13 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
 namespace {
 /// A hole is usually an Accept that is still under way, or that its leader repeats: wait a little first.
 constexpr Duration patience{std::chrono::milliseconds{5}};
-/// Or a round trip, if that is longer.
+/// A pull without an answer is repeated after this, or after a round trip, where that is longer.
 constexpr Duration pull_timeout{std::chrono::milliseconds{50}};
 }  // namespace
 
@@ -43,7 +42,6 @@ void Learner::on_commit(ReplicaId from, Ballot ballot, Slot prefix) {
   const Slot last = std::min(commit_prefix_, log_.accepted_max());
   for (Slot slot = std::max(log_.chosen_prefix(), commit_scanned_) + 1; slot <= last; ++slot) {
     const SlotEntry* entry = log_.find(slot);
-    if (mutant(Mutant::commit_any_ballot) && entry != nullptr && !entry->chosen) log_.mark_chosen(slot);
     if (entry != nullptr && entry->voted && !entry->chosen && entry->ballot == ballot) log_.mark_chosen(slot);
   }
   commit_scanned_ = std::max(commit_scanned_, last);
@@ -131,7 +129,7 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   if (m.from < log_.hot_first()) {
     // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
     // is not there, but an older vote of its slot may be, for another decree.
-    const Slot cold = mutant(Mutant::cold_read_high) ? last : std::min(last, Slot{log_.hot_first().n - 1});
+    const Slot cold = std::min(last, Slot{log_.hot_first().n - 1});
     env_.read_log({from, m.from, cold});
     return;
   }
@@ -184,17 +182,12 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
 
 void Learner::hand_out() {
   if (held_) return;
-  const Slot last = mutant(Mutant::apply_past_hole) ? log_.chosen_max() : log_.chosen_prefix();
+  const Slot last = log_.chosen_prefix();
   while (handed_out_ < last) {
     const Slot slot = handed_out_ + 1;
     const SlotEntry* entry = log_.find(slot);
-    if (mutant(Mutant::apply_past_hole) && (entry == nullptr || !entry->chosen)) {
-      handed_out_ = slot;
-      continue;
-    }
     PAXOS_ASSERT(entry != nullptr && entry->chosen);
-    const std::uint64_t on_disk = mutant(Mutant::apply_unsynced) ? env_.pending_group() : env_.synced_group;
-    if (entry->group > on_disk) return;
+    if (entry->group > env_.synced_group) return;
     // The rest follows as these are applied: one turn never does all of a long way.
     if (handed_out_ > log_.applied()) {
       if (handed_out_ - log_.applied() >= env_.options.bounds.handed_out_slots)

@@ -22,7 +22,7 @@ struct HeartbeatReply {
   std::uint64_t nonce = 0;  ///< echo of the request's
   Ballot ballot;            ///< that the sender's proposer runs with, phase 1 or 2; round 0: it does not run
   Ballot leader;            ///< ballot of the leader it follows; none if it knows of none
-  bool happy = false;       ///< it has, or is, a leader that can work (see docs/ARCHITECTURE.md)
+  bool happy = false;       ///< it has, or is, a leader that can work: see Election
   bool candidate = false;   ///< quorum-connected, voting, disk healthy: could lead
   Slot chosen_prefix;       ///< every slot up to here is known chosen
   Slot applied;
@@ -150,11 +150,15 @@ struct Birth {
   friend bool operator==(const Birth&, const Birth&) = default;
 };
 
+// --- commands ---
+
 /// Client commands on their way to the leader, encoded as chat/ encodes them; opaque here.
 struct Forward {
   std::vector<Bytes> commands;
   friend bool operator==(const Forward&, const Forward&) = default;
 };
+
+// --- all of them ---
 
 /// Persistent numbers of the types stand in net/'s codec and docs/WIRE.md, not here.
 using PeerMessage = std::variant<HeartbeatRequest, HeartbeatReply, HandOver, Prepare, Promise, Accept,

@@ -4,11 +4,12 @@
 #include <deque>
 #include <map>
 #include <optional>
-#include <set>
+#include <string>
 #include <vector>
 
 #include "paxos/acceptor.h"
 #include "paxos/env.h"
+#include "paxos/flights.h"
 #include "paxos/learner.h"
 #include "paxos/messages.h"
 #include "paxos/rtt.h"
@@ -20,8 +21,9 @@ namespace paxos {
 /// Source: Lamport, Paxos Made Simple (2001), section 2.2 and 3; departures: a Promise names w, the slot up
 /// to which its acceptor knows everything to be chosen, and comes in pages (DESIGN.md section 4).
 ///
-/// Invariants: active() implies ballot() == the acceptor's promise; in phase 2 every slot in
-/// (chosen prefix, next) is under way, chosen, or skipped; nothing at or below w was proposed.
+/// One class, cut by role: proposer.cc has the way of a leadership from its beginning to its end, the other
+/// files what is done on it. Invariants: active() implies ballot() == the acceptor's promise; in phase 2
+/// nothing at or below w was proposed.
 class Proposer {
  public:
   enum class Phase : std::uint8_t {
@@ -33,63 +35,67 @@ class Proposer {
 
   Proposer(Env& env, SlotLog& log, Acceptor& acceptor, Learner& learner);
 
+  // --- the way of a leadership: proposer.cc ---
+
   [[nodiscard]] Phase phase() const { return phase_; }
   [[nodiscard]] bool active() const { return phase_ != Phase::idle; }
+  [[nodiscard]] bool leading() const { return phase_ == Phase::leading; }
   [[nodiscard]] Ballot ballot() const { return ballot_; }
 
-  /// Phase 1a with a ballot of ours above the acceptor's promise. The Prepare leaves after the sync.
-  void prepare(Ballot ballot);
   /// Ends the leadership or the candidacy. What is under way is left to whoever leads next.
   void stop(const std::string& why);
-
-  void on_promise(ReplicaId from, const Promise& m);
-  void on_accepted(ReplicaId from, const Accepted& m);
+  /// Moves on as far as it goes: end of learning, adopted slots within the window, chosen slots.
+  void advance();
   /// Stops the proposer when the Nack is for the ballot in use; raises nothing.
   void on_nack(ReplicaId from, const Nack& m);
   /// Groups up to env.synced_group are on disk: our own promise and votes count.
   void on_synced();
-  /// Our own promise or vote is what the next step lacks. A vote that others must join first is counted when theirs
-  /// come.
+  /// Our own promise or vote is what the next step lacks. A vote that others must join first is counted when
+  /// theirs come.
   [[nodiscard]] bool waits_for_sync() const;
+  /// The highest slot that this leadership has to finish, proposed or not yet; none while it does not lead.
+  [[nodiscard]] Slot last_to_finish() const {
+    return leading() ? std::max(Slot{flights_.next().n - 1}, adopted_max_) : Slot{};
+  }
+  void check_invariants() const;
+
+  // --- phase 1: proposer_phase1.cc ---
+
+  /// Phase 1a with a ballot of ours above the acceptor's promise. The Prepare leaves after the sync.
+  void prepare(Ballot ballot);
+  void on_promise(ReplicaId from, const Promise& m);
+  /// max(highest slot adopted in phase 1, contiguous chosen prefix): the index of a read that arrived before.
+  [[nodiscard]] Slot read_index() const;
+
+  // --- phase 2: proposer_phase2.cc ---
 
   [[nodiscard]] bool can_propose() const;
   Slot propose(Decree decree);
-  SkipResult skip(std::vector<Slot> slots);
-  [[nodiscard]] Slot next_slot() const { return next_; }
-  /// The highest slot that this leadership has to finish, proposed or not yet; none while it does not lead.
-  [[nodiscard]] Slot last_to_finish() const {
-    return phase_ == Phase::leading ? std::max(Slot{next_.n - 1}, adopted_max_) : Slot{};
-  }
+  [[nodiscard]] Slot next_slot() const { return flights_.next(); }
+  [[nodiscard]] std::size_t inflight() const { return flights_.under_way(); }
+  void on_accepted(ReplicaId from, const Accepted& m);
+  /// Tells the others what is chosen, when no Accept did for a while.
+  void send_commit();
 
-  /// Moves on as far as it goes: end of learning, adopted slots within the window, chosen slots.
-  void advance();
-  /// Tells the others what is chosen, if no Accept does.
-  void flush();
+  // --- skip: proposer_skip.cc ---
+
+  SkipResult skip(std::vector<Slot> slots);
+  /// The next slot to be applied, where this leader has left it empty.
+  [[nodiscard]] std::optional<Slot> hole() const;
+
+  // --- repeating until answered: proposer_repeats.cc ---
+
   void tick();
   [[nodiscard]] Time deadline() const;
-
-  /// max(highest slot adopted in phase 1, contiguous chosen prefix): the index of a read that arrived before.
-  [[nodiscard]] Slot read_index() const;
-  [[nodiscard]] std::optional<Slot> hole() const;
-  [[nodiscard]] std::size_t inflight() const { return unchosen_; }
   [[nodiscard]] std::uint64_t retransmissions() const { return retransmissions_; }
-
-  void check_invariants() const;
 
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
+  /// How far an acceptor's promise has come.
   struct Page {
-    Slot next;  ///< the page to pull; none: this acceptor's promise is complete
+    Slot next;  ///< the page to pull
     bool complete = false;
     Slot chosen_prefix;  ///< its w
-    Backoff repeat;
-  };
-  struct Flight {
-    bool used = false;  ///< proposed at ballot_ (else skipped)
-    bool chosen = false;
-    Decree decree;
-    ReplicaSet votes;
-    Time first_sent{};
     Backoff repeat;
   };
   struct OwnVote {
@@ -97,19 +103,32 @@ class Proposer {
     Slot slot;
   };
 
+  // Phase 1.
   void adopt(const PromiseEntry& entry);
-  void promised_by_quorum();
+  void count_promises();
+  /// Ends where everything up to w is learned.
+  void watch_learning();
+
+  // Phase 2.
   void lead();
+  void finish_adopted();
   void propose_in(Slot slot, Decree decree);
-  void vote(ReplicaId from, Slot slot);
-  void settle();
-  [[nodiscard]] Duration timeout() const;
-  /// For something new in `slot`.
+  void count_vote(ReplicaId from, Slot slot);
+  void count_own_votes();
+  /// Takes note of what became chosen, by votes or by word of others, and forgets what is done.
+  void note_chosen();
+  /// Is the window open for something new in `slot`?
   [[nodiscard]] bool window_open(Slot slot) const;
-  /// For what phase 1 found, in `next_`.
+  /// Is there room to finish, in the next slot, what phase 1 found there?
   [[nodiscard]] bool may_finish(std::size_t bytes) const;
-  Flight* flight(Slot slot);
-  [[nodiscard]] const Flight* flight(Slot slot) const { return const_cast<Proposer*>(this)->flight(slot); }
+
+  /// Why none of them can be skipped; empty when they can. Requires ascending ones.
+  [[nodiscard]] std::string refusal(const std::vector<Slot>& slots) const;
+
+  // Repeating until answered.
+  [[nodiscard]] Duration timeout() const;
+  void repeat_prepares();
+  void repeat_accepts();
 
   Env& env_;
   SlotLog& log_;
@@ -129,15 +148,12 @@ class Proposer {
   Slot learning_prefix_;
 
   // Phase 2.
-  Slot next_;                   ///< next slot to propose in
-  std::deque<Flight> flights_;  ///< flights_[i] is slot flights_base_ + i
-  Slot flights_base_{1};
-  std::size_t unchosen_ = 0;
-  std::size_t unchosen_bytes_ = 0;
-  std::deque<OwnVote> own_votes_;
-  std::set<Slot> skipped_;
-  Slot commit_sent_;  ///< the others were told of this chosen prefix
+  Flights flights_;
+  std::deque<OwnVote> own_votes_;  ///< that are not counted yet
+  Slot commit_sent_;               ///< the others were told of this chosen prefix
   Time commit_at_ = time_never;
+
+  // Repeating until answered.
   Time repeat_at_ = time_never;  ///< no flight repeats before this
   std::vector<RttEstimator> rtt_;
   std::uint64_t retransmissions_ = 0;

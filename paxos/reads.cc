@@ -4,14 +4,13 @@
 #include <utility>
 
 #include "paxos/invariant.h"
-#include "paxos/mutants.h"
 
 namespace paxos {
 
 namespace {
-/// Or as long as the answer takes to come, if that is longer.
+/// A question is asked again after this, or after the time that its answer takes to come, where that is longer.
 constexpr Duration first_repeat{std::chrono::milliseconds{20}};
-}
+}  // namespace
 
 void Reads::read(std::uint64_t id) {
   if (fresh_.size() >= env_.options.bounds.reads_waiting) {
@@ -23,19 +22,19 @@ void Reads::read(std::uint64_t id) {
 }
 
 void Reads::on_request(ReplicaId from, const ReadRequest& m) {
-  if (proposer_.phase() != Proposer::Phase::leading) return;  // it asks again, maybe someone else
+  if (!proposer_.leading()) return;  // it asks again, maybe someone else
   const auto same = [&](const Remote& r) { return r.from == from && r.id == m.id; };
   if (std::any_of(fresh_remote_.begin(), fresh_remote_.end(), same)) return;
   if (fresh_remote_.size() >= env_.options.bounds.remote_rounds) return env_.reached(Bound::remote_rounds);
   fresh_remote_.push_back({from, m.id});
 }
 
-void Reads::flush(std::optional<ReplicaId> leader) {
+void Reads::start_round(std::optional<ReplicaId> leader) {
   // A later leadership needs a sync, which ends the turn: a round never meets another ballot than its own.
-  if (round_ && proposer_.phase() != Proposer::Phase::leading) drop_round();
+  if (round_ && !proposer_.leading()) drop_round();
   PAXOS_ASSERT(!round_ || proposer_.ballot() == round_->ballot);
   if (fresh_.empty() && fresh_remote_.empty()) return;
-  if (proposer_.phase() == Proposer::Phase::leading) {
+  if (proposer_.leading()) {
     if (round_) return;
     // The index is taken now, after every one of these reads arrived.
     round_.emplace(Round{.ballot = proposer_.ballot(),
@@ -48,8 +47,7 @@ void Reads::flush(std::optional<ReplicaId> leader) {
     round_->confirmed.insert(env_.options.self);  // active() implies that our own promise equals the ballot
     const Duration answered = env_.quorum_round_trip([&](ReplicaId id) { return env_.round_trip(id); });
     round_->repeat.start(env_.now, std::max(first_repeat, answered));
-    const std::size_t needed = mutant(Mutant::read_unconfirmed) ? 1 : env_.options.quorum();
-    if (round_->confirmed.size() >= needed) {
+    if (round_->confirmed.size() >= env_.options.quorum()) {
       finish(*round_);
       return;
     }
@@ -73,8 +71,8 @@ void Reads::flush(std::optional<ReplicaId> leader) {
 
 void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
   if (!round_ || m.ballot != round_->ballot) return;
-  if (m.nonce != round_->nonce && !mutant(Mutant::read_old_round)) return;
-  if (proposer_.phase() != Proposer::Phase::leading) return;
+  if (m.nonce != round_->nonce) return;
+  if (!proposer_.leading()) return;
   round_->confirmed.insert(from);
   if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);
 }

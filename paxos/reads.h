@@ -27,9 +27,9 @@ class Reads {
   void on_confirmed(ReplicaId from, const ReadConfirmed& m);
   void on_reply(ReplicaId from, const ReadReply& m);
 
-  /// Starts rounds for what arrived in this turn. `leader`: whom to ask when we do not lead; never this replica then.
-  void flush(std::optional<ReplicaId> leader);
-  /// False: flush() has nothing to do.
+  /// Starts a round for what arrived in this turn. `leader`: whom to ask when we do not lead; never this replica then.
+  void start_round(std::optional<ReplicaId> leader);
+  /// False: start_round() has nothing to do.
   [[nodiscard]] bool waiting() const { return round_ || !fresh_.empty() || !fresh_remote_.empty(); }
   void tick(std::optional<ReplicaId> leader);
   [[nodiscard]] Time deadline() const;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "paxos/mutants.h"
 #include "paxos/replica_parts.h"
 
 namespace paxos {
@@ -38,7 +37,7 @@ void Replica::step(Time now, ReplicaId from, const Incarnation& from_incarnation
   } else if (p.voting() && p.birth.member(from, from_incarnation)) {
     p.handle(from, message);
   }
-  p.settle();
+  p.conclude();
 }
 
 void Replica::tick(Time now) {
@@ -55,7 +54,7 @@ void Replica::tick(Time now) {
     p.learner.tick();
     p.reads.tick(p.leader());
   }
-  p.settle();
+  p.conclude();
 }
 
 Time Replica::deadline() const {
@@ -108,7 +107,7 @@ bool Replica::forward(std::vector<Bytes> commands) {
 bool Replica::hand_over(Time now) {
   Parts& p = *parts_;
   p.env.now = now;
-  if (p.proposer.phase() != Proposer::Phase::leading) return false;
+  if (!p.proposer.leading()) return false;
   const auto successor = p.election.successor();
   if (!successor) return false;
   p.env.event("hand_over", "hands over to replica " + std::to_string(successor->n));
@@ -122,7 +121,7 @@ void Replica::campaign(Time now) {
   if (!p.voting()) return;
   p.election.campaign(p.around());
   p.take_over("told to");
-  p.settle();
+  p.conclude();
 }
 
 void Replica::synced(Time now, std::uint64_t group) {
@@ -132,7 +131,7 @@ void Replica::synced(Time now, std::uint64_t group) {
   p.env.synced(group);
   p.birth.on_synced();
   p.proposer.on_synced();
-  p.settle();
+  p.conclude();
 }
 
 bool Replica::waits_for_sync() const {
@@ -149,7 +148,7 @@ void Replica::set_sync_age(Time now, Duration age) {
 void Replica::hold_applying(Time now, bool held) {
   parts_->env.now = now;
   parts_->learner.hold(held);
-  parts_->settle();
+  parts_->conclude();
 }
 
 void Replica::withdraw(Time now, std::string why) {
@@ -157,7 +156,7 @@ void Replica::withdraw(Time now, std::string why) {
   p.env.now = now;
   if (!p.withdrawn.empty()) return;
   p.withdrawn = std::move(why);
-  p.settle();
+  p.conclude();
 }
 
 void Replica::applied(Time now, Slot slot, const Hash& hash) {
@@ -168,7 +167,7 @@ void Replica::applied(Time now, Slot slot, const Hash& hash) {
   p.applied_hash = hash;
   p.hashes.applied(slot, hash);
   p.judge_hashes();
-  p.settle();
+  p.conclude();
 }
 
 void Replica::log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
@@ -184,10 +183,9 @@ Ready Replica::take_ready() {
 
 bool Replica::take_ready(Ready& out) {
   Parts& p = *parts_;
-  p.acceptor.flush();
-  if (mutant(Mutant::promise_changes)) p.settle();
-  p.proposer.flush();
-  if (p.reads.waiting()) p.reads.flush(p.leader());
+  p.acceptor.send_accepted();
+  p.proposer.send_commit();
+  if (p.reads.waiting()) p.reads.start_round(p.leader());
   Env& env = p.env;
   // A free ride: the prefix saves work after a restart, and is written now and then when something is written
   // anyway. A row of its own with every vote would be a third of what a lone command writes.
@@ -218,9 +216,9 @@ Status Replica::status() const {
       s.role = Role::dormant;
       break;
     case BirthProtocol::State::born:
-      s.role = !p.proposer.active()                             ? Role::follower
-               : p.proposer.phase() == Proposer::Phase::leading ? Role::leader
-                                                                : Role::candidate;
+      s.role = !p.proposer.active()   ? Role::follower
+               : p.proposer.leading() ? Role::leader
+                                      : Role::candidate;
       break;
   }
   s.ballot = p.acceptor.promised();
@@ -273,7 +271,7 @@ Slot Replica::chosen_max() const { return parts_->log.chosen_max(); }
 std::vector<std::pair<Slot, Ballot>> Replica::chosen_ahead() const { return parts_->log.chosen_ahead(); }
 
 std::uint64_t Replica::round() const { return parts_->acceptor.promised().round; }
-bool Replica::is_leader() const { return parts_->proposer.phase() == Proposer::Phase::leading; }
+bool Replica::is_leader() const { return parts_->proposer.leading(); }
 std::optional<ReplicaId> Replica::leader() const { return parts_->leader(); }
 std::optional<std::string> Replica::diverged() const { return parts_->diverged; }
 const std::string& Replica::withdrawn() const { return parts_->withdrawn; }

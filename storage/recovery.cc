@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "paxos/coding.h"
-#include "paxos/mutants.h"
 
 namespace storage {
 
@@ -122,8 +121,7 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
     }
     if (out.incarnation.none() || out.boot == 0)
       return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
-    const std::uint64_t marked = paxos::mutant(paxos::Mutant::damaged_tail_clean) ? 0 : mark.group;
-    if (out.last_group < marked)
+    if (out.last_group < mark.group)
       return fail(
           fmt::format("groups up to {} were synced, but the log ends at group {}: its tail is damaged. {}",
                       mark.group, out.last_group, damage_hint));

@@ -7,7 +7,6 @@
 #include <chrono>
 #include <utility>
 
-#include "paxos/mutants.h"
 #include "storage/database_figures.h"
 #include "storage/steady.h"
 
@@ -215,7 +214,6 @@ bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items
     const auto* write = std::get_if<Write>(&items[at]);
     if (write == nullptr) break;
     for (const chat::Row& row : write->rows) {
-      if (paxos::mutant(paxos::Mutant::applied_apart) && db_->Write(options, &batch).ok()) batch.Clear();
       if (row.value)
         batch.Put(row.key, *row.value);
       else

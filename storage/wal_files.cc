@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include "paxos/mutants.h"
 
 namespace storage {
 
@@ -45,8 +44,6 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   }
   rocksdb::IOStatus Sync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
     rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Sync(options, debug);
-    if (paxos::mutant(paxos::Mutant::failed_sync_retried) && !status.ok())
-      status = FSWritableFileOwnerWrapper::Sync(options, debug);
     if (status.ok()) watch_.synced(this, !std::exchange(synced_before_, true));
     return status;
   }

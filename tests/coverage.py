@@ -7,14 +7,13 @@ source file of the two rooms is in none of the objects."""
 import collections
 import json
 import pathlib
-import re
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ROOMS = ("paxos/", "chat/")
-# Not ours to take: the side of an assertion that aborts, comparisons that the compiler writes, planted bugs.
-LEFT_OUT = ("PAXOS_ASSERT(", "= default;", "mutant(")
+# Not ours to take: the side of an assertion that aborts, comparisons that the compiler writes.
+LEFT_OUT = ("PAXOS_ASSERT(", "= default;")
 
 
 def counters(arguments):
@@ -40,21 +39,6 @@ def counters(arguments):
     return sides, seen
 
 
-def of_a_mutant(lines, line, column):
-    """Does the branch ask for a mutant, or stand under an `if (mutant(`? What stands under it is indented deeper."""
-    if re.match(r"!?(paxos::)?mutant\(", lines[line - 1][column - 1:]):
-        return True
-    indent = len(lines[line - 1]) + 1
-    for text in reversed(lines[:line]):
-        depth = len(text) - len(text.lstrip())
-        if not text.strip() or depth >= indent:
-            continue
-        if re.match(r"\s*if \((paxos::)?mutant\(", text):
-            return True
-        indent = depth
-    return False
-
-
 def explanations():
     found = []
     for row in (ROOT / "tests/coverage-explained.txt").read_text().splitlines():
@@ -74,8 +58,6 @@ def main():
         lines = sources.setdefault(name, (ROOT / name).read_text().splitlines())
         text = lines[line - 1]
         if any(left_out in text for left_out in LEFT_OUT):
-            continue
-        if of_a_mutant(lines, line, column):  # nor are planted bugs, where they are not planted (paxos/mutants.h)
             continue
         for side, count in zip(("true", "false"), counts):
             row = table[name]

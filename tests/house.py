@@ -107,6 +107,21 @@ for name in documents:
             bad.append(f"{name}: {link}: there is no such heading")
 claim(not bad, "links lead somewhere", bad)
 
+# The package has the documents in the same places to each other, so that their links work there, too.
+in_package = set()
+for line in read("debian/paxosd.docs").split("\n") + read("debian/paxosd.install").split("\n"):
+    what, _, folder = line.partition(" ")
+    if not what or folder and not folder.startswith("usr/share/doc/paxosd"):
+        continue
+    for path in ROOT.glob(what):
+        place = pathlib.PurePosixPath(folder.removeprefix("usr/share/doc/paxosd").strip("/")) / path.name
+        in_package |= {place} if path.is_file() else {place / file.relative_to(path) for file in path.rglob("*")}
+in_package |= {pathlib.PurePosixPath(link).relative_to("usr/share/doc/paxosd") for _, link in map(str.split, read("debian/paxosd.links").splitlines())}
+bad = [f"{name} links to {path}" for name in sorted(in_package) if name.suffix == ".md"
+       for path in re.findall(r"\[[^\]]*\]\(([^)\s#]+)", re.sub(r"^ *```.*?^ *```", "", read(name), flags=re.M | re.S))
+       if "://" not in path and name.parent / path not in in_package]
+claim(not bad and len(in_package) > 15, "links lead somewhere in the package, too", bad)
+
 # Commands and files that a document names by their path. Programs of build/ are named by their target.
 bad = []
 for name in documents:

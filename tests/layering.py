@@ -68,6 +68,35 @@ for name in tracked():
             bad.append(name)
 claim(not bad, "no file names a path of one machine", bad)
 
+overloads = re.compile(r"using\s+\w+::operator\(\)\s*\.\.\.")
+bad = [name for name in tracked() if name.endswith((".h", ".cc")) and (ROOT / name).is_file()
+       and name != "paxos/overloaded.h" and overloads.search((ROOT / name).read_text())]
+claim(not bad, "there is one Overloaded, in paxos/overloaded.h", bad)
+
+# Comments and literals, whose commas are nobody's operators; lines are kept.
+WORDS = re.compile(r'//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])\'', re.S)
+ARGUMENTS = re.compile(r"(\w)\s*<[^<>;=]*>")  # of templates
+
+
+def comma_returns(text):
+    """Lines of `return` statements with a comma operator, which do one thing and return another."""
+    text = WORDS.sub(lambda m: "\n" * m.group(0).count("\n"), text)
+    for at in re.finditer(r"\b(?:co_)?return\b", text):
+        depth, end, outer = 0, at.end(), ""
+        while end < len(text) and depth >= 0 and not (depth == 0 and text[end] == ";"):
+            depth += (text[end] in "([{") - (text[end] in ")]}")
+            outer += text[end] if depth == 0 else " "
+            end += 1
+        while outer != (outer := ARGUMENTS.sub(r"\1", outer)):
+            pass
+        if "," in outer:
+            yield text.count("\n", 0, at.start()) + 1
+
+
+bad = [f"{name}:{line}" for name in tracked() if name.endswith((".h", ".cc")) and (ROOT / name).is_file()
+       for line in comma_returns((ROOT / name).read_text())]
+claim(not bad, "no return does one thing and gives another, behind a comma", bad)
+
 long_files = [f"{n}: {c} lines" for n in tracked() if n.endswith((".h", ".cc"))
               for c in [len((ROOT / n).read_text().splitlines())] if (ROOT / n).is_file() and c > 900]
 claim(not long_files, "no source file swallows its room", long_files)

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "client/session/outbox.h"
-#include "paxos/mutants.h"
 
 namespace client {
 
@@ -17,13 +16,9 @@ namespace client {
 /// An error of the journal ends it: nothing more is sent or shown.
 template <class Journal, class Send, class Show>
 [[nodiscard]] tl::expected<void, std::string> carry_out(OutboxOutput&& out, Journal&& journal, Send&& send, Show&& show) {
-  const auto send_all = [&] {
-    for (Sending& sending : std::exchange(out.sends, {})) send(std::move(sending));
-  };
-  if (paxos::mutant(paxos::Mutant::journal_after_send)) send_all();
   if (!out.events.empty())
-    if (auto stored = journal(out.events, !paxos::mutant(paxos::Mutant::journal_unsynced)); !stored) return stored;
-  send_all();
+    if (auto stored = journal(out.events, true); !stored) return stored;
+  for (Sending& sending : out.sends) send(std::move(sending));
   std::vector<LedgerEvent> shown;
   for (Delivery& delivery : out.deliveries) {
     shown.emplace_back(Answered{delivery.ticket});

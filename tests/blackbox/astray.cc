@@ -10,7 +10,10 @@
 /// applied slot is another, and no checksum tells. For tests; never installed.
 int main(int argc, char** argv) {
   constexpr std::size_t hash_at = 1 + 1 + 8;  // docs/ROWS.md, meta
-  if (argc != 2) return std::fputs("usage: paxosd-astray DIRECTORY\n", stderr), 2;
+  if (argc != 2) {
+    std::fputs("usage: paxosd-astray DIRECTORY\n", stderr);
+    return 2;
+  }
   const auto fail = [](const char* what, const rocksdb::Status& status) {
     std::fprintf(stderr, "paxosd-astray: %s: %s\n", what, status.ToString().c_str());
     return 1;
@@ -21,7 +24,10 @@ int main(int argc, char** argv) {
   const std::unique_ptr<rocksdb::DB> db(opened);
   std::string meta;
   if (const auto status = db->Get({}, chat::rows::meta(), &meta); !status.ok()) return fail("no meta row", status);
-  if (meta.size() < hash_at + 16) return std::fputs("paxosd-astray: the meta row is short\n", stderr), 1;
+  if (meta.size() < hash_at + 16) {
+    std::fputs("paxosd-astray: the meta row is short\n", stderr);
+    return 1;
+  }
   meta[hash_at] = static_cast<char>(meta[hash_at] ^ 1);
   rocksdb::WriteOptions without_log;
   without_log.disableWAL = true;

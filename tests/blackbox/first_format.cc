@@ -85,7 +85,10 @@ nlohmann::json told(const paxos::Bytes& plain) {
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
   const auto key = config::load_key(argv[1]);
-  if (!key) return std::fprintf(stderr, "%s\n", key.error().c_str()), 2;
+  if (!key) {
+    std::fprintf(stderr, "%s\n", key.error().c_str());
+    return 2;
+  }
   net::Identity self;
   std::uint64_t id = 0;
   if (::getrandom(self.incarnation.bytes.data(), 16, 0) != 16 || ::getrandom(&id, sizeof id, 0) != sizeof id) return 2;

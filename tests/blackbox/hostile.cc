@@ -93,7 +93,10 @@ std::string answer(const paxos::Bytes& plain, const json& answers, std::size_t i
 int main(int argc, char** argv) {
   if (argc < 4) return 2;
   const auto key = config::load_key(argv[1]);
-  if (!key) return std::fprintf(stderr, "%s\n", key.error().c_str()), 2;
+  if (!key) {
+    std::fprintf(stderr, "%s\n", key.error().c_str());
+    return 2;
+  }
   std::vector<Replica> replicas;
   std::vector<pollfd> wait;
   for (int i = 3; i < argc; ++i) {
@@ -104,7 +107,10 @@ int main(int argc, char** argv) {
     at.sin_family = AF_INET;
     at.sin_port = htons(static_cast<std::uint16_t>(std::atoi(argv[i])));
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(one.socket, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) return std::perror("bind"), 2;
+    if (::bind(one.socket, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0) {
+      std::perror("bind");
+      return 2;
+    }
     wait.push_back({.fd = one.socket, .events = POLLIN, .revents = 0});
     replicas.push_back(std::move(one));
   }

@@ -4,11 +4,13 @@ import os
 import pathlib
 import random
 import re
+import signal
 import socket
 import struct
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 
 from harness import BIN, Cluster, ClusterTest, die_with_parent, run, wait_for
 
@@ -270,6 +272,36 @@ class BadMessages(ClusterTest):
             cluster.start(replica)
         cluster.wait_healthy()
         self.assertEqual(cluster.logs().count(hint), 1, "once is enough")
+
+    def test_an_earlier_format_hints_at_nothing(self):
+        # A client whose first hello is answered late asks in the first format, too, in case the replica is an old one.
+        cluster = self.cluster(f=1, metrics=True)
+        wait_for("all replicas go by rules 2", lambda: all(r.get("rules") == 2 for r in cluster.status()["replicas"]))
+        late = (cluster.leader() + 1) % 3
+
+        def first_format():
+            url = f"http://127.0.0.1:{cluster.metrics_port + late}/metrics"
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                rows = [row for row in answer.read().decode().splitlines() if row.startswith("paxosd_datagrams_dropped_total{")]
+            return sum(int(float(row.split()[-1])) for row in rows if re.search('reason="(outdated|version)"', row))
+
+        def asked_late():
+            cluster.processes[late].send_signal(signal.SIGSTOP)
+            try:
+                code, _, _ = cluster.ctl("status", "--json")
+            finally:
+                cluster.processes[late].send_signal(signal.SIGCONT)
+            return first_format() > 0
+        wait_for("a question in the first format was dropped", asked_late)
+        for replica in set(range(3)) - {late}:
+            cluster.kill(replica)
+        log = cluster.folder / f"replica{late}.log"
+        alone = wait_for("it knows no leader", lambda: log.read_text().rsplit("follows replica", 1)[1].count("knows no leader"))
+        self.assertEqual(alone, 1)
+        # Its next status line, a second later at most, would have had it.
+        wait_for("it says that it has no quorum for a while", lambda: any(
+            r["reachable"] and r.get("no_quorum_age_ms", 0) > 2500 for r in cluster.status()["replicas"]))
+        self.assertNotIn("install it here too", log.read_text())
 
     def test_fault_injection_is_refused_in_production(self):
         cluster = self.cluster(f=0, production=True)

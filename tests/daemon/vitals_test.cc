@@ -44,6 +44,17 @@ TEST(Vitals, KnowWhoIsNotHeardSinceWhen) {
   EXPECT_EQ(vitals.unheard_since({2}), t0 + 5s);
 }
 
+TEST(MissedRaise, IsHintedAtOnceByWhatCameSinceALeaderWasHeard) {
+  MissedRaise r;
+  EXPECT_FALSE(r.due(false, 0));
+  EXPECT_FALSE(r.due(true, 3));
+  EXPECT_FALSE(r.due(false, 3)) << "a leader was heard after these: no raise was missed";
+  EXPECT_TRUE(r.due(false, 4));
+  EXPECT_FALSE(r.due(false, 5)) << "once is enough";
+  EXPECT_FALSE(r.due(true, 5));
+  EXPECT_FALSE(r.due(false, 6));
+}
+
 TEST(Reminder, SaysWhatIsNewAtOnceAndWhatIsNotEverMoreRarely) {
   Reminder r;
   const Time t0 = Time{} + 1h;

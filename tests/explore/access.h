@@ -14,8 +14,7 @@ namespace paxos {
 ///
 /// Every role is taken apart by a structured binding that names *all* of its members: who adds one gets a
 /// compile error here and decides whether it belongs to the state. What does not, and why:
-///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all
-///  of
+///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all of
 ///    them far ahead before each event, but the one whose turn it is;
 ///  - the random generator: what it may decide is a choice of the explorer's (set_timers() again);
 ///  - heartbeats, reads, birth, the hash watch: their messages are not delivered, so that they never change;
@@ -65,10 +64,11 @@ struct StateAccess {
     for (Proposer::Page& page : proposer.pages_)
       if (!page.complete) page.repeat.start(epoch, far);
     proposer.repeat_at_ = due == Due::repeat ? epoch : epoch + far;
-    for (std::size_t i = 0; i < proposer.flights_.size(); ++i) {
-      Proposer::Flight& flight = proposer.flights_[i];
+    Flights& flights = proposer.flights_;
+    for (Slot at = flights.first(); at < flights.next(); ++at) {
+      Flight& flight = *flights.find(at);
       flight.first_sent = epoch;
-      const bool now = due == Due::repeat && proposer.flights_base_ + i == slot;
+      const bool now = due == Due::repeat && at == slot;
       flight.repeat.start(epoch, now ? Duration{0} : far);
     }
     if (proposer.commit_at_ != time_never) proposer.commit_at_ = due == Due::commit ? epoch : epoch + far;
@@ -107,9 +107,9 @@ struct StateAccess {
   /// Slots proposed and not known chosen: their Accepts are repeated.
   template <class Visit>
   static void each_flight(const Replica& r, Visit&& visit) {
-    const Proposer& proposer = r.parts_->proposer;
-    for (std::size_t i = 0; i < proposer.flights_.size(); ++i)
-      if (proposer.flights_[i].used && !proposer.flights_[i].chosen) visit(proposer.flights_base_ + i);
+    const Flights& flights = r.parts_->proposer.flights_;
+    for (Slot slot = flights.first(); slot < flights.next(); ++slot)
+      if (flights.find(slot)->state == Flight::State::proposed) visit(slot);
   }
   /// Every slot that the replica holds as chosen in memory.
   template <class Visit>
@@ -226,8 +226,7 @@ struct StateAccess {
   template <class A>
   static void visit_proposer(A& a, Proposer& proposer, std::uint64_t synced) {
     auto& [env, log, acceptor, learner, phase, ballot, pages, own_promise_group, adopted, learn_to,
-           adopted_max, learning_since, learning_prefix, next, flights, flights_base, unchosen, unchosen_bytes, own_votes,
-           skipped, commit_sent, commit_at, repeat_at, rtt, retransmissions] = proposer;
+           adopted_max, learning_since, learning_prefix, flights, own_votes, commit_sent, commit_at, repeat_at, rtt, retransmissions] = proposer;
     using Phase = Proposer::Phase;
     explore::field(a, phase);
     if (phase == Phase::idle) return;
@@ -255,15 +254,14 @@ struct StateAccess {
     } else if (phase == Phase::learning) {
       explore::field(a, learn_to);
     } else {
-      explore::field(a, next);
-      explore::field(a, flights_base);
-      explore::field(a, unchosen);
-      explore::field(a, unchosen_bytes);
-      explore::sequence(a, flights, [&](Proposer::Flight& flight) {
-        auto& [used, chosen, decree, votes, first_sent, repeat] = flight;
-        explore::field(a, used);
-        explore::field(a, chosen);
-        if (!used || chosen) return;  // nobody asks what it was, nor who voted
+      auto& [row, first, under_way, bytes_under_way] = flights;
+      explore::field(a, first);
+      explore::field(a, under_way);
+      explore::field(a, bytes_under_way);
+      explore::sequence(a, row, [&](Flight& flight) {
+        auto& [state, decree, votes, first_sent, repeat] = flight;
+        explore::field(a, state);
+        if (state != Flight::State::proposed) return;  // nobody asks what it was, nor who voted
         explore::field(a, decree);
         explore::field(a, votes);
       });
@@ -272,9 +270,6 @@ struct StateAccess {
         group(a, vote_group, synced);
         explore::field(a, slot);
       });
-      std::vector<Slot> skips(skipped.begin(), skipped.end());
-      explore::sequence(a, skips, [&](Slot& slot) { explore::field(a, slot); });
-      if constexpr (A::loading) skipped = {skips.begin(), skips.end()};
       explore::field(a, commit_sent);
       bool commit_due = commit_at != time_never;
       explore::field(a, commit_due);
@@ -292,7 +287,7 @@ struct StateAccess {
 
   template <class A>
   static void visit_election(A& a, Election& election) {
-    auto& [env, peers, own, leader, happy, content, candidate, quorum_connected, leader_since, yielded,
+    auto& [env, peers, own, leader, mood, candidate, quorum_connected, leader_since, yielded,
            discontent_since, patience, next_heartbeat, evaluated, leader_changes] = election;
     explore::field(a, own);
     explore::field(a, leader);

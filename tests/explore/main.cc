@@ -201,7 +201,10 @@ int main(int argc, char** argv) {
       value = n != 0;
     };
     if (flag == "--help") return std::fputs(usage, stdout) < 0 ? 1 : 0;
-    if (flag == "--mutants") return mutants::list(), 0;  // of paxos-explore-mutants
+    if (flag == "--mutants") {  // of paxos-explore-mutants
+      mutants::list();
+      return 0;
+    }
     if (flag == "--list") {
       for (const Config& preset : presets) std::printf("%s\n", describe(preset).c_str());
       return 0;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs every planted bug (paxos/mutants.h) against the tests that must see it; exit 1 when one survives.
+"""Runs every planted bug (mutants.h) against the tests that must see it; exit 1 when one survives.
 
   run.py [--quick] [--only MUTANT ...] [--markdown] [--jobs N] [--programs FOLDER]
 

@@ -59,6 +59,7 @@ TEST(Terms, AClientSaysHelloOnceAndThenEverythingShowsItsTicket) {
 }
 
 TEST(Terms, AHelloIsSaidAgainUntilItIsAnswered) {
+  std::uint64_t questions = 0;
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     Network net(seed, 0.5);
     auto& replica = net.add_replica(0);
@@ -69,7 +70,10 @@ TEST(Terms, AHelloIsSaidAgainUntilItIsAnswered) {
       net.run_for(500ms);
     }
     EXPECT_EQ(client.transport.terms({0}).version, 2);
+    questions += dropped(replica, Drop::outdated);
+    EXPECT_EQ(dropped(replica, Drop::version), 0U) << "who asks in the first format too speaks no unknown one";
   }
+  EXPECT_GT(questions, 0U) << "a second hello comes with a question in the first format";
 }
 
 TEST(Terms, ARecordedDatagramOfAClientIsWorthNothingAnywhere) {
@@ -216,7 +220,8 @@ TEST(Terms, ALaggingReplicaSpeaksTheLaterFormatOnceItHearsIt) {
   lags.transport.send(net.now, raised.at, peer_asks());
   net.run_for(5ms);
   EXPECT_TRUE(raised.received.empty()) << "a recording of before the raise, for all it knows";
-  EXPECT_EQ(dropped(raised, Drop::version), 1U);
+  EXPECT_EQ(dropped(raised, Drop::outdated), 1U);
+  EXPECT_EQ(dropped(raised, Drop::version), 0U) << "a format that it knows well";
   raised.transport.send(net.now, lags.at, peer_asks());
   net.run_for(5ms);
   EXPECT_EQ(lags.received.size(), 1U);
@@ -356,7 +361,7 @@ TEST(Terms, WhatIsSaidInTheFirstFormatUnaskedIsNotBelieved) {
   first.seal(datagram, {}, Content::bodies, plain);
   client.transport.receive(net.now, replica.at, bytes_of(datagram), client.received);
   EXPECT_TRUE(client.received.empty());
-  EXPECT_EQ(dropped(client, Drop::version), 1U);
+  EXPECT_EQ(dropped(client, Drop::outdated), 1U);
   EXPECT_EQ(client.transport.terms({0}).version, 2);
 }
 

@@ -2,6 +2,7 @@
 none can be booted, in a private root without one. PAXOSD_PACKAGES names a folder of packages that are there already."""
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -73,6 +74,17 @@ class Packages(unittest.TestCase):
         for line in done.stdout.splitlines():
             print(f"# {line}", flush=True)
         self.assertEqual(done.returncode, 0, done.stdout[-4000:] + done.stderr[-4000:])
+
+    def test_links_of_the_documents_lead_somewhere(self):
+        found = next((self.shared / "first").glob("paxosd_*.deb"))
+        with tempfile.TemporaryDirectory(prefix="paxosd-documents-") as tree:
+            subprocess.run(["dpkg-deb", "-x", found, tree], check=True)
+            folder = pathlib.Path(tree) / "usr/share/doc/paxosd"
+            documents = list(folder.rglob("*.md"))
+            links = [(d, link) for d in documents for link in re.findall(r"\[[^\]]*\]\(([^)\s#]+)", d.read_text()) if "://" not in link]
+            self.assertGreater(len(links), 20)
+            self.assertIn(folder / "README.md", documents)
+            self.assertEqual([f"{d.name}: {link}" for d, link in links if not (d.parent / link).exists()], [])
 
     def test_in_a_booted_systemd(self):
         if reason := node.why_not():

@@ -81,7 +81,11 @@ TEST(Birth, OneReplicaThatRestartsWithASyncedVectorIsBorn) {
   c.run_for(0ms);
   c.sync(0, 1);  // the vector; that it was born is written, not synced
   c.restart(0);
-  EXPECT_TRUE(c.run_until([&] { return c.sync(0), all_vote(c); }, 2s)) << c.status(0).reason;
+  const auto vote_once_synced = [&] {
+    c.sync(0);
+    return all_vote(c);
+  };
+  EXPECT_TRUE(c.run_until(vote_once_synced, 2s)) << c.status(0).reason;
 }
 
 TEST(Birth, ARestartInTheMiddleChangesNothing) {

@@ -51,7 +51,7 @@ struct Cell<HeartbeatRequest> {
   static Effects due(const Scene&, Age) { return {"HeartbeatReply"}; }
 };
 
-/// The leader that 1 is happy with. Rule 3: a newer one is followed. And the leader's own word is a Commit.
+/// The leader that 1 is happy with. A newer one is followed. And the leader's own word is a Commit.
 template <>
 struct Cell<HeartbeatReply> {
   static HeartbeatReply say(const Scene& s, Age age) {

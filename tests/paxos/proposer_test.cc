@@ -489,13 +489,12 @@ TEST(Proposer, IsLiveAtThirtyPercentLoss) {
   }
 }
 
-// A new leader must always be able to finish what phase 1 found, whatever the bounds say of new work: here all of it
-// stands above a hole that this leader alone can fill, and fills its window in slots and in bytes.
-TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
-  Cluster c({.bounds = {.window_slots = 4, .window_bytes = 1000}});
-  const std::uint64_t last = 20;
+/// Replica 0 has voted for an earlier leader's decrees of `bytes` bytes in the slots from 2 to `last`, and leads now: all of
+/// them stand above a hole that it alone can fill. A quorum votes for each as it comes, and `look` looks on before.
+template <class Look>
+void finish_above_a_hole(Cluster& c, std::uint64_t last, std::size_t bytes, Look&& look) {
   for (std::uint64_t slot = 2; slot <= last; ++slot)
-    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command(std::string(300, 'x'))});
+    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command(std::string(bytes, 'x'))});
   candidate(c, 3);
   c.step(0, 1, promise(ballot(3, 0)));
   ASSERT_TRUE(c[0].is_leader());
@@ -503,10 +502,7 @@ TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
   for (std::uint64_t slot = 1; slot <= last; ++slot) {
     proposed.merge(proposals(c));
     ASSERT_TRUE(proposed.contains(slot)) << "slot " << slot << " waits for ever";
-    EXPECT_LE(c.status(0).inflight, 4u);
-    if (slot + 4 <= last) {
-      EXPECT_FALSE(c[0].can_propose());
-    }
+    look(slot);
     c.step(0, 1, accepted(ballot(3, 0), slot));
   }
   EXPECT_EQ(proposed.at(1), noop());
@@ -514,24 +510,23 @@ TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
   EXPECT_TRUE(c[0].can_propose()) << "the window is open again";
 }
 
+// A new leader must always be able to finish what phase 1 found, whatever the bounds say of new work: here it fills its
+// window in slots and in bytes.
+TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
+  Cluster c({.bounds = {.window_slots = 4, .window_bytes = 1000}});
+  const std::uint64_t last = 20;
+  finish_above_a_hole(c, last, 300, [&](std::uint64_t slot) {
+    EXPECT_LE(c.status(0).inflight, 4u);
+    if (slot + 4 <= last) {
+      EXPECT_FALSE(c[0].can_propose());
+    }
+  });
+}
+
 // The same under the shipped bounds: more than the window's bytes stands above the hole.
 TEST(Proposer, FinishesMoreThanTheShippedWindowAboveAHole) {
   Cluster c({});
-  const std::uint64_t last = 1 + limits::window_bytes_max / limits::decree_bytes_max + 4;
-  for (std::uint64_t slot = 2; slot <= last; ++slot)
-    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command(std::string(limits::decree_bytes_max, 'x'))});
-  candidate(c, 3);
-  c.step(0, 1, promise(ballot(3, 0)));
-  ASSERT_TRUE(c[0].is_leader());
-  std::map<std::uint64_t, Decree> proposed;
-  for (std::uint64_t slot = 1; slot <= last; ++slot) {
-    proposed.merge(proposals(c));
-    ASSERT_TRUE(proposed.contains(slot)) << "slot " << slot << " waits for ever";
-    c.step(0, 1, accepted(ballot(3, 0), slot));
-  }
-  EXPECT_EQ(proposed.at(1), noop());
-  EXPECT_EQ(c.applied(0), last);
-  EXPECT_TRUE(c[0].can_propose()) << "the window is open again";
+  finish_above_a_hole(c, 1 + limits::window_bytes_max / limits::decree_bytes_max + 4, limits::decree_bytes_max, [](auto) {});
 }
 
 // A leader whose state machine is held has nothing of it applied; finishing does not wait for that either.

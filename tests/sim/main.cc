@@ -379,9 +379,10 @@ int main(int argc, char** argv) {
       good = i + 1 < argc && (regressions = argv[++i]) != nullptr;
     else if (flag == "--mutant")  // of paxos-sim-mutants
       good = i + 1 < argc && mutants::choose(argv[++i]);
-    else if (flag == "--mutants")
-      return mutants::list(), 0;
-    else if (flag == "--help")
+    else if (flag == "--mutants") {
+      mutants::list();
+      return 0;
+    } else if (flag == "--help")
       return std::fputs(usage, stdout) < 0 ? 1 : 0;
     else if (flag == "--only-faults" || flag == "--clients" || flag == "--length-us" || flag == "--without" ||
              flag == "--shake")

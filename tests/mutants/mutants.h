@@ -2,13 +2,13 @@
 
 #include <cstdint>
 
-/// Planted bugs, to show that the tests would see them (docs/RELIABILITY.md, "Planted bugs"). They exist only where
-/// PAXOS_MUTANTS is defined, which tests/mutants/meson.build does for copies of the libraries of its own; everywhere else
-/// mutant() is a constant, and the compiler removes what hangs on it. The test `shipped` looks at the installed programs.
-namespace paxos {
+/// Planted bugs, to show that the tests would see them (docs/RELIABILITY.md, "Planted bugs"). The sources know nothing of them:
+/// the patches beside this file put them in, into copies that only test programs are compiled from (planting.py); those copies
+/// include this. The test `shipped` looks at the installed programs.
+namespace mutants {
 
 // clang-format off
-#define PAXOS_MUTANT_LIST(M)                                                                        \
+#define MUTANT_LIST(M)                                                                        \
   M(promise_before_sync, "a Promise leaves before it is on the disk")                               \
   M(accepted_before_sync, "an Accepted leaves before its votes are on the disk")                    \
   M(adopt_first, "phase 1 adopts the vote that came first")                                         \
@@ -76,18 +76,19 @@ namespace paxos {
 
 enum class Mutant : std::uint8_t {
   none,
-#define PAXOS_MUTANT_NAME(name, what) name,
-  PAXOS_MUTANT_LIST(PAXOS_MUTANT_NAME)
-#undef PAXOS_MUTANT_NAME
+#define MUTANT_NAME(name, what) name,
+  MUTANT_LIST(MUTANT_NAME)
+#undef MUTANT_NAME
 };
 
-#ifdef PAXOS_MUTANTS
-inline Mutant planted = Mutant::none;  ///< set once, by a test program's main()
-/// What `shipped` looks for: it stands in every object that was compiled with mutants.
+/// The one that this program runs with: set once, by a test program's main().
+inline Mutant chosen = Mutant::none;
+/// What `shipped` looks for: it stands in every object that was compiled with planted bugs.
 [[gnu::used]] inline const char mutants_marker[] = "compiled with planted bugs: never ship this";
-[[nodiscard]] inline bool mutant(Mutant which) { return planted == which; }
-#else
-[[nodiscard]] constexpr bool mutant(Mutant) { return false; }
-#endif
+[[nodiscard]] inline bool mutant(Mutant which) { return chosen == which; }
 
-}  // namespace paxos
+}  // namespace mutants
+
+// Planted code says mutant(Mutant::...) in whichever room it is.
+using mutants::mutant;
+using mutants::Mutant;

@@ -1,0 +1,184 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+
+#include "daemon/host.h"
+#include "daemon/log.h"
+#include "daemon/proc.h"
+
+/// What `paxosctl status` shows, and the parts of it that `top` and `doctor` show too. docs/WIRE.md has the fields.
+namespace paxosd {
+
+namespace {
+
+using Json = nlohmann::json;
+
+std::int64_t whole_ms(paxos::Duration duration) { return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count(); }
+
+Json ballot_json(const paxos::Ballot& ballot) { return {{"round", ballot.round}, {"replica", ballot.replica.n}}; }
+
+Json ids_json(const std::vector<paxos::ReplicaId>& ids) {
+  Json out = Json::array();
+  for (const paxos::ReplicaId id : ids) out.push_back(id.n);
+  return out;
+}
+
+/// Where it stands in the protocol.
+void add_protocol(Json& out, const paxos::Status& s) {
+  out["role"] = paxos::to_string(s.role);
+  out["voting"] = s.voting;
+  // Of the leader that it names, whose quorum makes a cluster healthy: who restarted has not promised it yet.
+  out["ballot"] = ballot_json(s.leader ? s.leader_ballot : s.ballot);
+  out["promised"] = ballot_json(s.ballot);
+  out["leader"] = s.leader ? Json(s.leader->n) : Json(nullptr);
+  out["leader_ballot"] = ballot_json(s.leader_ballot);
+  out["first_slot"] = s.first_slot.n;
+  out["accepted"] = s.accepted.n;
+  out["chosen"] = s.chosen.n;
+  out["chosen_max"] = s.chosen_max.n;
+  out["applied"] = s.applied.n;
+  out["inflight"] = s.inflight;
+  out["leader_changes"] = s.leader_changes;
+  out["retransmissions"] = s.retransmissions;
+  out["connected"] = ids_json(s.connected);
+}
+
+void add_damage(Json& out, const Damages& damages) {
+  if (damages.shown().empty()) return;
+  auto& damage = out["damage"] = Json::array();
+  for (const storage::Damage& one : damages.shown())
+    damage.push_back({{"store", one.store == storage::Damage::Store::log ? "log" : "state"}, {"text", one.what}});
+  out["damaged_reads"] = damages.log_reads() + damages.state_reads();
+}
+
+/// To whoever counts votes, this or any older program, one that is paused is not there.
+void add_pause(Json& out, std::int64_t ms) {
+  out["voting"] = false;
+  out["leader"] = nullptr;
+  out["reason"] = "it stands still by `paxosctl pause`, for " + std::to_string(ms) + " ms more";
+}
+
+/// What keeps it from getting on.
+void add_trouble(Json& out, const paxos::Status& s, paxos::Time now) {
+  if (s.hole) out["hole"] = s.hole->n;
+  if (s.waiting) {
+    const auto age_ms = [&](paxos::Time since) { return std::max<std::int64_t>(0, whole_ms(now - since)); };
+    out["waiting_slot"] = s.waiting->slot.n;
+    out["waiting_ms"] = age_ms(s.waiting->since);
+    out["standing_ms"] = age_ms(s.waiting->still);
+  }
+  if (!s.reason.empty()) out["reason"] = s.reason;
+  if (!s.disagreeing.empty()) {
+    out["disagrees_with"] = ids_json(s.disagreeing);
+    out["disagrees_since"] = s.disagrees_since.n;
+    out["disputed"] = s.disputed;
+  }
+  if (!s.missing_at_birth.empty()) out["missing_at_birth"] = ids_json(s.missing_at_birth);
+}
+
+/// `<name>_us_total` and `<name>_us_buckets`; the bounds of the latter are `latency_bounds_us`.
+void add_latency(Json& out, const std::string& name, const storage::Latency::Figures& figures) {
+  out[name + "_us_total"] = figures.sum_ns / 1000;
+  out[name + "_us_buckets"] = figures.counts;
+}
+
+void add_disk_use(Json& out, const DiskFigures& disk) {
+  if (!disk.use()) return;
+  out["disk_used_bytes"] = disk.use()->used;
+  if (disk.use()->free) out["disk_free_bytes"] = *disk.use()->free;
+}
+
+void add_memory(Json& out) {
+  std::uint64_t pages = 0;
+  std::uint64_t resident = 0;
+  if (std::istringstream(text_of("/proc/self/statm")) >> pages >> resident)
+    out["resident_bytes"] = resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+void Host::on(const Asker& asker, const chat::StatusRequest& /*request*/) {
+  refresh_disk_figures();
+  answer(asker, chat::StatusReply{status_json().dump()});
+}
+
+Json Host::status_json() const {
+  const paxos::Status s = node_.status();
+  const storage::Storage::Figures figures = storage_->figures();
+  Json out{
+      {"hash", paxos::to_string(node_.machine().hash())},
+      {"incarnation", paxos::to_string(self_.incarnation)},
+      {"boot", self_.boot},
+      {"pid", ::getpid()},
+      {"uptime_ms", whole_ms(loop_.now() - self_.started)},
+      {"version", options_.version},
+      {"rules", node_.machine().rules()},
+      {"rules_known", options_.rules_known},
+      {"sessions", node_.machine().sessions()},
+      {"rooms", node_.machine().rooms()},
+      {"waiting_receipts", node_.desk_figures().waiting_receipts},
+      {"loss", faults_.loss()},
+      {"syncs", figures.syncs},
+      {"sync_us_mean", figures.syncs == 0 ? 0 : figures.sync_latency.sum_ns / figures.syncs / 1000},
+      {"sync_us_max", figures.sync_ns_max / 1000},
+      {"log_lines_lost", daemon_log::lines_lost()},
+  };
+  add_protocol(out, s);
+  add_vitals(out);
+  add_damage(out, damages_);
+  // Not for a moment's queue: only where nobody seems to take them any more.
+  if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1}) out["log_stuck_ms"] = stuck.count();
+  if (pause_.lasts(loop_.now()))
+    add_pause(out, out["paused_ms"].get<std::int64_t>());
+  else
+    add_trouble(out, s, loop_.now());
+  return out;
+}
+
+void Host::add_vitals(Json& out) const {
+  const paxos::Time now = loop_.now();
+  if (pause_.lasts(now)) out["paused_ms"] = whole_ms(*pause_.until() - now);
+  if (faults_.isolated(now)) out["isolated_ms"] = whole_ms(faults_.isolated_until() - now);
+  if (const auto since = vitals_.no_quorum_since()) out["no_quorum_age_ms"] = whole_ms(now - *since);
+  out["leader_age_ms"] = whole_ms(now - vitals_.leader_since());
+  const std::vector<paxos::ReplicaId>& missing = node_.last_standing().missing;
+  out["missing"] = ids_json(missing);
+  auto& missing_ms = out["missing_ms"] = Json::array();
+  for (const paxos::ReplicaId id : missing) missing_ms.push_back(whole_ms(now - vitals_.unheard_since(id)));
+  add_addresses(out);
+  add_latencies(out);
+  add_disk_use(out, disk_);
+  add_memory(out);
+}
+
+void Host::add_latencies(Json& out) const {
+  auto& bounds = out["latency_bounds_us"] = Json::array();
+  for (const std::int64_t ns : storage::Latency::bounds_ns) bounds.push_back(ns / 1000);
+  const storage::Latency::Figures commits = latencies_.commits.figures();
+  out["commits"] = std::accumulate(commits.counts.begin(), commits.counts.end(), std::uint64_t{0});
+  add_latency(out, "commit", commits);
+  add_latency(out, "sync", storage_->figures().sync_latency);
+}
+
+void Host::add_addresses(nlohmann::json& out) const {
+  for (std::size_t id = 0; id < addresses_.book.size(); ++id) {
+    if (id != self_.id.n && addresses_.book.moved(id)) out["moved"].push_back({{"id", id}, {"address", addresses_.book.at(id).to_string()}});
+    if (!addresses_.book.fault(id).empty()) out["unresolved"].push_back({{"id", id}, {"error", addresses_.book.fault(id)}});
+  }
+  if (outlet_) out["listens_on"] = outlet_->local_address().to_string();
+  if (!metrics_.fault.empty()) out["metrics_error"] = metrics_.fault;
+}
+
+/// On the state thread: even a question about a file may hang with its disk.
+void Host::refresh_disk_figures() {
+  if (!disk_.begin(loop_.now())) return;
+  storage_->read([this, directory = options_.directory](const storage::Storage::Reader&) {
+    mailbox_.push([this, use = look_at_disk(directory)] { disk_.found(loop_.now(), use); });
+  });
+}
+
+}  // namespace paxosd

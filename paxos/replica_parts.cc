@@ -1,0 +1,152 @@
+#include "paxos/replica_parts.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "paxos/invariant.h"
+
+namespace paxos {
+
+Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
+    : env(options, recovered.last_group),
+      self_incarnation(recovered.incarnation),
+      log(recovered, env.options.bounds, env.reached),
+      acceptor(env, log, recovered.promised),
+      learner(env, log),
+      proposer(env, log, acceptor, learner),
+      election(env, recovered.promised),
+      reads(env, proposer),
+      birth(env, recovered.incarnation, recovered.birth),
+      hashes(options.replicas, options.quorum(), env.options.bounds, env.reached),
+      applied_hash(recovered.hash),
+      prefix_recorded(recovered.chosen_prefix),
+      waits(options.election_timeout / 16, log.applied(), now) {
+  PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
+  PAXOS_ASSERT(options.self.n < options.replicas);
+  options.bounds.check();
+  env.now = now;
+  if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
+  conclude();
+}
+
+Election::Surroundings Replica::Parts::around() const {
+  return {.proposing = proposer.active(),
+          .promised = acceptor.promised(),
+          .chosen_prefix = log.chosen_prefix(),
+          .applied = log.applied(),
+          .hash = applied_hash,
+          .sync_age = sync_age};
+}
+
+std::optional<ReplicaId> Replica::Parts::leader() const {
+  if (proposer.leading()) return env.options.self;
+  if (!voting() || election.leader().none() || election.leader().replica == env.options.self)
+    return std::nullopt;
+  if (!election.content()) return std::nullopt;
+  return election.leader().replica;
+}
+
+void Replica::Parts::take_over(const std::string& why) {
+  env.event("take_over", "takes over: " + why);
+  proposer.prepare(election.own_ballot());
+}
+
+void Replica::Parts::conclude() {
+  if (proposer.active() && acceptor.promised() > proposer.ballot())
+    proposer.stop("promised ballot " + to_string(acceptor.promised()));
+  if (proposer.active() && !voting()) proposer.stop("this replica does not vote");
+  // A peer leads with a higher ballot, or is happy with one: without a write of ours no Nack would tell.
+  if (proposer.active() && election.leader() > proposer.ballot())
+    proposer.stop("follows ballot " + to_string(election.leader()));
+  election.follow(acceptor.promised());
+  proposer.advance();
+  learner.hand_out();
+  watch_waits();
+}
+
+void Replica::Parts::watch_waits() {
+  // A vote alone is nothing that waits: the next leader may never hear of it, and leave its slot to later.
+  waits.saw(env.now, std::max({log.chosen_max(), learner.target(), proposer.last_to_finish()}),
+            log.applied());
+}
+
+void Replica::Parts::judge_hashes() {
+  for (const HashWatch::News& news : hashes.take_news())
+    env.event(news.disagrees ? "disagrees" : "agrees", to_string(news), {}, news.slot);
+  if (diverged || !hashes.outvoted()) return;
+  diverged = "the hash chain here disagrees with a quorum at slot " + std::to_string(hashes.since().n) +
+             ": this replica's state is not to be trusted";
+  env.event("diverged", "diverged: " + *diverged, {}, hashes.since());
+}
+
+// --- messages ---
+
+void Replica::Parts::handle(ReplicaId from, const PeerMessage& message) {
+  std::visit([&](const auto& m) { on(from, m); }, message);
+}
+
+void Replica::Parts::on(ReplicaId from, const HeartbeatRequest& m) { election.on_request(from, m, around()); }
+
+void Replica::Parts::on(ReplicaId from, const HeartbeatReply& m) {
+  if (!election.on_reply(from, m)) return;
+  learner.peer_prefix(from, m.chosen_prefix);
+  // The leader's own word about its prefix is as good as a Commit, but only while it leads: one that was
+  // deposed, and has not heard of it, learns slots in which other decrees than its own were chosen.
+  if (m.happy && m.proposing() && m.ballot.replica == from)
+    learner.on_commit(from, m.ballot, m.chosen_prefix);
+  hashes.heard(from, m.applied, m.hash);
+  judge_hashes();
+}
+
+void Replica::Parts::on(ReplicaId from, const HandOver& m) {
+  // Of the leader that is followed; who follows a peer's ballot does not propose, so nothing of our own ends
+  // here.
+  if (m.ballot.replica != from || m.ballot != election.leader() || !election.quorum_connected()) return;
+  election.campaign(around());
+  take_over("replica " + std::to_string(from.n) + " hands over");
+}
+
+void Replica::Parts::on(ReplicaId from, const Prepare& m) { acceptor.on_prepare(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const Promise& m) { proposer.on_promise(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const Accept& m) {
+  acceptor.on_accept(from, m);
+  learner.voted(m.slot, m.ballot);
+  if (m.ballot.replica == from) learner.on_commit(from, m.ballot, m.chosen_prefix);
+}
+
+void Replica::Parts::on(ReplicaId from, const Accepted& m) { proposer.on_accepted(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const Nack& m) {
+  const bool active = proposer.active();
+  proposer.on_nack(from, m);
+  if (active && !proposer.active()) election.yield();
+}
+
+void Replica::Parts::on(ReplicaId from, const Commit& m) {
+  if (m.ballot.replica == from) learner.on_commit(from, m.ballot, m.chosen_prefix);
+}
+
+void Replica::Parts::on(ReplicaId from, const LearnRequest& m) { learner.on_learn_request(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const LearnReply& m) { learner.on_learn_reply(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const ReadConfirm& m) { acceptor.on_read_confirm(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const ReadConfirmed& m) { reads.on_confirmed(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const ReadRequest& m) { reads.on_request(from, m); }
+
+void Replica::Parts::on(ReplicaId from, const ReadReply& m) { reads.on_reply(from, m); }
+
+/// Replica::step() takes these before anything else, from whoever sends them.
+void Replica::Parts::on(ReplicaId /*from*/, const Birth& /*m*/) {}
+
+void Replica::Parts::on(ReplicaId /*from*/, const Forward& m) {
+  if (proposer.leading())
+    env.ready.forwarded.insert(env.ready.forwarded.end(), m.commands.begin(), m.commands.end());
+}
+
+}  // namespace paxos
