@@ -42,10 +42,13 @@ constexpr std::size_t paste_bytes_max = 1u << 20;
 constexpr std::size_t farewell_texts_max = 200;
 /// A paste whose end mark does not come is one all the same.
 constexpr paxos::Duration paste_patience = 2s;
+/// What follows an ESC within this time belongs to it: terminals send a key's bytes at once, networks may part them.
+constexpr paxos::Duration escape_patience = 150ms;
 constexpr paxos::Duration draft_pause = 1s;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
+constexpr paxos::Duration farewell_silence = 300ms;  ///< of it; longer than that is worth a word
 constexpr std::chrono::milliseconds outage_timeout = 500ms;
 
 constexpr std::size_t candidates_shown = 40;
@@ -84,8 +87,15 @@ class Interactive {
     input.cancel();
     // What was typed last is still under way.
     const paxos::Time until = c_.loop().now() + farewell;
-    while (unfinished() > 0 && c_.loop().now() < until && hub_.failure().empty())
-      (void)co_await hub_.progress().wait_until(until);
+    const paxos::Time word = c_.loop().now() + farewell_silence;
+    bool said = false;
+    while (unfinished() > 0 && c_.loop().now() < until && hub_.failure().empty()) {
+      (void)co_await hub_.progress().wait_until(said ? until : word);
+      if (said || unfinished() == 0 || c_.loop().now() < word) continue;
+      said = true;
+      note(fmt::format("{} not delivered yet: waiting for up to {} s", unfinished() == 1 ? "1 message is" : counted(unfinished(), "message") + " are",
+                       std::chrono::duration_cast<std::chrono::seconds>(farewell).count()));
+    }
     const std::size_t left = unfinished();
     if (left == 0) co_await close_sessions();
     stopped_ = true;
@@ -217,7 +227,7 @@ class Interactive {
 
   void note(const std::string& text) {
     if (terminal_.interactive())
-      terminal_.print(dimmed("-- " + printable(text), colour_));
+      for (const std::string& row : folded("-- " + printable(text), terminal_.columns(), "   ")) terminal_.print(dimmed(row, colour_));
     else
       say(stderr, "paxoschat: {}\n", text);
   }
@@ -258,6 +268,10 @@ class Interactive {
       if (stopped_ || leaving_) continue;
       show_waiting();
       tell_recovery();
+      if (c_.loop().now() - pasted_ >= escape_patience) {
+        (void)splitter_.lone_escape();
+        editor_.forget_escape();
+      }
       if (splitter_.inside() && c_.loop().now() - pasted_ >= paste_patience) {
         pasted(splitter_.give_up());
         terminal_.redraw();
@@ -432,7 +446,7 @@ class Interactive {
   }
 
   void answer(PasteQuestion::Answer answer) {
-    if (answer == PasteQuestion::Answer::none) return;
+    if (answer == PasteQuestion::Answer::none) return terminal_.ring();
     const std::vector<std::string> lines = filled_lines(question_.text());
     if (answer == PasteQuestion::Answer::lines)
       if (const std::string full = no_room_for(lines.size(), question_.text().size()); !full.empty()) return note("not sent: " + full);

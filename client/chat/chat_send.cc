@@ -53,6 +53,8 @@ class Sender {
 
   net::Task<int> run(std::optional<paxos::ReplicaId> first) {
     std::unique_ptr<StateFile> state;
+    if (flags_.resume && ::access(flags_.state->c_str(), F_OK) != 0)
+      co_return complain("paxoschat send", fmt::format("nothing to resume: {}: {}", printable(*flags_.state), std::strerror(errno)), config::exit_refused);
     if (flags_.state) {
       auto opened = StateFile::open(*flags_.state, c_.config().id);
       if (!opened) co_return complain("paxoschat send", opened.error(), config::exit_refused);
@@ -238,8 +240,11 @@ class Sender {
       if (!waits() || now.over()) continue;
       if (now.differs(outage_))
         complain("paxoschat send",
-                 fmt::format("{}; {} {} queued{}, to go out when a quorum is there", now.sentence(),
-                             counted(items_.size(), "message"), items_.size() == 1 ? "is" : "are", flags_.state ? " in the state file" : ""),
+                 flags_.state ? fmt::format("{}; {} {} queued in the state file, to go out when a quorum is there", now.sentence(),
+                                            counted(items_.size(), "message"), items_.size() == 1 ? "is" : "are")
+                              : fmt::format("{}; {} wait{} for up to {:g} s each, to go out when a quorum is there; with --state FILE they would be kept",
+                                            now.sentence(), counted(items_.size(), "message"), items_.size() == 1 ? "s" : "",
+                                            static_cast<double>(flags_.timeout.count()) / 1000),
                  0);
       outage_ = std::move(now);
     }

@@ -27,8 +27,12 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
     return !r.json->value("voting", true) && r.json->value("applied", std::uint64_t{0}) == 0;
   };
   std::vector<const ReplicaStatus*> empty;
+  std::vector<unsigned> silent;
   for (const ReplicaStatus& r : replicas) {
-    if (!r.json) continue;
+    if (!r.json) {
+      silent.push_back(r.id.n);
+      continue;
+    }
     if (left_out(r)) {
       empty.push_back(&r);
       continue;
@@ -104,6 +108,8 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
           full ? fmt::format("  {} read back", counted(r.value("records", std::uint64_t{0}), "record")) : std::string(),
           r.contains("damage") ? "  DAMAGE: " + r.at("damage").get<std::string>() : std::string());
   }
+  if (!silent.empty())
+    say(stderr, "{} not compared: no answer\n", replicas_text(silent) + (silent.size() == 1 ? " was" : " were"));
   for (const ReplicaStatus* r : empty)
     say(stderr, "replica {} was left out, it has applied nothing: {}\n", r->id.n,
                printable(r->json->value("reason", std::string("it does not vote"))));

@@ -275,7 +275,9 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
                                  bytes_text(number_in(a, "resident_bytes"))),
                      Look::plain});
     }
-    out.push_back({fmt::format("   {:<21} s/s{} lat{}", address, sparkline(r.rates(now, spark)), sparkline(r.latencies(now, spark))),
+    // One look has no minute behind it.
+    out.push_back({keys ? fmt::format("   {:<21} s/s{} lat{}", address, sparkline(r.rates(now, spark)), sparkline(r.latencies(now, spark)))
+                        : "   " + address,
                    Look::plain});
   }
   if (keys) out.push_back({"q quits, r resets; the sparks show the last minute", Look::plain});

@@ -61,6 +61,11 @@ net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id,
 }
 
 namespace {
+/// Before it is looked at who is there at all.
+constexpr std::chrono::milliseconds first_look{250};
+/// For machines in the same building; another one is waited for as before.
+constexpr std::chrono::milliseconds probe_patience{50};
+
 net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout,
                          ReplicaStatus& out) {
   out = co_await ask_status(connection, id, timeout);
@@ -69,10 +74,30 @@ net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chron
 
 net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
   std::vector<ReplicaStatus> out(connection.config().replicas.size());
-  net::Scope scope(connection.loop());
-  for (const config::ReplicaConfig& r : connection.config().replicas)
-    scope.spawn(ask_into(connection, r.id, timeout, out[r.id.n]));
-  co_await scope.join();
+  const auto round = [&](const std::vector<unsigned>& ids, std::chrono::milliseconds patience) -> net::Task<void> {
+    net::Scope scope(connection.loop());
+    for (const unsigned id : ids) scope.spawn(ask_into(connection, connection.config().replicas.at(id).id, patience, out[id]));
+    co_await scope.join();
+  };
+  const auto silent = [&] {
+    std::vector<unsigned> ids;
+    for (unsigned id = 0; id < out.size(); ++id)
+      if (!out[id].json) ids.push_back(id);
+    return ids;
+  };
+  // Who answers at all mostly does so at once. Of the others nobody waits for those whose machine says that nobody is there.
+  const std::chrono::milliseconds first = std::min(timeout, first_look);
+  co_await round(silent(), first);
+  if (silent().empty() || timeout <= first) co_return out;
+  std::map<unsigned, net::Address> unanswered;
+  for (const unsigned id : silent())
+    if (const auto address = net::Address::literal(out[id].address.empty() ? connection.config().replicas.at(id).address : out[id].address))
+      unanswered.emplace(id, *address);
+  const std::set<unsigned> closed = closed_ports(unanswered, probe_patience);
+  std::vector<unsigned> slow;
+  for (const unsigned id : silent())
+    if (!closed.contains(id)) slow.push_back(id);
+  co_await round(slow, timeout - first);
   co_return out;
 }
 

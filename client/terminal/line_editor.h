@@ -29,6 +29,9 @@ class LineEditor {
   /// Bytes as they came from the terminal; sequences may be cut anywhere.
   [[nodiscard]] std::vector<Event> feed(std::string_view bytes);
 
+  /// An ESC came, and nothing behind it for so long that it was a key by itself: what comes next is not part of it.
+  void forget_escape();
+
   struct View {
     std::string text;        ///< printable, at most `columns` wide
     std::size_t cursor = 0;  ///< column of the cursor in it

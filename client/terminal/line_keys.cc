@@ -8,6 +8,10 @@
 /// The keys of the line editor beyond the plain ones: words, completion, the search through what was written before.
 namespace client {
 
+void LineEditor::forget_escape() {
+  if (pending_ == "\x1b") pending_.clear();
+}
+
 void LineEditor::complete(std::size_t from, std::string_view text) {
   if (from > cursor_ || text_.size() - (cursor_ - from) + text.size() > bytes_max_) return;
   text_.replace(from, cursor_ - from, text);

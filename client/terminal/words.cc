@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <clocale>
 #include <cstdint>
 #include <cwctype>
 
 #include "chat/invisible.h"
+#include "client/terminal/line_editor.h"
+#include "client/terminal/screen.h"
 
 namespace client {
 
@@ -55,6 +58,25 @@ std::string lower(std::string_view text) {
     text.remove_prefix(c.bytes == 0 ? 1 : c.bytes);
   }
   return out;
+}
+
+std::vector<std::string> folded(std::string_view text, std::size_t columns, std::string_view indent) {
+  // The last column stays free: a cursor behind it wraps on some terminals.
+  const std::size_t width = std::max(columns, indent.size() + 9) - 1;
+  std::vector<std::string> rows;
+  std::string before;
+  while (columns_of(text) > width - before.size()) {
+    std::string_view part = cut(text, width - before.size());
+    for (std::size_t n = part.size(); n > 1 && columns_of(part) > width - before.size(); --n) part = cut(text, n - 1);  // wide characters
+    const std::size_t space = part.size() < text.size() && text[part.size()] == ' ' ? part.size() : part.rfind(' ');
+    const bool between = space != std::string_view::npos && text.find_first_not_of(" -") < space;
+    const std::size_t end = between ? space : part.size();
+    rows.push_back(before + std::string(text.substr(0, end)));
+    text.remove_prefix(std::min(text.find_first_not_of(' ', end), text.size()));
+    before = indent;
+  }
+  if (!text.empty() || rows.empty()) rows.push_back(before + std::string(text));
+  return rows;
 }
 
 std::string counted(std::uint64_t n, const std::string& noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }

@@ -139,6 +139,18 @@ TEST_F(LineEditorTest, EscapeSequencesAreNeverText) {
   EXPECT_EQ(line("a\x1b[200~b\x1b[1;5Cc\x1bOPd\r"), "abcd");
 }
 
+TEST_F(LineEditorTest, AnEscapeByItselfSwallowsNothing) {
+  type("ab\x1b");
+  editor.forget_escape();
+  type("c");
+  EXPECT_EQ(editor.text(), "abc");
+  type("\x1b[");
+  editor.forget_escape();  // more than an ESC: the rest of a key is still to come
+  type("D\x1b");
+  type("[Dx");
+  EXPECT_EQ(editor.text(), "axbc");
+}
+
 TEST_F(LineEditorTest, RemembersLines) {
   line("first\r");
   line("second\r");
