@@ -15,6 +15,7 @@
 #include "client/ctl/address_advice.h"
 #include "client/ctl/ctl.h"
 #include "client/ctl/doctor.h"
+#include "client/session/cluster_view.h"
 #include "client/session/port_probe.h"
 #include "client/terminal/say.h"
 #include "client/terminal/words.h"
@@ -174,10 +175,15 @@ void print(const std::vector<Finding>& findings, bool json, const Json& verdict)
     return;
   }
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
-  for (const Finding& f : findings) {
+  const std::vector<FindingLine> lines = lines_of(findings);
+  const auto who = [](const FindingLine& line) { return line.replicas.empty() ? "here" : replicas_text(line.replicas); };
+  std::size_t width = 10;
+  for (const FindingLine& line : lines) width = std::max(width, who(line).size());
+  for (const FindingLine& line : lines) {
+    const Finding& f = line.finding;
     const char* paint = !colour ? "" : f.verdict == Verdict::ok ? "\x1b[32m" : f.verdict == Verdict::warn ? "\x1b[33m" : "\x1b[31m";
-    say(stdout, "{}{:<5}{} {:<10} {:<11} {}\n", Own{paint}, to_string(f.verdict), Own{colour ? "\x1b[0m" : ""},
-               f.replica ? fmt::format("replica {}", *f.replica) : "here", f.check, f.measured);
+    say(stdout, "{}{:<5}{} {:<{}} {:<11} {}\n", Own{paint}, to_string(f.verdict), Own{colour ? "\x1b[0m" : ""},
+               who(line), width, f.check, f.measured);
     if (!f.advice.empty()) say(stdout, "      -> {}\n", f.advice);
   }
 }
@@ -244,9 +250,9 @@ int ctl_doctor(const Words& words) {
   if (!json) {
     std::size_t bad = 0;
     std::size_t warn = 0;
-    for (const Finding& f : findings) {
-      bad += f.verdict == Verdict::bad ? 1 : 0;
-      warn += f.verdict == Verdict::warn ? 1 : 0;
+    for (const FindingLine& line : lines_of(findings)) {
+      bad += line.finding.verdict == Verdict::bad ? 1 : 0;
+      warn += line.finding.verdict == Verdict::warn ? 1 : 0;
     }
     say(stdout, "{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"),
                could_ask && !anyone ? "; no replica answers" : "");

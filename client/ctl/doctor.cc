@@ -161,7 +161,7 @@ Finding judge_faults(const Json& doctor) {
   if (on == doctor.end() || !on->is_boolean()) return make("faults", Verdict::ok, "not told");
   const double loss = number_in(doctor, "loss").value_or(0);
   if (!on->get<bool>() && loss == 0) return make("faults", Verdict::ok, "fault injection is off");
-  std::string measured = on->get<bool>() ? "fault injection is on: whoever has the key can kill, pause and cut off this replica"
+  std::string measured = on->get<bool>() ? "fault injection is on: whoever has the key can kill, pause and cut off replicas"
                                          : "fault injection is off";
   if (loss > 0) measured += fmt::format("; it drops {:.0f} % of its datagrams", loss * 100);
   return make("faults", Verdict::warn, measured,
@@ -357,6 +357,22 @@ Json recent_between(const Json& before, const Json& now, std::int64_t ms) {
     const auto a = number_in(before, counter);
     const auto b = number_in(now, counter);
     if (a && b && *b >= *a) out[counter] = *b - *a;
+  }
+  return out;
+}
+
+std::vector<FindingLine> lines_of(const std::vector<Finding>& findings) {
+  std::vector<FindingLine> out;
+  for (const Finding& f : findings) {
+    const auto same = [&](const FindingLine& line) {
+      return !line.replicas.empty() && line.finding.check == f.check && line.finding.verdict == f.verdict &&
+             line.finding.measured == f.measured && line.finding.advice == f.advice;
+    };
+    const auto known = f.replica && f.verdict != Verdict::ok ? std::find_if(out.begin(), out.end(), same) : out.end();
+    if (known != out.end())
+      known->replicas.push_back(*f.replica);
+    else
+      out.push_back({.replicas = f.replica ? std::vector{*f.replica} : std::vector<unsigned>{}, .finding = f});
   }
   return out;
 }

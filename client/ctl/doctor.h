@@ -63,6 +63,15 @@ struct DoctorOptions {
 /// What happened between two `doctor` answers of one replica, `ms` apart, as a replica tells it under `recent` by itself.
 [[nodiscard]] Json recent_between(const Json& before, const Json& now, std::int64_t ms);
 
+/// A line for people.
+struct FindingLine {
+  std::vector<unsigned> replicas;  ///< empty: this machine
+  Finding finding;                 ///< of the first of them
+};
+/// What is wrong at several replicas in the same words is one line that names them, at its first one's place; what is fine is a
+/// line each.
+[[nodiscard]] std::vector<FindingLine> lines_of(const std::vector<Finding>& findings);
+
 /// 0 all ok or only warnings, 1 something bad, 3 no replica of some that were asked answers.
 [[nodiscard]] int doctor_exit(const std::vector<Finding>& findings, bool asked, bool anyone);
 

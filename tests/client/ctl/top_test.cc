@@ -277,6 +277,23 @@ TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
   EXPECT_EQ(doctor_exit(all, true, true), config::exit_refused);
 }
 
+TEST(Doctor, SaysOnceWhatIsWrongAtSeveralReplicas) {
+  const auto finding = [](std::optional<unsigned> replica, std::string check, Verdict verdict, std::string measured) {
+    return Finding{.replica = replica, .check = std::move(check), .verdict = verdict, .measured = std::move(measured), .advice = "a"};
+  };
+  const auto lines = lines_of({finding({}, "memlock", Verdict::warn, "low"), finding(0, "kernel", Verdict::ok, "6"),
+                               finding(0, "faults", Verdict::warn, "on"), finding(0, "memlock", Verdict::warn, "low"),
+                               finding(1, "kernel", Verdict::ok, "6"), finding(1, "faults", Verdict::warn, "on; loss"),
+                               finding(2, "faults", Verdict::warn, "on")});
+  ASSERT_EQ(lines.size(), 6U);
+  EXPECT_TRUE(lines[0].replicas.empty());
+  EXPECT_EQ(lines[2].finding.check, "faults");
+  EXPECT_EQ(lines[2].replicas, (std::vector<unsigned>{0, 2}));
+  EXPECT_EQ(lines[3].replicas, std::vector<unsigned>{0}) << "here is no replica";
+  EXPECT_EQ(lines[4].finding.check, "kernel");
+  EXPECT_EQ(lines[5].replicas, std::vector<unsigned>{1});
+}
+
 TEST(Doctor, CountsBetweenTwoAnswersOfAReplicaThatDoesNotSoItself) {
   const Json before{{"syncs", 10}, {"receive_drops", 900}, {"foreign_key", 7}};
   const Json now{{"syncs", 15}, {"receive_drops", 901}, {"foreign_key", 3}, {"datagrams_received", 9}};
