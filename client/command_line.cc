@@ -13,9 +13,7 @@
 #include <ctime>
 #include <exception>
 
-#include "client/chat_words.h"
-#include "client/days.h"
-#include "client/say.h"
+#include "client/terminal/say.h"
 
 namespace client {
 
@@ -117,40 +115,12 @@ int reader_gone() {
   return config::exit_unknown;
 }
 
-std::string counted(std::uint64_t n, const std::string& noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
-
 void print_json(const Json& json) {
   // Text is valid UTF-8 by the rules; a replica of another version must not be able to stop us. JSON leaves what moves a
   // terminal above 0x7f alone, so that a terminal gets it in ASCII.
   const bool ascii = ::isatty(STDOUT_FILENO) == 1;
   say(stdout, "{}\n", Own{json.dump(-1, ' ', ascii, Json::error_handler_t::replace)});
   std::fflush(stdout);
-}
-
-Json to_json(const chat::Message& m) {
-  Json out{{"room", m.room},
-          {"seq", m.seq},
-          {"slot", m.slot.n},
-          {"index", m.index},
-          {"name", m.name},
-          {"session", chat::to_string(m.session)},
-          {"client_seq", m.client_seq},
-          {"time_ms", m.time_ms},
-          {"text", m.text}};
-  if (m.written_ms != 0) out["written_ms"] = m.written_ms;
-  if (m.redacted) {
-    out["redacted"] = {{"by", m.redacted->by}, {"reason", m.redacted->reason}};
-    if (m.redacted->time_ms != 0) out["redacted"]["time_ms"] = m.redacted->time_ms;
-  }
-  return out;
-}
-
-std::string to_line(const chat::Message& m, bool colour, std::size_t lines_max, std::string_view me) {
-  const std::time_t seconds = m.time_ms / 1000;
-  std::tm local{};
-  localtime_r(&seconds, &local);
-  const std::string time = fmt::format("{:02}:{:02}:{:02}", local.tm_hour, local.tm_min, local.tm_sec);
-  return dimmed(time, colour) + " " + said(m, {.colour = colour, .me = me, .lines_max = lines_max});
 }
 
 }  // namespace client

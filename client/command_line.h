@@ -2,21 +2,19 @@
 
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "chat/client_messages.h"
-#include "client/connection.h"
-#include "client/printable.h"
+#include "client/session/connection.h"
+#include "client/session/json.h"
+#include "client/terminal/printable.h"
 #include "config/cluster_config.h"
 #include "config/flags.h"
 
 /// What the verbs of paxosctl and paxoschat share.
 namespace client {
-
-using Json = nlohmann::ordered_json;
 
 /// Prints "program: sentence" to standard error; gives `code`.
 int complain(const std::string& program, const std::string& sentence, int code);
@@ -51,17 +49,7 @@ int run_program(const std::string& program, const std::function<int()>& run);
 /// is ignored.
 int reader_gone();
 
-/// "1 message", "2 messages"
-[[nodiscard]] std::string counted(std::uint64_t n, const std::string& noun);
-
 /// Declares --json and the like on stdout: one object a line.
 void print_json(const Json& json);
-
-/// A message as `history`, `follow` and receipts show it (CLI.md).
-[[nodiscard]] Json to_json(const chat::Message& message);
-
-/// "12:34:56 ann: hello", "12:34:56 * ann waves"; the second line of a text and those after it follow indented
-/// (message_text.h). At most `lines_max` lines of it, and how many more there are. With colour, who calls `me` stands out.
-[[nodiscard]] std::string to_line(const chat::Message& message, bool colour, std::size_t lines_max = SIZE_MAX, std::string_view me = {});
 
 }  // namespace client

@@ -136,6 +136,17 @@ class Doctor(ClusterTest):
         self.assertEqual(checks[0, "faults"]["verdict"], "warn")
         self.assertIn("--production", checks[0, "faults"]["advice"])
 
+    def test_what_all_replicas_have_in_common_is_said_once(self):
+        cluster = self.cluster(f=1)
+        code, _, checks = self.doctor(cluster)
+        self.assertEqual(code, 0)
+        self.assertEqual([checks[replica, "faults"]["verdict"] for replica in range(3)], ["warn"] * 3)
+        code, out, _ = cluster.ctl("doctor")
+        self.assertEqual(code, 0)
+        told = [row for row in out.splitlines() if "fault injection is on" in row]
+        self.assertEqual(len(told), 1, out)
+        self.assertRegex(told[0], r"^warn +replicas 0, 1 and 2 +faults ")
+
     def test_a_dead_replica_is_named_with_what_to_look_at(self):
         cluster = self.cluster(f=1)
         cluster.kill(2)

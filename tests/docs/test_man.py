@@ -84,7 +84,7 @@ class ManPages(unittest.TestCase):
         self.compare("paxoschat")
 
     def test_commands_of_the_interactive_chat(self):
-        source = (ROOT / "client/chat_interactive.cc").read_text()
+        source = (ROOT / "client/chat/chat_interactive.cc").read_text()
         known = set(re.findall(r'word == "(/[a-z]+)"', source))
         written = set(re.findall(r"\*(/[a-z]+)\*", sections(page(PAGES["paxoschat"]))["INTERACTIVE"]))
         self.assertEqual(known, written, "the commands of paxoschat in its source, and in its man page")

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "chat/node.h"
-#include "client/outbox.h"
+#include "client/session/outbox.h"
 #include "net/transport.h"
 #include "tests/sim/conduct.h"
 #include "tests/sim/disk.h"

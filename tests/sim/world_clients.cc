@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "client/carry_out.h"
+#include "client/session/carry_out.h"
 #include "tests/sim/world.h"
 
 /// The clients: client::Outbox over the modelled network, and readers of history.
