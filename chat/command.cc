@@ -11,15 +11,16 @@
 
 /// A command's bytes: version 1 (u8) | session slot (varint) | session index (varint) | seq (varint) |
 /// answered_below (varint) | operation number (u8) | operation. Open: nonce (16). Close: nothing. Post: room,
-/// name, text, each sized. Post with options (from rules 2 on, where it has any): the same, then the number of options
-/// (varint), then each, ascending: number (u8), value (sized). Option 1: the key. Option 2: written_ms (u64), 1 to that of the year
-/// 9999. Option 20: the topic. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
-/// commands.
+/// name, text, each sized. Post with options (from rules 2 on, where it has any): the same, then the number
+/// of options (varint), then each, ascending: number (u8), value (sized). Option 1: the key. Option 2:
+/// written_ms (u64), 1 to that of the year 9999. Option 20: the topic. A decree's value: version 1 (u8) |
+/// time_ms (u64) | count (varint) | sized commands.
 ///
-/// Redacted post (in redacted batches only): room, name, each sized, content (u64), then options as above, maybe none; the topic's value
-/// is empty, and a key is followed by option 3, the XXH3-64 of the text (u64). Redact (from rules 2 on): room (sized), seq
-/// (varint), by, reason, each sized. The value of a decree in which something was redacted: version 2 (u8) | XXH3-128 of the
-/// value as it was (low u64, high u64) | time_ms (u64) | count (varint) | sized commands.
+/// Redacted post (in redacted batches only): room, name, each sized, content (u64), then options as above,
+/// maybe none; the topic's value is empty, and a key is followed by option 3, the XXH3-64 of the text (u64).
+/// Redact (from rules 2 on): room (sized), seq (varint), by, reason, each sized. The value of a decree in
+/// which something was redacted: version 2 (u8) | XXH3-128 of the value as it was (low u64, high u64) |
+/// time_ms (u64) | count (varint) | sized commands.
 namespace chat {
 
 namespace {
@@ -27,12 +28,20 @@ namespace {
 constexpr std::uint8_t command_version = 1;
 constexpr std::uint8_t batch_version = 1;
 constexpr std::uint8_t redacted_batch_version = 2;
-enum class OperationNumber : std::uint8_t { open = 1, close = 2, post = 3, post_with_options = 4, redacted_post = 5, redact = 6 };
+enum class OperationNumber : std::uint8_t {
+  open = 1,
+  close = 2,
+  post = 3,
+  post_with_options = 4,
+  redacted_post = 5,
+  redact = 6
+};
 enum class PostOption : std::uint8_t { key = 1, written = 2, text_hash = 3, topic = 20 };
 /// The rules from which on an operation may stand in the log.
 constexpr std::uint16_t options_since = 2;
 constexpr std::uint16_t redact_since = 2;
-/// By how much a redacted post may be longer than it was: its content's hash, and with a key that of its text.
+/// By how much a redacted post may be longer than it was: its content's hash, and with a key that of its
+/// text.
 constexpr std::size_t redacted_post_growth = 8 + 10;
 constexpr std::int64_t written_ms_max = 253'402'300'799'999;
 
@@ -138,7 +147,8 @@ std::string validate_reason(std::string_view reason) {
   return check("the reason", reason, 0, limits::reason_bytes_max, false);
 }
 std::string validate_visible_text(std::string_view text) {
-  return has_visible(text) ? std::string() : "the text has nothing to see: only white space and invisible characters";
+  return has_visible(text) ? std::string()
+                           : "the text has nothing to see: only white space and invisible characters";
 }
 std::string validate_visible_name(std::string_view name) {
   const std::string found = first_invisible(name);
@@ -162,13 +172,17 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     if (post->redacted) return {};  // it ran, or ran again: there was nothing wrong with it
     if (auto fault = validate_text(post->text); !fault.empty()) return fault;
     if (rules < options_since)
-      return post->topic             ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
-             : !post->key.empty()    ? "messages with a key are not known yet: some replica still runs an older version (`paxosctl status`)"
-             : post->written_ms != 0 ? "when a message was written is not known yet: some replica still runs an older version (`paxosctl status`)"
+      return post->topic
+                 ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
+             : !post->key.empty() ? "messages with a key are not known yet: some replica still runs an older "
+                                    "version (`paxosctl status`)"
+             : post->written_ms != 0 ? "when a message was written is not known yet: some replica still runs "
+                                       "an older version (`paxosctl status`)"
                                      : std::string();
     if (post->topic) {
       if (auto fault = validate_topic(*post->topic); !fault.empty()) return fault;
-      if (post->text.size() + post->topic->size() > limits::text_bytes_max) return "the text and its topic are too long together";
+      if (post->text.size() + post->topic->size() > limits::text_bytes_max)
+        return "the text and its topic are too long together";
     }
     if (!post->key.empty())
       if (auto fault = validate_key(post->key); !fault.empty()) return fault;
@@ -176,7 +190,8 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     return validate_visible_text(post->text);
   }
   if (const auto* redact = std::get_if<RedactView>(&command.operation)) {
-    if (rules < redact_since) return "redacting is not known yet: some replica still runs an older version (`paxosctl status`)";
+    if (rules < redact_since)
+      return "redacting is not known yet: some replica still runs an older version (`paxosctl status`)";
     if (auto fault = validate_room(redact->room); !fault.empty()) return fault;
     if (redact->seq == 0) return "messages are numbered from 1 on";
     if (auto fault = validate_name(redact->by); !fault.empty()) return fault;
@@ -206,24 +221,34 @@ Command to_command(const CommandView& view) {
   if (const auto* open = std::get_if<Open>(&view.operation))
     command.operation = *open;
   else if (const auto* post = std::get_if<PostView>(&view.operation))
-    command.operation = Post{std::string(post->room), std::string(post->name), std::string(post->text), std::string(post->key),
-                             post->topic ? std::optional(std::string(*post->topic)) : std::nullopt, post->written_ms};
+    command.operation = Post{std::string(post->room),
+                             std::string(post->name),
+                             std::string(post->text),
+                             std::string(post->key),
+                             post->topic ? std::optional(std::string(*post->topic)) : std::nullopt,
+                             post->written_ms};
   else if (const auto* redact = std::get_if<RedactView>(&view.operation))
-    command.operation = Redact{std::string(redact->room), redact->seq, std::string(redact->by), std::string(redact->reason)};
+    command.operation =
+        Redact{std::string(redact->room), redact->seq, std::string(redact->by), std::string(redact->reason)};
   return command;
 }
 
 void encode_to(std::string& out, const Command& command) {
   paxos::FewBytes<48> head;
-  head.fixed(command_version).varint(command.session.slot.n).varint(command.session.index).varint(command.seq);
+  head.fixed(command_version)
+      .varint(command.session.slot.n)
+      .varint(command.session.index)
+      .varint(command.seq);
   head.varint(command.answered_below).append_to(out);
   paxos::ByteWriter w(out);
   if (const auto* open = std::get_if<Open>(&command.operation)) {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
     w.raw(open->nonce);
   } else if (const auto* post = std::get_if<Post>(&command.operation)) {
-    const std::uint64_t options = (post->key.empty() ? 0U : 1U) + (post->written_ms == 0 ? 0U : 1U) + (post->topic ? 1U : 0U);
-    w.fixed(static_cast<std::uint8_t>(options == 0 ? OperationNumber::post : OperationNumber::post_with_options));
+    const std::uint64_t options =
+        (post->key.empty() ? 0U : 1U) + (post->written_ms == 0 ? 0U : 1U) + (post->topic ? 1U : 0U);
+    w.fixed(
+        static_cast<std::uint8_t>(options == 0 ? OperationNumber::post : OperationNumber::post_with_options));
     w.sized(post->room);
     w.sized(post->name);
     w.sized(post->text);
@@ -257,7 +282,8 @@ paxos::Bytes encode(const Command& command) {
   std::string out;
   std::size_t bytes = 48;
   if (const auto* post = std::get_if<Post>(&command.operation))
-    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size() + (post->topic ? post->topic->size() : 0) + 16;
+    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size() +
+             (post->topic ? post->topic->size() : 0) + 16;
   out.reserve(bytes);
   encode_to(out, command);
   return paxos::Bytes::from(std::move(out));
@@ -304,7 +330,8 @@ void read_options(paxos::ByteReader& r, PostView& post) {
 }
 
 /// `redacted`: in a batch in which something was redacted.
-tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules, bool redacted) {
+tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules,
+                                                       bool redacted) {
   paxos::ByteReader r(bytes);
   CommandView command;
   if (const auto version = r.fixed<std::uint8_t>(); r.ok() && version != command_version)
@@ -401,7 +428,8 @@ std::size_t varint_bytes(std::uint64_t value) {
 }  // namespace
 
 std::size_t decree_bytes(std::size_t count, std::size_t bytes) {
-  return 1 + sizeof(ValueHash) + 8 + varint_bytes(count) + count * (varint_bytes(limits::command_bytes_max) + redacted_post_growth) + bytes;
+  return 1 + sizeof(ValueHash) + 8 + varint_bytes(count) +
+         count * (varint_bytes(limits::command_bytes_max) + redacted_post_growth) + bytes;
 }
 
 paxos::Decree make_decree(std::int64_t time_ms, std::span<const paxos::Bytes> commands) {
@@ -430,7 +458,9 @@ std::optional<std::uint16_t> rules_in(const paxos::Decree& decree) {
   return r.done() ? std::optional(rules) : std::nullopt;
 }
 
-tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) { return view_batch(decree, UINT16_MAX); }
+tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
+  return view_batch(decree, UINT16_MAX);
+}
 
 tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules) {
   if (decree.kind != paxos::DecreeKind::commands) return BatchView{};
@@ -523,7 +553,8 @@ std::optional<RawBatch> raw_batch(const paxos::Decree& decree) {
   RawBatch out;
   paxos::ByteReader r(decree.value.span().subspan(has_redacted(decree) ? 1 + sizeof(ValueHash) : 1));
   out.time_ms = r.fixed<std::uint64_t>();
-  for (std::uint64_t left = r.varint(); left > 0; --left) out.commands.push_back(r.sized(limits::command_bytes_max));
+  for (std::uint64_t left = r.varint(); left > 0; --left)
+    out.commands.push_back(r.sized(limits::command_bytes_max));
   return out;
 }
 
@@ -559,15 +590,18 @@ std::optional<paxos::Decree> redacted(const paxos::Decree& decree, std::span<con
 
 bool same_but_redacted(const paxos::Decree& a, const paxos::Decree& b) {
   if (a == b) return true;
-  if (a.kind != b.kind || (!has_redacted(a) && !has_redacted(b)) || value_hash(a) != value_hash(b)) return false;
+  if (a.kind != b.kind || (!has_redacted(a) && !has_redacted(b)) || value_hash(a) != value_hash(b))
+    return false;
   const auto one = raw_batch(a), other = raw_batch(b);
-  if (!one || !other || one->time_ms != other->time_ms || one->commands.size() != other->commands.size()) return false;
+  if (!one || !other || one->time_ms != other->time_ms || one->commands.size() != other->commands.size())
+    return false;
   // Each command is the same, or the same once the other's text is taken out too.
   const auto bare = [](std::span<const std::byte> bytes) {
     const auto view = view_command_of(bytes, UINT16_MAX, true);
     const auto* post = view ? std::get_if<PostView>(&view->operation) : nullptr;
-    return post == nullptr || post->redacted ? std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())
-                                             : without_text(bytes, *view);
+    return post == nullptr || post->redacted
+               ? std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())
+               : without_text(bytes, *view);
   };
   for (std::size_t i = 0; i < one->commands.size(); ++i) {
     const auto x = one->commands[i], y = other->commands[i];

@@ -41,17 +41,18 @@ struct Post {
   std::string room;
   std::string name;
   std::string text;
-  /// Not empty: a message of this room under this key stands once, whoever sends it again. Known from rules 2 on.
+  /// Not empty: a message of this room under this key stands once, whoever sends it again. Known from rules 2
+  /// on.
   std::string key = {};
   /// The room's topic from this message on; an empty one takes it away. Known from rules 2 on.
   std::optional<std::string> topic = {};
-  /// Wall clock of the sender when it was written, ms since 1970, of a message that waited; 0: not said. Known from rules 2 on. It is
-  /// not part of what a repeat must equal.
+  /// Wall clock of the sender when it was written, ms since 1970, of a message that waited; 0: not said.
+  /// Known from rules 2 on. It is not part of what a repeat must equal.
   std::int64_t written_ms = 0;
   friend bool operator==(const Post&, const Post&) = default;
 };
-/// Takes the text out of a message that stands: it stays in its place, without it (docs/ROWS.md, "Redactions"). Again is fine: who and
-/// why are the last one's. Known from rules 2 on.
+/// Takes the text out of a message that stands: it stays in its place, without it (docs/ROWS.md,
+/// "Redactions"). Again is fine: who and why are the last one's. Known from rules 2 on.
 struct Redact {
   std::string room;
   std::uint64_t seq = 0;  ///< of the message in it
@@ -78,7 +79,8 @@ struct PostView {
   std::string_view key = {};
   std::optional<std::string_view> topic = {};
   std::int64_t written_ms = 0;
-  bool redacted = false;        ///< its text was taken out, and its topic; what follows is what repeats are held against
+  bool redacted =
+      false;  ///< its text was taken out, and its topic; what follows is what repeats are held against
   std::uint64_t content = 0;    ///< content_of() it as it was
   std::uint64_t text_hash = 0;  ///< XXH3-64 of the text, where it has a key
 };
@@ -97,15 +99,18 @@ struct CommandView {
 };
 /// A redacted post becomes one with an empty text, which no other post has.
 [[nodiscard]] Command to_command(const CommandView& view);
-/// XXH3-64 of its operation, without when it was written: two commands of one session and seq with the same are the same command.
+/// XXH3-64 of its operation, without when it was written: two commands of one session and seq with the same
+/// are the same command.
 [[nodiscard]] std::uint64_t content_of(const CommandView& view);
 /// XXH3-64 of the text as it was.
 [[nodiscard]] std::uint64_t text_hash_of(const PostView& post);
 
-/// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte to
-/// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From rules 2 on a text
-/// has something to see, a name has no invisible character (chat/invisible.h), and a post may have a key: 1 to 64 bytes
-/// as a room's, and a topic: 0 to 256 bytes without control characters, its text's 16 KiB counting both. A room's invisible characters are the machine's business: one that is there already stays in use.
+/// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte
+/// to 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From
+/// rules 2 on a text has something to see, a name has no invisible character (chat/invisible.h), and a post
+/// may have a key: 1 to 64 bytes as a room's, and a topic: 0 to 256 bytes without control characters, its
+/// text's 16 KiB counting both. A room's invisible characters are the machine's business: one that is there
+/// already stays in use.
 [[nodiscard]] std::string validate(const Command& command, std::uint16_t rules);
 [[nodiscard]] std::string validate(const CommandView& command, std::uint16_t rules);
 [[nodiscard]] std::string validate_text(std::string_view text);
@@ -115,7 +120,8 @@ struct CommandView {
 [[nodiscard]] std::string validate_topic(std::string_view topic);
 /// Up to 256 bytes without control characters; may be empty.
 [[nodiscard]] std::string validate_reason(std::string_view reason);
-/// What rules 2 ask beyond the three above, of a text, of a name, of a room that is to be made (no white space at its ends).
+/// What rules 2 ask beyond the three above, of a text, of a name, of a room that is to be made (no white
+/// space at its ends).
 [[nodiscard]] std::string validate_visible_text(std::string_view text);
 [[nodiscard]] std::string validate_visible_name(std::string_view name);
 [[nodiscard]] std::string validate_new_room(std::string_view room);
@@ -153,16 +159,18 @@ struct ValueHash {
   friend bool operator==(const ValueHash&, const ValueHash&) = default;
 };
 [[nodiscard]] ValueHash value_hash(const paxos::Decree& decree);
-/// The decree without the texts of the posts at these places in its batch: applied, it gives the same outcomes, the same answers
-/// and the same hash. It carries the value_hash() of what it was. Nothing where there is no text to take out, or the result
-/// would be too large.
-[[nodiscard]] std::optional<paxos::Decree> redacted(const paxos::Decree& decree, std::span<const std::uint32_t> indexes);
+/// The decree without the texts of the posts at these places in its batch: applied, it gives the same
+/// outcomes, the same answers and the same hash. It carries the value_hash() of what it was. Nothing where
+/// there is no text to take out, or the result would be too large.
+[[nodiscard]] std::optional<paxos::Decree> redacted(const paxos::Decree& decree,
+                                                    std::span<const std::uint32_t> indexes);
 /// Whether anything was redacted in it.
 [[nodiscard]] bool has_redacted(const paxos::Decree& decree);
 /// The same decree, but for what was redacted in one of the two.
 [[nodiscard]] bool same_but_redacted(const paxos::Decree& a, const paxos::Decree& b);
-/// As a program that knows no later rules than `rules` reads it: a batch with an operation that it does not know is no
-/// batch to it.
-[[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules);
+/// As a program that knows no later rules than `rules` reads it: a batch with an operation that it does not
+/// know is no batch to it.
+[[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree,
+                                                              std::uint16_t rules);
 
 }  // namespace chat

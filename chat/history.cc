@@ -13,8 +13,9 @@ namespace chat {
 
 namespace {
 
-/// A message that was redacted shows who did it and why from then on, whether or not the text is off the disk yet; one without a text
-/// was redacted in a slot above those that the rows stand at. False: a row does not read.
+/// A message that was redacted shows who did it and why from then on, whether or not the text is off the disk
+/// yet; one without a text was redacted in a slot above those that the rows stand at. False: a row does not
+/// read.
 bool show_redacted(const RowReader& rows, HistoryPage& page) {
   if (page.messages.empty()) return true;
   for (Message& m : page.messages)
@@ -22,16 +23,17 @@ bool show_redacted(const RowReader& rows, HistoryPage& page) {
   bool whole = true;
   auto at = page.messages.begin();
   const std::string& room = at->room;
-  rows.scan(rows::redaction(room, at->seq), rows::redaction(room, page.messages.back().seq + 1), [&](std::string_view key, std::string_view value) {
-    const std::uint64_t seq = paxos::ByteReader(key.substr(key.size() - 8)).key64();
-    while (at != page.messages.end() && at->seq < seq) ++at;
-    auto redaction = decode_redaction(value);
-    whole = redaction && at != page.messages.end();
-    if (!whole) return false;
-    at->text.clear();
-    at->redacted = std::move(*redaction);
-    return true;
-  });
+  rows.scan(rows::redaction(room, at->seq), rows::redaction(room, page.messages.back().seq + 1),
+            [&](std::string_view key, std::string_view value) {
+              const std::uint64_t seq = paxos::ByteReader(key.substr(key.size() - 8)).key64();
+              while (at != page.messages.end() && at->seq < seq) ++at;
+              auto redaction = decode_redaction(value);
+              whole = redaction && at != page.messages.end();
+              if (!whole) return false;
+              at->text.clear();
+              at->redacted = std::move(*redaction);
+              return true;
+            });
   return whole;
 }
 
@@ -173,21 +175,24 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
     return true;
   });
   if (!damage.empty()) return tl::make_unexpected(damage);
-  if (!show_redacted(rows, page)) return tl::make_unexpected("the redactions of room '" + std::string(room) + "' are damaged");
+  if (!show_redacted(rows, page))
+    return tl::make_unexpected("the redactions of room '" + std::string(room) + "' are damaged");
   return page;
 }
 
 tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows, const MessageName& message) {
   const auto damaged = [&] {
-    return tl::make_unexpected("message " + std::to_string(message.seq) + " of room '" + message.room + "' does not read");
+    return tl::make_unexpected("message " + std::to_string(message.seq) + " of room '" + message.room +
+                               "' does not read");
   };
   RunWithout out;
   std::string found;
-  rows.scan_back(rows::message(message.room, 0), rows::message(message.room, message.seq + 1), [&](std::string_view key, std::string_view value) {
-    out.row.key = key;
-    found = value;
-    return false;
-  });
+  rows.scan_back(rows::message(message.room, 0), rows::message(message.room, message.seq + 1),
+                 [&](std::string_view key, std::string_view value) {
+                   out.row.key = key;
+                   found = value;
+                   return false;
+                 });
   if (out.row.key.empty()) return damaged();
   const std::uint64_t wanted = message.seq - run_begin(out.row.key);
   paxos::ByteReader r{std::string_view(found)};

@@ -65,7 +65,9 @@ std::uint64_t Machine::room_head(std::string_view room) const {
   return at == state_->rooms.end() ? 0 : at->second.seq;
 }
 
-const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const { return state_->keys.find(room, key); }
+const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const {
+  return state_->keys.find(room, key);
+}
 std::size_t Machine::keys() const { return state_->keys.size(); }
 std::vector<Row> Machine::take_erasures() { return std::exchange(state_->erasures, {}); }
 
@@ -305,8 +307,8 @@ void encode_outcome(std::string& out, const Outcome& o) {
   few.fixed(static_cast<std::uint64_t>(o.time_ms)).append_to(out);
 }
 
-/// XXH3-128 over the previous value, the slot, the decree (as it was before anything in it was redacted) and every outcome: replicas that apply
-/// differently show it at that very slot.
+/// XXH3-128 over the previous value, the slot, the decree (as it was before anything in it was redacted) and
+/// every outcome: replicas that apply differently show it at that very slot.
 void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
                            const std::vector<Outcome>& outcomes) {
   scratch.clear();
@@ -350,7 +352,8 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     s.advance_clock(time_ms);
     out.outcomes.reserve(batch->commands.size());
     std::uint32_t index = 0;
-    for (const CommandView& command : batch->commands) out.outcomes.push_back(s.run(command, slot, index++, time_ms));
+    for (const CommandView& command : batch->commands)
+      out.outcomes.push_back(s.run(command, slot, index++, time_ms));
     out.redactions = std::move(s.redactions);
     out.commands = std::move(batch->commands);
     out.value = decree.value;

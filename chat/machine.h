@@ -36,8 +36,9 @@ inline constexpr std::size_t verdicts_end = 12;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
-/// the message stands (for a repeat: where it first ran, or where the message of its key stands); of a redaction room_seq names the
-/// message, the rest the redaction itself. For an open, `session` is the one opened.
+/// the message stands (for a repeat: where it first ran, or where the message of its key stands); of a
+/// redaction room_seq names the message, the rest the redaction itself. For an open, `session` is the one
+/// opened.
 struct Outcome {
   Verdict verdict = Verdict::done;
   SessionId session;
@@ -75,7 +76,8 @@ struct Message {
   std::uint64_t client_seq = 0;
   std::int64_t time_ms = 0;
   std::string text;
-  std::int64_t written_ms = 0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
+  std::int64_t written_ms =
+      0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
   std::optional<Redaction> redacted = {};  ///< then the text is empty
   friend bool operator==(const Message&, const Message&) = default;
 };
@@ -92,12 +94,13 @@ struct Applied {
   paxos::Slot slot;
   paxos::Hash hash;  ///< chain over slot, decree and outcomes
   bool noop = false;
-  std::string refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
+  std::string
+      refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
   std::vector<CommandView> commands;  ///< for whoever answers and pushes
-  std::vector<Outcome> outcomes;  ///< one a command
+  std::vector<Outcome> outcomes;      ///< one a command
   std::vector<Row> rows;
   std::vector<MessageName> redactions;  ///< asked for by this slot
-  paxos::Bytes value;  ///< of the decree: `commands` point into it
+  paxos::Bytes value;                   ///< of the decree: `commands` point into it
 };
 
 /// Ordered read access to rows, at one point of time. Implemented by storage/ and by the simulator.
@@ -150,7 +153,8 @@ class Machine {
   /// The message that stands under a key; nullptr: none, or not any more. Valid until the next apply().
   [[nodiscard]] const KeyedMessage* keyed(std::string_view room, std::string_view key) const;
   [[nodiscard]] std::size_t keys() const;
-  /// What load() found of the redactions that this replica carries out, or carried out: rows 'y', by key. To be asked once.
+  /// What load() found of the redactions that this replica carries out, or carried out: rows 'y', by key. To
+  /// be asked once.
   [[nodiscard]] std::vector<Row> take_erasures();
 
  private:
@@ -178,12 +182,14 @@ struct MessagePlace {
   std::uint64_t client_seq = 0;
   friend bool operator==(const MessagePlace&, const MessagePlace&) = default;
 };
-/// The run of messages that holds this one, as it is stored once that message's text is out: the row is the same where it is out already.
+/// The run of messages that holds this one, as it is stored once that message's text is out: the row is the
+/// same where it is out already.
 struct RunWithout {
   MessagePlace place;
   Row row;
 };
-[[nodiscard]] tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows, const MessageName& message);
+[[nodiscard]] tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows,
+                                                                     const MessageName& message);
 /// (applied slot, hash) that the rows stand at.
 struct AppliedMark {
   paxos::Slot slot;

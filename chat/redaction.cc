@@ -83,12 +83,15 @@ void locate(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
   plan.located = true;
 }
 
-/// Of the commands that came in vain in this slot, those with a target's content. False: the record does not read.
+/// Of the commands that came in vain in this slot, those with a target's content. False: the record does not
+/// read.
 bool look_at_contents(ErasePlan& plan, std::string_view outcomes, paxos::Slot slot, const LogReader& log) {
   const auto entries = log(slot, slot, SIZE_MAX);
-  const auto batch = entries && !entries->empty() ? view_batch(entries->front().decree) : tl::make_unexpected(std::string());
+  const auto batch =
+      entries && !entries->empty() ? view_batch(entries->front().decree) : tl::make_unexpected(std::string());
   if (!batch) {
-    plan.fault = entries ? "the record of slot " + std::to_string(slot.n) + " is not what was applied" : entries.error();
+    plan.fault = entries ? "the record of slot " + std::to_string(slot.n) + " is not what was applied"
+                         : entries.error();
     return false;
   }
   each_outcome(outcomes, [&](std::uint32_t index, const Outcome& outcome) {
@@ -110,20 +113,21 @@ bool scan(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
   }
   std::size_t seen = 0;
   if (plan.scanned < applied->slot)
-    rows.scan(rows::hash(plan.scanned + 1), rows::hash(applied->slot + 1), [&](std::string_view key, std::string_view value) {
-      const paxos::Slot slot{paxos::ByteReader(key.substr(1)).key64()};
-      bool vain = false;
-      const bool whole = each_outcome(value, [&](std::uint32_t index, const Outcome& outcome) {
-        vain = vain || came_in_vain(outcome.verdict);
-        for (const ErasePlan::Target& target : plan.targets)
-          if (is_copy(outcome, target.place)) plan.copies[slot].insert(index);
-      });
-      if (vain && whole && !look_at_contents(plan, value, slot, log)) return false;
-      if (vain) seen += scan_rows / 64;  // a record was read
-      if (!whole) plan.fault = "the outcomes of slot " + std::to_string(slot.n) + " do not read";
-      plan.scanned = slot;
-      return whole && ++seen < scan_rows;
-    });
+    rows.scan(rows::hash(plan.scanned + 1), rows::hash(applied->slot + 1),
+              [&](std::string_view key, std::string_view value) {
+                const paxos::Slot slot{paxos::ByteReader(key.substr(1)).key64()};
+                bool vain = false;
+                const bool whole = each_outcome(value, [&](std::uint32_t index, const Outcome& outcome) {
+                  vain = vain || came_in_vain(outcome.verdict);
+                  for (const ErasePlan::Target& target : plan.targets)
+                    if (is_copy(outcome, target.place)) plan.copies[slot].insert(index);
+                });
+                if (vain && whole && !look_at_contents(plan, value, slot, log)) return false;
+                if (vain) seen += scan_rows / 64;  // a record was read
+                if (!whole) plan.fault = "the outcomes of slot " + std::to_string(slot.n) + " do not read";
+                plan.scanned = slot;
+                return whole && ++seen < scan_rows;
+              });
   return plan.fault.empty() && plan.scanned >= applied->slot;
 }
 
@@ -161,7 +165,8 @@ std::optional<Redaction> decode_redaction(std::string_view value) {
 }
 
 bool came_in_vain(Verdict verdict) {
-  return verdict != Verdict::done && verdict != Verdict::repeat && verdict != Verdict::receipt_gone && verdict != Verdict::no_message;
+  return verdict != Verdict::done && verdict != Verdict::repeat && verdict != Verdict::receipt_gone &&
+         verdict != Verdict::no_message;
 }
 
 std::string encode_erasure(const ErasureMark& mark) {
@@ -211,13 +216,18 @@ class Over final : public RowReader {
   Over(const RowReader& below, const std::vector<Row>& rows) : below_(below), rows_(rows) {}
   void scan(std::string_view from, std::string_view to,
             const std::function<bool(std::string_view, std::string_view)>& visit) const override {
-    below_.scan(from, to, [&](std::string_view key, std::string_view value) { return visit(key, shown(key, value)); });
+    below_.scan(from, to,
+                [&](std::string_view key, std::string_view value) { return visit(key, shown(key, value)); });
   }
   void scan_back(std::string_view from, std::string_view to,
                  const std::function<bool(std::string_view, std::string_view)>& visit) const override {
-    below_.scan_back(from, to, [&](std::string_view key, std::string_view value) { return visit(key, shown(key, value)); });
+    below_.scan_back(from, to, [&](std::string_view key, std::string_view value) {
+      return visit(key, shown(key, value));
+    });
   }
-  [[nodiscard]] std::optional<std::string> get(std::string_view key) const override { return below_.get(key); }
+  [[nodiscard]] std::optional<std::string> get(std::string_view key) const override {
+    return below_.get(key);
+  }
 
  private:
   [[nodiscard]] std::string_view shown(std::string_view key, std::string_view value) const {

@@ -13,8 +13,8 @@
 #include "chat/machine.h"
 #include "paxos/records.h"
 
-/// Taking a text off one replica's disk, once it has applied that the text is to go: what has to be replaced in the state and in the
-/// log. Pure: storage/ and the simulator read and write.
+/// Taking a text off one replica's disk, once it has applied that the text is to go: what has to be replaced
+/// in the state and in the log. Pure: storage/ and the simulator read and write.
 namespace chat {
 
 /// Of a row 'x'; nothing where it does not read.
@@ -33,16 +33,17 @@ struct ErasureMark {
 [[nodiscard]] std::optional<MessageName> message_in(std::string_view key);
 
 /// As storage::Storage::Reader has it: entries from..to of the log that exist, or why they do not read.
-using LogReader =
-    std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to, std::size_t bytes_max)>;
+using LogReader = std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(
+    paxos::Slot from, paxos::Slot to, std::size_t bytes_max)>;
 
-/// Whether a command with this verdict may have brought, in vain, what ran elsewhere under another session: then only its content tells. What
-/// ran before, or a repeat of it, has its session and seq.
+/// Whether a command with this verdict may have brought, in vain, what ran elsewhere under another session:
+/// then only its content tells. What ran before, or a repeat of it, has its session and seq.
 [[nodiscard]] bool came_in_vain(Verdict verdict);
 
-/// What has to be replaced so that some messages' texts are nowhere any more. A text stands in the run of its room, in the decree
-/// that posted it, in every decree that brought the same command again: early, as a repeat, or when its session was gone, and in
-/// those that brought it in vain, in an earlier session of its sender's, before it moved to the one in which it ran.
+/// What has to be replaced so that some messages' texts are nowhere any more. A text stands in the run of its
+/// room, in the decree that posted it, in every decree that brought the same command again: early, as a
+/// repeat, or when its session was gone, and in those that brought it in vain, in an earlier session of its
+/// sender's, before it moved to the one in which it ran.
 struct ErasePlan {
   struct Target {
     MessageName message;
@@ -55,17 +56,18 @@ struct ErasePlan {
   bool located = false;
   paxos::Slot scanned;  ///< the log was searched up to here
   std::map<paxos::Slot, std::set<std::uint32_t>> copies;
-  std::vector<paxos::ChosenDecree> decrees;  ///< to stand in their slots' place; each as its record's ballot has it
-  std::vector<paxos::Slot> slots;            ///< of the records: what was in their place is to go from every file
-  std::vector<Row> rows;                     ///< of the state, likewise
+  std::vector<paxos::ChosenDecree>
+      decrees;                     ///< to stand in their slots' place; each as its record's ballot has it
+  std::vector<paxos::Slot> slots;  ///< of the records: what was in their place is to go from every file
+  std::vector<Row> rows;           ///< of the state, likewise
   bool complete = false;
   std::string fault;  ///< not empty: why it can't be completed now
 };
 /// Another bounded step; the plan is complete, has a fault, or needs one more.
 void advance(ErasePlan& plan, const RowReader& rows, const LogReader& log);
 
-/// For storage: these rows are written, the records of these slots are. Nothing that stood in their place may be in any file
-/// when it is done.
+/// For storage: these rows are written, the records of these slots are. Nothing that stood in their place may
+/// be in any file when it is done.
 struct Erasure {
   std::uint64_t token = 0;
   std::vector<Row> rows;

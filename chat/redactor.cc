@@ -53,11 +53,14 @@ void Redactor::on_applied(Applied& applied) {
     const auto* post = std::get_if<PostView>(&applied.commands[i].operation);
     if (outcome.verdict == Verdict::done || post == nullptr || post->redacted) continue;
     const MessageName* message = nullptr;
-    if (const auto at = by_ticket_.find({outcome.session, outcome.client_seq}); at != by_ticket_.end()) message = &at->second;
+    if (const auto at = by_ticket_.find({outcome.session, outcome.client_seq}); at != by_ticket_.end())
+      message = &at->second;
     if (outcome.verdict == Verdict::repeat)
-      if (const auto at = by_place_.find({outcome.slot, outcome.index}); at != by_place_.end()) message = &at->second;
+      if (const auto at = by_place_.find({outcome.slot, outcome.index}); at != by_place_.end())
+        message = &at->second;
     if (message == nullptr && came_in_vain(outcome.verdict))
-      if (const auto at = by_content_.find(content_of(applied.commands[i])); at != by_content_.end()) message = &at->second;
+      if (const auto at = by_content_.find(content_of(applied.commands[i])); at != by_content_.end())
+        message = &at->second;
     if (message == nullptr) continue;
     queue(*message, applied.slot);
     applied.rows.push_back({rows::erasure(message->room, message->seq), encode_erasure({})});
@@ -148,7 +151,9 @@ void Redactor::failed(paxos::Time now, std::string fault) {
   stage_ = Stage::idle;
 }
 
-paxos::Time Redactor::deadline() const { return stage_ == Stage::idle && !order_.empty() ? not_before_ : paxos::time_never; }
+paxos::Time Redactor::deadline() const {
+  return stage_ == Stage::idle && !order_.empty() ? not_before_ : paxos::time_never;
+}
 
 Redactor::Figures Redactor::figures() const {
   return {.pending = waiting_.size() + plan_.targets.size(), .done = done_, .fault = fault_};

@@ -16,21 +16,22 @@
 
 namespace chat {
 
-/// Carries out on this replica's disk what redactions ask for, some at a time: looks for the texts, has their records replaced, waits
-/// until that is synced, has the files rid of what was there. A crash at any point only repeats it: a row 'y' says what is left
-/// to do. Pure. Loop thread only.
+/// Carries out on this replica's disk what redactions ask for, some at a time: looks for the texts, has their
+/// records replaced, waits until that is synced, has the files rid of what was there. A crash at any point
+/// only repeats it: a row 'y' says what is left to do. Pure. Loop thread only.
 class Redactor {
  public:
   /// `rows`: Machine::take_erasures().
   explicit Redactor(const std::vector<Row>& rows);
 
-  /// A slot was applied: what it asks for is queued; where it brought a text again that was taken out before, that is done once more, and
-  /// `applied` gets the row that says so.
+  /// A slot was applied: what it asks for is queued; where it brought a text again that was taken out before,
+  /// that is done once more, and `applied` gets the row that says so.
   void on_applied(Applied& applied);
   /// The plan to advance off this thread, if it is time for one.
   [[nodiscard]] std::optional<ErasePlan> next_plan(paxos::Time now);
-  /// It came back. Gives it back where it has to go on: up to `applied`, since slots before that were applied without this replica
-  /// knowing what to look for. Else its decrees are to be put in place, and placed() is called.
+  /// It came back. Gives it back where it has to go on: up to `applied`, since slots before that were applied
+  /// without this replica knowing what to look for. Else its decrees are to be put in place, and placed() is
+  /// called.
   [[nodiscard]] std::optional<ErasePlan> planned(paxos::Time now, ErasePlan plan, paxos::Slot applied);
   /// The plan whose decrees wait to be put in place, if any.
   [[nodiscard]] const ErasePlan* to_place() const { return stage_ == Stage::placing ? &plan_ : nullptr; }
@@ -63,9 +64,9 @@ class Redactor {
   void failed(paxos::Time now, std::string fault);
 
   Stage stage_ = Stage::idle;
-  ErasePlan plan_;             ///< under way, unless idle or planning
+  ErasePlan plan_;  ///< under way, unless idle or planning
   std::uint64_t last_token_ = 0;
-  std::uint64_t group_ = 0;    ///< that has the plan's records
+  std::uint64_t group_ = 0;                     ///< that has the plan's records
   std::map<MessageName, paxos::Slot> waiting_;  ///< and from where on their copies are to be looked for
   std::deque<MessageName> order_;               ///< of those
   std::map<Ticket, MessageName> by_ticket_;

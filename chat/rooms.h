@@ -30,7 +30,8 @@ struct RoomsPage {
 };
 
 /// From room `from` on (empty: the first), at most `limit` (0: as many as a page holds). Two seeks a room.
-[[nodiscard]] tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from, std::size_t limit);
+[[nodiscard]] tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from,
+                                                              std::size_t limit);
 
 /// The row that takes the room's topic away where this message set it; nothing where it did not.
 [[nodiscard]] std::optional<Row> topic_row_set_by(const RowReader& rows, const MessageName& message);

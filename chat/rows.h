@@ -14,14 +14,17 @@ namespace chat::rows {
 inline constexpr char family_meta = 'a';     ///< one row: applied slot, hash, session clock, rules version
 inline constexpr char family_hash = 'h';     ///< 'h' slot -> hash and the verdicts that were not `done`
 inline constexpr char family_journal = 'j';  ///< 'j' slot mod journal_slots -> sessions and rooms it changed
-inline constexpr char family_key = 'k';      ///< 'k' room length, room, key -> the message that stands under the key
+inline constexpr char family_key =
+    'k';  ///< 'k' room length, room, key -> the message that stands under the key
 inline constexpr char family_message = 'm';  ///< 'm' room length, room, first room seq -> run of messages
 inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
 
-inline constexpr char family_topic = 't';    ///< 't' room -> its topic, where it has one
-inline constexpr char family_redaction = 'x';  ///< 'x' room length, room, room seq -> who took that message's text out, and why
-/// 'y' room length, room, room seq -> whether that text is off this replica's disk. The only rows that are each replica's own.
+inline constexpr char family_topic = 't';  ///< 't' room -> its topic, where it has one
+inline constexpr char family_redaction =
+    'x';  ///< 'x' room length, room, room seq -> who took that message's text out, and why
+/// 'y' room length, room, room seq -> whether that text is off this replica's disk. The only rows that are
+/// each replica's own.
 inline constexpr char family_erasure = 'y';
 
 /// Every row's value begins with it.
@@ -65,7 +68,11 @@ inline std::string in_room(char family, std::string_view room, std::uint64_t seq
 inline std::string message(std::string_view room, std::uint64_t seq) {
   return in_room(family_message, room, seq);
 }
-inline std::string redaction(std::string_view room, std::uint64_t seq) { return in_room(family_redaction, room, seq); }
-inline std::string erasure(std::string_view room, std::uint64_t seq) { return in_room(family_erasure, room, seq); }
+inline std::string redaction(std::string_view room, std::uint64_t seq) {
+  return in_room(family_redaction, room, seq);
+}
+inline std::string erasure(std::string_view room, std::uint64_t seq) {
+  return in_room(family_erasure, room, seq);
+}
 
 }  // namespace chat::rows

@@ -2,12 +2,13 @@
 
 #include "daemon/host.h"
 
-/// Redactions, as they are carried out on this replica's disk: chat::Redactor decides, the state thread looks, the storage's own
-/// thread has the files rid of the text.
+/// Redactions, as they are carried out on this replica's disk: chat::Redactor decides, the state thread
+/// looks, the storage's own thread has the files rid of the text.
 namespace paxosd {
 
 void Host::carry_out_redactions(chat::NodeOutput& out) {
-  for (chat::ErasePlan& plan : out.erase_plans) advance_erasure(std::make_shared<chat::ErasePlan>(std::move(plan)));
+  for (chat::ErasePlan& plan : out.erase_plans)
+    advance_erasure(std::make_shared<chat::ErasePlan>(std::move(plan)));
   for (chat::Erasure& erasure : out.erasures) {
     const std::uint64_t token = erasure.token;
     storage_->erase(std::move(erasure), [this, token](std::string why) {

@@ -28,14 +28,15 @@ bool wait_until(std::atomic<bool>& stopping, const std::function<bool()>& done) 
   return true;
 }
 
-/// Files of the folder, and of the archive in it, that end so and have anything in them. (Where nothing is written to it, RocksDB leaves
-/// the empty write-ahead log of an earlier start.)
+/// Files of the folder, and of the archive in it, that end so and have anything in them. (Where nothing is
+/// written to it, RocksDB leaves the empty write-ahead log of an earlier start.)
 std::set<std::string> files_in(const std::filesystem::path& folder, std::string_view ending) {
   std::set<std::string> out;
   std::error_code error;
   for (const auto& place : {folder, folder / "archive"})
     for (std::filesystem::directory_iterator at(place, error), end; !error && at != end; at.increment(error))
-      if (std::error_code gone; at->path().filename().string().ends_with(ending) && at->file_size(gone) > 0 && !gone)
+      if (std::error_code gone;
+          at->path().filename().string().ends_with(ending) && at->file_size(gone) > 0 && !gone)
         out.insert(at->path().filename().string());
   return out;
 }
@@ -62,8 +63,8 @@ std::set<std::string> live_tables(rocksdb::DB& db) {
 
 }  // namespace
 
-std::string forget_older(rocksdb::DB& db, const std::filesystem::path& folder, const std::vector<std::string>& keys,
-                         std::atomic<bool>& stopping) {
+std::string forget_older(rocksdb::DB& db, const std::filesystem::path& folder,
+                         const std::vector<std::string>& keys, std::atomic<bool>& stopping) {
   if (keys.empty()) return {};
   // A snapshot from before would have the older values kept for it.
   const std::uint64_t now = db.GetLatestSequenceNumber();
@@ -85,21 +86,26 @@ std::string forget_older(rocksdb::DB& db, const std::filesystem::path& folder, c
   compact.canceled = &stopping;
   for (const std::string& key : keys) {
     const rocksdb::Slice slice(key);
-    if (const auto status = db.CompactRange(compact, &slice, &slice); !status.ok()) return "compaction: " + status.ToString();
+    if (const auto status = db.CompactRange(compact, &slice, &slice); !status.ok())
+      return "compaction: " + status.ToString();
   }
   // With nothing to flush the log goes on, and has nothing in it from before.
   const std::uint64_t obsolete = current_wal(db) > wal ? wal : wal == 0 ? 0 : wal - 1;
   std::set<std::string> tables = files_in(folder, ".sst");
   const bool gone = wait_until(stopping, [&] {
     const std::set<std::string> left = files_in(folder, ".log");
-    if (std::any_of(left.begin(), left.end(), [&](const std::string& file) { return number_of(file) <= obsolete && number_of(file) != 0; }))
+    if (std::any_of(left.begin(), left.end(), [&](const std::string& file) {
+          return number_of(file) <= obsolete && number_of(file) != 0;
+        }))
       return false;
     const std::set<std::string> live = live_tables(db);
     const std::set<std::string> there = files_in(folder, ".sst");
-    std::erase_if(tables, [&](const std::string& file) { return live.contains(file) || !there.contains(file); });
+    std::erase_if(tables,
+                  [&](const std::string& file) { return live.contains(file) || !there.contains(file); });
     return tables.empty();
   });
-  return gone ? std::string() : fmt::format("files that are of no use any more are still in {}", folder.string());
+  return gone ? std::string()
+              : fmt::format("files that are of no use any more are still in {}", folder.string());
 }
 
 }  // namespace storage

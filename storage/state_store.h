@@ -41,7 +41,9 @@ class StateStore {
   /// Bytes of rows queued or being written. Any thread.
   [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
-  [[nodiscard]] std::int64_t work_started_ns() const { return work_started_ns_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::int64_t work_started_ns() const {
+    return work_started_ns_.load(std::memory_order_relaxed);
+  }
   /// Nothing is left of what stood in these rows before. See forget_older(). Any thread.
   [[nodiscard]] std::string forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const;
   [[nodiscard]] DatabaseFigures database_figures() const;  ///< any thread; see Storage::disk_figures()

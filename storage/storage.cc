@@ -52,7 +52,8 @@ class DirectoryLock {
 
 }  // namespace
 
-/// One erasure after another. What it waits for may take a while, so neither of the two stores' threads does it.
+/// One erasure after another. What it waits for may take a while, so neither of the two stores' threads does
+/// it.
 class Eraser {
  public:
   Eraser(const LogStore& log, const StateStore& state) : log_(log), state_(state) {}
@@ -79,8 +80,8 @@ class Eraser {
 
 class Storage::Impl {
  public:
-  /// The state's thread may be about to give the eraser something to do: it goes before the eraser, and the eraser before both
-  /// databases.
+  /// The state's thread may be about to give the eraser something to do: it goes before the eraser, and the
+  /// eraser before both databases.
   ~Impl() {
     if (state) state->stop();
     eraser.reset();
@@ -108,9 +109,10 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   if (error)
     return fail(fmt::format("{}/log: can't be read: {}", options.directory.string(), error.message()));
   if (!has_log && std::filesystem::exists(options.directory / "state" / "CURRENT", error))
-    return fail(fmt::format(
-        "{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ away, put it back. {}",
-        options.directory.string(), damage_hint));
+    return fail(
+        fmt::format("{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ "
+                    "away, put it back. {}",
+                    options.directory.string(), damage_hint));
   for (const char* part : {"log", "state"})
     std::filesystem::create_directories(options.directory / part, error);
   if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
@@ -133,7 +135,8 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   } catch (const StateDamage& damage) {
     machine = tl::make_unexpected(std::string(damage.what()));
   }
-  if (rules > options.rules_known) return fail(fmt::format("{}/state: {}", options.directory.string(), machine.error()));
+  if (rules > options.rules_known)
+    return fail(fmt::format("{}/state: {}", options.directory.string(), machine.error()));
   if (!machine)
     return fail(fmt::format("{}/state: {}. Move this folder away: the log next to it redoes the state",
                             options.directory.string(), machine.error()));
@@ -170,7 +173,9 @@ void Storage::start(Completions completions) {
 }
 void Storage::erase(chat::Erasure erasure, std::function<void(std::string)> done) {
   impl_->state->write({}, erasure.rows);
-  impl_->state->read([this, erasure = std::move(erasure), done = std::move(done)](const Reader&) { impl_->eraser->start(erasure, done); }, {});
+  impl_->state->read([this, erasure = std::move(erasure),
+                      done = std::move(done)](const Reader&) { impl_->eraser->start(erasure, done); },
+                     {});
 }
 void Storage::append(std::uint64_t group, std::vector<paxos::Record> records) {
   impl_->log->append(group, std::move(records));

@@ -57,7 +57,9 @@ std::string redaction_note(const chat::Redaction& redaction) {
 }  // namespace
 
 std::string said(const chat::Message& m, const Look& look) {
-  if (m.redacted) return shown_name(m.name, look.colour) + written_note(m.written_ms, m.time_ms) + ": " + dimmed(redaction_note(*m.redacted), look.colour);
+  if (m.redacted)
+    return shown_name(m.name, look.colour) + written_note(m.written_ms, m.time_ms) + ": " +
+           dimmed(redaction_note(*m.redacted), look.colour);
   const std::string_view deed = action_in(m.text);
   const std::string text = indented(deed.empty() ? std::string_view(m.text) : deed, look.lines_max);
   const bool called = look.colour && m.name != look.me && mentions(m.text, look.me);

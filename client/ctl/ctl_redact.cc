@@ -3,8 +3,8 @@
 #include <charconv>
 
 #include "client/ctl/ctl.h"
-#include "client/session/hub.h"
 #include "client/person.h"
+#include "client/session/hub.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
 #include "client/terminal/say.h"
@@ -36,7 +36,8 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
       co_return complain(program, why, config::exit_unknown);
     }
     if (!*room) wanted.room = fold_room(wanted.room);
-    if (const std::string fault = room_fault(wanted.room); !*room && !fault.empty()) co_return refuse(json, fault);
+    if (const std::string fault = room_fault(wanted.room); !*room && !fault.empty())
+      co_return refuse(json, fault);
   }
   Hub hub(c);
   std::optional<Delivery> outcome;
@@ -49,49 +50,67 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
   if (!outcome) {
     const Outage outage = co_await look_for_outage(c, outage_timeout);
     const std::string trouble = outage.over() ? session.outbox().trouble() : outage.sentence();
-    const std::string why = fmt::format("no answer after {:g} s{}{}; {}. To ask again does no harm. See `paxosctl status`",
-                                        static_cast<double>(timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
-                                        hub.sent_commands() ? "it is perhaps redacted" : "nothing was redacted");
+    const std::string why =
+        fmt::format("no answer after {:g} s{}{}; {}. To ask again does no harm. See `paxosctl status`",
+                    static_cast<double>(timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
+                    hub.sent_commands() ? "it is perhaps redacted" : "nothing was redacted");
     if (json) print_json({{"unknown", why}});
     co_return complain(program, why, config::exit_unknown);
   }
   session.close();
   const paxos::Time closed_by = c.loop().now() + close_patience;
-  while (!session.outbox().closed() && c.loop().now() < closed_by) (void)co_await hub.progress().wait_until(closed_by);
+  while (!session.outbox().closed() && c.loop().now() < closed_by)
+    (void)co_await hub.progress().wait_until(closed_by);
   const chat::Message& m = outcome->message;
   if (!outcome->refused.empty())
-    co_return refuse(json, fmt::format("{}: message {} of {}", outcome->refused, wanted.seq, printable_name(wanted.room)));
+    co_return refuse(
+        json, fmt::format("{}: message {} of {}", outcome->refused, wanted.seq, printable_name(wanted.room)));
   if (json) {
-    print_json({{"redacted", true}, {"room", m.room}, {"seq", wanted.seq}, {"slot", m.slot.n}, {"time_ms", m.time_ms}, {"by", wanted.by}, {"reason", wanted.reason}});
+    print_json({{"redacted", true},
+                {"room", m.room},
+                {"seq", wanted.seq},
+                {"slot", m.slot.n},
+                {"time_ms", m.time_ms},
+                {"by", wanted.by},
+                {"reason", wanted.reason}});
     co_return config::exit_fine;
   }
   say(stdout, "redacted: message {} of {}, by slot {}\n", wanted.seq, printable_name(m.room), m.slot.n);
-  complain(program, "no replica shows it from here on, and each takes it off its disk by itself (`paxosctl status --json`, "
-           "`redactions`). Backups, screens and logs of clients are out of reach: change the secret in any case", 0);
+  complain(
+      program,
+      "no replica shows it from here on, and each takes it off its disk by itself (`paxosctl status --json`, "
+      "`redactions`). Backups, screens and logs of clients are out of reach: change the secret in any case",
+      0);
   co_return config::exit_fine;
 }
 
 }  // namespace
 
 int ctl_redact(const Words& words) {
-  VerbFlags flags(program, "PAXOSCTL", "Takes the text of a message out of every replica's history, state and log.");
+  VerbFlags flags(program, "PAXOSCTL",
+                  "Takes the text of a message out of every replica's history, state and log.");
   flags.value("reason", "TEXT", "shown in its place, with your name");
   flags.value("name", "NAME", "who does it (default: the login name)");
   flags.value("timeout", "TIME", "give up after it (default: 10s)");
   flags.flag("json", "one JSON object");
   flags.arguments_help("ROOM SEQ   SEQ as `paxoschat history --json` shows it");
   if (const auto code = flags.parse(words)) return *code;
-  if (flags.arguments().size() != 2) return flags.wrong_usage("give ROOM and SEQ: which message of which room");
+  if (flags.arguments().size() != 2)
+    return flags.wrong_usage("give ROOM and SEQ: which message of which room");
   const std::string& number = flags.arguments()[1];
-  chat::Redact wanted{.room = flags.arguments()[0], .seq = 0, .by = flags.get("name").value_or(person_here()), .reason = flags.get("reason").value_or("")};
+  chat::Redact wanted{.room = flags.arguments()[0],
+                      .seq = 0,
+                      .by = flags.get("name").value_or(person_here()),
+                      .reason = flags.get("reason").value_or("")};
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), wanted.seq);
   if (error != std::errc{} || end != number.data() + number.size() || wanted.seq == 0)
     return flags.wrong_usage(fmt::format("'{}' is no message's number: 1, 2, 3, …", printable(number)));
   const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(timeout)) return *code;
   const bool json = flags.has("json");
-  for (const std::string& fault : {chat::validate_room(wanted.room), chat::validate_name(wanted.by), chat::validate_visible_name(wanted.by),
-                                   chat::validate_reason(wanted.reason)})
+  for (const std::string& fault :
+       {chat::validate_room(wanted.room), chat::validate_name(wanted.by),
+        chat::validate_visible_name(wanted.by), chat::validate_reason(wanted.reason)})
     if (!fault.empty()) return refuse(json, fault);
   return flags.with_cluster([&](Connection& c) { return redact(c, std::move(wanted), *timeout, json); });
 }

@@ -17,7 +17,10 @@ namespace {
 const std::string secret = "hunter2 is the password of the vault";
 
 Command redact(const SessionId& session, std::uint64_t seq, std::uint64_t of, std::string room = "ops") {
-  return {.session = session, .seq = seq, .answered_below = 0, .operation = Redact{std::move(room), of, "bob", "a secret"}};
+  return {.session = session,
+          .seq = seq,
+          .answered_below = 0,
+          .operation = Redact{std::move(room), of, "bob", "a secret"}};
 }
 Command keyed(Command command, std::string key) {
   std::get<Post>(command.operation).key = std::move(key);
@@ -41,7 +44,8 @@ class RedactTest : public testing::Test {
   }
   Outcome one(const Command& command) { return apply(std::vector{command}).outcomes.at(0); }
   [[nodiscard]] LogReader reader() const {
-    return [this](paxos::Slot from, paxos::Slot to, std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
+    return [this](paxos::Slot from, paxos::Slot to,
+                  std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
       std::vector<paxos::LogEntry> out;
       for (paxos::Slot at = from; at <= to && at.n <= decrees.size(); ++at)
         out.push_back({.slot = at, .ballot = {7, {1}}, .chosen = true, .decree = decrees[at.n - 1]});
@@ -50,7 +54,8 @@ class RedactTest : public testing::Test {
   }
   ErasePlan plan(std::vector<MessageName> messages) {
     ErasePlan out;
-    for (MessageName& m : messages) out.targets.push_back({.message = std::move(m), .scan_from = {}, .place = {}});
+    for (MessageName& m : messages)
+      out.targets.push_back({.message = std::move(m), .scan_from = {}, .place = {}});
     for (int i = 0; i < 1000 && !out.complete && out.fault.empty(); ++i) advance(out, log.rows, reader());
     return out;
   }
@@ -63,7 +68,9 @@ class RedactTest : public testing::Test {
   }
   [[nodiscard]] bool anywhere(const std::string& text) const {
     for (const paxos::Decree& d : decrees)
-      if (std::string_view(reinterpret_cast<const char*>(d.value.data()), d.value.size()).find(text) != std::string_view::npos) return true;
+      if (std::string_view(reinterpret_cast<const char*>(d.value.data()), d.value.size()).find(text) !=
+          std::string_view::npos)
+        return true;
     bool found = false;
     log.rows.scan("", "\xff", [&](std::string_view, std::string_view value) {
       found = found || value.find(text) != std::string_view::npos;
@@ -117,14 +124,15 @@ TEST_F(RedactTest, IsNotKnownUnderRulesOne) {
   Log old;
   const SessionId at = old.open(1);
   old.one(post(at, 1, "one"));
-  EXPECT_TRUE(old.apply(std::vector{redact(at, 2, 1)}).outcomes.empty()) << "no batch to it, as to version 0.1.0";
+  EXPECT_TRUE(old.apply(std::vector{redact(at, 2, 1)}).outcomes.empty())
+      << "no batch to it, as to version 0.1.0";
   EXPECT_NE(validate(redact(at, 2, 1), 1), "");
   EXPECT_EQ(validate(redact(at, 2, 1), 2), "");
 }
 
 TEST_F(RedactTest, ItsTextIsNowhereAndARedoneStateIsTheSame) {
-  // Every way in which a text gets into the log: early, run, again, after its receipt was given, and after its session ended; and a
-  // message under a key by two sessions.
+  // Every way in which a text gets into the log: early, run, again, after its receipt was given, and after
+  // its session ended; and a message under a key by two sessions.
   apply({post(session, 2, secret)});
   apply({post(session, 1, "one"), post(session, 2, secret), post(session, 2, secret)});
   one(post(session, 2, secret));
@@ -228,7 +236,8 @@ TEST_F(RedactTest, TheTopicGoesWithTheMessageThatSetIt) {
 }
 
 TEST_F(RedactTest, ARedactedDecreeIsTheSameButForTheText) {
-  const paxos::Decree whole = decree(5, {post(session, 1, "one"), post(session, 2, "two"), redact(session, 3, 1)});
+  const paxos::Decree whole =
+      decree(5, {post(session, 1, "one"), post(session, 2, "two"), redact(session, 3, 1)});
   const std::uint32_t one[] = {0}, both[] = {0, 1, 2};
   const auto first = redacted(whole, one);
   ASSERT_TRUE(first);
@@ -236,13 +245,16 @@ TEST_F(RedactTest, ARedactedDecreeIsTheSameButForTheText) {
   ASSERT_TRUE(second);
   EXPECT_FALSE(redacted(*second, both)) << "nothing is left to take out";
   EXPECT_EQ(value_hash(*second), value_hash(whole));
-  EXPECT_TRUE(same_but_redacted(whole, *second) && same_but_redacted(*first, *second) && same_but_redacted(*second, *first));
-  const paxos::Decree other = decree(5, {post(session, 1, "one"), post(session, 2, "too"), redact(session, 3, 1)});
+  EXPECT_TRUE(same_but_redacted(whole, *second) && same_but_redacted(*first, *second) &&
+              same_but_redacted(*second, *first));
+  const paxos::Decree other =
+      decree(5, {post(session, 1, "one"), post(session, 2, "too"), redact(session, 3, 1)});
   EXPECT_FALSE(same_but_redacted(other, *second));
   EXPECT_FALSE(same_but_redacted(whole, other));
   std::string bytes(reinterpret_cast<const char*>(second->value.data()), second->value.size());
   bytes.back() ^= 1;  // of the reason
-  EXPECT_FALSE(same_but_redacted({paxos::DecreeKind::commands, paxos::Bytes::from(std::move(bytes))}, whole)) << "the rest is looked at too";
+  EXPECT_FALSE(same_but_redacted({paxos::DecreeKind::commands, paxos::Bytes::from(std::move(bytes))}, whole))
+      << "the rest is looked at too";
 }
 
 TEST_F(RedactTest, ARedactedPostIsNoCommandOfAClient) {
@@ -265,9 +277,12 @@ TEST_F(RedactTest, NoDecreeGrowsOutOfItsBounds) {
   std::vector<std::uint32_t> all;
   std::size_t bytes = 0;
   for (std::uint32_t i = 0;; ++i) {
-    const Command next = keyed(post(session, i + 1, "x", "r"), std::string(1, static_cast<char>('a' + i % 26)));
+    const Command next =
+        keyed(post(session, i + 1, "x", "r"), std::string(1, static_cast<char>('a' + i % 26)));
     const std::size_t size = encode(next).size();
-    if (decree_bytes(commands.size() + 1, bytes + size) > paxos::limits::decree_bytes_max || i == limits::commands_per_decree_max) break;
+    if (decree_bytes(commands.size() + 1, bytes + size) > paxos::limits::decree_bytes_max ||
+        i == limits::commands_per_decree_max)
+      break;
     bytes += size;
     commands.push_back(next);
     all.push_back(i);
@@ -367,7 +382,8 @@ TEST(RedactDesk, WhoDoesNotReadRedactionsGetsAWordInstead) {
   const SessionId session = office.open(1);
   office.decide({post(session, 1, secret), redact(session, 2, 1)});
   for (const std::uint32_t wants : {std::uint32_t{0}, limit_wants_stamps}) {
-    office.send(3, HistoryRequest{.id = 3 + wants, .room = "ops", .from = 1, .last = 0, .limit = wants, .local = true});
+    office.send(3, HistoryRequest{
+                       .id = 3 + wants, .room = "ops", .from = 1, .last = 0, .limit = wants, .local = true});
     for (auto& [address, reply] : office.replies_of<HistoryReply>()) {
       ASSERT_EQ(reply.page.messages.size(), 1u);
       EXPECT_EQ(reply.page.messages[0].text, wants == 0 ? redacted_text : "");
@@ -379,7 +395,12 @@ TEST(RedactDesk, WhoDoesNotReadRedactionsGetsAWordInstead) {
 TEST(RedactWire, AReplyTellsWhatEachMessageHas) {
   HistoryReply reply;
   for (std::uint64_t seq = 1; seq <= 4; ++seq)
-    reply.page.messages.push_back({.room = "ops", .seq = seq, .slot = {2}, .name = "ann", .session = {}, .text = seq == 2 || seq == 4 ? "" : "x"});
+    reply.page.messages.push_back({.room = "ops",
+                                   .seq = seq,
+                                   .slot = {2},
+                                   .name = "ann",
+                                   .session = {},
+                                   .text = seq == 2 || seq == 4 ? "" : "x"});
   reply.page.messages[1].redacted = Redaction{"bob", "a secret", 1000};
   reply.page.messages[2].written_ms = 5;
   reply.page.messages[3].written_ms = 6;

@@ -165,7 +165,8 @@ void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, con
     for (const paxos::ChosenDecree& decree : learn->decrees) {
       claim(replica, "teaches", decree.slot, decree.decree);
       if (erased_[replica].contains(decree.slot) && !chat::has_redacted(decree.decree))
-        broken("R1", name(replica) + " teaches " + text(decree.slot) + " with a text that it says is off its disk");
+        broken("R1",
+               name(replica) + " teaches " + text(decree.slot) + " with a text that it says is off its disk");
     }
     if (!learn->chosen_prefix.none() &&
         (learn->chosen_prefix.n > slots_.size() || !slots_[learn->chosen_prefix.n - 1].chosen))
@@ -192,7 +193,8 @@ void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, con
 void Observer::promise_is_whole(std::uint8_t replica, const paxos::Promise& promise) const {
   const auto durable = [&](const Vote& v) { return (v.replicas >> replica & 1) != 0; };
   auto entry = promise.entries.begin();
-  for (paxos::Slot slot = std::max(promise.from, promise.chosen_prefix + 1); slot.n <= slots_.size(); ++slot) {
+  for (paxos::Slot slot = std::max(promise.from, promise.chosen_prefix + 1); slot.n <= slots_.size();
+       ++slot) {
     if (!promise.next.none() && slot >= promise.next) break;
     while (entry != promise.entries.end() && entry->slot < slot) ++entry;
     const bool told = entry != promise.entries.end() && entry->slot == slot;
@@ -219,7 +221,8 @@ void Observer::applied(std::uint8_t replica, chat::StateWrite write, const Disk&
   claim(replica, "applies", write.slot, entry->decree);
   const std::uint64_t digest = digest_of(write.rows);
   if (write.slot.n <= digests_.size()) {
-    if (digests_[write.slot.n - 1] != digest && !(chat::has_redacted(entry->decree) && same_rows(write.rows, write.slot)))
+    if (digests_[write.slot.n - 1] != digest &&
+        !(chat::has_redacted(entry->decree) && same_rows(write.rows, write.slot)))
       broken("I7", name(replica) + " has other rows, or another hash, at " + text(write.slot) +
                        " than the first to apply it");
     return;
@@ -244,11 +247,15 @@ bool Observer::same_rows(const std::vector<chat::Row>& rows, paxos::Slot slot) c
     // One message after the other: all but the texts, and a text or none.
     const auto& whole = *other++;
     paxos::ByteReader a{std::string_view(*row.value)}, b{std::string_view(*whole.value)};
-    const auto fixed = [](paxos::ByteReader& r) { return std::tuple(r.fixed<std::uint8_t>(), r.fixed<std::uint64_t>(), r.fixed<std::uint64_t>()); };
+    const auto fixed = [](paxos::ByteReader& r) {
+      return std::tuple(r.fixed<std::uint8_t>(), r.fixed<std::uint64_t>(), r.fixed<std::uint64_t>());
+    };
     if (fixed(a) != fixed(b)) return false;
     const std::uint64_t count = a.varint();
     if (count != b.varint()) return false;
-    const auto marks = [](paxos::ByteReader& r) { return std::tuple(r.varint(), r.varint(), r.varint(), r.varint(), r.sized_view(SIZE_MAX)); };
+    const auto marks = [](paxos::ByteReader& r) {
+      return std::tuple(r.varint(), r.varint(), r.varint(), r.varint(), r.sized_view(SIZE_MAX));
+    };
     const bool stamped = row.value->at(0) == chat::rows::stamped_run_version;
     if (stamped) return false;  // nobody here says when it was written
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -271,7 +278,8 @@ void Observer::erased(std::uint8_t replica, const Disk& disk, const chat::Erasur
   for (const paxos::Slot slot : erasure.slots) {
     const Disk::Entry* entry = disk.find(slot);
     if (entry == nullptr || !chat::has_redacted(entry->decree))
-      broken("R1", name(replica) + " says that a text is off its disk, and its record of " + text(slot) + " has it");
+      broken("R1", name(replica) + " says that a text is off its disk, and its record of " + text(slot) +
+                       " has it");
     erased_[replica].insert(slot);
   }
 }
@@ -285,26 +293,32 @@ void Observer::nothing_left(std::uint8_t replica, const Disk& disk, const chat::
   const auto look = [&](std::string_view bytes, const std::string& where) {
     for (std::size_t i = 0; i < marks.size(); ++i)
       if (bytes.find(marks[i]) != std::string_view::npos)
-        broken("R1", name(replica) + " has the text of message " + std::to_string(redacted_[i].second) + " of room " +
-                         std::to_string(redacted_[i].first) + ", which was redacted, in " + where);
+        broken("R1", name(replica) + " has the text of message " + std::to_string(redacted_[i].second) +
+                         " of room " + std::to_string(redacted_[i].first) + ", which was redacted, in " +
+                         where);
   };
   if (marks.empty()) return;
   for (std::uint64_t n = 1; n <= disk.log.size(); ++n)
-    if (disk.log[n - 1].present) look(disk.log[n - 1].decree.value.view(), "its log, " + text(paxos::Slot{n}));
+    if (disk.log[n - 1].present)
+      look(disk.log[n - 1].decree.value.view(), "its log, " + text(paxos::Slot{n}));
   const VersionedRows::View all(rows_, disk.state_written);
   const OwnRows state(all, disk);
-  state.scan(chat::rows::family_begin(chat::rows::family_message), chat::rows::family_end(chat::rows::family_message),
+  state.scan(chat::rows::family_begin(chat::rows::family_message),
+             chat::rows::family_end(chat::rows::family_message),
              [&](std::string_view, std::string_view value) {
                look(value, "its state");
                return true;
              });
   for (const auto& [room, seq] : redacted_) {
     const auto page = chat::read_history(state, room_name(room), seq, 1);
-    if (!page || page->messages.size() != 1 || page->messages[0].seq != seq || !page->messages[0].text.empty() ||
-        !page->messages[0].redacted || page->messages[0].redacted->by != "somebody")
-      broken("R1", name(replica) + " does not show message " + std::to_string(seq) + " of room " + std::to_string(room) + " as redacted");
+    if (!page || page->messages.size() != 1 || page->messages[0].seq != seq ||
+        !page->messages[0].text.empty() || !page->messages[0].redacted ||
+        page->messages[0].redacted->by != "somebody")
+      broken("R1", name(replica) + " does not show message " + std::to_string(seq) + " of room " +
+                       std::to_string(room) + " as redacted");
   }
-  if (node.machine().hash() != chat::read_hash(state, node.machine().applied())) broken("R1", name(replica) + " has another hash than its state");
+  if (node.machine().hash() != chat::read_hash(state, node.machine().applied()))
+    broken("R1", name(replica) + " has another hash than its state");
 }
 
 /// Reads the marks out of the message rows, without the machine's help.
@@ -392,11 +406,13 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
   const std::string who = "message " + std::to_string(ticket - 1) + " of client " + std::to_string(client);
   Posted& known = messages_.at(client).at(ticket - 1);
   if (!refused.empty()) {
-    // Its refusal may have been forgotten by the log before it came: then the client knows that it ran, and stands nowhere.
+    // Its refusal may have been forgotten by the log before it came: then the client knows that it ran, and
+    // stands nowhere.
     const bool full = rooms_may_fill_ && (refused == chat::to_string(chat::Verdict::rooms_full) ||
                                           refused == "the log refused it earlier; its reason is gone");
     if (!full && !shares_[client]) broken("I2", who + " was refused: " + refused);
-    if (!known.slot.none()) broken("I2", who + " was refused (" + refused + "), but stands in " + text(known.slot));
+    if (!known.slot.none())
+      broken("I2", who + " was refused (" + refused + "), but stands in " + text(known.slot));
     known.refused = true;
     return;
   }
@@ -439,9 +455,11 @@ void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool lineari
     if (message.seq == 0) broken("I4", "history shows a message without a number");
     const std::uint64_t id = room_log_[room][message.seq - 1];
     if (message.text == chat::redacted_text && redaction_asked_.contains({room, message.seq})) continue;
-    if (linearizable && std::find(redacted_.begin(), redacted_.begin() + static_cast<std::ptrdiff_t>(redacted), std::pair(room, message.seq)) !=
-                            redacted_.begin() + static_cast<std::ptrdiff_t>(redacted))
-      broken("R2", "a read shows the text of message " + std::to_string(message.seq) + ", which was redacted before");
+    if (linearizable &&
+        std::find(redacted_.begin(), redacted_.begin() + static_cast<std::ptrdiff_t>(redacted),
+                  std::pair(room, message.seq)) != redacted_.begin() + static_cast<std::ptrdiff_t>(redacted))
+      broken("R2", "a read shows the text of message " + std::to_string(message.seq) +
+                       ", which was redacted before");
     if (message.text.find(mark(static_cast<std::uint32_t>(id >> 32), static_cast<std::uint32_t>(id))) ==
         std::string::npos)
       broken("I4", "history shows another message than the log at number " + std::to_string(message.seq));

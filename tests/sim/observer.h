@@ -49,7 +49,8 @@ class Observer {
   void started(std::uint8_t replica, const Disk& disk, const chat::Node& node);
   void leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped);
   void applied(std::uint8_t replica, chat::StateWrite write, const Disk& disk);
-  /// By one that is known to apply otherwise than the rest: what it applied must be right, what came of it is not looked at.
+  /// By one that is known to apply otherwise than the rest: what it applied must be right, what came of it is
+  /// not looked at.
   void misapplied(std::uint8_t replica, paxos::Slot slot, const Disk& disk);
   void after_turn(std::uint8_t replica, const chat::Node& node, bool misapplies);
 
@@ -61,8 +62,11 @@ class Observer {
   void taken_back(std::uint32_t client, std::size_t count);
   /// The client's state file was copied, or is a copy: it may be told that its session is in use elsewhere.
   void shares_session(std::uint32_t client) { shares_[client] = true; }
-  /// The client's journal says that it knows the message's fate, and gives up the session that could tell it again.
-  void may_stay_untold(std::uint32_t client, std::uint64_t ticket) { messages_.at(client).at(ticket - 1).untold = true; }
+  /// The client's journal says that it knows the message's fate, and gives up the session that could tell it
+  /// again.
+  void may_stay_untold(std::uint32_t client, std::uint64_t ticket) {
+    messages_.at(client).at(ticket - 1).untold = true;
+  }
   void delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
                  const chat::Message& message);
   struct ReadFloor {
@@ -70,7 +74,8 @@ class Observer {
   };
   [[nodiscard]] std::uint64_t read_floor(std::uint32_t room) const { return room_floor_[room]; }
   /// `redacted`: so many redactions were acknowledged before it was asked for (redacted()).
-  void read_served(std::uint32_t room, std::uint64_t floor, bool linearizable, const chat::HistoryPage& page, std::size_t redacted = 0);
+  void read_served(std::uint32_t room, std::uint64_t floor, bool linearizable, const chat::HistoryPage& page,
+                   std::size_t redacted = 0);
 
   // Redactions.
   /// Somebody asks for one: from now on the text may be missing.
@@ -132,8 +137,8 @@ class Observer {
   std::vector<std::vector<std::uint64_t>> room_log_;  ///< [room][seq - 1]: client << 32 | n
   std::vector<std::vector<std::uint32_t>> next_of_;   ///< [client][room]: its messages go up in a room
   std::vector<std::uint64_t> room_floor_;             ///< by room: what a read must show from now on
-  std::set<std::pair<std::uint32_t, std::uint64_t>> redaction_asked_;    ///< room, seq
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> redacted_;        ///< as they were acknowledged
+  std::set<std::pair<std::uint32_t, std::uint64_t>> redaction_asked_;  ///< room, seq
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> redacted_;      ///< as they were acknowledged
   std::vector<std::set<paxos::Slot>> erased_;  ///< by replica: records whose texts it says to be off its disk
   paxos::Slot acknowledged_slot_;
   std::size_t acknowledged_ = 0;

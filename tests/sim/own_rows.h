@@ -5,19 +5,21 @@
 
 namespace sim {
 
-/// One replica's state: the rows that all have, and its own in their place. (Its own never have keys that no other row has, and
-/// where there is nothing of its own, nothing is looked up.)
+/// One replica's state: the rows that all have, and its own in their place. (Its own never have keys that no
+/// other row has, and where there is nothing of its own, nothing is looked up.)
 class OwnRows final : public chat::RowReader {
  public:
   using Visit = std::function<bool(std::string_view, std::string_view)>;
   OwnRows(const chat::RowReader& all, const Disk& disk) : all_(all), own_(disk.own) {}
   void scan(std::string_view from, std::string_view to, const Visit& visit) const override {
     if (own_.empty()) return all_.scan(from, to, visit);
-    all_.scan(from, to, [&](std::string_view key, std::string_view value) { return visit(key, mine(key, value)); });
+    all_.scan(from, to,
+              [&](std::string_view key, std::string_view value) { return visit(key, mine(key, value)); });
   }
   void scan_back(std::string_view from, std::string_view to, const Visit& visit) const override {
     if (own_.empty()) return all_.scan_back(from, to, visit);
-    all_.scan_back(from, to, [&](std::string_view key, std::string_view value) { return visit(key, mine(key, value)); });
+    all_.scan_back(
+        from, to, [&](std::string_view key, std::string_view value) { return visit(key, mine(key, value)); });
   }
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const override {
     auto value = all_.get(key);

@@ -12,19 +12,23 @@ void World::redact() {
   if (!redactor_) {
     redact_random_ = Random(scenario_.seed ^ 0x7265'6461'6374'3f3fULL);
     redactor_ = std::make_unique<client::Outbox>(
-        client::Outbox::Options{.replicas = scenario_.replicas, .first = {0}, .random = [this] { return redact_random_.next(); }},
+        client::Outbox::Options{
+            .replicas = scenario_.replicas, .first = {0}, .random = [this] { return redact_random_.next(); }},
         at_time(now_));
   }
   queue_.push(now_ + redact_random_.between(0, 2 * scenario_.redact_every), {.kind = EventKind::redact});
   const auto room = static_cast<std::uint32_t>(redact_random_.below(scenario_.rooms));
   const std::uint64_t head = observer_.room_head(room);
   if (!posting_ || head == 0 || redactor_->pending() > 16) return;
-  // Mostly what was posted a moment ago, whose repeats are still under way; and now and then one that was redacted before.
-  const std::uint64_t seq = redact_random_.below(3) != 0 ? head - redact_random_.below(std::min<std::uint64_t>(head, 5))
-                                                         : 1 + redact_random_.below(head);
+  // Mostly what was posted a moment ago, whose repeats are still under way; and now and then one that was
+  // redacted before.
+  const std::uint64_t seq = redact_random_.below(3) != 0
+                                ? head - redact_random_.below(std::min<std::uint64_t>(head, 5))
+                                : 1 + redact_random_.below(head);
   observer_.redaction_asked(room, seq);
   redact_asked_.emplace_back(room, seq);
-  redactor_->redact(at_time(now_), {.room = Observer::room_name(room), .seq = seq, .by = "somebody", .reason = "a secret"});
+  redactor_->redact(at_time(now_),
+                    {.room = Observer::room_name(room), .seq = seq, .by = "somebody", .reason = "a secret"});
   redact_turn();
 }
 
@@ -52,7 +56,8 @@ void World::redact_turn() {
 
 bool World::all_erased() const {
   if (redactor_ && redactor_->pending() > 0) return false;
-  return std::all_of(hosts_.begin(), hosts_.end(), [](const Host& host) { return host.node && host.node->redactions().pending == 0; });
+  return std::all_of(hosts_.begin(), hosts_.end(),
+                     [](const Host& host) { return host.node && host.node->redactions().pending == 0; });
 }
 
 void World::look_for_redacted() {
@@ -66,7 +71,8 @@ void World::keep_own_rows(Host& host, const chat::StateWrite& write) {
   const Disk::Entry* entry = host.disk.find(write.slot);
   const bool redacted = entry != nullptr && chat::has_redacted(entry->decree);
   for (const chat::Row& row : write.rows) {
-    const bool own = row.key[0] == chat::rows::family_erasure || (redacted && row.key[0] == chat::rows::family_message);
+    const bool own =
+        row.key[0] == chat::rows::family_erasure || (redacted && row.key[0] == chat::rows::family_message);
     if (own && row.value) host.disk.own[row.key] = {write.slot, *row.value};
   }
 }
@@ -74,10 +80,16 @@ void World::keep_own_rows(Host& host, const chat::StateWrite& write) {
 void World::carry_out_redactions(Host& host, chat::NodeOutput& out) {
   for (chat::ErasePlan& plan : out.erase_plans)
     queue_.push(now_ + random_.between(10'000, 20 * millisecond),
-                {.kind = EventKind::erase_plan, .to = host.id, .a = host.life, .payload = std::make_shared<const chat::ErasePlan>(std::move(plan))});
+                {.kind = EventKind::erase_plan,
+                 .to = host.id,
+                 .a = host.life,
+                 .payload = std::make_shared<const chat::ErasePlan>(std::move(plan))});
   for (chat::Erasure& erasure : out.erasures)
     queue_.push(now_ + random_.between(millisecond, second),
-                {.kind = EventKind::erasure, .to = host.id, .a = host.life, .payload = std::make_shared<const chat::Erasure>(std::move(erasure))});
+                {.kind = EventKind::erasure,
+                 .to = host.id,
+                 .a = host.life,
+                 .payload = std::make_shared<const chat::Erasure>(std::move(erasure))});
   if (host.misapplies) return;
   for (const chat::Row& row : out.own_rows)
     if (row.value) host.disk.own[row.key] = {host.disk.state_written, *row.value};
@@ -100,7 +112,8 @@ void World::erase(Host& host, const Event& event) {
   } else {
     const VersionedRows::View all(observer_.rows(), host.disk.state_written);
     const OwnRows rows(all, host.disk);
-    const chat::LogReader log = [&](paxos::Slot from, paxos::Slot to, std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
+    const chat::LogReader log = [&](paxos::Slot from, paxos::Slot to,
+                                    std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
       if (host.disk.spoilt(from, to)) return tl::make_unexpected(std::string("a record is damaged"));
       std::vector<paxos::LogEntry> out;
       for (paxos::Slot slot = from; slot <= to; ++slot)

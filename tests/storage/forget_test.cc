@@ -15,7 +15,8 @@ using ::testing::IsEmpty;
 std::vector<std::string> holding(const std::filesystem::path& directory, const std::string& text) {
   std::vector<std::string> out;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(directory))
-    if (entry.is_regular_file() && read_file(entry.path()).find(text) != std::string::npos) out.push_back(entry.path().string());
+    if (entry.is_regular_file() && read_file(entry.path()).find(text) != std::string::npos)
+      out.push_back(entry.path().string());
   return out;
 }
 
@@ -39,7 +40,8 @@ class Forget : public testing::Test {
 
   Forget() { s.storage->start(said.completions()); }
   void put(std::uint64_t slot, const std::string& value) {
-    s.storage->append(++group, {paxos::ChosenRecord{{slot}, {1, {1}}, text(value)}, paxos::ChosenPrefixRecord{{slot}}});
+    s.storage->append(
+        ++group, {paxos::ChosenRecord{{slot}, {1, {1}}, text(value)}, paxos::ChosenPrefixRecord{{slot}}});
     ASSERT_TRUE(said.wait_synced(group));
     s.storage->write_state({slot}, {{chat::rows::message("ops", slot), "row " + value}});
   }
@@ -53,7 +55,8 @@ class Forget : public testing::Test {
   std::string forget(std::uint64_t slot) {
     s.storage->append(++group, {paxos::ChosenRecord{{slot}, {1, {1}}, text("redacted")}});
     EXPECT_TRUE(said.wait_synced(group));
-    return erase({.token = 1, .rows = {{chat::rows::message("ops", slot), "row redacted"}}, .slots = {{slot}}});
+    return erase(
+        {.token = 1, .rows = {{chat::rows::message("ops", slot), "row redacted"}}, .slots = {{slot}}});
   }
 };
 
@@ -70,7 +73,8 @@ TEST_F(Forget, ATextThatIsStillInMemoryAndInTheWriteAheadLog) {
 TEST_F(Forget, ATextThatIsInATableThatNothingElseWouldWriteAnew) {
   const std::string secret = noise(1, 40);
   put(1, secret);
-  for (std::uint64_t slot = 2; slot < 42; ++slot) put(slot, noise(slot, 256 * 1024));  // one flush of each database
+  for (std::uint64_t slot = 2; slot < 42; ++slot)
+    put(slot, noise(slot, 256 * 1024));  // one flush of each database
   EXPECT_EQ(forget(1), "");
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
 }
@@ -78,12 +82,14 @@ TEST_F(Forget, ATextThatIsInATableThatNothingElseWouldWriteAnew) {
 TEST_F(Forget, ATextThatHasSunkToTheLowestLevel) {
   const std::string secret = noise(1, 40);
   put(1, secret);
-  // More than both databases' write buffers, several times over: flushed and compacted with all that came after it.
+  // More than both databases' write buffers, several times over: flushed and compacted with all that came
+  // after it.
   for (std::uint64_t slot = 2; slot < 120; ++slot) put(slot, noise(slot, 256 * 1024));
   EXPECT_FALSE(holding(o.directory, secret).empty());
   EXPECT_EQ(forget(1), "");
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
-  EXPECT_FALSE(holding(o.directory, noise(60, 64)).empty()) << "the rest stands, and is found where it stands";
+  EXPECT_FALSE(holding(o.directory, noise(60, 64)).empty())
+      << "the rest stands, and is found where it stands";
   // Once more, with nothing to flush and nothing to find.
   EXPECT_EQ(erase({.token = 2, .rows = {}, .slots = {{1}}}), "");
 }
@@ -106,7 +112,8 @@ TEST_F(Forget, WhileReadersHoldOnToAnOlderState) {
 
 TEST_F(Forget, TheLogGoesOnAndStartsAgain) {
   const std::string secret = noise(1, 40);
-  for (std::uint64_t slot = 1; slot <= 5; ++slot) put(slot, slot == 3 ? secret : "value " + std::to_string(slot));
+  for (std::uint64_t slot = 1; slot <= 5; ++slot)
+    put(slot, slot == 3 ? secret : "value " + std::to_string(slot));
   EXPECT_EQ(forget(3), "");
   for (std::uint64_t slot = 6; slot <= 9; ++slot) put(slot, "value " + std::to_string(slot));
   s.storage.reset();
@@ -135,14 +142,17 @@ TEST_F(Forget, AfterAStartThatFoundWriteAheadLogs) {
   s.storage->append(++group, {paxos::ChosenRecord{{1}, {1, {1}}, text("redacted")}});
   ASSERT_TRUE(heard.wait_synced(group));
   s.storage->write_state({1}, {{chat::rows::message("ops", 1), "row " + secret}});
-  EXPECT_EQ(erase({.token = 1, .rows = {{chat::rows::message("ops", 1), "row redacted"}}, .slots = {{1}}}), "");
+  EXPECT_EQ(erase({.token = 1, .rows = {{chat::rows::message("ops", 1), "row redacted"}}, .slots = {{1}}}),
+            "");
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
   s.storage.reset();  // before what it calls
 }
 
 TEST_F(Forget, EndsWithItsStorageInTheMiddle) {
   put(1, noise(1, 1000));
-  for (int n = 0; n < 3; ++n) s.storage->erase({.token = 1, .rows = {{chat::rows::message("ops", 1), "row"}}, .slots = {{1}}}, [](const std::string&) {});
+  for (int n = 0; n < 3; ++n)
+    s.storage->erase({.token = 1, .rows = {{chat::rows::message("ops", 1), "row"}}, .slots = {{1}}},
+                     [](const std::string&) {});
   s.storage.reset();
   std::filesystem::remove_all(o.directory / "state");
   EXPECT_EQ(refusal(o), "");
