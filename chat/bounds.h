@@ -9,21 +9,25 @@ namespace chat::limits {
 inline constexpr std::size_t text_bytes_max = 16 * 1024;
 inline constexpr std::size_t room_bytes_max = 64;
 inline constexpr std::size_t name_bytes_max = 64;
-inline constexpr std::size_t key_bytes_max = 64;  ///< of a message that is to stand once whatever is sent again
-inline constexpr std::size_t topic_bytes_max = 256;  ///< of a room; counts as text of the message that sets it
+inline constexpr std::size_t key_bytes_max =
+    64;  ///< of a message that is to stand once whatever is sent again
+inline constexpr std::size_t topic_bytes_max =
+    256;  ///< of a room; counts as text of the message that sets it
 inline constexpr std::size_t rooms_max = 65'536;
 inline constexpr std::size_t sessions_max = 100'000;
 inline constexpr std::size_t outstanding_max = 256;
 /// Stored answers of all sessions: above it the longest idle session goes, as above sessions_max. Without
 /// it, 100,000 sessions with 256 answers each would take more than a gigabyte.
 inline constexpr std::size_t answers_max = 1'048'576;
-/// Keys of messages are known for so long by the session clock, which never runs ahead of real time for long: a day at
-/// least. Above either bound a message with a new key is refused, never one key forgotten for another.
+/// Keys of messages are known for so long by the session clock, which never runs ahead of real time for long:
+/// a day at least. Above either bound a message with a new key is refused, never one key forgotten for
+/// another.
 inline constexpr std::int64_t key_kept_ms = 48LL * 3600 * 1000;
 inline constexpr std::size_t keys_max = 262'144;
 inline constexpr std::size_t keys_bytes_max = 64 * 1024 * 1024;
 /// A command, encoded.
-inline constexpr std::size_t command_bytes_max = text_bytes_max + room_bytes_max + name_bytes_max + key_bytes_max + 128;
+inline constexpr std::size_t command_bytes_max =
+    text_bytes_max + room_bytes_max + name_bytes_max + key_bytes_max + 128;
 inline constexpr std::size_t commands_per_decree_max = 4096;
 /// Messages in one history page, and their text bytes (at least one message always fits).
 inline constexpr std::size_t page_messages_max = 512;
@@ -44,8 +48,8 @@ static_assert(answers_max >= 2 * outstanding_max, "one session alone never fills
 static_assert(page_bytes_max >= text_bytes_max + 1024);
 
 // The front desk of one replica.
-inline constexpr std::size_t waiters_max = 200'000;   ///< commands whose receipt somebody waits for here
-inline constexpr std::size_t noticed_max = 65'536;    ///< clients that were sent a notice lately
+inline constexpr std::size_t waiters_max = 200'000;  ///< commands whose receipt somebody waits for here
+inline constexpr std::size_t noticed_max = 65'536;   ///< clients that were sent a notice lately
 inline constexpr std::size_t queue_commands_max = 65'536;
 inline constexpr std::size_t queue_bytes_max = 32 * 1024 * 1024;
 /// Queued, or proposed and not applied. The window would hold more of the very smallest.
@@ -57,8 +61,8 @@ inline constexpr std::size_t receipts_per_reply = 512;
 inline constexpr std::size_t polls_max = 65'536;
 inline constexpr std::size_t reads_max = 65'536;
 inline constexpr std::size_t fetches_max = 4'096;  ///< pages being read: each is held when it is done
-/// Applied in one turn, at most: as many slots, decrees of as many bytes, rows of as many bytes. The loop comes back for
-/// the rest at once, and heartbeats are answered in between.
+/// Applied in one turn, at most: as many slots, decrees of as many bytes, rows of as many bytes. The loop
+/// comes back for the rest at once, and heartbeats are answered in between.
 inline constexpr std::size_t turn_slots_max = 256;
 inline constexpr std::size_t turn_bytes_max = 1024 * 1024;
 inline constexpr std::size_t turn_rows_bytes_max = 4 * 1024 * 1024;
@@ -68,7 +72,8 @@ static_assert(turn_bytes_max >= paxos::limits::decree_bytes_max);
 
 namespace chat {
 
-/// Of the state machine: what happens at them is part of what is replicated, so every replica of a cluster has the same.
+/// Of the state machine: what happens at them is part of what is replicated, so every replica of a cluster
+/// has the same.
 struct MachineBounds {
   std::size_t sessions = limits::sessions_max;
   std::size_t outstanding = limits::outstanding_max;  ///< answers kept for one session

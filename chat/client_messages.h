@@ -33,8 +33,9 @@ struct ClientCommands {
   friend bool operator==(const ClientCommands&, const ClientCommands&) = default;
 };
 
-/// Set in HistoryRequest::limit and FollowRequest::wait_ms by clients that read when a message was written. Older replicas take the one
-/// for a large limit, which they cut, and the other for a millisecond; older clients never set them.
+/// Set in HistoryRequest::limit and FollowRequest::wait_ms by clients that read when a message was written.
+/// Older replicas take the one for a large limit, which they cut, and the other for a millisecond; older
+/// clients never set them.
 inline constexpr std::uint32_t limit_wants_stamps = 1U << 31;
 inline constexpr std::uint32_t wait_wants_stamps = 1;
 
@@ -170,7 +171,8 @@ struct WhoReply {
   friend bool operator==(const WhoReply&, const WhoReply&) = default;
 };
 
-using ClientReply = std::variant<Receipts, Redirect, Waiting, CommandRefused, HistoryReply, RoomsReply, WhoReply>;
+using ClientReply =
+    std::variant<Receipts, Redirect, Waiting, CommandRefused, HistoryReply, RoomsReply, WhoReply>;
 
 // --- operator to replica: each names the request, so that a repeat gets the first answer ---
 
@@ -213,7 +215,8 @@ struct IsolateRequest {
   std::uint32_t duration_ms = 0;  ///< peers and clients are cut off; operators are not
   friend bool operator==(const IsolateRequest&, const IsolateRequest&) = default;
 };
-/// Ends cleanly, the leadership handed over first, and is started again by the service manager; refused without one.
+/// Ends cleanly, the leadership handed over first, and is started again by the service manager; refused
+/// without one.
 struct RestartRequest {
   friend bool operator==(const RestartRequest&, const RestartRequest&) = default;
 };
@@ -232,9 +235,9 @@ using OperatorCommand =
                  PauseRequest, IsolateRequest, RestartRequest, DoctorRequest, ExplainRequest>;
 /// Which life of which replica is meant: a request that acts names all of it, and any other life ignores it.
 struct Target {
-  std::uint8_t replica = 255;        ///< 255: whoever reads it, as everything in the first datagram format says
-  paxos::Incarnation incarnation;    ///< all 0: any
-  std::uint64_t boot = 0;            ///< 0: any
+  std::uint8_t replica = 255;      ///< 255: whoever reads it, as everything in the first datagram format says
+  paxos::Incarnation incarnation;  ///< all 0: any
+  std::uint64_t boot = 0;          ///< 0: any
   friend bool operator==(const Target&, const Target&) = default;
 };
 struct OperatorRequest {
@@ -289,7 +292,8 @@ struct DoctorReply {
   std::string json;
   friend bool operator==(const DoctorReply&, const DoctorReply&) = default;
 };
-/// One replica's view of one slot. Times are Unix nanoseconds by its own wall clock at the time of the answer.
+/// One replica's view of one slot. Times are Unix nanoseconds by its own wall clock at the time of the
+/// answer.
 struct ExplainReply {
   static constexpr std::size_t records_max = 512;
   std::uint64_t boot = 0;
@@ -311,7 +315,7 @@ struct ExplainReply {
     friend bool operator==(const Held&, const Held&) = default;
   };
   std::optional<Held> held;
-  std::uint64_t left_out = 0;         ///< records that found no room here
+  std::uint64_t left_out = 0;        ///< records that found no room here
   std::vector<FlightEntry> records;  ///< ascending by time; `ns` is Unix time here
   friend bool operator==(const ExplainReply&, const ExplainReply&) = default;
 };

@@ -11,10 +11,10 @@
 
 /// A command's bytes: version 1 (u8) | session slot (varint) | session index (varint) | seq (varint) |
 /// answered_below (varint) | operation number (u8) | operation. Open: nonce (16). Close: nothing. Post: room,
-/// name, text, each sized. Post with options (from rules 2 on, where it has any): the same, then the number of options
-/// (varint), then each, ascending: number (u8), value (sized). Option 1: the key. Option 2: written_ms (u64), 1 to that of the year
-/// 9999. Option 20: the topic. A decree's value: version 1 (u8) | time_ms (u64) | count (varint) | sized
-/// commands.
+/// name, text, each sized. Post with options (from rules 2 on, where it has any): the same, then the number
+/// of options (varint), then each, ascending: number (u8), value (sized). Option 1: the key. Option 2:
+/// written_ms (u64), 1 to that of the year 9999. Option 20: the topic. A decree's value: version 1 (u8) |
+/// time_ms (u64) | count (varint) | sized commands.
 namespace chat {
 
 namespace {
@@ -126,7 +126,8 @@ std::string validate_topic(std::string_view topic) {
   return check("the topic", topic, 0, limits::topic_bytes_max, false);
 }
 std::string validate_visible_text(std::string_view text) {
-  return has_visible(text) ? std::string() : "the text has nothing to see: only white space and invisible characters";
+  return has_visible(text) ? std::string()
+                           : "the text has nothing to see: only white space and invisible characters";
 }
 std::string validate_visible_name(std::string_view name) {
   const std::string found = first_invisible(name);
@@ -149,13 +150,17 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     if (auto fault = validate_name(post->name); !fault.empty()) return fault;
     if (auto fault = validate_text(post->text); !fault.empty()) return fault;
     if (rules < options_since)
-      return post->topic             ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
-             : !post->key.empty()    ? "messages with a key are not known yet: some replica still runs an older version (`paxosctl status`)"
-             : post->written_ms != 0 ? "when a message was written is not known yet: some replica still runs an older version (`paxosctl status`)"
+      return post->topic
+                 ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
+             : !post->key.empty() ? "messages with a key are not known yet: some replica still runs an older "
+                                    "version (`paxosctl status`)"
+             : post->written_ms != 0 ? "when a message was written is not known yet: some replica still runs "
+                                       "an older version (`paxosctl status`)"
                                      : std::string();
     if (post->topic) {
       if (auto fault = validate_topic(*post->topic); !fault.empty()) return fault;
-      if (post->text.size() + post->topic->size() > limits::text_bytes_max) return "the text and its topic are too long together";
+      if (post->text.size() + post->topic->size() > limits::text_bytes_max)
+        return "the text and its topic are too long together";
     }
     if (!post->key.empty())
       if (auto fault = validate_key(post->key); !fault.empty()) return fault;
@@ -183,22 +188,31 @@ Command to_command(const CommandView& view) {
   if (const auto* open = std::get_if<Open>(&view.operation))
     command.operation = *open;
   else if (const auto* post = std::get_if<PostView>(&view.operation))
-    command.operation = Post{std::string(post->room), std::string(post->name), std::string(post->text), std::string(post->key),
-                             post->topic ? std::optional(std::string(*post->topic)) : std::nullopt, post->written_ms};
+    command.operation = Post{std::string(post->room),
+                             std::string(post->name),
+                             std::string(post->text),
+                             std::string(post->key),
+                             post->topic ? std::optional(std::string(*post->topic)) : std::nullopt,
+                             post->written_ms};
   return command;
 }
 
 void encode_to(std::string& out, const Command& command) {
   paxos::FewBytes<48> head;
-  head.fixed(command_version).varint(command.session.slot.n).varint(command.session.index).varint(command.seq);
+  head.fixed(command_version)
+      .varint(command.session.slot.n)
+      .varint(command.session.index)
+      .varint(command.seq);
   head.varint(command.answered_below).append_to(out);
   paxos::ByteWriter w(out);
   if (const auto* open = std::get_if<Open>(&command.operation)) {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
     w.raw(open->nonce);
   } else if (const auto* post = std::get_if<Post>(&command.operation)) {
-    const std::uint64_t options = (post->key.empty() ? 0U : 1U) + (post->written_ms == 0 ? 0U : 1U) + (post->topic ? 1U : 0U);
-    w.fixed(static_cast<std::uint8_t>(options == 0 ? OperationNumber::post : OperationNumber::post_with_options));
+    const std::uint64_t options =
+        (post->key.empty() ? 0U : 1U) + (post->written_ms == 0 ? 0U : 1U) + (post->topic ? 1U : 0U);
+    w.fixed(
+        static_cast<std::uint8_t>(options == 0 ? OperationNumber::post : OperationNumber::post_with_options));
     w.sized(post->room);
     w.sized(post->name);
     w.sized(post->text);
@@ -226,7 +240,8 @@ paxos::Bytes encode(const Command& command) {
   std::string out;
   std::size_t bytes = 48;
   if (const auto* post = std::get_if<Post>(&command.operation))
-    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size() + (post->topic ? post->topic->size() : 0) + 16;
+    bytes += post->room.size() + post->name.size() + post->text.size() + post->key.size() +
+             (post->topic ? post->topic->size() : 0) + 16;
   out.reserve(bytes);
   encode_to(out, command);
   return paxos::Bytes::from(std::move(out));
@@ -263,7 +278,8 @@ void read_options(paxos::ByteReader& r, PostView& post) {
   }
 }
 
-tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes, std::uint16_t rules) {
+tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte> bytes,
+                                                       std::uint16_t rules) {
   paxos::ByteReader r(bytes);
   CommandView command;
   if (const auto version = r.fixed<std::uint8_t>(); r.ok() && version != command_version)
@@ -363,7 +379,9 @@ std::optional<std::uint16_t> rules_in(const paxos::Decree& decree) {
   return r.done() ? std::optional(rules) : std::nullopt;
 }
 
-tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) { return view_batch(decree, UINT16_MAX); }
+tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree) {
+  return view_batch(decree, UINT16_MAX);
+}
 
 tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules) {
   if (decree.kind != paxos::DecreeKind::commands) return BatchView{};

@@ -41,12 +41,13 @@ struct Post {
   std::string room;
   std::string name;
   std::string text;
-  /// Not empty: a message of this room under this key stands once, whoever sends it again. Known from rules 2 on.
+  /// Not empty: a message of this room under this key stands once, whoever sends it again. Known from rules 2
+  /// on.
   std::string key = {};
   /// The room's topic from this message on; an empty one takes it away. Known from rules 2 on.
   std::optional<std::string> topic = {};
-  /// Wall clock of the sender when it was written, ms since 1970, of a message that waited; 0: not said. Known from rules 2 on. It is
-  /// not part of what a repeat must equal.
+  /// Wall clock of the sender when it was written, ms since 1970, of a message that waited; 0: not said.
+  /// Known from rules 2 on. It is not part of what a repeat must equal.
   std::int64_t written_ms = 0;
   friend bool operator==(const Post&, const Post&) = default;
 };
@@ -78,13 +79,16 @@ struct CommandView {
   std::span<const std::byte> operation_bytes;  ///< number and content
 };
 [[nodiscard]] Command to_command(const CommandView& view);
-/// XXH3-64 of its operation, without when it was written: two commands of one session and seq with the same are the same command.
+/// XXH3-64 of its operation, without when it was written: two commands of one session and seq with the same
+/// are the same command.
 [[nodiscard]] std::uint64_t content_of(const CommandView& view);
 
-/// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte to
-/// 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From rules 2 on a text
-/// has something to see, a name has no invisible character (chat/invisible.h), and a post may have a key: 1 to 64 bytes
-/// as a room's, and a topic: 0 to 256 bytes without control characters, its text's 16 KiB counting both. A room's invisible characters are the machine's business: one that is there already stays in use.
+/// Why a command's content is not acceptable under `rules`; empty when it is. Text: UTF-8 without NUL, 1 byte
+/// to 16 KiB. Room: 1 to 64 bytes of UTF-8 without control characters. Name: the same; may be empty. From
+/// rules 2 on a text has something to see, a name has no invisible character (chat/invisible.h), and a post
+/// may have a key: 1 to 64 bytes as a room's, and a topic: 0 to 256 bytes without control characters, its
+/// text's 16 KiB counting both. A room's invisible characters are the machine's business: one that is there
+/// already stays in use.
 [[nodiscard]] std::string validate(const Command& command, std::uint16_t rules);
 [[nodiscard]] std::string validate(const CommandView& command, std::uint16_t rules);
 [[nodiscard]] std::string validate_text(std::string_view text);
@@ -92,7 +96,8 @@ struct CommandView {
 [[nodiscard]] std::string validate_name(std::string_view name);
 [[nodiscard]] std::string validate_key(std::string_view key);
 [[nodiscard]] std::string validate_topic(std::string_view topic);
-/// What rules 2 ask beyond the three above, of a text, of a name, of a room that is to be made (no white space at its ends).
+/// What rules 2 ask beyond the three above, of a text, of a name, of a room that is to be made (no white
+/// space at its ends).
 [[nodiscard]] std::string validate_visible_text(std::string_view text);
 [[nodiscard]] std::string validate_visible_name(std::string_view name);
 [[nodiscard]] std::string validate_new_room(std::string_view room);
@@ -123,8 +128,9 @@ struct BatchView {
   std::vector<CommandView> commands;
 };
 [[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree);
-/// As a program that knows no later rules than `rules` reads it: a batch with an operation that it does not know is no
-/// batch to it.
-[[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree, std::uint16_t rules);
+/// As a program that knows no later rules than `rules` reads it: a batch with an operation that it does not
+/// know is no batch to it.
+[[nodiscard]] tl::expected<BatchView, std::string> view_batch(const paxos::Decree& decree,
+                                                              std::uint16_t rules);
 
 }  // namespace chat

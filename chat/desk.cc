@@ -109,7 +109,8 @@ void Desk::State::on_who(paxos::Time now, const ClientAddress& from, const WhoRe
     case Whereabouts::ask:
       return reply(from, WhoReply{.id = request.id, .present = presence.in(now, request.room)});
     case Whereabouts::here:
-      if (!request.name.empty() && validate_name(request.name).empty() && validate_visible_name(request.name).empty())
+      if (!request.name.empty() && validate_name(request.name).empty() &&
+          validate_visible_name(request.name).empty())
         presence.here(now, from, request.room, request.name);
       return;
     case Whereabouts::gone:
@@ -144,8 +145,10 @@ Desk::State::Noticed& Desk::State::noticed_of(paxos::Time now, const ClientAddre
   return noticed[to];
 }
 
-/// A pack of thousands of bad commands is not answered by thousands of refusals; who repeats the rest hears the rest.
-void Desk::State::refuse(paxos::Time now, const ClientAddress& to, const CommandView& command, std::string why) {
+/// A pack of thousands of bad commands is not answered by thousands of refusals; who repeats the rest hears
+/// the rest.
+void Desk::State::refuse(paxos::Time now, const ClientAddress& to, const CommandView& command,
+                         std::string why) {
   Noticed& told = noticed_of(now, to);
   if (now - told.refused_since >= options.notice_every) {
     told.refused_since = now;
@@ -160,7 +163,8 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
   Noticed& told = noticed_of(now, to);
   if (told.at && now - *told.at < options.notice_every) return;
   told.at = now;
-  if (!standing.leading && standing.leader && taken != Taken::yes) return reply(to, Redirect{standing.leader});
+  if (!standing.leading && standing.leader && taken != Taken::yes)
+    return reply(to, Redirect{standing.leader});
   Waiting waiting;
   waiting.missing = standing.missing;
   if (!standing.voting) {
@@ -180,8 +184,8 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
   reply(to, std::move(waiting));
 }
 
-/// False when too many wait already. What is held back may stand there for as long as it is repeated: half of the table is for
-/// what is under way, which leaves it soon.
+/// False when too many wait already. What is held back may stand there for as long as it is repeated: half of
+/// the table is for what is under way, which leaves it soon.
 bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back) {
   const auto known = waiters.find(ticket);
   if (known != waiters.end()) {
@@ -214,8 +218,9 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       refuse(now, from, *command, std::move(fault));
       continue;
     }
-    // A command is taken whether or not there is room for one more who waits: those that wait already may be its successors,
-    // which run only after it. Its receipt comes with a repeat then. What is not taken has nobody waiting for it.
+    // A command is taken whether or not there is room for one more who waits: those that wait already may be
+    // its successors, which run only after it. Its receipt comes with a repeat then. What is not taken has
+    // nobody waiting for it.
     const Intake::Taken taken = pass_on ? Intake::Taken::queued : intake.take(now, bytes, *command);
     if (taken == Intake::Taken::full) {
       overloaded = true;
@@ -231,7 +236,8 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     }
   }
   if (!passed.empty()) out.forward.push_back(std::move(passed));
-  // What was passed on is answered when it is applied here, which may take a while where this replica is behind.
+  // What was passed on is answered when it is applied here, which may take a while where this replica is
+  // behind.
   if (overloaded || (standing.leading ? standing.hole || !standing.quorum_connected : standing.behind))
     notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
 }
@@ -281,8 +287,9 @@ void Desk::on_applied(paxos::Time, const Applied& applied) {
       const Ticket ticket = ticket_of(applied.commands[i]);
       const auto waiter = s.waiters.find(ticket);
       if (waiter == s.waiters.end()) continue;
-      // An early one changed nothing and will run yet: no answer. Unless it is here once more, only its repeat makes it run,
-      // and brings somebody who waits: until then it must not keep its predecessors' receipts from being waited for.
+      // An early one changed nothing and will run yet: no answer. Unless it is here once more, only its
+      // repeat makes it run, and brings somebody who waits: until then it must not keep its predecessors'
+      // receipts from being waited for.
       if (applied.outcomes[i].verdict == Verdict::early) {
         if (!s.intake.has(ticket)) s.waiters.erase(waiter);
         continue;
@@ -315,7 +322,8 @@ void Desk::history_read(paxos::Time, std::uint64_t token, tl::expected<Page, std
 void Desk::State::sweep(paxos::Time now) {
   std::erase_if(waiters, [&](const auto& w) { return now - w.second.since >= patience; });
   std::erase_if(noticed, [&](const auto& n) {
-    return now - std::max(n.second.at.value_or(paxos::Time{}), n.second.refused_since) >= options.notice_every;
+    return now - std::max(n.second.at.value_or(paxos::Time{}), n.second.refused_since) >=
+           options.notice_every;
   });
   intake.forget_held(now - patience);
   const bool idle = waiters.empty() && noticed.empty() && intake.waiting() == 0;
@@ -347,8 +355,7 @@ DeskOutput Desk::take_output() {
     s.reached(Bound::receipts_per_reply);
     for (std::size_t at = 0; at < receipts.size(); at += most) {
       const auto begin = receipts.begin() + static_cast<std::ptrdiff_t>(at);
-      const auto end =
-          receipts.begin() + static_cast<std::ptrdiff_t>(std::min(at + most, receipts.size()));
+      const auto end = receipts.begin() + static_cast<std::ptrdiff_t>(std::min(at + most, receipts.size()));
       s.out.replies.push_back({address, Receipts{{begin, end}}});
     }
   }

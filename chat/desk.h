@@ -25,11 +25,12 @@ struct Standing {
   std::optional<paxos::ReplicaId> leader;  ///< whom to redirect to
   bool voting = true;
   bool diverged = false;  ///< its hash disagrees with a quorum's: it serves nobody
-  bool disputed = false;  ///< it disagrees with a peer, and nobody can tell which of the two is right: it confirms no read
+  bool disputed = false;  ///< it disagrees with a peer, and nobody can tell which of the two is right: it
+                          ///< confirms no read
   std::vector<paxos::ReplicaId> disagreeing;  ///< those peers
   paxos::Slot disagrees_since;                ///< the lowest slot in which that was seen
   bool quorum_connected = true;
-  bool behind = false;  ///< it knows of chosen slots that it has to learn or to apply first
+  bool behind = false;                    ///< it knows of chosen slots that it has to learn or to apply first
   std::optional<paxos::Slot> hole;        ///< skipped slot that applying waits for
   std::vector<paxos::ReplicaId> missing;  ///< replicas not heard
   std::uint64_t leadership = 0;           ///< changes whenever this replica starts or stops leading
@@ -40,7 +41,8 @@ struct Reply {
   ClientReply message;
 };
 
-/// A page of history, or of the list of rooms, to be read from the state store, after everything applied so far was written.
+/// A page of history, or of the list of rooms, to be read from the state store, after everything applied so
+/// far was written.
 struct HistoryWish {
   std::uint64_t token = 0;
   std::string room;
@@ -65,7 +67,8 @@ class Desk {
   struct Options {
     paxos::Duration notice_every{
         std::chrono::milliseconds{50}};  ///< Waiting, Redirect per client at most this often
-    unsigned refusals_max = 16;          ///< CommandRefused per client in that time; the rest hears it when it asks again
+    unsigned refusals_max =
+        16;  ///< CommandRefused per client in that time; the rest hears it when it asks again
     NodeBounds bounds = {};
   };
   Desk(const Machine& machine, Options options);
@@ -87,7 +90,8 @@ class Desk {
   /// False: next_batch() would give nothing, in the leadership of this number (Standing).
   [[nodiscard]] bool may_have_batch(std::uint64_t leadership) const;
 
-  /// This replica does not lead: what it took for proposing is let go of at once, not when the next client comes.
+  /// This replica does not lead: what it took for proposing is let go of at once, not when the next client
+  /// comes.
   void leadership_ended();
 
   /// A slot was applied: receipts for those who wait here, pushes to long polls.

@@ -11,49 +11,86 @@ namespace chat {
 namespace {
 
 /// Phase 1: from a slot on, so it covers more than it tells about.
-bool phase_1(FlightKind kind) { return kind >= FlightKind::prepare_sent && kind <= FlightKind::nack_received; }
+bool phase_1(FlightKind kind) {
+  return kind >= FlightKind::prepare_sent && kind <= FlightKind::nack_received;
+}
 tl::unexpected<std::string> bad(std::string why) { return tl::unexpected<std::string>(std::move(why)); }
 bool of_role(FlightKind kind) { return kind <= FlightKind::diverged; }
 /// Something happened to this very slot.
-bool of_slot(FlightKind kind) { return kind >= FlightKind::proposed && kind < FlightKind::commands_came && kind != FlightKind::synced; }
+bool of_slot(FlightKind kind) {
+  return kind >= FlightKind::proposed && kind < FlightKind::commands_came && kind != FlightKind::synced;
+}
 
 }  // namespace
 
 std::string to_string(FlightKind kind) {
   switch (kind) {
-    case FlightKind::boot: return "started";
-    case FlightKind::candidate: return "candidate";
-    case FlightKind::leader: return "leader";
-    case FlightKind::deposed: return "deposed";
-    case FlightKind::candidacy_ended: return "candidacy ended";
-    case FlightKind::taking_over: return "takes over";
-    case FlightKind::handing_over: return "hands over";
-    case FlightKind::diverged: return "diverged";
-    case FlightKind::prepare_sent: return "prepare sent";
-    case FlightKind::prepare_received: return "prepare received";
-    case FlightKind::promise_sent: return "promise sent";
-    case FlightKind::promise_received: return "promise received";
-    case FlightKind::promise_named: return "promise named a vote";
-    case FlightKind::nack_sent: return "nack sent";
-    case FlightKind::nack_received: return "nack received";
-    case FlightKind::proposed: return "proposed";
-    case FlightKind::accept_repeated: return "accept repeated";
-    case FlightKind::accept_received: return "accept received";
-    case FlightKind::voted: return "voted";
-    case FlightKind::vote_durable: return "vote durable";
-    case FlightKind::accepted_repeated: return "accepted repeated";
-    case FlightKind::accepted_received: return "accepted received";
-    case FlightKind::synced: return "synced";
-    case FlightKind::chosen: return "chosen";
-    case FlightKind::told_chosen: return "told chosen";
-    case FlightKind::learned: return "learned";
-    case FlightKind::learn_asked: return "asked for it";
-    case FlightKind::learn_received: return "decree received";
-    case FlightKind::learn_sent: return "decree sent";
-    case FlightKind::applied: return "applied";
-    case FlightKind::skipped: return "skipped";
-    case FlightKind::noop_filled: return "no-op filled in";
-    case FlightKind::commands_came: return "commands came";
+    case FlightKind::boot:
+      return "started";
+    case FlightKind::candidate:
+      return "candidate";
+    case FlightKind::leader:
+      return "leader";
+    case FlightKind::deposed:
+      return "deposed";
+    case FlightKind::candidacy_ended:
+      return "candidacy ended";
+    case FlightKind::taking_over:
+      return "takes over";
+    case FlightKind::handing_over:
+      return "hands over";
+    case FlightKind::diverged:
+      return "diverged";
+    case FlightKind::prepare_sent:
+      return "prepare sent";
+    case FlightKind::prepare_received:
+      return "prepare received";
+    case FlightKind::promise_sent:
+      return "promise sent";
+    case FlightKind::promise_received:
+      return "promise received";
+    case FlightKind::promise_named:
+      return "promise named a vote";
+    case FlightKind::nack_sent:
+      return "nack sent";
+    case FlightKind::nack_received:
+      return "nack received";
+    case FlightKind::proposed:
+      return "proposed";
+    case FlightKind::accept_repeated:
+      return "accept repeated";
+    case FlightKind::accept_received:
+      return "accept received";
+    case FlightKind::voted:
+      return "voted";
+    case FlightKind::vote_durable:
+      return "vote durable";
+    case FlightKind::accepted_repeated:
+      return "accepted repeated";
+    case FlightKind::accepted_received:
+      return "accepted received";
+    case FlightKind::synced:
+      return "synced";
+    case FlightKind::chosen:
+      return "chosen";
+    case FlightKind::told_chosen:
+      return "told chosen";
+    case FlightKind::learned:
+      return "learned";
+    case FlightKind::learn_asked:
+      return "asked for it";
+    case FlightKind::learn_received:
+      return "decree received";
+    case FlightKind::learn_sent:
+      return "decree sent";
+    case FlightKind::applied:
+      return "applied";
+    case FlightKind::skipped:
+      return "skipped";
+    case FlightKind::noop_filled:
+      return "no-op filled in";
+    case FlightKind::commands_came:
+      return "commands came";
   }
   return "kind " + std::to_string(static_cast<unsigned>(kind));
 }
@@ -147,8 +184,8 @@ tl::expected<FlightDump, std::string> parse_flight_dump(std::span<const std::byt
   const auto body = bytes.subspan(sizeof h);
   const std::uint64_t kept = std::min<std::uint64_t>(h.written, h.capacity);
   if (body.size() != kept * sizeof(FlightEntry))
-    return bad("cut off: " + std::to_string(body.size() / sizeof(FlightEntry)) + " of " + std::to_string(kept) +
-                          " records are there; was the disk full?");
+    return bad("cut off: " + std::to_string(body.size() / sizeof(FlightEntry)) + " of " +
+               std::to_string(kept) + " records are there; was the disk full?");
   std::vector<FlightEntry> ring(kept);
   if (kept > 0) std::memcpy(ring.data(), body.data(), body.size());
   const auto oldest = static_cast<std::ptrdiff_t>(h.written > h.capacity ? h.written % h.capacity : 0);

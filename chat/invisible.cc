@@ -12,8 +12,9 @@ namespace {
 
 template <std::size_t n>
 bool in(const std::array<unicode::PointRange, n>& table, std::uint32_t point) {
-  const auto above = std::upper_bound(table.begin(), table.end(), point,
-                                      [](std::uint32_t p, const unicode::PointRange& r) { return p < r.first; });
+  const auto above =
+      std::upper_bound(table.begin(), table.end(), point,
+                       [](std::uint32_t p, const unicode::PointRange& r) { return p < r.first; });
   return above != table.begin() && point <= std::prev(above)->last;
 }
 
@@ -22,7 +23,9 @@ constexpr std::uint32_t keycap = 0x20e3;
 
 bool variation_selector(std::uint32_t point) { return point >= 0xfe00 && point <= 0xfe0f; }
 bool skin_tone(std::uint32_t point) { return point >= 0x1f3fb && point <= 0x1f3ff; }
-bool keycap_base(std::uint32_t point) { return (point >= '0' && point <= '9') || point == '#' || point == '*'; }
+bool keycap_base(std::uint32_t point) {
+  return (point >= '0' && point <= '9') || point == '#' || point == '*';
+}
 
 }  // namespace
 
@@ -57,8 +60,9 @@ InvisibleScan::Step InvisibleScan::next() {
   }
   const auto followed_by = [&](auto&& fits) { return !rest_.empty() && fits(first_character(rest_)); };
   if (variation_selector(point)) {
-    const bool emoji = in(unicode::pictographic, base_) ||
-                       (keycap_base(base_) && followed_by([](Character c) { return c.bytes > 0 && c.point == keycap; }));
+    const bool emoji =
+        in(unicode::pictographic, base_) ||
+        (keycap_base(base_) && followed_by([](Character c) { return c.bytes > 0 && c.point == keycap; }));
     step.invisible = !emoji;
     return step;  // the base is still the base
   }

@@ -4,9 +4,10 @@
 #include <string>
 #include <string_view>
 
-/// Which characters nobody can see: Unicode's Default_Ignorable_Code_Point (zero-width space, soft hyphen, byte order mark,
-/// word joiner, …) and the bidirectional controls. Two names that differ in one of them look the same. A zero-width joiner between two
-/// pictographs, and a variation selector behind one (or in a keycap), are part of an emoji and stay.
+/// Which characters nobody can see: Unicode's Default_Ignorable_Code_Point (zero-width space, soft hyphen,
+/// byte order mark, word joiner, …) and the bidirectional controls. Two names that differ in one of them look
+/// the same. A zero-width joiner between two pictographs, and a variation selector behind one (or in a
+/// keycap), are part of an emoji and stay.
 namespace chat {
 
 /// One character at the front of a text.

@@ -42,7 +42,8 @@ void KeyTable::insert(std::string name, KeyedMessage message) {
 }
 
 std::optional<std::string> KeyTable::expire(std::int64_t clock_ms) {
-  if (order_.empty() || clock_ms - order_.front()->second.clock_ms <= limits::key_kept_ms) return std::nullopt;
+  if (order_.empty() || clock_ms - order_.front()->second.clock_ms <= limits::key_kept_ms)
+    return std::nullopt;
   const auto at = order_.front();
   order_.pop_front();
   bytes_ -= weight(at->first.size(), at->second.name.size());
@@ -54,7 +55,9 @@ void encode_keyed(std::string& out, const KeyedMessage& m) {
   paxos::FewBytes<96> few;
   few.fixed(m.content).varint(m.session.slot.n).varint(m.session.index).varint(m.client_seq);
   few.varint(m.slot.n).varint(m.index).varint(m.room_seq);
-  few.fixed(static_cast<std::uint64_t>(m.time_ms)).fixed(static_cast<std::uint64_t>(m.clock_ms)).append_to(out);
+  few.fixed(static_cast<std::uint64_t>(m.time_ms))
+      .fixed(static_cast<std::uint64_t>(m.clock_ms))
+      .append_to(out);
   paxos::ByteWriter(out).sized(m.name);
 }
 

@@ -26,8 +26,9 @@ struct KeyedMessage {
   std::int64_t clock_ms = 0;  ///< session clock when it was posted
 };
 
-/// Messages that were posted under a key: `paxoschat send --key`. Each stands for limits::key_kept_ms of the session clock;
-/// above a bound a new one is refused. Deterministic: they go in the order in which they came. Loop thread only.
+/// Messages that were posted under a key: `paxoschat send --key`. Each stands for limits::key_kept_ms of the
+/// session clock; above a bound a new one is refused. Deterministic: they go in the order in which they came.
+/// Loop thread only.
 class KeyTable {
  public:
   [[nodiscard]] const KeyedMessage* find(std::string_view room, std::string_view key) const;

@@ -22,9 +22,11 @@ std::string why_not_serving(const Standing& standing) {
 /// Somebody's history is wrong, and this replica can't tell whose.
 std::string dispute(const Standing& standing) {
   std::string peers;
-  for (const paxos::ReplicaId id : standing.disagreeing) peers += (peers.empty() ? "" : ", ") + std::to_string(id.n);
+  for (const paxos::ReplicaId id : standing.disagreeing)
+    peers += (peers.empty() ? "" : ", ") + std::to_string(id.n);
   return "replicas disagree: replica " + peers + " and this one have computed different states by slot " +
-         std::to_string(standing.disagrees_since.n) + ", and no quorum tells which is right; an operator looks at `paxosctl verify`";
+         std::to_string(standing.disagrees_since.n) +
+         ", and no quorum tells which is right; an operator looks at `paxosctl verify`";
 }
 
 }  // namespace
@@ -38,10 +40,11 @@ void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page
 
 void Lookups::refuse(const ClientAddress& to, std::uint64_t id, std::string why, About about) {
   if (about == About::rooms)
-    out_.replies.push_back({to, RoomsReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
+    out_.replies.push_back(
+        {to, RoomsReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
   else
     out_.replies.push_back(
-      {to, HistoryReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
+        {to, HistoryReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
 }
 
 void Lookups::answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room) {
@@ -59,9 +62,15 @@ void Lookups::on_history(paxos::Time now, const ClientAddress& from, const Histo
   on_read(now, from, {.request = request, .about = About::room}, standing);
 }
 
-void Lookups::on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request, const Standing& standing) {
+void Lookups::on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request,
+                       const Standing& standing) {
   on_read(now, from,
-          {.request = {.id = request.id, .room = request.from, .from = 0, .last = 0, .limit = request.limit, .local = request.local},
+          {.request = {.id = request.id,
+                       .room = request.from,
+                       .from = 0,
+                       .last = 0,
+                       .limit = request.limit,
+                       .local = request.local},
            .about = About::rooms},
           standing);
 }
@@ -72,9 +81,11 @@ void Lookups::on_read(paxos::Time now, const ClientAddress& from, Wanted wanted,
   if (standing.diverged) return refused(why_not_serving(standing));
   if (request.local) return serve(from, wanted);
   if (!standing.voting)
-    return refused("this replica does not vote, so it can't confirm that it is current; ask another, or read "
-                   "what is applied here with --local");
-  if (standing.disputed) return refused(dispute(standing) + ", or read what is applied here, right or wrong, with --local");
+    return refused(
+        "this replica does not vote, so it can't confirm that it is current; ask another, or read "
+        "what is applied here with --local");
+  if (standing.disputed)
+    return refused(dispute(standing) + ", or read what is applied here, right or wrong, with --local");
   if (read_of_.contains({from, request.id})) return;
   if (reads_.size() >= bounds_.reads) {
     reached_(Bound::reads);
@@ -122,8 +133,8 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
           " and needs slot " + std::to_string(at->second.index.n);
   else
     why = "no leader confirmed the read; an election may be under way";
-  refuse(at->second.address, at->second.wanted.request.id, why + "; try again, or read what is applied here with --local",
-         at->second.wanted.about);
+  refuse(at->second.address, at->second.wanted.request.id,
+         why + "; try again, or read what is applied here with --local", at->second.wanted.about);
   erase_read(at);
 }
 
@@ -141,7 +152,8 @@ void Lookups::serve(const ClientAddress& to, const Wanted& wanted) {
     const std::uint64_t head = machine_.room_head(request.room);
     from = head > request.last ? head - request.last + 1 : 1;
   }
-  fetch(to, request.id, request.room, from, request.limit & ~limit_wants_stamps, (request.limit & limit_wants_stamps) != 0);
+  fetch(to, request.id, request.room, from, request.limit & ~limit_wants_stamps,
+        (request.limit & limit_wants_stamps) != 0);
 }
 
 void Lookups::fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
@@ -167,7 +179,9 @@ void Lookups::history_read(std::uint64_t token, tl::expected<Page, std::string> 
   if (!page)
     refuse(address, id, "this replica cannot read its history: " + page.error() + "; ask another", about);
   else if (auto* rooms = std::get_if<RoomsPage>(&*page))
-    out_.replies.push_back({address, RoomsReply{.id = id, .refused = {}, .page = std::move(*rooms), .applied = machine_.applied()}});
+    out_.replies.push_back(
+        {address,
+         RoomsReply{.id = id, .refused = {}, .page = std::move(*rooms), .applied = machine_.applied()}});
   else
     answer(address, id, std::get<HistoryPage>(std::move(*page)), stamps);
   fetches_.erase(at);

@@ -26,7 +26,8 @@ class Lookups {
   void on_follow(paxos::Time now, const ClientAddress& from, const FollowRequest& request,
                  const Standing& standing);
 
-  void on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request, const Standing& standing);
+  void on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request,
+                const Standing& standing);
 
   void read_index(std::uint64_t id, paxos::Slot index);
   void read_failed(std::uint64_t id, const Standing& standing);

@@ -61,7 +61,9 @@ std::uint64_t Machine::room_head(std::string_view room) const {
   return at == state_->rooms.end() ? 0 : at->second.seq;
 }
 
-const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const { return state_->keys.find(room, key); }
+const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const {
+  return state_->keys.find(room, key);
+}
 std::size_t Machine::keys() const { return state_->keys.size(); }
 
 std::optional<Machine::SessionView> Machine::session(const SessionId& id) const {
@@ -322,7 +324,8 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     s.advance_clock(time_ms);
     out.outcomes.reserve(batch->commands.size());
     std::uint32_t index = 0;
-    for (const CommandView& command : batch->commands) out.outcomes.push_back(s.run(command, slot, index++, time_ms));
+    for (const CommandView& command : batch->commands)
+      out.outcomes.push_back(s.run(command, slot, index++, time_ms));
     out.commands = std::move(batch->commands);
     out.value = decree.value;
   }

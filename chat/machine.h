@@ -35,7 +35,8 @@ inline constexpr std::size_t verdicts_end = 11;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
-/// the message stands (for a repeat: where it first ran, or where the message of its key stands). For an open, `session` is the one opened.
+/// the message stands (for a repeat: where it first ran, or where the message of its key stands). For an
+/// open, `session` is the one opened.
 struct Outcome {
   Verdict verdict = Verdict::done;
   SessionId session;
@@ -58,7 +59,8 @@ struct Message {
   std::uint64_t client_seq = 0;
   std::int64_t time_ms = 0;
   std::string text;
-  std::int64_t written_ms = 0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
+  std::int64_t written_ms =
+      0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
   friend bool operator==(const Message&, const Message&) = default;
 };
 
@@ -74,9 +76,10 @@ struct Applied {
   paxos::Slot slot;
   paxos::Hash hash;  ///< chain over slot, decree and outcomes
   bool noop = false;
-  std::string refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
+  std::string
+      refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
   std::vector<CommandView> commands;  ///< for whoever answers and pushes
-  std::vector<Outcome> outcomes;  ///< one a command
+  std::vector<Outcome> outcomes;      ///< one a command
   std::vector<Row> rows;
   paxos::Bytes value;  ///< of the decree: `commands` point into it
 };

@@ -126,7 +126,7 @@ struct Loaded {
   std::vector<std::pair<std::string, KeyedMessage>> keys;
   std::map<SessionId, Session> sessions;
   std::map<std::string, RoomHead, std::less<>> rooms;
-  std::vector<std::string> room_order;  ///< of rooms in the journal: the last touched first
+  std::vector<std::string> room_order;                    ///< of rooms in the journal: the last touched first
   std::unordered_set<SessionId, SessionHash> journalled;  ///< sessions whose newest row was seen
   std::string damage;
 };
@@ -168,7 +168,8 @@ bool load_key_row(std::string_view key, std::string_view value, Loaded& into) {
   const std::string_view name = key.substr(1);
   const std::size_t room = name.empty() ? 0 : static_cast<unsigned char>(name[0]);
   std::optional<KeyedMessage> message;
-  if (!value.empty() && static_cast<std::uint8_t>(value[0]) == rows::row_version) message = decode_keyed(value.substr(1));
+  if (!value.empty() && static_cast<std::uint8_t>(value[0]) == rows::row_version)
+    message = decode_keyed(value.substr(1));
   if (!message || room == 0 || name.size() <= 1 + room) {
     into.damage = "the row of a message's key";
     return false;
@@ -216,7 +217,8 @@ bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
     head.active_slot = slot;
     if (!r.ok()) break;
     const auto known = into.rooms.find(name);
-    // A row of its own is older than any in the journal. The first word about a room counts, so that none is named twice.
+    // A row of its own is older than any in the journal. The first word about a room counts, so that none is
+    // named twice.
     if (known != into.rooms.end() && known->second.active_slot >= slot) continue;
     if (known == into.rooms.end())
       into.rooms.emplace(name, head);

@@ -63,7 +63,8 @@ const Standing& Node::standing() {
   for (std::uint8_t id = 0; id < options_.replicas; ++id) {
     const paxos::ReplicaId replica{id};
     if (outlook.disagreeing.contains(replica)) standing_.disagreeing.push_back(replica);
-    if (replica != options_.self && !outlook.connected.contains(replica)) standing_.missing.push_back(replica);
+    if (replica != options_.self && !outlook.connected.contains(replica))
+      standing_.missing.push_back(replica);
   }
   return standing_;
 }
@@ -156,7 +157,8 @@ void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
     }
     more = drain_replica(now, out);
     if (drain_desk(now, out)) more = true;
-    // The rest in the next turn, which comes at once: in between, heartbeats are answered and rows are counted.
+    // The rest in the next turn, which comes at once: in between, heartbeats are answered and rows are
+    // counted.
     if (const auto bound = enough(); bound && (more || !to_apply_.empty())) {
       desk_.bounds_reached()(*bound);
       unfinished_at_ = now;
@@ -189,13 +191,15 @@ void Node::note_proposed(paxos::Time now, paxos::Slot slot) {
 }
 
 void Node::note_applied(paxos::Time now, const Applied& applied, NodeOutput& out) {
-  PAXOS_ASSERT(proposed_.empty() || proposed_.front().slot >= applied.slot);  // each goes when its slot is applied
+  PAXOS_ASSERT(proposed_.empty() ||
+               proposed_.front().slot >= applied.slot);  // each goes when its slot is applied
   if (!proposed_.empty() && proposed_.front().slot == applied.slot) {
     out.commits.push_back(now - proposed_.front().at);
     proposed_.pop_front();
   }
   if (applied.noop) ++figures_.noops;
-  for (const Outcome& outcome : applied.outcomes) ++figures_.verdicts[static_cast<std::size_t>(outcome.verdict)];
+  for (const Outcome& outcome : applied.outcomes)
+    ++figures_.verdicts[static_cast<std::size_t>(outcome.verdict)];
 }
 
 /// True when something new may have become possible.
@@ -244,7 +248,8 @@ bool Node::apply(paxos::Time now, NodeOutput& out) {
     }
     ++done_.slots;
     done_.bytes += chosen.decree.value.size();
-    for (const Row& row : applied.rows) done_.rows_bytes += row.key.size() + (row.value ? row.value->size() : 0);
+    for (const Row& row : applied.rows)
+      done_.rows_bytes += row.key.size() + (row.value ? row.value->size() : 0);
     if (const auto rules = rules_in(chosen.decree))
       out.events.push_back({.name = "rules",
                             .text = "rules " + std::to_string(machine_.rules()) + " from slot " +

@@ -38,7 +38,8 @@ struct NodeOutput {
   std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
   std::vector<paxos::Event> events;
-  std::string stop;  ///< not empty: this replica can't go on, and why; nothing after this output is to be asked of it
+  std::string
+      stop;  ///< not empty: this replica can't go on, and why; nothing after this output is to be asked of it
   /// Of slots proposed here and applied now: how long it took from the one to the other.
   std::vector<paxos::Duration> commits;
 
@@ -86,15 +87,17 @@ class Node {
   [[nodiscard]] const Standing& last_standing() const { return standing_; }
   [[nodiscard]] paxos::Slot chosen() const { return replica_.chosen(); }
   [[nodiscard]] paxos::Slot chosen_max() const { return replica_.chosen_max(); }
-  [[nodiscard]] std::vector<std::pair<paxos::Slot, paxos::Ballot>> chosen_ahead() const { return replica_.chosen_ahead(); }
+  [[nodiscard]] std::vector<std::pair<paxos::Slot, paxos::Ballot>> chosen_ahead() const {
+    return replica_.chosen_ahead();
+  }
   [[nodiscard]] bool is_leader() const { return replica_.is_leader(); }
   [[nodiscard]] std::optional<std::string> diverged() const { return replica_.diverged(); }
   [[nodiscard]] const Machine& machine() const { return machine_; }
   [[nodiscard]] Desk::Figures desk_figures() const { return desk_.figures(); }
   /// Since the start.
   struct Figures {
-    std::uint64_t proposed = 0;                               ///< batches of commands that this replica proposed
-    std::uint64_t noops = 0;                                  ///< applied
+    std::uint64_t proposed = 0;                          ///< batches of commands that this replica proposed
+    std::uint64_t noops = 0;                             ///< applied
     std::array<std::uint64_t, verdicts_end> verdicts{};  ///< commands applied, by Verdict
   };
   [[nodiscard]] const Figures& figures() const { return figures_; }
@@ -125,7 +128,7 @@ class Node {
   paxos::Ready ready_;  ///< of the turn; kept for its memory
   Standing standing_;
   bool standing_stale_ = true;
-  paxos::Slot raise_slot_;  ///< where the last raise was proposed
+  paxos::Slot raise_slot_;                    ///< where the last raise was proposed
   std::deque<paxos::ChosenDecree> to_apply_;  ///< handed out, and left by a turn that had applied enough
   bool held_ = false;
   struct Done {
@@ -133,13 +136,15 @@ class Node {
     std::size_t bytes = 0;
     std::size_t rows_bytes = 0;
   };
-  Done done_;                                      ///< applied in this turn
-  paxos::Time unfinished_at_ = paxos::time_never;  ///< when a turn ended that left something to do; never: it left nothing
+  Done done_;  ///< applied in this turn
+  paxos::Time unfinished_at_ =
+      paxos::time_never;  ///< when a turn ended that left something to do; never: it left nothing
   struct Proposed {
     paxos::Slot slot;
     paxos::Time at;
   };
-  std::deque<Proposed> proposed_;  ///< ascending; by the present leadership, not applied yet: at most a window
+  std::deque<Proposed>
+      proposed_;  ///< ascending; by the present leadership, not applied yet: at most a window
   Figures figures_;
 };
 

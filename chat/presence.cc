@@ -12,7 +12,8 @@ void Presence::forget(paxos::Time now) {
   }
 }
 
-void Presence::here(paxos::Time now, const ClientAddress& from, std::string_view room, std::string_view name) {
+void Presence::here(paxos::Time now, const ClientAddress& from, std::string_view room,
+                    std::string_view name) {
   const auto [at, fresh] = entries_.try_emplace(Key(room, from));
   if (fresh)
     at->second = order_.insert(order_.end(), Entry{.key = at->first, .name = {}, .heard = now});
@@ -33,14 +34,16 @@ void Presence::gone(const ClientAddress& from, std::string_view room) {
 std::vector<Present> Presence::in(paxos::Time now, std::string_view room) {
   forget(now);
   std::map<std::string, paxos::Time> names;
-  for (auto at = entries_.lower_bound(Key(room, ClientAddress{})); at != entries_.end() && at->first.first == room; ++at) {
+  for (auto at = entries_.lower_bound(Key(room, ClientAddress{}));
+       at != entries_.end() && at->first.first == room; ++at) {
     paxos::Time& heard = names.try_emplace(at->second->name, at->second->heard).first->second;
     heard = std::max(heard, at->second->heard);
   }
   std::vector<Present> out;
   for (const auto& [name, heard] : names) {
     if (out.size() == limits::present_shown_max) break;
-    out.push_back({name, static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now - heard).count())});
+    out.push_back({name, static_cast<std::uint64_t>(
+                             std::chrono::duration_cast<std::chrono::milliseconds>(now - heard).count())});
   }
   return out;
 }

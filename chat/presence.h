@@ -13,8 +13,9 @@
 
 namespace chat {
 
-/// Who says that they are in which room. Nothing of it is agreed upon or kept: a replica tells what it was told lately, and
-/// who asks asks all of them. Loop thread only; bounded, and the one that was silent for longest goes first.
+/// Who says that they are in which room. Nothing of it is agreed upon or kept: a replica tells what it was
+/// told lately, and who asks asks all of them. Loop thread only; bounded, and the one that was silent for
+/// longest goes first.
 class Presence {
  public:
   explicit Presence(std::size_t max = limits::presences_max) : max_(max) {}

@@ -19,16 +19,17 @@ std::string_view room_in(std::string_view key) {
 /// What the last run of a room says.
 bool read_last_run(const RowReader& rows, RoomLine& line) {
   bool whole = false;
-  rows.scan_back(rows::message(line.name, 0), rows::message(line.name, UINT64_MAX), [&](std::string_view key, std::string_view value) {
-    paxos::ByteReader r(value);
-    const auto version = r.fixed<std::uint8_t>();
-    r.raw(8);  // the slot
-    line.last_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
-    const std::uint64_t count = r.varint();
-    line.messages = paxos::ByteReader(key.substr(key.size() - 8)).key64() + count - 1;
-    whole = r.ok() && version == rows::row_version && count > 0;
-    return false;
-  });
+  rows.scan_back(rows::message(line.name, 0), rows::message(line.name, UINT64_MAX),
+                 [&](std::string_view key, std::string_view value) {
+                   paxos::ByteReader r(value);
+                   const auto version = r.fixed<std::uint8_t>();
+                   r.raw(8);  // the slot
+                   line.last_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
+                   const std::uint64_t count = r.varint();
+                   line.messages = paxos::ByteReader(key.substr(key.size() - 8)).key64() + count - 1;
+                   whole = r.ok() && version == rows::row_version && count > 0;
+                   return false;
+                 });
   return whole;
 }
 
@@ -59,7 +60,8 @@ Row topic_row(const PostView& post, const Outcome& outcome) {
   return row;
 }
 
-tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from, std::size_t limit) {
+tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from,
+                                                std::size_t limit) {
   RoomsPage page;
   if (from.size() > limits::room_bytes_max) return page;
   limit = limit == 0 ? limits::page_rooms_max : std::min(limit, limits::page_rooms_max);
@@ -80,8 +82,10 @@ tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::stri
       page.next = line.name;
       return page;
     }
-    if (!read_last_run(rows, line)) return tl::make_unexpected("the messages of room '" + line.name + "' are damaged");
-    if (!read_topic(rows, line)) return tl::make_unexpected("the topic of room '" + line.name + "' is damaged");
+    if (!read_last_run(rows, line))
+      return tl::make_unexpected("the messages of room '" + line.name + "' are damaged");
+    if (!read_topic(rows, line))
+      return tl::make_unexpected("the topic of room '" + line.name + "' is damaged");
     start = rows::message(line.name, UINT64_MAX);
     page.rooms.push_back(std::move(line));
   }

@@ -29,7 +29,8 @@ struct RoomsPage {
 };
 
 /// From room `from` on (empty: the first), at most `limit` (0: as many as a page holds). Two seeks a room.
-[[nodiscard]] tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from, std::size_t limit);
+[[nodiscard]] tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::string_view from,
+                                                              std::size_t limit);
 
 /// The row that a message which sets the topic leaves. Requires: `post.topic`.
 [[nodiscard]] Row topic_row(const PostView& post, const Outcome& outcome);

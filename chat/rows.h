@@ -14,12 +14,13 @@ namespace chat::rows {
 inline constexpr char family_meta = 'a';     ///< one row: applied slot, hash, session clock, rules version
 inline constexpr char family_hash = 'h';     ///< 'h' slot -> hash and the verdicts that were not `done`
 inline constexpr char family_journal = 'j';  ///< 'j' slot mod journal_slots -> sessions and rooms it changed
-inline constexpr char family_key = 'k';      ///< 'k' room length, room, key -> the message that stands under the key
+inline constexpr char family_key =
+    'k';  ///< 'k' room length, room, key -> the message that stands under the key
 inline constexpr char family_message = 'm';  ///< 'm' room length, room, first room seq -> run of messages
 inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
 
-inline constexpr char family_topic = 't';    ///< 't' room -> its topic, where it has one
+inline constexpr char family_topic = 't';  ///< 't' room -> its topic, where it has one
 
 /// Every row's value begins with it.
 inline constexpr std::uint8_t row_version = 1;

@@ -24,7 +24,9 @@ void Answers::move_to(std::size_t capacity) {
 void Answers::push(const StoredAnswer& answer) {
   // A quarter free is worth a move to the front; less would move again soon.
   if (head_ + size_ == capacity_)
-    move_to(4 * size_ <= 3 * capacity_ && capacity_ != 0 ? capacity_ : std::max<std::size_t>(capacity_min, size_ + size_ / 2 + 1));
+    move_to(4 * size_ <= 3 * capacity_ && capacity_ != 0
+                ? capacity_
+                : std::max<std::size_t>(capacity_min, size_ + size_ / 2 + 1));
   items_[head_ + size_++] = answer;
 }
 
@@ -32,7 +34,8 @@ void Answers::drop_front(std::size_t count) {
   PAXOS_ASSERT(count <= size_);
   head_ += static_cast<std::uint32_t>(count);
   size_ -= static_cast<std::uint32_t>(count);
-  if (capacity_ > capacity_min && 2 * size_ + 1 < capacity_) move_to(std::max<std::size_t>(capacity_min, size_ + size_ / 2 + 1));
+  if (capacity_ > capacity_min && 2 * size_ + 1 < capacity_)
+    move_to(std::max<std::size_t>(capacity_min, size_ + size_ / 2 + 1));
 }
 
 std::size_t SessionTable::IdHash::operator()(const SessionId& id) const {
@@ -126,7 +129,10 @@ std::uint64_t unzigzag(std::uint64_t value) {
 
 void encode_session(std::string& out, const Session& s) {
   paxos::FewBytes<80> head;
-  head.raw(s.nonce).varint(s.last_seq).varint(s.answered_below).varint(static_cast<std::uint64_t>(s.active_ms));
+  head.raw(s.nonce)
+      .varint(s.last_seq)
+      .varint(s.answered_below)
+      .varint(static_cast<std::uint64_t>(s.active_ms));
   head.varint(s.active_slot.n).varint(s.active_index).append_to(out);
   // Answers of one slot follow each other: differences keep them at about 14 bytes.
   std::uint64_t slot = 0, room_seq = 0, time_ms = 0;

@@ -25,9 +25,9 @@ struct StoredAnswer {
   Verdict verdict = Verdict::done;
 };
 
-/// The answers of consecutive commands, in one piece of memory: a deque would take 600 bytes a session even when empty, and
-/// 100,000 of them are allowed. The memory follows what is stored, down too: a session that had 256 answers once holds no more
-/// than others. Always: capacity <= max(capacity_min, 2 * size + 1).
+/// The answers of consecutive commands, in one piece of memory: a deque would take 600 bytes a session even
+/// when empty, and 100,000 of them are allowed. The memory follows what is stored, down too: a session that
+/// had 256 answers once holds no more than others. Always: capacity <= max(capacity_min, 2 * size + 1).
 class Answers {
  public:
   static constexpr std::size_t capacity_min = 4;

@@ -8,13 +8,14 @@
 
 namespace chat {
 
-/// Names a command for those who wait for it: its session, seq and content, or an open's nonce. The content, since two
-/// programs may share a session (a copied state file): the receipt of the one must not reach the other.
+/// Names a command for those who wait for it: its session, seq and content, or an open's nonce. The content,
+/// since two programs may share a session (a copied state file): the receipt of the one must not reach the
+/// other.
 struct Ticket {
   SessionId session;
   std::uint64_t seq = 0;
   std::uint64_t content = 0;  ///< content_of() it
-  Nonce nonce{};  ///< zero unless it is an open
+  Nonce nonce{};              ///< zero unless it is an open
   friend bool operator==(const Ticket&, const Ticket&) = default;
 };
 

@@ -5,13 +5,14 @@
 
 /// Which rules, datagrams and files go together, and how a cluster moves from one to the next while it runs.
 ///
-/// *Rules* are how commands are applied; their number is part of the replicated state. Each replica tells its peers the
-/// highest rules that it knows; once all of them know the next ones, the leader proposes a decree that raises them by one,
-/// and from the slot after it on every replica applies by them, speaks the datagram format that belongs to them, and
-/// writes their log format at its next start. Until then a newer program does everything as the older one does, so that
-/// replicas of two versions work together and a newer one can be taken back. Afterwards an older program refuses the
-/// directory by name. Clients say hello in the second datagram format, and are told which ones a replica takes
-/// (net/transport.h); until the rules are raised that is the first one too.
+/// *Rules* are how commands are applied; their number is part of the replicated state. Each replica tells its
+/// peers the highest rules that it knows; once all of them know the next ones, the leader proposes a decree
+/// that raises them by one, and from the slot after it on every replica applies by them, speaks the datagram
+/// format that belongs to them, and writes their log format at its next start. Until then a newer program
+/// does everything as the older one does, so that replicas of two versions work together and a newer one can
+/// be taken back. Afterwards an older program refuses the directory by name. Clients say hello in the second
+/// datagram format, and are told which ones a replica takes (net/transport.h); until the rules are raised
+/// that is the first one too.
 namespace chat {
 
 struct Formats {
@@ -21,14 +22,16 @@ struct Formats {
   std::uint8_t clients = 1;    ///< the lowest datagram format in which clients are served
 };
 
-/// By rules. Rules 1 are those of version 0.1.0: every cluster is born under them, and raises them once all of its replicas
-/// run a program that knows the next ones. The last row is nothing but a rehearsal: it changes the numbers of both formats,
-/// so that tests can upgrade a running cluster (tests/systemd). No released program knows it.
+/// By rules. Rules 1 are those of version 0.1.0: every cluster is born under them, and raises them once all
+/// of its replicas run a program that knows the next ones. The last row is nothing but a rehearsal: it
+/// changes the numbers of both formats, so that tests can upgrade a running cluster (tests/systemd). No
+/// released program knows it.
 inline constexpr std::array<Formats, 3> formats{{{1, 1, 2, 1}, {2, 2, 3, 2}, {3, 3, 4, 2}}};
 inline constexpr std::uint16_t rules_first = 1;
 inline constexpr std::uint16_t rules_released = 2;
 inline constexpr std::uint16_t rules_rehearsal = 3;
-/// From these on the hash chain covers the rules, so that a replica that goes by other rules than the rest shows at once.
+/// From these on the hash chain covers the rules, so that a replica that goes by other rules than the rest
+/// shows at once.
 inline constexpr std::uint16_t rules_in_hash = 2;
 static_assert(formats.back().rules == formats.size());
 

@@ -22,8 +22,10 @@ constexpr std::size_t json_bytes_max = 256 * 1024;
 constexpr std::size_t slots_max = 4096;
 constexpr std::size_t log_slots_max = 65536;
 /// docs/WIRE.md, kinds 2 and 3; in the order of the variants.
-constexpr std::array<std::uint8_t, std::variant_size_v<ClientMessage>> client_message_numbers{1, 2, 3, 20, 21};
-constexpr std::array<std::uint8_t, std::variant_size_v<ClientReply>> client_reply_numbers{1, 2, 3, 4, 5, 20, 21};
+constexpr std::array<std::uint8_t, std::variant_size_v<ClientMessage>> client_message_numbers{1, 2, 3, 20,
+                                                                                              21};
+constexpr std::array<std::uint8_t, std::variant_size_v<ClientReply>> client_reply_numbers{1, 2,  3, 4,
+                                                                                          5, 20, 21};
 constexpr std::uint8_t stamped_history = 6;  ///< docs/WIRE.md, kind 3
 constexpr std::uint8_t receipt_has_nonce = 1;
 constexpr std::uint8_t receipt_has_first = 2;
@@ -235,9 +237,11 @@ tl::expected<ClientMessage, const char*> decode_client_message(const Bytes& byte
 
 namespace {
 
-/// A page with a message that says when it was written is a reply of its own number; only clients that ask for it get one.
+/// A page with a message that says when it was written is a reply of its own number; only clients that ask
+/// for it get one.
 bool has_stamps(const HistoryReply& reply) {
-  return std::any_of(reply.page.messages.begin(), reply.page.messages.end(), [](const Message& m) { return m.written_ms != 0; });
+  return std::any_of(reply.page.messages.begin(), reply.page.messages.end(),
+                     [](const Message& m) { return m.written_ms != 0; });
 }
 
 void put_message(Writer& w, const Message& m, bool stamps) {
@@ -298,7 +302,8 @@ void encode(std::string& out, const ClientReply& message) {
     w.number(receipts->receipts.size());
     for (const Receipt& r : receipts->receipts) {
       w.outcome(r.outcome);
-      w.byte(static_cast<std::uint8_t>((r.nonce != Nonce{} ? receipt_has_nonce : 0) | (r.first ? receipt_has_first : 0)));
+      w.byte(static_cast<std::uint8_t>((r.nonce != Nonce{} ? receipt_has_nonce : 0) |
+                                       (r.first ? receipt_has_first : 0)));
       if (r.nonce != Nonce{}) w.raw(r.nonce);
       if (r.first) {
         w.session(r.first->session);
@@ -418,7 +423,8 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         m.refused = r.text(reason_bytes_max);
         m.applied.n = r.number();
         m.page.next = r.text(limits::room_bytes_max);
-        for (std::size_t n = r.count(limits::page_rooms_max); n > 0 && r.ok(); --n) m.page.rooms.push_back(get_room(r));
+        for (std::size_t n = r.count(limits::page_rooms_max); n > 0 && r.ok(); --n)
+          m.page.rooms.push_back(get_room(r));
         return m;
       }
       case 21: {
@@ -474,7 +480,8 @@ void put_explain(Writer& w, const ExplainReply& a) {
 ExplainReply get_explain(Reader& r) {
   ExplainReply a;
   a.boot = r.number();
-  for (std::int64_t* ns : {&a.now_ns, &a.started_ns, &a.oldest_ns}) *ns = static_cast<std::int64_t>(r.fixed());
+  for (std::int64_t* ns : {&a.now_ns, &a.started_ns, &a.oldest_ns})
+    *ns = static_cast<std::int64_t>(r.fixed());
   for (Slot* s : {&a.first_slot, &a.chosen, &a.applied, &a.accepted}) s->n = r.number();
   a.damage = r.text(reason_bytes_max);
   if (r.flag()) {

@@ -28,7 +28,8 @@ VerbFlags::VerbFlags(std::string name, std::string prefix, std::string about)
   value("config", "FILE", "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
 }
 
-std::optional<int> VerbFlags::parse_without_arguments(const std::vector<std::string>& words, const std::string& instead) {
+std::optional<int> VerbFlags::parse_without_arguments(const std::vector<std::string>& words,
+                                                      const std::string& instead) {
   if (const auto code = parse(words)) return code;
   if (arguments().empty()) return std::nullopt;
   return wrong_usage(fmt::format("{} takes no arguments, '{}' is one{}", name().substr(name().find(' ') + 1),
@@ -45,14 +46,15 @@ tl::expected<paxos::ReplicaId, std::string> VerbFlags::replica_in(const std::str
                                                                   const config::ClusterConfig& config) {
   const auto number = config::parse_number(word);
   if (number && *number < config.replicas.size()) return paxos::ReplicaId{static_cast<std::uint8_t>(*number)};
-  return tl::make_unexpected(config.replicas.size() == 1
-                                 ? fmt::format("'{}' is no replica; {} has replica 0 alone", printable(word),
-                                               config.file.string())
-                                 : fmt::format("'{}' is no replica; {} has the replicas 0 to {}", printable(word),
-                                               config.file.string(), config.replicas.size() - 1));
+  return tl::make_unexpected(
+      config.replicas.size() == 1
+          ? fmt::format("'{}' is no replica; {} has replica 0 alone", printable(word), config.file.string())
+          : fmt::format("'{}' is no replica; {} has the replicas 0 to {}", printable(word),
+                        config.file.string(), config.replicas.size() - 1));
 }
 
-tl::expected<std::optional<paxos::ReplicaId>, std::string> VerbFlags::replica(const config::ClusterConfig& config) const {
+tl::expected<std::optional<paxos::ReplicaId>, std::string> VerbFlags::replica(
+    const config::ClusterConfig& config) const {
   const auto word = get("replica");
   if (!word) return std::optional<paxos::ReplicaId>{};
   const auto id = replica_in(*word, config);
@@ -60,7 +62,8 @@ tl::expected<std::optional<paxos::ReplicaId>, std::string> VerbFlags::replica(co
   return std::optional(*id);
 }
 
-tl::expected<std::chrono::milliseconds, std::string> VerbFlags::timeout(std::chrono::milliseconds fallback) const {
+tl::expected<std::chrono::milliseconds, std::string> VerbFlags::timeout(
+    std::chrono::milliseconds fallback) const {
   auto time = duration("timeout", fallback);
   if (time && time->count() == 0) return tl::make_unexpected(std::string("--timeout 0 would hear no answer"));
   return time;
@@ -78,8 +81,9 @@ int VerbFlags::with_cluster(const std::function<net::Task<int>(Connection&)>& ta
 }
 
 namespace {
-/// A closed standard descriptor would be given to the next file or socket that is opened, and be read and written as if
-/// it were still what its number says. What takes its place here can't be read or written either.
+/// A closed standard descriptor would be given to the next file or socket that is opened, and be read and
+/// written as if it were still what its number says. What takes its place here can't be read or written
+/// either.
 void hold_standard_descriptors() {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
     if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
@@ -105,8 +109,8 @@ int run_program(const std::string& program, const std::function<int()>& run) {
   if (flushed && std::ferror(stdout) == 0) return code;
   // What failed before it was done keeps its own code; "refused" would say that nothing was done.
   return complain(program,
-                  fmt::format("standard output can't be written{}{}: what was to be printed is lost", why != 0 ? ": " : "",
-                              why != 0 ? std::strerror(why) : ""),
+                  fmt::format("standard output can't be written{}{}: what was to be printed is lost",
+                              why != 0 ? ": " : "", why != 0 ? std::strerror(why) : ""),
                   code == config::exit_fine ? config::exit_unknown : code);
 }
 
@@ -116,8 +120,8 @@ int reader_gone() {
 }
 
 void print_json(const Json& json) {
-  // Text is valid UTF-8 by the rules; a replica of another version must not be able to stop us. JSON leaves what moves a
-  // terminal above 0x7f alone, so that a terminal gets it in ASCII.
+  // Text is valid UTF-8 by the rules; a replica of another version must not be able to stop us. JSON leaves
+  // what moves a terminal above 0x7f alone, so that a terminal gets it in ASCII.
   const bool ascii = ::isatty(STDOUT_FILENO) == 1;
   say(stdout, "{}\n", Own{json.dump(-1, ' ', ascii, Json::error_handler_t::replace)});
   std::fflush(stdout);

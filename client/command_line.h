@@ -19,8 +19,8 @@ namespace client {
 /// Prints "program: sentence" to standard error; gives `code`.
 int complain(const std::string& program, const std::string& sentence, int code);
 
-/// The command line of one verb that works with a cluster: --config is declared, the faults that all verbs can have are
-/// told in one way.
+/// The command line of one verb that works with a cluster: --config is declared, the faults that all verbs
+/// can have are told in one way.
 class VerbFlags : public config::Flags {
  public:
   VerbFlags(std::string name, std::string prefix, std::string about);
@@ -30,23 +30,25 @@ class VerbFlags : public config::Flags {
                                                            const std::string& instead = {});
   [[nodiscard]] tl::expected<config::ClusterConfig, std::string> load_config() const;
   /// `word` as a replica of the config.
-  [[nodiscard]] static tl::expected<paxos::ReplicaId, std::string> replica_in(const std::string& word,
-                                                                              const config::ClusterConfig& config);
+  [[nodiscard]] static tl::expected<paxos::ReplicaId, std::string> replica_in(
+      const std::string& word, const config::ClusterConfig& config);
   /// --replica, where it is given.
-  [[nodiscard]] tl::expected<std::optional<paxos::ReplicaId>, std::string> replica(const config::ClusterConfig& config) const;
+  [[nodiscard]] tl::expected<std::optional<paxos::ReplicaId>, std::string> replica(
+      const config::ClusterConfig& config) const;
   /// --timeout, or `fallback`; no answer comes in no time.
-  [[nodiscard]] tl::expected<std::chrono::milliseconds, std::string> timeout(std::chrono::milliseconds fallback) const;
+  [[nodiscard]] tl::expected<std::chrono::milliseconds, std::string> timeout(
+      std::chrono::milliseconds fallback) const;
   /// Prints the sentence; gives 1.
   int refused(const std::string& sentence) const { return complain(name(), sentence, config::exit_refused); }
   /// Runs `task(connection)` on a loop of its own; a config or socket error is printed and gives 1.
   [[nodiscard]] int with_cluster(const std::function<net::Task<int>(Connection&)>& task) const;
 };
 
-/// For main(): runs it with standard input, output and error open, whatever the caller closed, and says so when
-/// something that it printed could not be written.
+/// For main(): runs it with standard input, output and error open, whatever the caller closed, and says so
+/// when something that it printed could not be written.
 int run_program(const std::string& program, const std::function<int()>& run);
-/// Ends a program whose reader has gone as the write that it no longer makes would: by SIGPIPE, or with exit 3 where that
-/// is ignored.
+/// Ends a program whose reader has gone as the write that it no longer makes would: by SIGPIPE, or with exit
+/// 3 where that is ignored.
 int reader_gone();
 
 /// Declares --json and the like on stdout: one object a line.

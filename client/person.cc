@@ -22,7 +22,9 @@ std::string person(const Surroundings& around) {
   names.push_back(around.variable("USER"));
   names.push_back(around.account);  // services and cron jobs have no variable
   for (const std::string& name : names)
-    if (!name.empty() && name != "root" && chat::validate_name(name).empty() && chat::validate_visible_name(name).empty()) return name;
+    if (!name.empty() && name != "root" && chat::validate_name(name).empty() &&
+        chat::validate_visible_name(name).empty())
+      return name;
   return {};
 }
 

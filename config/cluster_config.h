@@ -26,9 +26,9 @@ struct ReplicaConfig {
   std::string address;  ///< as written, "host:port" or "[v6]:port"
   std::string host;
   std::uint16_t port = 0;
-  std::string listen;   ///< "host:port" that it binds; empty: its address
+  std::string listen;              ///< "host:port" that it binds; empty: its address
   std::filesystem::path data_dir;  ///< absolute (resolved against the config file)
-  std::string metrics;  ///< "host:port" (TCP) of its metrics; empty: it serves none
+  std::string metrics;             ///< "host:port" (TCP) of its metrics; empty: it serves none
 };
 
 struct ClusterConfig {
@@ -41,10 +41,12 @@ struct ClusterConfig {
   std::chrono::milliseconds election_timeout{250};
   bool fault_injection = false;
   double loss = 0.0;
-  /// How long a replica's threads look for work before they sleep, under a steady load (paxos/patience.h); zero: never.
+  /// How long a replica's threads look for work before they sleep, under a steady load (paxos/patience.h);
+  /// zero: never.
   std::chrono::microseconds busy_poll{400};
-  std::size_t datagram_bytes = datagram_bytes_default;  ///< largest payload to others than loopback; a bound, not a promise
-  std::string log_level = "info";  ///< error, warning, info or debug
+  std::size_t datagram_bytes =
+      datagram_bytes_default;        ///< largest payload to others than loopback; a bound, not a promise
+  std::string log_level = "info";    ///< error, warning, info or debug
   std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
   [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }
@@ -71,15 +73,16 @@ class ClusterKey {
 /// fault_injection, loss, datagram_bytes, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
-/// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640 root:paxosd: a group with the
-/// one user that runs replicas); nobody else, and nobody but its owner may write it.
+/// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640
+/// root:paxosd: a group with the one user that runs replicas); nobody else, and nobody but its owner may
+/// write it.
 [[nodiscard]] std::string key_mode_fault(unsigned mode);
 
 /// Reads the key file: 64 hex digits and a newline; refuses one with a key_mode_fault().
 [[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file);
 
-/// The cluster's key: the credential `cluster.key` when the service manager passed one ($CREDENTIALS_DIRECTORY, whose
-/// modes are its own business), else the config's key file.
+/// The cluster's key: the credential `cluster.key` when the service manager passed one
+/// ($CREDENTIALS_DIRECTORY, whose modes are its own business), else the config's key file.
 [[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config);
 
 /// `--config`, else $`environment`, else ./cluster.yaml, else /etc/paxosd/cluster.yaml; the error says
@@ -90,8 +93,8 @@ class ClusterKey {
 struct GenerateOptions {
   unsigned f = 1;  ///< 2f+1 replicas; 0 to 4
   std::filesystem::path output = "cluster.yaml";
-  std::vector<std::string>
-      hosts;  ///< none: 127.0.0.1; one: consecutive ports there; 2f+1: one replica a host, all on the base port
+  std::vector<std::string> hosts;  ///< none: 127.0.0.1; one: consecutive ports there; 2f+1: one replica a
+                                   ///< host, all on the base port
   std::uint16_t base_port = 7400;
   std::uint16_t metrics_base_port = 0;  ///< on 127.0.0.1 of each machine; 0: no metrics
   std::string data_root = "data";

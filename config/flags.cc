@@ -169,7 +169,9 @@ tl::expected<double, std::string> Flags::share(const std::string& flag, double f
   const auto text = get(flag);
   if (!text) return fallback;
   const auto value = parse_share(*text);
-  if (!value) return tl::make_unexpected(fmt::format("--{} '{}' is no share from 0 to 1; write 0.1 or 10%", flag, *text));
+  if (!value)
+    return tl::make_unexpected(
+        fmt::format("--{} '{}' is no share from 0 to 1; write 0.1 or 10%", flag, *text));
   return *value;
 }
 

@@ -81,30 +81,41 @@ std::string put_in_place(const std::filesystem::path& beside, const std::filesys
 std::string wrong_options(const GenerateOptions& o) {
   const std::size_t replicas = 2 * o.f + 1;
   if (replicas > paxos::limits::replicas_max)
-    return fmt::format("-f {}: that is {} replicas; at most {} are possible (-f 4)", o.f, replicas, paxos::limits::replicas_max);
+    return fmt::format("-f {}: that is {} replicas; at most {} are possible (-f 4)", o.f, replicas,
+                       paxos::limits::replicas_max);
   for (const std::string& host : o.hosts)
     if (host.empty() || host.find_first_of(" \t\n\"'\\/@,") != std::string::npos)
       return fmt::format("--host '{}' is no host name or address; give one --host for each machine", host);
-  // Two machines for three replicas: the death of one might take the quorum along, which is not what -f 1 promises.
+  // Two machines for three replicas: the death of one might take the quorum along, which is not what -f 1
+  // promises.
   if (o.hosts.size() > 1 && replicas == 1)
     return fmt::format("{} hosts for 1 replica: give --host once, or a larger -f", o.hosts.size());
   if (o.hosts.size() > 1 && o.hosts.size() != replicas)
-    return fmt::format("{} hosts for {} replicas: give --host once (all of them on that machine, on consecutive ports) or {} times "
-                       "(one replica a machine); with another number the death of a single machine can take {} or more replicas along",
-                       o.hosts.size(), replicas, replicas, (replicas + o.hosts.size() - 1) / o.hosts.size());
+    return fmt::format(
+        "{} hosts for {} replicas: give --host once (all of them on that machine, on consecutive ports) or "
+        "{} times "
+        "(one replica a machine); with another number the death of a single machine can take {} or more "
+        "replicas along",
+        o.hosts.size(), replicas, replicas, (replicas + o.hosts.size() - 1) / o.hosts.size());
   for (std::size_t i = 0; i < o.hosts.size(); ++i)
     if (std::find(o.hosts.begin(), o.hosts.begin() + static_cast<std::ptrdiff_t>(i), o.hosts[i]) !=
         o.hosts.begin() + static_cast<std::ptrdiff_t>(i))
-      return fmt::format("--host '{}' is given twice; for all replicas on one machine give it once", o.hosts[i]);
-  for (const auto& [flag, text] : {std::pair("--data-root", &o.data_root), std::pair("--cluster", &o.cluster)})
-    if (text->empty() || std::any_of(text->begin(), text->end(), [](unsigned char c) { return std::iscntrl(c) != 0; }))
-      return fmt::format("{} is {}; allowed is one line of text", flag, text->empty() ? "empty" : "a text with a control character");
+      return fmt::format("--host '{}' is given twice; for all replicas on one machine give it once",
+                         o.hosts[i]);
+  for (const auto& [flag, text] :
+       {std::pair("--data-root", &o.data_root), std::pair("--cluster", &o.cluster)})
+    if (text->empty() ||
+        std::any_of(text->begin(), text->end(), [](unsigned char c) { return std::iscntrl(c) != 0; }))
+      return fmt::format("{} is {}; allowed is one line of text", flag,
+                         text->empty() ? "empty" : "a text with a control character");
   if (!(o.loss >= 0 && o.loss <= 1)) return "--loss is a share from 0 to 1";
-  if (o.production && o.loss > 0) return "--production and --loss exclude each other: without fault injection nothing is dropped";
-  for (const auto& [flag, port] : {std::pair("--base-port", o.base_port), std::pair("--metrics-base-port", o.metrics_base_port)})
+  if (o.production && o.loss > 0)
+    return "--production and --loss exclude each other: without fault injection nothing is dropped";
+  for (const auto& [flag, port] :
+       {std::pair("--base-port", o.base_port), std::pair("--metrics-base-port", o.metrics_base_port)})
     if (port + replicas - 1 > 65535)
-      return fmt::format("{} {}: {} replicas need the ports {} to {}, and 65535 is the last", flag, port, replicas, port,
-                         port + replicas - 1);
+      return fmt::format("{} {}: {} replicas need the ports {} to {}, and 65535 is the last", flag, port,
+                         replicas, port, port + replicas - 1);
   if (o.base_port == 0) return "--base-port 0 is no port";
   if (std::filesystem::path(o.output).replace_extension(".key") == o.output)
     return fmt::format("{}: the config can't be called *.key: the key file beside it is", o.output.string());

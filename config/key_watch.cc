@@ -20,13 +20,16 @@ KeyWatch::Digest KeyWatch::digest(std::span<const std::uint8_t> key) {
 KeyWatch::Mark KeyWatch::mark(const std::filesystem::path& file) {
   struct stat info{};
   if (::stat(file.c_str(), &info) != 0) return {};
-  return {.there = true, .inode = info.st_ino, .written_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec};
+  return {.there = true,
+          .inode = info.st_ino,
+          .written_ns = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec};
 }
 
 std::string KeyWatch::difference() const {
   if (const auto now = load_key(file_)) {
     if (digest(now->bytes) == digest_) return {};
-    return fmt::format("{} holds another key than the one that this replica was started with", file_.string());
+    return fmt::format("{} holds another key than the one that this replica was started with",
+                       file_.string());
   }
   const Mark now = mark(file_);
   if (now == mark_ || !now.there) return {};

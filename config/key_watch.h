@@ -10,14 +10,15 @@
 
 namespace config {
 
-/// Remembers which key a program was started with, without keeping the key: a running replica can't take another one, and
-/// must say so when its operator thinks that it did.
+/// Remembers which key a program was started with, without keeping the key: a running replica can't take
+/// another one, and must say so when its operator thinks that it did.
 class KeyWatch {
  public:
   KeyWatch(std::span<const std::uint8_t> key, std::filesystem::path file);
 
-  /// One sentence when the key file is no longer the one of the start; empty when it is, or nothing can be told. Where the
-  /// file can't be read (a service sees only its own copy), it goes by when the file was written. Blocks on the file.
+  /// One sentence when the key file is no longer the one of the start; empty when it is, or nothing can be
+  /// told. Where the file can't be read (a service sees only its own copy), it goes by when the file was
+  /// written. Blocks on the file.
   [[nodiscard]] std::string difference() const;
 
  private:

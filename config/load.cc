@@ -149,9 +149,10 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   // For the eye only: behind a symbolic link `..` is another folder than before it.
   if (std::find(base.begin(), base.end(), "..") == base.end()) base = base.lexically_normal();
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
-  const auto nodes = r.mapping(root, "the config",
-                               {"cluster", "id", "key_file", "replicas", "heartbeat_ms",
-                                "election_timeout_ms", "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "log_level", "crash_dumps_kept"});
+  const auto nodes = r.mapping(
+      root, "the config",
+      {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms", "busy_poll_us",
+       "fault_injection", "loss", "datagram_bytes", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -196,11 +197,15 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
     if (one.contains("listen")) {
       replica.listen = r.text(one, node, "listen", 256);
       if (const std::string fault = split_address(replica.listen, bound_host, bound_port); !fault.empty())
-        r.refuse(one.at("listen").Mark(), "listen", fault + "; to listen on all addresses, 0.0.0.0:7400 or [::]:7400");
+        r.refuse(one.at("listen").Mark(), "listen",
+                 fault + "; to listen on all addresses, 0.0.0.0:7400 or [::]:7400");
     }
-    if (const auto [at, fresh] = sockets.emplace(std::tuple(replica.host, bound_host, bound_port), id); !fresh)
-      r.refuse(one.at(one.contains("listen") ? "listen" : "address").Mark(), one.contains("listen") ? "listen" : "address",
-               fmt::format("replica {} of the same machine listens there already; each needs its own port", at->second));
+    if (const auto [at, fresh] = sockets.emplace(std::tuple(replica.host, bound_host, bound_port), id);
+        !fresh)
+      r.refuse(one.at(one.contains("listen") ? "listen" : "address").Mark(),
+               one.contains("listen") ? "listen" : "address",
+               fmt::format("replica {} of the same machine listens there already; each needs its own port",
+                           at->second));
     replica.data_dir = (base / r.text(one, node, "data_dir")).lexically_normal();
     if (!replica.data_dir.has_filename()) replica.data_dir = replica.data_dir.parent_path();  // "data/0/"
     if (const auto [at, fresh] = directories.emplace(std::pair(replica.host, replica.data_dir), id); !fresh)
@@ -215,8 +220,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
         r.refuse(one.at("metrics").Mark(), "metrics", fault);
       if (const auto [at, fresh] = listeners.emplace(std::tuple(replica.host, host, port), id); !fresh)
         r.refuse(one.at("metrics").Mark(), "metrics",
-                 fmt::format("{} is replica {}'s already; each replica of a machine needs its own", replica.metrics,
-                             at->second));
+                 fmt::format("{} is replica {}'s already; each replica of a machine needs its own",
+                             replica.metrics, at->second));
     }
     out.replicas.push_back(std::move(replica));
   }
@@ -251,14 +256,17 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
       r.refuse(at->second.Mark(), "loss", "is fault injection: it needs `fault_injection: true`");
   }
   if (const auto at = nodes.find("datagram_bytes"); at != nodes.end())
-    out.datagram_bytes = static_cast<std::size_t>(r.number(at->second, "datagram_bytes", datagram_bytes_min, datagram_bytes_max));
+    out.datagram_bytes = static_cast<std::size_t>(
+        r.number(at->second, "datagram_bytes", datagram_bytes_min, datagram_bytes_max));
   if (const auto at = nodes.find("log_level"); at != nodes.end()) {
     out.log_level = r.text(nodes, root, "log_level");
     if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())
-      r.refuse(at->second.Mark(), "log_level", fmt::format("'{}' is none of error, warning, info, debug", out.log_level));
+      r.refuse(at->second.Mark(), "log_level",
+               fmt::format("'{}' is none of error, warning, info, debug", out.log_level));
   }
   if (const auto at = nodes.find("crash_dumps_kept"); at != nodes.end())
-    out.crash_dumps_kept = static_cast<std::size_t>(r.number(at->second, "crash_dumps_kept", 1, crash_dumps_max));
+    out.crash_dumps_kept =
+        static_cast<std::size_t>(r.number(at->second, "crash_dumps_kept", 1, crash_dumps_max));
   return out;
 }
 
@@ -271,19 +279,26 @@ std::string own_user() {
 std::string cant_be_read(const std::filesystem::path& file, int why) {
   std::string out = fmt::format("can't be read: {}", std::strerror(why));
   if (why != EACCES && why != EPERM) return out;
-  return out + fmt::format("; this runs as {}, who may not. The key file belongs to that user (mode 0600), or to root with a group "
-                           "that is this user's alone: chgrp {} {}; chmod 640 {}",
-                           own_user(), own_user(), file.string(), file.string());
+  return out + fmt::format(
+                   "; this runs as {}, who may not. The key file belongs to that user (mode 0600), or to "
+                   "root with a group "
+                   "that is this user's alone: chgrp {} {}; chmod 640 {}",
+                   own_user(), own_user(), file.string(), file.string());
 }
 
-/// Why there is no credential of the service manager, as something to say behind an error; empty where none is to be expected.
+/// Why there is no credential of the service manager, as something to say behind an error; empty where none
+/// is to be expected.
 std::string no_credential() {
-  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY"); directory != nullptr && *directory != '\0')
-    return fmt::format(". (The service manager handed credentials over in {}, but no cluster.key among them: LoadCredential= of "
-                       "the unit names it)",
-                       directory);
+  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+      directory != nullptr && *directory != '\0')
+    return fmt::format(
+        ". (The service manager handed credentials over in {}, but no cluster.key among them: "
+        "LoadCredential= of "
+        "the unit names it)",
+        directory);
   if (const char* service = std::getenv("INVOCATION_ID"); service != nullptr && *service != '\0')
-    return ". (As a service it gets the key from systemd, LoadCredential= in its unit; here it got none: a drop-in of the unit took "
+    return ". (As a service it gets the key from systemd, LoadCredential= in its unit; here it got none: a "
+           "drop-in of the unit took "
            "that away, or it doesn't work in this container. So the file itself was tried)";
   return {};
 }
@@ -303,7 +318,8 @@ tl::expected<ClusterKey, std::string> read_key(const std::filesystem::path& file
   std::size_t size = 0;
   const char* end = nullptr;
   if (hex->size() != key_digits ||
-      sodium_hex2bin(key.bytes.data(), key.bytes.size(), hex->data(), hex->size(), nullptr, &size, &end) != 0 ||
+      sodium_hex2bin(key.bytes.data(), key.bytes.size(), hex->data(), hex->size(), nullptr, &size, &end) !=
+          0 ||
       size != key.bytes.size())
     return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
   return key;
@@ -361,13 +377,15 @@ tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file
                     : cant_be_read(file, errno));
   if (!S_ISREG(info.st_mode)) return fail("is no regular file; a key file holds 64 hexadecimal digits");
   if (std::string fault = key_mode_fault(info.st_mode); !fault.empty())
-    return fail(fmt::format("{}: chmod 600 {}{}", fault, file.string(),
-                            (info.st_mode & 040) != 0 ? " (or 640, where a group of its own shall read it)" : ""));
+    return fail(
+        fmt::format("{}: chmod 600 {}{}", fault, file.string(),
+                    (info.st_mode & 040) != 0 ? " (or 640, where a group of its own shall read it)" : ""));
   return read_key(file);
 }
 
 tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config) {
-  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY"); directory != nullptr && *directory != '\0') {
+  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
+      directory != nullptr && *directory != '\0') {
     const auto credential = std::filesystem::path(directory) / "cluster.key";
     std::error_code error;
     if (std::filesystem::exists(credential, error)) return read_key(credential);
@@ -390,7 +408,8 @@ std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfi
 
 std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh) {
   const auto differs = [](std::string_view key) {
-    return fmt::format("`{}` differs from what this replica was started with; restart it to change that", key);
+    return fmt::format("`{}` differs from what this replica was started with; restart it to change that",
+                       key);
   };
   if (now.cluster != fresh.cluster) return differs("cluster");
   if (now.id != fresh.id) return differs("id");
@@ -399,9 +418,11 @@ std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fres
   if (now.election_timeout != fresh.election_timeout) return differs("election_timeout_ms");
   if (now.busy_poll != fresh.busy_poll) return differs("busy_poll_us");
   const auto same = [](const ReplicaConfig& a, const ReplicaConfig& b) {
-    return a.id == b.id && a.address == b.address && a.listen == b.listen && a.data_dir == b.data_dir && a.metrics == b.metrics;
+    return a.id == b.id && a.address == b.address && a.listen == b.listen && a.data_dir == b.data_dir &&
+           a.metrics == b.metrics;
   };
-  if (!std::equal(now.replicas.begin(), now.replicas.end(), fresh.replicas.begin(), fresh.replicas.end(), same))
+  if (!std::equal(now.replicas.begin(), now.replicas.end(), fresh.replicas.begin(), fresh.replicas.end(),
+                  same))
     return differs("replicas");
   return {};
 }

@@ -20,20 +20,24 @@ constexpr const char* name = "addresses";
 constexpr const char* head = "paxosd addresses 1";
 constexpr std::size_t bytes_max = 64 * 1024;
 
-std::string checksum(const std::string& text) { return fmt::format("checksum {:016x}\n", XXH3_64bits(text.data(), text.size())); }
+std::string checksum(const std::string& text) {
+  return fmt::format("checksum {:016x}\n", XXH3_64bits(text.data(), text.size()));
+}
 
 }  // namespace
 
 std::string address_file_text(const RememberedAddresses& addresses) {
   std::string out = fmt::format("{}\n", head);
-  for (const auto& one : addresses) out += fmt::format("{} {} {}\n", one.id, one.name, one.address.to_string());
+  for (const auto& one : addresses)
+    out += fmt::format("{} {} {}\n", one.id, one.name, one.address.to_string());
   return out + checksum(out);
 }
 
 tl::expected<RememberedAddresses, std::string> parse_address_file(const std::string& text) {
   const auto wrong = [](const char* what) { return tl::make_unexpected(std::string(what)); };
   const std::size_t end = text.rfind("checksum ");
-  if (end == std::string::npos || text.substr(end) != checksum(text.substr(0, end))) return wrong("its checksum does not fit");
+  if (end == std::string::npos || text.substr(end) != checksum(text.substr(0, end)))
+    return wrong("its checksum does not fit");
   std::istringstream lines(text.substr(0, end));
   std::string line;
   if (!std::getline(lines, line) || line != head) return wrong("it is of another version");
@@ -43,7 +47,8 @@ tl::expected<RememberedAddresses, std::string> parse_address_file(const std::str
     net::AddressBook::Remembered one;
     std::string where;
     std::string rest;
-    if (!(words >> one.id >> one.name >> where) || words >> rest || one.id >= paxos::limits::replicas_max) return wrong("a line of it is none");
+    if (!(words >> one.id >> one.name >> where) || words >> rest || one.id >= paxos::limits::replicas_max)
+      return wrong("a line of it is none");
     const auto address = net::Address::literal(where);
     if (!address) return wrong("an address of it is none");
     one.address = *address;
@@ -56,7 +61,9 @@ tl::expected<RememberedAddresses, std::string> read_address_file(const std::file
   const auto file = directory / name;
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0 && errno == ENOENT) return RememberedAddresses{};
-  const auto fail = [&](const std::string& why) { return tl::make_unexpected(fmt::format("{}: {}", file.string(), why)); };
+  const auto fail = [&](const std::string& why) {
+    return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
+  };
   if (fd < 0) return fail(std::strerror(errno));
   std::string text(bytes_max + 1, '\0');
   const ssize_t size = ::read(fd, text.data(), text.size());

@@ -1,19 +1,22 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 #include <utility>
 
 #include "daemon/host.h"
 #include "daemon/log.h"
 
-/// The own address, which may come late, and where the others are. What is decided is decided by net::AddressBook.
+/// The own address, which may come late, and where the others are. What is decided is decided by
+/// net::AddressBook.
 namespace paxosd {
 
 namespace {
 
-/// The ring of a process that was killed lets go of its socket only a moment after the process is gone: nothing to say yet.
+/// The ring of a process that was killed lets go of its socket only a moment after the process is gone:
+/// nothing to say yet.
 constexpr paxos::Duration predecessor_max = std::chrono::seconds{3};
 constexpr paxos::Duration predecessor_pause = std::chrono::milliseconds{20};
 constexpr paxos::Duration listen_pause = std::chrono::milliseconds{200};
@@ -35,7 +38,8 @@ void Host::begin_addresses() {
   } else {
     // A name that stands in the config no more has nothing to remember.
     std::erase_if(*read, [&](const auto& one) {
-      return one.id >= addresses_.book.size() || one.name != (one.id == self_.id.n ? own_address() : options_.config.replicas[one.id].address);
+      return one.id >= addresses_.book.size() ||
+             one.name != (one.id == self_.id.n ? own_address() : options_.config.replicas[one.id].address);
     });
     for (const auto& one : *read) addresses_.book.remember(one.id, one.address);
     addresses_.saved = std::move(*read);
@@ -62,7 +66,8 @@ void Host::follow_book() {
   transport_.set_owners(addresses_.book.owners());
   addresses_.peers.clear();
   for (std::size_t id = 0; id < addresses_.book.size(); ++id)
-    if (id != self_.id.n && !addresses_.book.at(id).empty()) addresses_.peers.push_back(addresses_.book.at(id));
+    if (id != self_.id.n && !addresses_.book.at(id).empty())
+      addresses_.peers.push_back(addresses_.book.at(id));
 }
 
 void Host::carry_addresses(paxos::Time now) {
@@ -83,22 +88,27 @@ void Host::carry_addresses(paxos::Time now) {
 
 void Host::tell(const net::AddressBook::Event& event) {
   using Kind = net::AddressBook::Event::Kind;
-  const std::string who = event.id == self_.id.n ? std::string("this replica's own address") : fmt::format("replica {}", event.id);
+  const std::string who = event.id == self_.id.n ? std::string("this replica's own address")
+                                                 : fmt::format("replica {}", event.id);
   switch (event.kind) {
     case Kind::unresolved:
       daemon_log::warning("{}: {}; {}it is looked up again and again", who, event.text,
-                          event.to.empty() ? std::string() : fmt::format("the last address that is known, {}, is used, and ", event.to.to_string()));
+                          event.to.empty() ? std::string()
+                                           : fmt::format("the last address that is known, {}, is used, and ",
+                                                         event.to.to_string()));
       return;
     case Kind::resolved:
       daemon_log::info("{}: its name resolves now: {}", who, event.to.to_string());
       return;
     case Kind::moved:
-      daemon_log::write(daemon_log::Level::info, {.event = "moved", .ballot = {}, .slot = {}},
-                        fmt::format("{} answers from {} now{}", who, event.to.to_string(),
-                                    event.from.empty() ? std::string() : ", and no more from " + event.from.to_string()));
+      daemon_log::write(
+          daemon_log::Level::info, {.event = "moved", .ballot = {}, .slot = {}},
+          fmt::format("{} answers from {} now{}", who, event.to.to_string(),
+                      event.from.empty() ? std::string() : ", and no more from " + event.from.to_string()));
       return;
     case Kind::tried:
-      daemon_log::debug("{} is not heard at {}: {} is tried", who, event.from.to_string(), event.to.to_string());
+      daemon_log::debug("{} is not heard at {}: {} is tried", who, event.from.to_string(),
+                        event.to.to_string());
   }
 }
 
@@ -112,7 +122,8 @@ void Host::on_address_word(const net::Received& received, const net::AddressWord
     return;
   }
   follow_book();  // so that the answer names whom it is for
-  transport_.send(now, received.from, net::Body{net::AddressWord{net::AddressProof{std::get<net::AddressProbe>(word).nonce}}});
+  transport_.send(now, received.from,
+                  net::Body{net::AddressWord{net::AddressProof{std::get<net::AddressProbe>(word).nonce}}});
 }
 
 void Host::save_addresses() {
@@ -122,12 +133,13 @@ void Host::save_addresses() {
   addresses_.saving = true;
   addresses_.saved = fresh;
   // On the state thread: a disk may take its time.
-  storage_->read([this, directory = options_.directory, fresh = std::move(fresh)](const storage::Storage::Reader&) {
-    mailbox_.push([this, why = write_address_file(directory, fresh)] {
-      addresses_.saving = false;
-      if (!why.empty()) daemon_log::warning("the others' addresses are not remembered: {}", why);
-    });
-  });
+  storage_->read(
+      [this, directory = options_.directory, fresh = std::move(fresh)](const storage::Storage::Reader&) {
+        mailbox_.push([this, why = write_address_file(directory, fresh)] {
+          addresses_.saving = false;
+          if (!why.empty()) daemon_log::warning("the others' addresses are not remembered: {}", why);
+        });
+      });
 }
 
 void Host::listen_failed(std::string why, bool ready, bool loud) {
@@ -148,12 +160,15 @@ net::Task<void> Host::keep_socket(net::Scope& scope) {
   const paxos::Time began = loop_.now();
   listening_.fault = fmt::format("for its address, {}", own_address());
   while (!end_.reached) {
-    // What is remembered is bound while the name server says nothing; a name that points elsewhere later has another one opened.
-    const auto known = addresses_.book.known(self_.id.n).empty() ? addresses_.book.own_choices() : addresses_.book.known(self_.id.n);
-    const bool here = outlet_ && (known.empty() || std::any_of(known.begin(), known.end(), [this](const net::Address& a) {
-                        const net::Address local = outlet_->local_address();
-                        return a == local || a.is_any();
-                      }));
+    // What is remembered is bound while the name server says nothing; a name that points elsewhere later has
+    // another one opened.
+    const auto known = addresses_.book.known(self_.id.n).empty() ? addresses_.book.own_choices()
+                                                                 : addresses_.book.known(self_.id.n);
+    const bool here =
+        outlet_ && (known.empty() || std::any_of(known.begin(), known.end(), [this](const net::Address& a) {
+                      const net::Address local = outlet_->local_address();
+                      return a == local || a.is_any();
+                    }));
     if (here) {
       listening_.fault.clear();
       (void)co_await changed_.wait();
@@ -171,7 +186,8 @@ net::Task<void> Host::keep_socket(net::Scope& scope) {
       if (!refused || refused->error == EADDRNOTAVAIL) refused = std::move(one.error());
     }
     if (opened) {
-      if (const auto before = outlet_.change(std::move(opened))) before->stop();  // its own task lets go of it
+      if (const auto before = outlet_.change(std::move(opened)))
+        before->stop();  // its own task lets go of it
       scope.spawn(receive_datagrams(outlet_.socket()));
       daemon_log::info("listens on {}", outlet_->local_address().to_string());
       listening_.fault.clear();
@@ -181,7 +197,8 @@ net::Task<void> Host::keep_socket(net::Scope& scope) {
     }
     if (!refused) {
       // Its name is being looked up, or gave nothing.
-      if (!addresses_.book.fault(self_.id.n).empty()) listen_failed(addresses_.book.fault(self_.id.n), true, false);
+      if (!addresses_.book.fault(self_.id.n).empty())
+        listen_failed(addresses_.book.fault(self_.id.n), true, false);
     } else if (!refused->may_pass()) {
       daemon_log::error("{}", refused->sentence);
       end_.exit_code = 1;

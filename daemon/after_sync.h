@@ -14,11 +14,11 @@
 
 namespace paxosd {
 
-/// What may leave only once a group of records is on the disk, between the loop, which seals it, and the log thread, which
-/// knows when. One lock decides which of the two sends it, so that it is always one of them: who holds something for a group
-/// that is on the disk by now gets it back. (An order of two separate steps on each side lost what was held between the
-/// other's look at the queue and its word that the group is synced; where the group had no records, nothing ever looked again.)
-/// Any thread.
+/// What may leave only once a group of records is on the disk, between the loop, which seals it, and the log
+/// thread, which knows when. One lock decides which of the two sends it, so that it is always one of them:
+/// who holds something for a group that is on the disk by now gets it back. (An order of two separate steps
+/// on each side lost what was held between the other's look at the queue and its word that the group is
+/// synced; where the group had no records, nothing ever looked again.) Any thread.
 class AfterSync {
  public:
   using Packets = std::vector<net::Outgoing>;
@@ -52,8 +52,8 @@ class AfterSync {
   std::deque<Held> held_;  ///< ascending by group, all above synced_; guarded by mutex_
 };
 
-/// How far the log is on the disk, between the log thread, which knows, and the loop, which tells the node: that hears of it when it
-/// waits for it, or is awake for something else.
+/// How far the log is on the disk, between the log thread, which knows, and the loop, which tells the node:
+/// that hears of it when it waits for it, or is awake for something else.
 class Syncs {
  public:
   explicit Syncs(std::uint64_t synced) : after_(synced), told_(synced), synced_(synced) {}
@@ -69,7 +69,9 @@ class Syncs {
 
   // Loop thread.
   /// As AfterSync::hold.
-  [[nodiscard]] AfterSync::Packets hold(std::uint64_t group, AfterSync::Packets packets) { return after_.hold(group, std::move(packets)); }
+  [[nodiscard]] AfterSync::Packets hold(std::uint64_t group, AfterSync::Packets packets) {
+    return after_.hold(group, std::move(packets));
+  }
   /// The group up to which all is on the disk, where that is news.
   [[nodiscard]] std::optional<std::uint64_t> news() {
     const std::uint64_t group = synced_;
@@ -77,8 +79,8 @@ class Syncs {
     return told_ = group;
   }
   [[nodiscard]] std::uint64_t told() const { return told_; }
-  /// Whether to be woken for the next one. True: it is there already. In this order, as note() does it in the other: one of the two
-  /// sees what the other wrote.
+  /// Whether to be woken for the next one. True: it is there already. In this order, as note() does it in the
+  /// other: one of the two sees what the other wrote.
   [[nodiscard]] bool await(bool wanted) {
     awaited_ = wanted;
     return wanted && synced_ > told_;

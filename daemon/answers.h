@@ -21,8 +21,8 @@ struct Asker {
   std::uint64_t id = 0;
 };
 
-/// Answers to what acts, by request id, so that a kill or skip that comes again acts once (DESIGN.md section 6) and gets its
-/// first answer. Bounded: the oldest is forgotten. Loop thread only.
+/// Answers to what acts, by request id, so that a kill or skip that comes again acts once (DESIGN.md section
+/// 6) and gets its first answer. Bounded: the oldest is forgotten. Loop thread only.
 class Answers {
  public:
   static constexpr std::size_t kept_max = 512;

@@ -10,7 +10,8 @@
 
 namespace paxosd {
 
-/// Records that did not read as they were written: how often that was met, and which ones, a few of them. Loop thread only.
+/// Records that did not read as they were written: how often that was met, and which ones, a few of them.
+/// Loop thread only.
 class Damages {
  public:
   /// So many different ones are told and shown; a disk that fails whole has no end of them.
@@ -19,8 +20,9 @@ class Damages {
   /// Counts it. False: it is shown already.
   [[nodiscard]] bool meet(const storage::Damage& damage) {
     ++(damage.store == storage::Damage::Store::log ? log_reads_ : state_reads_);
-    return std::none_of(shown_.begin(), shown_.end(),
-                        [&](const storage::Damage& one) { return one.store == damage.store && one.what == damage.what; });
+    return std::none_of(shown_.begin(), shown_.end(), [&](const storage::Damage& one) {
+      return one.store == damage.store && one.what == damage.what;
+    });
   }
   [[nodiscard]] bool full() const { return shown_.size() >= told_max; }
   /// Shows it from now on, unless there are so many already.

@@ -32,7 +32,8 @@ nlohmann::json probe(const std::filesystem::path& directory) {
   nlohmann::json out;
   while (took.size() < probe_syncs_max && Clock::now() - began < probe_time_max) {
     const auto at = Clock::now();
-    if (::write(fd, block.data(), block.size()) != static_cast<ssize_t>(block.size()) || ::fdatasync(fd) != 0) {
+    if (::write(fd, block.data(), block.size()) != static_cast<ssize_t>(block.size()) ||
+        ::fdatasync(fd) != 0) {
       out["error"] = std::strerror(errno);
       break;
     }

@@ -9,8 +9,9 @@
 
 #include "paxos/types.h"
 
-/// What `paxosctl top` and `doctor` are told of the data directory's disk. Looking at it may take its time, even a question about a
-/// file may hang with its disk, so that the state thread does it; the classes say when it is due. Loop thread only.
+/// What `paxosctl top` and `doctor` are told of the data directory's disk. Looking at it may take its time,
+/// even a question about a file may hang with its disk, so that the state thread does it; the classes say
+/// when it is due. Loop thread only.
 namespace paxosd {
 
 struct DiskUse {
@@ -19,8 +20,8 @@ struct DiskUse {
 };
 /// Blocks.
 [[nodiscard]] DiskUse look_at_disk(const std::filesystem::path& directory);
-/// A few synced writes to a file that has no name, as JSON: how many, median and worst in us, or why it can't be done. Blocks, for
-/// 100 ms and a sync at most.
+/// A few synced writes to a file that has no name, as JSON: how many, median and worst in us, or why it can't
+/// be done. Blocks, for 100 ms and a sync at most.
 [[nodiscard]] std::string probe_disk(const std::filesystem::path& directory);
 
 /// The use of the disk, looked at again when somebody asks and it is some seconds old.

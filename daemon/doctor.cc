@@ -73,7 +73,8 @@ Json round_trips_json(const RoundTrips& round_trips, std::size_t replicas) {
   Json out = Json::array();
   for (std::size_t id = 0; id < replicas; ++id)
     if (const auto trip = round_trips.of(paxos::ReplicaId{static_cast<std::uint8_t>(id)}))
-      out.push_back({{"id", id}, {"us", std::chrono::duration_cast<std::chrono::microseconds>(*trip).count()}});
+      out.push_back(
+          {{"id", id}, {"us", std::chrono::duration_cast<std::chrono::microseconds>(*trip).count()}});
   return out;
 }
 
@@ -90,7 +91,8 @@ std::string text(const Json& json) { return json.dump(-1, ' ', false, Json::erro
 }  // namespace
 
 void Host::on(const Asker& asker, const chat::DoctorRequest& request) {
-  if (!request.probe_disk || probe_.fresh(loop_.now())) return answer(asker, chat::DoctorReply{text(doctor_json())});
+  if (!request.probe_disk || probe_.fresh(loop_.now()))
+    return answer(asker, chat::DoctorReply{text(doctor_json())});
   if (!probe_.begin()) return;  // said again: the first one is still at it
   storage_->read([this, asker, directory = options_.directory](const storage::Storage::Reader&) {
     mailbox_.push([this, asker, found = probe_disk(directory)]() mutable {

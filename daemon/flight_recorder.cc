@@ -65,18 +65,20 @@ void write_dump(int signal) {
   crash.head.wall_ns = clock_ns(CLOCK_REALTIME);
   crash.head.signal = static_cast<std::uint32_t>(signal);
   const std::uint64_t kept = std::min<std::uint64_t>(crash.head.written, crash.head.capacity);
-  if (write_all(file, &crash.head, sizeof crash.head)) write_all(file, crash.ring, kept * sizeof(FlightEntry));
+  if (write_all(file, &crash.head, sizeof crash.head))
+    write_all(file, crash.ring, kept * sizeof(FlightEntry));
   ::close(file);
 }
 
 extern "C" void on_crash(int signal, siginfo_t* info, void*) {
   const int error = errno;
-  // A second thread that crashes meanwhile waits for the end of the process; a crash in here ends it at once, since the
-  // signal is blocked.
+  // A second thread that crashes meanwhile waits for the end of the process; a crash in here ends it at once,
+  // since the signal is blocked.
   if (crashed.test_and_set())
     for (;;) ::pause();
   write_dump(signal);
-  for (std::size_t i = 0; i < crash_signals.size(); ++i) ::sigaction(crash_signals[i], &crash.before[i], nullptr);
+  for (std::size_t i = 0; i < crash_signals.size(); ++i)
+    ::sigaction(crash_signals[i], &crash.before[i], nullptr);
   // A fault happens again on return, with its address for a core file; what was sent is sent again.
   if (info == nullptr || info->si_code <= 0) ::raise(signal);
   errno = error;
@@ -96,9 +98,12 @@ std::optional<std::uint64_t> boot_of(const std::filesystem::path& file) {
 
 std::uint16_t what(const paxos::Decree& decree) {
   switch (decree.kind) {
-    case paxos::DecreeKind::noop: return 1;
-    case paxos::DecreeKind::commands: return 0;
-    case paxos::DecreeKind::rules: return 2;
+    case paxos::DecreeKind::noop:
+      return 1;
+    case paxos::DecreeKind::commands:
+      return 0;
+    case paxos::DecreeKind::rules:
+      return 2;
   }
   return 0;
 }
@@ -112,16 +117,17 @@ FlightRecorder::FlightRecorder(std::size_t capacity)
 
 FlightRecorder::~FlightRecorder() {
   if (!dumps_) return;
-  for (std::size_t i = 0; i < crash_signals.size(); ++i) ::sigaction(crash_signals[i], &crash.before[i], nullptr);
+  for (std::size_t i = 0; i < crash_signals.size(); ++i)
+    ::sigaction(crash_signals[i], &crash.before[i], nullptr);
 }
 
 void FlightRecorder::record(const FlightEntry& entry) {
   if (written_ > 0) {
     // Slot after slot in one turn: one record.
     FlightEntry& last = ring_[(written_ - 1) & (capacity_ - 1)];
-    if (last.kind == entry.kind && last.ns == entry.ns && last.ballot == entry.ballot && last.peer == entry.peer &&
-        last.detail == entry.detail && entry.slot != 0 && entry.count != 0 && last.count != 0 &&
-        entry.slot == last.slot + last.count && entry.count <= UINT32_MAX - last.count) {
+    if (last.kind == entry.kind && last.ns == entry.ns && last.ballot == entry.ballot &&
+        last.peer == entry.peer && last.detail == entry.detail && entry.slot != 0 && entry.count != 0 &&
+        last.count != 0 && entry.slot == last.slot + last.count && entry.count <= UINT32_MAX - last.count) {
       last.count += entry.count;
       return;
     }
@@ -132,8 +138,8 @@ void FlightRecorder::record(const FlightEntry& entry) {
   ++written_;
 }
 
-void FlightRecorder::note(paxos::Time now, FlightKind kind, paxos::Slot slot, std::uint64_t count, paxos::Ballot ballot,
-                          std::uint8_t peer, std::uint16_t detail) {
+void FlightRecorder::note(paxos::Time now, FlightKind kind, paxos::Slot slot, std::uint64_t count,
+                          paxos::Ballot ballot, std::uint8_t peer, std::uint16_t detail) {
   record({.ns = now.time_since_epoch().count(),
           .slot = slot.n,
           .ballot = FlightEntry::pack(ballot),
@@ -143,7 +149,8 @@ void FlightRecorder::note(paxos::Time now, FlightKind kind, paxos::Slot slot, st
           .detail = detail});
 }
 
-void FlightRecorder::told(paxos::Time now, paxos::ReplicaId from, paxos::Ballot ballot, paxos::Slot prefix, std::uint16_t how) {
+void FlightRecorder::told(paxos::Time now, paxos::ReplicaId from, paxos::Ballot ballot, paxos::Slot prefix,
+                          std::uint16_t how) {
   if (prefix <= told_) return;
   note(now, FlightKind::told_chosen, told_ + 1, prefix - told_, ballot, from.n, how);
   told_ = prefix;
@@ -158,7 +165,8 @@ void FlightRecorder::received(paxos::Time now, paxos::ReplicaId from, const paxo
           told(now, from, m.ballot, m.chosen_prefix, 2);
         } else if constexpr (std::is_same_v<M, paxos::Accepted>) {
           for (const paxos::SlotRange& range : m.slots)
-            note(now, FlightKind::accepted_received, range.first, range.last - range.first + 1, m.ballot, from.n);
+            note(now, FlightKind::accepted_received, range.first, range.last - range.first + 1, m.ballot,
+                 from.n);
         } else if constexpr (std::is_same_v<M, paxos::Commit>) {
           told(now, from, m.ballot, m.chosen_prefix, 1);
         } else if constexpr (std::is_same_v<M, paxos::HeartbeatReply>) {
@@ -205,31 +213,41 @@ void FlightRecorder::sent_after_sync(paxos::Time now, const paxos::Envelope& env
     note(now, FlightKind::promise_sent, promise->from, 0, promise->ballot, peer);
   } else if (const auto* nack = std::get_if<paxos::Nack>(&envelope.message)) {
     note(now, FlightKind::nack_sent, {}, 1, nack->promised, peer);
-  } else if (const auto* accepted = std::get_if<paxos::Accepted>(&envelope.message); accepted != nullptr && at_once) {
+  } else if (const auto* accepted = std::get_if<paxos::Accepted>(&envelope.message);
+             accepted != nullptr && at_once) {
     // The first one is told by its vote.
     for (const paxos::SlotRange& range : accepted->slots)
-      note(now, FlightKind::accepted_repeated, range.first, range.last - range.first + 1, accepted->ballot, peer);
+      note(now, FlightKind::accepted_repeated, range.first, range.last - range.first + 1, accepted->ballot,
+           peer);
   }
 }
 
 void FlightRecorder::effects(paxos::Time now, const chat::NodeOutput& out, std::uint64_t synced) {
   for (const paxos::Event& event : out.events) {
     std::optional<FlightKind> kind;
-    if (event.name == "candidate") kind = FlightKind::candidate;
-    else if (event.name == "leader") kind = FlightKind::leader;
-    else if (event.name == "deposed") kind = FlightKind::deposed;
-    else if (event.name == "candidacy_ended") kind = FlightKind::candidacy_ended;
-    else if (event.name == "take_over") kind = FlightKind::taking_over;
-    else if (event.name == "hand_over") kind = FlightKind::handing_over;
-    else if (event.name == "diverged") kind = FlightKind::diverged;
-    else if (event.name == "noop") kind = FlightKind::noop_filled;
+    if (event.name == "candidate")
+      kind = FlightKind::candidate;
+    else if (event.name == "leader")
+      kind = FlightKind::leader;
+    else if (event.name == "deposed")
+      kind = FlightKind::deposed;
+    else if (event.name == "candidacy_ended")
+      kind = FlightKind::candidacy_ended;
+    else if (event.name == "take_over")
+      kind = FlightKind::taking_over;
+    else if (event.name == "hand_over")
+      kind = FlightKind::handing_over;
+    else if (event.name == "diverged")
+      kind = FlightKind::diverged;
+    else if (event.name == "noop")
+      kind = FlightKind::noop_filled;
     if (kind) note(now, *kind, event.slot, *kind == FlightKind::leader ? 0 : 1, event.ballot);
   }
   for (const paxos::Envelope& envelope : out.send_now) {
     const std::uint8_t peer = envelope.to ? envelope.to->n : FlightEntry::nobody;
     if (const auto* accept = std::get_if<paxos::Accept>(&envelope.message)) {
-      note(now, envelope.to ? FlightKind::accept_repeated : FlightKind::proposed, accept->slot, 1, accept->ballot, peer,
-           what(accept->decree));
+      note(now, envelope.to ? FlightKind::accept_repeated : FlightKind::proposed, accept->slot, 1,
+           accept->ballot, peer, what(accept->decree));
     } else if (const auto* prepare = std::get_if<paxos::Prepare>(&envelope.message)) {
       note(now, FlightKind::prepare_sent, prepare->from, 0, prepare->ballot, peer);
     } else if (const auto* asked = std::get_if<paxos::LearnRequest>(&envelope.message)) {
@@ -248,7 +266,8 @@ void FlightRecorder::effects(paxos::Time now, const chat::NodeOutput& out, std::
       else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record))
         note(now, FlightKind::learned, chosen->slot, 1, chosen->ballot);
     }
-    for (const paxos::Envelope& envelope : group.send_after_sync) sent_after_sync(now, envelope, group.group <= synced);
+    for (const paxos::Envelope& envelope : group.send_after_sync)
+      sent_after_sync(now, envelope, group.group <= synced);
   }
 }
 
@@ -264,9 +283,12 @@ void FlightRecorder::standing(paxos::Time now, paxos::Slot chosen, paxos::Slot c
   }
 }
 
-void FlightRecorder::applied(paxos::Time now, paxos::Slot slot) { note(now, FlightKind::applied, slot, 1, {}); }
+void FlightRecorder::applied(paxos::Time now, paxos::Slot slot) {
+  note(now, FlightKind::applied, slot, 1, {});
+}
 
-void FlightRecorder::started(paxos::Time now, paxos::Ballot promised, paxos::Slot chosen, paxos::Slot applied) {
+void FlightRecorder::started(paxos::Time now, paxos::Ballot promised, paxos::Slot chosen,
+                             paxos::Slot applied) {
   note(now, FlightKind::boot, applied, 1, promised);
   chosen_ = chosen_max_ = told_ = chosen;
 }
@@ -285,8 +307,8 @@ void FlightRecorder::take_syncs() {
     const SyncMark& mark = syncs_[syncs_taken_ % sync_marks];
     const std::int64_t ns = mark.ns.load(std::memory_order_acquire);
     const std::uint64_t group = mark.group.load(std::memory_order_acquire);
-    // A word of a later mark brings the count of the marks before it along. The one that is being written takes the place of
-    // the oldest: all but one of a ring are there to be read.
+    // A word of a later mark brings the count of the marks before it along. The one that is being written
+    // takes the place of the oldest: all but one of a ring are there to be read.
     const std::uint64_t written = syncs_written_.load(std::memory_order_relaxed);
     if (written - syncs_taken_ >= sync_marks) {
       syncs_taken_ = written - (sync_marks - 1);
@@ -328,14 +350,15 @@ void FlightRecorder::keep_newest(const std::filesystem::path& folder, std::size_
   for (std::size_t i = 0; i + kept < found.size(); ++i) std::filesystem::remove(found[i], error);
 }
 
-std::optional<std::string> FlightRecorder::dump_on_crash(const std::filesystem::path& folder, paxos::ReplicaId self,
-                                                         std::uint64_t boot) {
+std::optional<std::string> FlightRecorder::dump_on_crash(const std::filesystem::path& folder,
+                                                         paxos::ReplicaId self, std::uint64_t boot) {
   std::error_code error;
   std::filesystem::create_directory(folder, error);
   if (error) return "no crash dumps: " + folder.string() + ": " + error.message();
   std::filesystem::permissions(folder, std::filesystem::perms::owner_all, error);
   // Named by the boot: a pid may come again.
-  const std::string path = std::filesystem::absolute(folder / ("flight-" + std::to_string(boot) + ".bin")).string();
+  const std::string path =
+      std::filesystem::absolute(folder / ("flight-" + std::to_string(boot) + ".bin")).string();
   if (path.size() >= sizeof crash.path) return "no crash dumps: the path is too long: " + path;
   std::memcpy(crash.path, path.c_str(), path.size() + 1);
   crash.head = {};
@@ -353,7 +376,8 @@ std::optional<std::string> FlightRecorder::dump_on_crash(const std::filesystem::
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   ::sigemptyset(&action.sa_mask);
   for (std::size_t i = 0; i < crash_signals.size(); ++i)
-    if (::sigaction(crash_signals[i], &action, &crash.before[i]) != 0) return "no crash dumps: signals can't be caught";
+    if (::sigaction(crash_signals[i], &action, &crash.before[i]) != 0)
+      return "no crash dumps: signals can't be caught";
   dumps_ = true;
   return std::nullopt;
 }

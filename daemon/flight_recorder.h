@@ -15,9 +15,9 @@
 
 namespace paxosd {
 
-/// What happened to the last slots, in a ring of fixed size: `paxosctl explain SLOT` asks for it, and a crash leaves it behind.
-/// Loop thread only, but for synced_from_log_thread(). Ranges of slots take one record, so that a batch costs as
-/// much as a slot.
+/// What happened to the last slots, in a ring of fixed size: `paxosctl explain SLOT` asks for it, and a crash
+/// leaves it behind. Loop thread only, but for synced_from_log_thread(). Ranges of slots take one record, so
+/// that a batch costs as much as a slot.
 class FlightRecorder {
  public:
   /// 131,072 records of 32 bytes, 4 MiB, touched as they are written.
@@ -52,24 +52,26 @@ class FlightRecorder {
   [[nodiscard]] std::vector<chat::FlightEntry> all() const;
 
   // Crash dumps.
-  /// Has SIGABRT (std::terminate ends in it), SIGSEGV, SIGBUS and SIGFPE write the ring into `folder`, which is made, and then do
-  /// what they did before. Errors: a sentence; then there will be no dump. One recorder a process.
-  [[nodiscard]] std::optional<std::string> dump_on_crash(const std::filesystem::path& folder, paxos::ReplicaId self,
-                                                         std::uint64_t boot);
+  /// Has SIGABRT (std::terminate ends in it), SIGSEGV, SIGBUS and SIGFPE write the ring into `folder`, which
+  /// is made, and then do what they did before. Errors: a sentence; then there will be no dump. One recorder
+  /// a process.
+  [[nodiscard]] std::optional<std::string> dump_on_crash(const std::filesystem::path& folder,
+                                                         paxos::ReplicaId self, std::uint64_t boot);
   /// The dumps in the folder, oldest first.
   [[nodiscard]] static std::vector<std::filesystem::path> dumps(const std::filesystem::path& folder);
   /// Removes all but the newest `kept` of them. Any thread; it blocks.
   static void keep_newest(const std::filesystem::path& folder, std::size_t kept);
 
  private:
-  void note(paxos::Time now, chat::FlightKind kind, paxos::Slot slot, std::uint64_t count, paxos::Ballot ballot,
-            std::uint8_t peer = chat::FlightEntry::nobody, std::uint16_t detail = 0);
-  void told(paxos::Time now, paxos::ReplicaId from, paxos::Ballot ballot, paxos::Slot prefix, std::uint16_t how);
+  void note(paxos::Time now, chat::FlightKind kind, paxos::Slot slot, std::uint64_t count,
+            paxos::Ballot ballot, std::uint8_t peer = chat::FlightEntry::nobody, std::uint16_t detail = 0);
+  void told(paxos::Time now, paxos::ReplicaId from, paxos::Ballot ballot, paxos::Slot prefix,
+            std::uint16_t how);
   void sent_after_sync(paxos::Time now, const paxos::Envelope& envelope, bool at_once);
 
-  /// A sync, as the log thread saw it. Both words are written before `syncs_written_` says so. A reader that is overtaken by
-  /// a whole ring sees it by the count and leaves those marks out: each word is stored after the count of the marks before it
-  /// (release), so who reads a new word reads a new count.
+  /// A sync, as the log thread saw it. Both words are written before `syncs_written_` says so. A reader that
+  /// is overtaken by a whole ring sees it by the count and leaves those marks out: each word is stored after
+  /// the count of the marks before it (release), so who reads a new word reads a new count.
   struct SyncMark {
     std::atomic<std::uint64_t> group{0};
     std::atomic<std::int64_t> ns{0};

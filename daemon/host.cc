@@ -32,7 +32,8 @@ paxos::Options core_options(const Host::Options& o) {
 }
 
 net::AddressBook::Options book_options(const Host::Options& o) {
-  net::AddressBook::Options out{.names = {}, .literals = {}, .self = o.self.n, .probes = true, .seed = o.seed};
+  net::AddressBook::Options out{
+      .names = {}, .literals = {}, .self = o.self.n, .probes = true, .seed = o.seed};
   for (const config::ReplicaConfig& r : o.config.replicas) {
     out.names.push_back(r.id == o.self && !r.listen.empty() ? r.listen : r.address);
     out.literals.push_back(net::Address::literal(out.names.back()));
@@ -55,24 +56,30 @@ net::Address socket_address(const chat::ClientAddress& address) {
 
 }  // namespace
 
-Host::Addresses::Addresses(net::Loop& loop, const Options& options) : resolver(loop), book(book_options(options), loop.now()) {}
+Host::Addresses::Addresses(net::Loop& loop, const Options& options)
+    : resolver(loop), book(book_options(options), loop.now()) {}
 
 Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
     : loop_(loop),
       options_(std::move(options)),
-      self_{.id = options_.self, .incarnation = opened.recovered.incarnation, .boot = opened.recovered.boot, .started = loop.now()},
+      self_{.id = options_.self,
+            .incarnation = opened.recovered.incarnation,
+            .boot = opened.recovered.boot,
+            .started = loop.now()},
       storage_(std::move(opened.storage)),
       addresses_(loop, options_),
       changed_(loop),
-      transport_(net::Transport::Options{
-          .self = {.sender = self_.id.n, .incarnation = self_.incarnation, .boot = self_.boot, .life = options_.life},
-          .key = options_.key,
-          .tickets = options_.tickets,
-          .datagram_bytes = options_.config.datagram_bytes,
-          .loopback_bytes = net::loopback_datagram_bytes,
-          .replicas = options_.config.replicas.size(),
-          .version_max = chat::formats_of(options_.rules_known).datagrams,
-          .speaks = chat::formats_of(opened.machine.rules()).datagrams}),
+      transport_(net::Transport::Options{.self = {.sender = self_.id.n,
+                                                  .incarnation = self_.incarnation,
+                                                  .boot = self_.boot,
+                                                  .life = options_.life},
+                                         .key = options_.key,
+                                         .tickets = options_.tickets,
+                                         .datagram_bytes = options_.config.datagram_bytes,
+                                         .loopback_bytes = net::loopback_datagram_bytes,
+                                         .replicas = options_.config.replicas.size(),
+                                         .version_max = chat::formats_of(options_.rules_known).datagrams,
+                                         .speaks = chat::formats_of(opened.machine.rules()).datagrams}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
@@ -105,7 +112,8 @@ net::Task<int> Host::run() {
                          // From here at once: waking the loop first would cost the leader a wake-up more.
                          outlet_.send_now(syncs_.release(group));
                          flight_.synced_from_log_thread(group);
-                         // A follower has said all by its vote: it hears of the sync when something else wakes it.
+                         // A follower has said all by its vote: it hears of the sync when something else
+                         // wakes it.
                          if (syncs_.note(group)) mailbox_.push([] {});
                        },
                    .failed =
@@ -119,7 +127,8 @@ net::Task<int> Host::run() {
                        },
                    .damaged =
                        [this](storage::Damage damage) {
-                         mailbox_.push([this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
+                         mailbox_.push(
+                             [this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
                        }});
   supervision_.begin(loop_.now());
   loop_.on_turn_end([this] { end_turn(); });
@@ -151,7 +160,8 @@ net::Task<void> Host::wait_for_signals() {
   daemon_log::info("stopping on signal {}", signal);
   guard_stop();
   if (node_.hand_over(loop_.now())) {
-    const paxos::Time until = loop_.now() + std::min<std::chrono::nanoseconds>(2 * options_.config.election_timeout, hand_over_max);
+    const paxos::Time until =
+        loop_.now() + std::min<std::chrono::nanoseconds>(2 * options_.config.election_timeout, hand_over_max);
     while (node_.is_leader() && loop_.now() < until) co_await loop_.sleep(std::chrono::milliseconds{5});
     daemon_log::info(
         "{}", node_.is_leader() ? "nobody took the leadership over in time" : "handed the leadership over");
@@ -163,8 +173,8 @@ void Host::on_datagram(const net::Address& from, std::span<const std::byte> data
   received_.clear();
   transport_.receive(loop_.now(), from, data, received_);
   for (net::Received& r : received_) {
-    // A replica that is paused is a hung process to its peers and clients. Operators still get an answer: who asks why it
-    // takes no part must not be left to guess.
+    // A replica that is paused is a hung process to its peers and clients. Operators still get an answer: who
+    // asks why it takes no part must not be left to guess.
     if (!pause_.lasts(loop_.now()) || std::holds_alternative<chat::OperatorRequest>(r.body))
       on_body(std::move(r));
     else if (outlet_)
@@ -227,7 +237,8 @@ void Host::hold_until_synced(std::uint64_t group, const std::vector<paxos::Envel
 void Host::end_turn() {
   const paxos::Time now = loop_.now();
   if (pause_.lasts(now)) {
-    // As a hung process: no timer runs, nothing is said, no sign of life is given; only operators get their answers.
+    // As a hung process: no timer runs, nothing is said, no sign of life is given; only operators get their
+    // answers.
     send_packets();
     alarm_.set(*pause_.until());
     return;
@@ -241,7 +252,8 @@ void Host::end_turn() {
   flight_.take_syncs();
   carry_out(node_.turn(now, wall_ms()));
   const chat::Standing& standing = node_.last_standing();
-  vitals_.standing(now, standing.quorum_connected, node_.is_leader() ? std::optional(self_.id) : standing.leader, standing.missing);
+  vitals_.standing(now, standing.quorum_connected,
+                   node_.is_leader() ? std::optional(self_.id) : standing.leader, standing.missing);
   tell_paths();
   finish_skips();
   if (now >= addresses_.look_at || addresses_.book.revision() != addresses_.revision) carry_addresses(now);
@@ -250,7 +262,8 @@ void Host::end_turn() {
   report(now);
   alarm_.set(std::min({node_.deadline(), transport_.deadline(), supervision_.deadline(),
                        std::max(addresses_.book.deadline(), addresses_.look_at)}));
-  latencies_.turns.add(std::chrono::steady_clock::now().time_since_epoch().count() - now.time_since_epoch().count());
+  latencies_.turns.add(std::chrono::steady_clock::now().time_since_epoch().count() -
+                       now.time_since_epoch().count());
 }
 
 paxos::Duration Host::unfinished(paxos::Time now) const {
@@ -267,8 +280,10 @@ void Host::hold_while_behind(paxos::Time now) {
   applying_held_ = hold;
   node_.hold_applying(now, hold);
   if (hold)
-    daemon_log::warning("the state's disk does not keep up: {} MiB of rows wait; nothing more is applied until half of them "
-                        "are written", backlog >> 20);
+    daemon_log::warning(
+        "the state's disk does not keep up: {} MiB of rows wait; nothing more is applied until half of them "
+        "are written",
+        backlog >> 20);
   else
     daemon_log::info("the state's disk has caught up; applying goes on");
 }
@@ -312,13 +327,15 @@ void Host::carry_out(chat::NodeOutput out) {
 void Host::send_peer(const paxos::Envelope& envelope) {
   const paxos::Time now = loop_.now();
   if (faults_.isolated(now)) return;
-  if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&envelope.message)) round_trips_.asked(now, request->nonce);
+  if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&envelope.message))
+    round_trips_.asked(now, request->nonce);
   if (!envelope.to) {
     for (std::size_t id = 0; id < addresses_.book.size(); ++id) addresses_.book.sent(now, id);
     transport_.broadcast(now, addresses_.peers, net::Body{envelope.message});
   } else {
     addresses_.book.sent(now, envelope.to->n);
-    if (const net::Address& to = addresses_.book.at(envelope.to->n); !to.empty()) transport_.send(now, to, net::Body{envelope.message});
+    if (const net::Address& to = addresses_.book.at(envelope.to->n); !to.empty())
+      transport_.send(now, to, net::Body{envelope.message});
   }
 }
 
@@ -338,12 +355,15 @@ void Host::send_packets() {
 
 void Host::read_history(chat::HistoryWish wish) {
   const auto answer = [this, token = wish.token](tl::expected<chat::Page, std::string> page) {
-    mailbox_.push([this, token, page = std::move(page)]() mutable { node_.history_read(loop_.now(), token, std::move(page)); });
+    mailbox_.push([this, token, page = std::move(page)]() mutable {
+      node_.history_read(loop_.now(), token, std::move(page));
+    });
   };
-  storage_->read([wish = std::move(wish), answer](const storage::Storage::Reader& reader) {
-                   answer(chat::read_page(reader.rows, wish));
-                 },
-                 [answer](const std::string&) { answer(tl::make_unexpected(std::string("a record on its disk is damaged"))); });
+  storage_->read([wish = std::move(wish), answer](
+                     const storage::Storage::Reader& reader) { answer(chat::read_page(reader.rows, wish)); },
+                 [answer](const std::string&) {
+                   answer(tl::make_unexpected(std::string("a record on its disk is damaged")));
+                 });
 }
 
 void Host::read_log(paxos::LogReadWish wish) {

@@ -27,8 +27,8 @@
 #include "daemon/round_trips.h"
 #include "daemon/supervision.h"
 #include "daemon/vitals.h"
-#include "net/loop.h"
 #include "net/address_book.h"
+#include "net/loop.h"
 #include "net/mailbox.h"
 #include "net/resolver.h"
 #include "net/task.h"
@@ -47,13 +47,13 @@ class Host {
     net::ClusterKey key;
     paxos::ReplicaId self;
     std::uint64_t seed = 1;
-    std::uint64_t life = 1;                ///< random at each start
-    net::Opener::TicketKey tickets = {};   ///< the same
+    std::uint64_t life = 1;               ///< random at each start
+    net::Opener::TicketKey tickets = {};  ///< the same
     std::string version = PAXOSD_VERSION;
     std::uint16_t rules_known = chat::rules_released;
-    std::filesystem::path directory;     ///< of the data; not the config's where --data-dir says another
-    bool level_by_flag = false;  ///< --log-level was given: a reload leaves it alone
-    std::function<void()> lived;  ///< called once, when it has run for StartCounter::long_enough
+    std::filesystem::path directory;  ///< of the data; not the config's where --data-dir says another
+    bool level_by_flag = false;       ///< --log-level was given: a reload leaves it alone
+    std::function<void()> lived;      ///< called once, when it has run for StartCounter::long_enough
   };
 
   Host(net::Loop& loop, Options options, storage::Storage::Opened opened);
@@ -85,10 +85,10 @@ class Host {
     Addresses(net::Loop& loop, const Options& options);
     net::Resolver resolver;
     net::AddressBook book;
-    std::uint64_t revision = 0;          ///< of the book: what transport_ and peers follow
-    paxos::Time look_at{};               ///< no look into the book before, unless its revision changes
-    std::vector<net::Address> peers;     ///< all others, for broadcasts
-    RememberedAddresses saved;           ///< what the file says
+    std::uint64_t revision = 0;       ///< of the book: what transport_ and peers follow
+    paxos::Time look_at{};            ///< no look into the book before, unless its revision changes
+    std::vector<net::Address> peers;  ///< all others, for broadcasts
+    RememberedAddresses saved;        ///< what the file says
     bool saving = false;
   };
   /// Where Prometheus finds it.
@@ -128,8 +128,8 @@ class Host {
   [[nodiscard]] paxos::Duration unfinished(paxos::Time now) const;
 
   // Addresses (addresses.cc): the own one, and the others'.
-  /// Opens the socket as soon as this machine has the address and nobody else the port, and another one when the own name
-  /// points elsewhere.
+  /// Opens the socket as soon as this machine has the address and nobody else the port, and another one when
+  /// the own name points elsewhere.
   net::Task<void> keep_socket(net::Scope& scope);
   /// Serves metrics as soon as it can.
   net::Task<void> keep_metrics();
@@ -175,7 +175,8 @@ class Host {
   void on(const Asker& asker, const chat::ScrubRequest& request);
   void on(const Asker& asker, const chat::LogRequest& request);
   void on(const Asker& asker, const chat::ExplainRequest& request);
-  void read_for_operator(const Asker& asker, std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job,
+  void read_for_operator(const Asker& asker,
+                         std::function<chat::OperatorAnswer(const storage::Storage::Reader&)> job,
                          std::function<chat::OperatorAnswer(const std::string& why)> unread = {});
   // Those that are answered with JSON (status.cc, doctor.cc).
   void on(const Asker& asker, const chat::StatusRequest& request);

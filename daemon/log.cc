@@ -28,8 +28,8 @@ std::atomic<Level> level_max{Level::info};
 std::atomic<int> replica{-1};
 constexpr std::array<std::string_view, 4> names{"error", "warning", "info", "debug"};
 
-/// Whether standard error is the journal's own stream, as sd-daemon(3) has it: the variable alone may be inherited by
-/// a program whose standard error goes elsewhere.
+/// Whether standard error is the journal's own stream, as sd-daemon(3) has it: the variable alone may be
+/// inherited by a program whose standard error goes elsewhere.
 bool to_journal() {
   static const bool answer = [] {
     const char* stream = std::getenv("JOURNAL_STREAM");
@@ -61,7 +61,8 @@ void write_text(int fd, const Line& line) {
   const std::time_t seconds = ms / 1000;
   tm local{};
   localtime_r(&seconds, &local);
-  std::string text = fmt::format("{:02}:{:02}:{:02}.{:03} ", local.tm_hour, local.tm_min, local.tm_sec, ms % 1000);
+  std::string text =
+      fmt::format("{:02}:{:02}:{:02}.{:03} ", local.tm_hour, local.tm_min, local.tm_sec, ms % 1000);
   if (replica >= 0) text += fmt::format("replica {}: ", replica.load());
   if (line.level != Level::info) text += fmt::format("{}: ", names[static_cast<std::size_t>(line.level)]);
   text += line.text;
@@ -76,7 +77,8 @@ void write_text(int fd, const Line& line) {
   }
 }
 
-/// What begin() made; never destroyed, since its threads may hang in a write for as long as the process lives.
+/// What begin() made; never destroyed, since its threads may hang in a write for as long as the process
+/// lives.
 struct Way {
   int out = -1;    ///< standard error as it was given to us
   int stray = -1;  ///< what was written to descriptor 2, to be read
@@ -154,7 +156,8 @@ constexpr int last_looks = 250;
 constexpr std::array<int, 4> crash_signals{SIGABRT, SIGSEGV, SIGBUS, SIGFPE};
 constexpr int crash_looks = 150;
 
-/// Async-signal-safe, if the crash left the other threads able to run. Below it in the chain is the default: a core.
+/// Async-signal-safe, if the crash left the other threads able to run. Below it in the chain is the default:
+/// a core.
 extern "C" void say_last_words(int signal, siginfo_t* info, void*) {
   const int error = errno;
   if (const Way* to = way.load(std::memory_order_acquire); to != nullptr) {
@@ -177,8 +180,8 @@ constexpr bool takes_strays = false;
 constexpr bool takes_strays = true;
 #endif
 
-/// Descriptor 2 becomes a pipe of our own that never blocks its writers. The given one is used as it is: O_NONBLOCK on it would
-/// be seen by everybody who shares it, a shell's terminal for one.
+/// Descriptor 2 becomes a pipe of our own that never blocks its writers. The given one is used as it is:
+/// O_NONBLOCK on it would be seen by everybody who shares it, a shell's terminal for one.
 void take_strays(Way& to) {
   if (!takes_strays) return;
   int ends[2];
@@ -287,7 +290,8 @@ void write(Level level, const About& about, std::string_view text) {
 void tell(const paxos::Event& event) {
   // Computed states that differ ask for a hand, whoever is right.
   const bool grave = event.name == "disagrees" || event.name == "diverged";
-  write(grave ? Level::error : Level::info, {.event = event.name, .ballot = event.ballot, .slot = event.slot}, event.text);
+  write(grave ? Level::error : Level::info, {.event = event.name, .ballot = event.ballot, .slot = event.slot},
+        event.text);
 }
 
 }  // namespace daemon_log

@@ -10,13 +10,15 @@
 
 #include "paxos/ready.h"
 
-/// Log lines of one process: to the journal with fields (REPLICA, EVENT, SLOT, BALLOT) when systemd started it, else
-/// to standard error. Any thread. Between begin() and the end of the process nobody waits for whoever takes them.
+/// Log lines of one process: to the journal with fields (REPLICA, EVENT, SLOT, BALLOT) when systemd started
+/// it, else to standard error. Any thread. Between begin() and the end of the process nobody waits for
+/// whoever takes them.
 namespace daemon_log {
 
-/// First thing in main(), before other threads: from now on a thread of its own (daemon/spool) writes the lines, and those
-/// that can't be got rid of are lost and counted. What others write to descriptor 2 (an assertion, a library) goes the same
-/// way, and a crash waits a moment for it. Before, and in tests, lines are written at once.
+/// First thing in main(), before other threads: from now on a thread of its own (daemon/spool) writes the
+/// lines, and those that can't be got rid of are lost and counted. What others write to descriptor 2 (an
+/// assertion, a library) goes the same way, and a crash waits a moment for it. Before, and in tests, lines
+/// are written at once.
 void begin();
 /// Until everything that was said has left, but only for a moment; whether it has. Before the process ends.
 bool finish();
@@ -70,7 +72,8 @@ class LineLimit {
   static constexpr unsigned per_second = 10;
   static constexpr std::size_t kinds_max = 64;
 
-  /// Whether a line of this kind may be said at `now`; `left_out` lines of it were not since the last one that was.
+  /// Whether a line of this kind may be said at `now`; `left_out` lines of it were not since the last one
+  /// that was.
   struct Verdict {
     bool say = false;
     std::uint64_t left_out = 0;

@@ -63,7 +63,8 @@ int run(int argc, char** argv) {
   paxosd::StartCounter starts;
   if (const auto delay = paxosd::start_delay(starts.early_ends()); delay.count() > 0) {
     const std::string line =
-        fmt::format("the last {} lives of this replica ended within a minute: it starts in {} s", starts.early_ends(), delay.count() / 1000);
+        fmt::format("the last {} lives of this replica ended within a minute: it starts in {} s",
+                    starts.early_ends(), delay.count() / 1000);
     daemon_log::warning("{}", line);
     paxosd::ServiceManager().status(line);
     std::this_thread::sleep_for(delay);  // a signal ends it, and the program
@@ -75,7 +76,8 @@ int run(int argc, char** argv) {
   if (*id >= config->replicas.size())
     return refuse(fmt::format("{}: there is no replica {}; the config has replicas 0 to {}", file->string(),
                               *id, config->replicas.size() - 1));
-  if (!flags.get("log-level") && !daemon_log::set_level(config->log_level)) std::abort();  // load() checked it
+  if (!flags.get("log-level") && !daemon_log::set_level(config->log_level))
+    std::abort();  // load() checked it
   auto key = config::load_key(*config);
   if (!key) return refuse(key.error());
   net::ClusterKey secret(key->bytes);
@@ -93,7 +95,8 @@ int run(int argc, char** argv) {
 
   net::Loop loop(config->busy_poll);
   const config::ReplicaConfig& self = config->replicas[*id];
-  // The log first, then the socket: an address may come late, and a second paxosd of this replica finds the directory locked.
+  // The log first, then the socket: an address may come late, and a second paxosd of this replica finds the
+  // directory locked.
   storage::OpenOptions options;
   options.directory = flags.get("data-dir") ? std::filesystem::path(*flags.get("data-dir")) : self.data_dir;
   options.cluster_id = config->id;
@@ -105,23 +108,32 @@ int run(int argc, char** argv) {
   const auto taken = paxosd::take_data_directory(options.directory);
   if (!taken) return refuse(taken.error());
   if (taken->tightened > 0)
-    daemon_log::info("others could reach {} files and folders in {}: they are this user's alone now (0600 and 0700)", taken->tightened,
-                     options.directory.string());
+    daemon_log::info(
+        "others could reach {} files and folders in {}: they are this user's alone now (0600 and 0700)",
+        taken->tightened, options.directory.string());
   if (taken->left_open > 0)
-    daemon_log::warning("others may reach {} files and folders in {}, and the file system doesn't let that be changed", taken->left_open,
-                        options.directory.string());
+    daemon_log::warning(
+        "others may reach {} files and folders in {}, and the file system doesn't let that be changed",
+        taken->left_open, options.directory.string());
   auto opened = storage::Storage::open(options);
-  if (!opened) return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
+  if (!opened)
+    return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
   daemon_log::info("paxosd {} on {}, one of {}, boot {}, chosen {}, applied {}, data in {}", version,
-                   self.listen.empty() ? self.address : self.listen, config->replicas.size(), opened->recovered.boot,
-                   opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
+                   self.listen.empty() ? self.address : self.listen, config->replicas.size(),
+                   opened->recovered.boot, opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                    options.directory.string());
-  if (const std::string note = paxosd::elsewhere_note(options.directory, self.data_dir, opened->recovered.boot == 1); !note.empty())
+  if (const std::string note =
+          paxosd::elsewhere_note(options.directory, self.data_dir, opened->recovered.boot == 1);
+      !note.empty())
     daemon_log::warning("{}", note);
 
-  paxosd::Host::Options host_options{
-      .config = *config, .key = std::move(secret), .self = self.id,
-      .version = version, .rules_known = rules_known, .directory = options.directory, .level_by_flag = flags.get("log-level").has_value()};
+  paxosd::Host::Options host_options{.config = *config,
+                                     .key = std::move(secret),
+                                     .self = self.id,
+                                     .version = version,
+                                     .rules_known = rules_known,
+                                     .directory = options.directory,
+                                     .level_by_flag = flags.get("log-level").has_value()};
   host_options.lived = [&starts] { starts.lived(); };
   fill_random(&host_options.seed, sizeof host_options.seed);
   do fill_random(&host_options.life, sizeof host_options.life);

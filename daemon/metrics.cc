@@ -109,49 +109,69 @@ class Families {
 
 void add_protocol(Families& out, const LoopFigures& loop) {
   const paxos::Status& s = loop.status;
-  out.gauge("paxosd_build_info", "The program's version, in a label; always 1.").value(1, "version", PAXOSD_VERSION);
+  out.gauge("paxosd_build_info", "The program's version, in a label; always 1.")
+      .value(1, "version", PAXOSD_VERSION);
   out.counter("paxosd_boots_total", "Starts of this replica's directory.").value(loop.boot);
   out.gauge("paxosd_replicas", "Replicas in the config.").value(loop.replicas);
   out.gauge("paxosd_quorum_replicas", "Replicas that make a quorum.").value(loop.replicas / 2 + 1);
-  out.gauge("paxosd_connected_replicas", "Replicas connected both ways, this one included.").value(s.connected.size() + 1);
+  out.gauge("paxosd_connected_replicas", "Replicas connected both ways, this one included.")
+      .value(s.connected.size() + 1);
   out.gauge("paxosd_role", "1 for the role that this replica has now.");
   const std::string role = paxos::to_string(s.role);
-  for (const paxos::Role each : {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower, paxos::Role::unborn, paxos::Role::dormant}) {
+  for (const paxos::Role each : {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower,
+                                 paxos::Role::unborn, paxos::Role::dormant}) {
     const std::string word = paxos::to_string(each);
     out.value(word == role ? 1 : 0, "role", word);
   }
   out.gauge("paxosd_leader_known", "1 while this replica leads or follows a leader.").value(s.leader ? 1 : 0);
-  out.gauge("paxosd_voting", "1 while this replica votes; 0: unborn, dormant or diverged.").value(s.voting ? 1 : 0);
-  out.gauge("paxosd_diverged", "1 when the hash chain here disagrees with a quorum's.").value(loop.diverged ? 1 : 0);
-  out.gauge("paxosd_disagreeing_replicas", "Others whose hash chain is another than the one here.").value(s.disagreeing.size());
-  out.gauge("paxosd_disputed", "1 while it disagrees with another and no quorum tells which is right: it confirms no read.")
+  out.gauge("paxosd_voting", "1 while this replica votes; 0: unborn, dormant or diverged.")
+      .value(s.voting ? 1 : 0);
+  out.gauge("paxosd_diverged", "1 when the hash chain here disagrees with a quorum's.")
+      .value(loop.diverged ? 1 : 0);
+  out.gauge("paxosd_disagreeing_replicas", "Others whose hash chain is another than the one here.")
+      .value(s.disagreeing.size());
+  out.gauge("paxosd_disputed",
+            "1 while it disagrees with another and no quorum tells which is right: it confirms no read.")
       .value(s.disputed ? 1 : 0);
   out.gauge("paxosd_ballot_round", "Round of the highest ballot promised.").value(s.ballot.round);
-  out.gauge("paxosd_leader_ballot_round", "Round of the ballot that is followed.").value(s.leader_ballot.round);
-  out.counter("paxosd_leader_changes_total", "Ballots taken up as the leader's, own ones included.").value(s.leader_changes);
-  out.counter("paxosd_slots_proposed_total", "Slots in which this replica proposed commands.").value(loop.node.proposed);
-  out.counter("paxosd_slots_chosen_total", "The slot up to which every slot is known to be chosen.").value(s.chosen.n);
+  out.gauge("paxosd_leader_ballot_round", "Round of the ballot that is followed.")
+      .value(s.leader_ballot.round);
+  out.counter("paxosd_leader_changes_total", "Ballots taken up as the leader's, own ones included.")
+      .value(s.leader_changes);
+  out.counter("paxosd_slots_proposed_total", "Slots in which this replica proposed commands.")
+      .value(loop.node.proposed);
+  out.counter("paxosd_slots_chosen_total", "The slot up to which every slot is known to be chosen.")
+      .value(s.chosen.n);
   out.counter("paxosd_slots_applied_total", "The last slot applied.").value(s.applied.n);
-  out.counter("paxosd_noops_applied_total", "No-ops among the slots applied since the start.").value(loop.node.noops);
+  out.counter("paxosd_noops_applied_total", "No-ops among the slots applied since the start.")
+      .value(loop.node.noops);
   out.gauge("paxosd_slots_in_flight", "Slots proposed here and not chosen yet.").value(s.inflight);
   out.gauge("paxosd_hole_waiting", "1 while applying waits for a skipped slot.").value(s.hole ? 1 : 0);
-  const auto seconds_since = [&](paxos::Time since) { return std::chrono::duration<double>(loop.now - since).count(); };
-  out.gauge("paxosd_waiting_seconds", "Age of the oldest slot that is known here and not applied; 0: none waits.")
+  const auto seconds_since = [&](paxos::Time since) {
+    return std::chrono::duration<double>(loop.now - since).count();
+  };
+  out.gauge("paxosd_waiting_seconds",
+            "Age of the oldest slot that is known here and not applied; 0: none waits.")
       .value(s.waiting ? seconds_since(s.waiting->since) : 0.0);
-  out.gauge("paxosd_standing_seconds", "How long nothing has been applied though something waits; 0: it gets on.")
+  out.gauge("paxosd_standing_seconds",
+            "How long nothing has been applied though something waits; 0: it gets on.")
       .value(s.waiting ? seconds_since(s.waiting->still) : 0.0);
   out.counter("paxosd_retransmissions_total", "Prepares and Accepts sent again.").value(s.retransmissions);
-  out.latency("paxosd_commit_duration_seconds", "From proposing a slot here to applying it here.", loop.commits);
+  out.latency("paxosd_commit_duration_seconds", "From proposing a slot here to applying it here.",
+              loop.commits);
 }
 
 void add_chat(Families& out, const LoopFigures& loop) {
   out.gauge("paxosd_sessions", "Open sessions.").value(loop.sessions);
-  out.gauge("paxosd_stored_answer_bytes", "Memory of the answers kept for clients that may ask again.").value(loop.answer_bytes);
+  out.gauge("paxosd_stored_answer_bytes", "Memory of the answers kept for clients that may ask again.")
+      .value(loop.answer_bytes);
   out.gauge("paxosd_rooms", "Rooms.").value(loop.rooms);
-  out.counter("paxosd_commands_applied_total", "Client commands applied since the start, by what became of them.");
+  out.counter("paxosd_commands_applied_total",
+              "Client commands applied since the start, by what became of them.");
   for (std::size_t i = 1; i < loop.node.verdicts.size(); ++i)
     out.value(loop.node.verdicts[i], "verdict", label(static_cast<chat::Verdict>(i)));
-  out.gauge("paxosd_receipts_waiting", "Commands whose clients wait for a receipt here.").value(loop.desk.waiting_receipts);
+  out.gauge("paxosd_receipts_waiting", "Commands whose clients wait for a receipt here.")
+      .value(loop.desk.waiting_receipts);
   out.gauge("paxosd_commands_queued", "Commands that wait to be proposed.").value(loop.desk.queued_commands);
   out.gauge("paxosd_polls_waiting", "Long polls that wait for new messages.").value(loop.desk.polls);
   out.gauge("paxosd_reads_waiting", "Linearizable reads under way.").value(loop.desk.reads);
@@ -159,14 +179,17 @@ void add_chat(Families& out, const LoopFigures& loop) {
 
 void add_disk(Families& out, const LoopFigures& loop, const OtherFigures& other) {
   out.latency("paxosd_log_sync_duration_seconds", "Synced writes of the log.", other.log.sync_latency);
-  out.counter("paxosd_log_groups_total", "Record groups synced; many may share a sync.").value(other.log.groups);
-  out.counter("paxosd_log_written_bytes_total", "Bytes given to the log's write-ahead log.").value(other.log.bytes);
+  out.counter("paxosd_log_groups_total", "Record groups synced; many may share a sync.")
+      .value(other.log.groups);
+  out.counter("paxosd_log_written_bytes_total", "Bytes given to the log's write-ahead log.")
+      .value(other.log.bytes);
   out.gauge("paxosd_storage_oldest_work_seconds", "Age of the oldest unfinished work of a storage thread.")
       .value(other.oldest_work_seconds);
-  out.gauge("paxosd_state_backlog_bytes", "Rows that wait for the state's disk.").value(other.state_backlog_bytes);
+  out.gauge("paxosd_state_backlog_bytes", "Rows that wait for the state's disk.")
+      .value(other.state_backlog_bytes);
   out.gauge("paxosd_applying_held", "1 while nothing is applied, because the state's disk does not keep up.")
       .value(loop.applying_held ? 1 : 0);
-  const auto both = [&](std::uint64_t storage::DatabaseFigures::*what) {
+  const auto both = [&](std::uint64_t storage::DatabaseFigures::* what) {
     out.value(other.disk.log.*what, "db", "log").value(other.disk.state.*what, "db", "state");
   };
   using Database = storage::DatabaseFigures;
@@ -178,7 +201,8 @@ void add_disk(Families& out, const LoopFigures& loop, const OtherFigures& other)
   both(&Database::sst_bytes);
   out.gauge("paxosd_rocksdb_wal_bytes", "Disk blocks of RocksDB's write-ahead log files.");
   both(&Database::wal_bytes);
-  out.gauge("paxosd_rocksdb_pending_compaction_bytes", "RocksDB's estimate of what compaction has still to rewrite.");
+  out.gauge("paxosd_rocksdb_pending_compaction_bytes",
+            "RocksDB's estimate of what compaction has still to rewrite.");
   both(&Database::pending_compaction_bytes);
   out.gauge("paxosd_rocksdb_running_compactions", "Compactions under way.");
   both(&Database::compactions_running);
@@ -187,14 +211,19 @@ void add_disk(Families& out, const LoopFigures& loop, const OtherFigures& other)
   out.counter("paxosd_damaged_reads_total", "Reads that met a record which does not read as it was written.")
       .value(loop.damaged_log_reads, "db", "log")
       .value(loop.damaged_state_reads, "db", "state");
-  out.gauge("paxosd_disk_free_bytes", "Free space of the data directory's file system.").value(other.disk.free_bytes);
-  out.gauge("paxosd_disk_size_bytes", "Size of the data directory's file system.").value(other.disk.size_bytes);
+  out.gauge("paxosd_disk_free_bytes", "Free space of the data directory's file system.")
+      .value(other.disk.free_bytes);
+  out.gauge("paxosd_disk_size_bytes", "Size of the data directory's file system.")
+      .value(other.disk.size_bytes);
 }
 
 void add_network(Families& out, const LoopFigures& loop) {
-  out.counter("paxosd_datagrams_received_total", "Datagrams received, dropped ones included.").value(loop.socket.received);
-  out.counter("paxosd_datagrams_sent_total", "Datagrams sealed for sending.").value(loop.transport.datagrams_out);
-  out.counter("paxosd_datagrams_dropped_total", "Received datagrams, or messages in them, not taken, by reason.");
+  out.counter("paxosd_datagrams_received_total", "Datagrams received, dropped ones included.")
+      .value(loop.socket.received);
+  out.counter("paxosd_datagrams_sent_total", "Datagrams sealed for sending.")
+      .value(loop.transport.datagrams_out);
+  out.counter("paxosd_datagrams_dropped_total",
+              "Received datagrams, or messages in them, not taken, by reason.");
   for (std::size_t i = 0; i < loop.transport.dropped.size(); ++i)
     out.value(loop.transport.dropped[i], "reason", net::to_string(static_cast<net::Drop>(i)));
   out.value(loop.socket.truncated, "reason", "truncated");
@@ -204,42 +233,57 @@ void add_network(Families& out, const LoopFigures& loop) {
   out.counter("paxosd_datagrams_unsent_total", "Sends that failed, by errno, or found no room.")
       .value(loop.socket.dropped_sends, "reason", "queue_full");
   for (const auto& [error, count] : loop.send_errors) out.value(count, "reason", errno_name(error));
-  out.counter("paxosd_datagrams_sent_singly_total", "Datagrams that the kernel would not cut out of a buffer for their path.")
+  out.counter("paxosd_datagrams_sent_singly_total",
+              "Datagrams that the kernel would not cut out of a buffer for their path.")
       .value(loop.socket.sent_singly);
   out.gauge("paxosd_path_datagram_bytes", "The largest datagram that the path to a peer is taken to carry.");
   for (const auto& [peer, bytes] : loop.datagrams) out.value(bytes, "peer", std::to_string(peer));
-  out.counter("paxosd_path_probes_total", "Datagrams that asked whether their size gets there.").value(loop.transport.path_probes);
-  out.counter("paxosd_messages_oversized_total", "Messages too large to be sent.").value(loop.transport.oversized);
+  out.counter("paxosd_path_probes_total", "Datagrams that asked whether their size gets there.")
+      .value(loop.transport.path_probes);
+  out.counter("paxosd_messages_oversized_total", "Messages too large to be sent.")
+      .value(loop.transport.oversized);
   out.counter("paxosd_fragments_repeated_total", "Fragments sent again because a receiver asked.")
       .value(loop.transport.fragments_again);
-  out.counter("paxosd_fragment_probes_total", "Large messages said again by a probe.").value(loop.transport.probes);
-  out.counter("paxosd_fragment_requests_total", "Requests for missing fragments sent.").value(loop.transport.needs);
-  out.gauge("paxosd_reassembly_bytes", "Memory of messages that are not complete yet.").value(loop.transport.reassembly.memory);
-  out.gauge("paxosd_reassembly_messages", "Messages that are not complete yet.").value(loop.transport.reassembly.partials);
+  out.counter("paxosd_fragment_probes_total", "Large messages said again by a probe.")
+      .value(loop.transport.probes);
+  out.counter("paxosd_fragment_requests_total", "Requests for missing fragments sent.")
+      .value(loop.transport.needs);
+  out.gauge("paxosd_reassembly_bytes", "Memory of messages that are not complete yet.")
+      .value(loop.transport.reassembly.memory);
+  out.gauge("paxosd_reassembly_messages", "Messages that are not complete yet.")
+      .value(loop.transport.reassembly.partials);
 }
 
 void add_loop(Families& out, const LoopFigures& loop) {
-  out.latency("paxosd_loop_turn_duration_seconds", "Turns of the event loop, without the wait before them.", loop.turns);
+  out.latency("paxosd_loop_turn_duration_seconds", "Turns of the event loop, without the wait before them.",
+              loop.turns);
   out.counter("paxosd_log_lines_lost_total", "Log lines that nobody took: a full pipe, a journal that hangs.")
       .value(loop.log_lines_lost);
   out.counter("paxosd_ring_submissions_total", "Operations given to io_uring.").value(loop.ring.submissions);
-  out.counter("paxosd_ring_completions_total", "Completions taken from io_uring.").value(loop.ring.completions);
-  out.counter("paxosd_receive_buffer_exhaustions_total", "Times that receiving ended for want of a provided buffer.")
+  out.counter("paxosd_ring_completions_total", "Completions taken from io_uring.")
+      .value(loop.ring.completions);
+  out.counter("paxosd_receive_buffer_exhaustions_total",
+              "Times that receiving ended for want of a provided buffer.")
       .value(loop.socket.out_of_buffers);
-  out.counter("paxosd_receive_rearms_total", "Times that the multishot receive was started again.").value(loop.socket.rearms);
+  out.counter("paxosd_receive_rearms_total", "Times that the multishot receive was started again.")
+      .value(loop.socket.rearms);
 }
 
 void add_process(Families& out, const OtherFigures& other) {
-  out.counter("paxosd_http_responses_total", "Answers of the metrics listener before this one, by HTTP status.");
+  out.counter("paxosd_http_responses_total",
+              "Answers of the metrics listener before this one, by HTTP status.");
   for (const unsigned code : {200U, 400U, 404U, 405U, 431U, 503U}) {
     const auto found = other.server.responses.find(code);
     out.value(found == other.server.responses.end() ? 0 : found->second, "code", std::to_string(code));
   }
-  out.counter("paxosd_http_refused_total", "Connections to the metrics listener above its bound.").value(other.server.refused);
-  out.counter("process_cpu_seconds_total", "Processor time, user and system.").value(other.process.cpu_seconds);
+  out.counter("paxosd_http_refused_total", "Connections to the metrics listener above its bound.")
+      .value(other.server.refused);
+  out.counter("process_cpu_seconds_total", "Processor time, user and system.")
+      .value(other.process.cpu_seconds);
   out.gauge("process_resident_memory_bytes", "Resident memory.").value(other.process.resident_bytes);
   out.gauge("process_open_fds", "Open file descriptors.").value(other.process.open_files);
-  out.gauge("process_start_time_seconds", "When the process started, Unix time.").value(other.process.start_time_seconds);
+  out.gauge("process_start_time_seconds", "When the process started, Unix time.")
+      .value(other.process.start_time_seconds);
 }
 
 const double started_at =
@@ -258,7 +302,8 @@ OtherFigures::Process process_figures() {
   if (std::ifstream statm("/proc/self/statm"); statm >> size >> resident)
     out.resident_bytes = static_cast<double>(resident) * static_cast<double>(::sysconf(_SC_PAGESIZE));
   std::error_code error;
-  for (std::filesystem::directory_iterator at("/proc/self/fd", error), end; !error && at != end; at.increment(error))
+  for (std::filesystem::directory_iterator at("/proc/self/fd", error), end; !error && at != end;
+       at.increment(error))
     ++out.open_files;
   out.open_files = std::max(out.open_files - 1, 0.0);  // the look itself
   return out;
@@ -278,7 +323,8 @@ std::string metrics_text(const LoopFigures& loop, const OtherFigures& other) {
 LoopFigures Host::loop_figures() const {
   std::map<std::size_t, std::size_t> datagrams;
   for (std::size_t id = 0; id < addresses_.book.size(); ++id)
-    if (id != self_.id.n && !addresses_.book.at(id).empty()) datagrams[id] = transport_.paths().datagram_bytes(addresses_.book.at(id));
+    if (id != self_.id.n && !addresses_.book.at(id).empty())
+      datagrams[id] = transport_.paths().datagram_bytes(addresses_.book.at(id));
   return {.cluster = options_.config.cluster,
           .self = self_.id,
           .replicas = addresses_.book.size(),
@@ -315,13 +361,14 @@ void Host::serve_metrics() {
       reply([storage = storage_.get(), loop = loop_figures()](const MetricsServer::Figures& server) {
         const std::int64_t began = storage->oldest_work_started_ns();
         const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
-        return metrics_text(loop, {.log = storage->figures(),
-                                   .disk = storage->disk_figures(),
-                                   .state_backlog_bytes = storage->state_backlog_bytes(),
-                                   .oldest_work_seconds =
-                                       began == 0 ? 0.0 : static_cast<double>(std::max<std::int64_t>(now - began, 0)) / 1e9,
-                                   .server = server,
-                                   .process = process_figures()});
+        return metrics_text(
+            loop, {.log = storage->figures(),
+                   .disk = storage->disk_figures(),
+                   .state_backlog_bytes = storage->state_backlog_bytes(),
+                   .oldest_work_seconds =
+                       began == 0 ? 0.0 : static_cast<double>(std::max<std::int64_t>(now - began, 0)) / 1e9,
+                   .server = server,
+                   .process = process_figures()});
       });
     });
   });

@@ -39,8 +39,8 @@ using tcp = asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::size_t request_bytes_max = 8192;
-/// What a client goes on sending after its answer is read and thrown away up to here, so that the close does not reset the
-/// connection under the answer.
+/// What a client goes on sending after its answer is read and thrown away up to here, so that the close does
+/// not reset the connection under the answer.
 constexpr std::size_t leftover_bytes_max = 64 * 1024;
 constexpr std::chrono::seconds accept_pause{1};
 
@@ -108,15 +108,17 @@ class MetricsServer::Impl::Session : public std::enable_shared_from_this<Session
 
   void start() {
     stream_.expires_after(impl_.options.request_max);
-    http::async_read_header(stream_, buffer_, parser_, [self = shared_from_this()](error_code error, std::size_t) {
-      if (!error)
-        self->requested();
-      else if (error == http::error::header_limit || error == http::error::buffer_overflow)
-        self->answer(self->impl_.response(http::status::request_header_fields_too_large, "too large a request\n"));
-      else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
-               error != http::error::end_of_stream && error != http::error::partial_message)
-        self->answer(self->impl_.response(http::status::bad_request, "no HTTP request\n"));
-    });
+    http::async_read_header(
+        stream_, buffer_, parser_, [self = shared_from_this()](error_code error, std::size_t) {
+          if (!error)
+            self->requested();
+          else if (error == http::error::header_limit || error == http::error::buffer_overflow)
+            self->answer(
+                self->impl_.response(http::status::request_header_fields_too_large, "too large a request\n"));
+          else if (error.category() == http::make_error_code(http::error::bad_method).category() &&
+                   error != http::error::end_of_stream && error != http::error::partial_message)
+            self->answer(self->impl_.response(http::status::bad_request, "no HTTP request\n"));
+        });
   }
 
   void answer_metrics(std::string text) {
@@ -143,9 +145,9 @@ class MetricsServer::Impl::Session : public std::enable_shared_from_this<Session
     patience_.expires_after(impl_.options.answer_max);
     patience_.async_wait([self = shared_from_this()](error_code) {
       if (!std::exchange(self->waits_, false)) return;
-      self->answer(self->impl_.response(
-          http::status::service_unavailable,
-          fmt::format("the replica's event loop gave no answer within {} ms\n", self->impl_.options.answer_max.count())));
+      self->answer(self->impl_.response(http::status::service_unavailable,
+                                        fmt::format("the replica's event loop gave no answer within {} ms\n",
+                                                    self->impl_.options.answer_max.count())));
     });
     impl_.ask_for(shared_from_this());
   }
@@ -163,10 +165,11 @@ class MetricsServer::Impl::Session : public std::enable_shared_from_this<Session
   }
 
   void drain() {
-    stream_.async_read_some(asio::buffer(leftover_), [self = shared_from_this()](error_code error, std::size_t size) {
-      self->drained_ += size;
-      if (!error && self->drained_ < leftover_bytes_max) self->drain();
-    });
+    stream_.async_read_some(asio::buffer(leftover_),
+                            [self = shared_from_this()](error_code error, std::size_t size) {
+                              self->drained_ += size;
+                              if (!error && self->drained_ < leftover_bytes_max) self->drain();
+                            });
   }
 
   Impl& impl_;
@@ -237,10 +240,12 @@ void MetricsServer::Impl::answered(const Render& render) {
 MetricsServer::MetricsServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 MetricsServer::~MetricsServer() = default;
 
-tl::expected<std::unique_ptr<MetricsServer>, std::string> MetricsServer::open(const net::Address& local, Options options) {
+tl::expected<std::unique_ptr<MetricsServer>, std::string> MetricsServer::open(const net::Address& local,
+                                                                              Options options) {
   const auto fail = [&](std::string_view why) {
     return tl::make_unexpected(
-        fmt::format("can't serve metrics on {} (key 'metrics' of this replica in the config): {}", local.to_string(), why));
+        fmt::format("can't serve metrics on {} (key 'metrics' of this replica in the config): {}",
+                    local.to_string(), why));
   };
   const int fd = ::socket(local.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return fail(std::strerror(errno));

@@ -12,13 +12,13 @@
 
 namespace paxosd {
 
-/// Serves `GET /metrics` over HTTP, from a thread of its own: neither a slow reader nor a flood of them costs the
-/// loop more than one question at a time. Bounded in connections, request size and time; one request a connection.
-/// A loop that gives no answer in time is 503 to whoever asks: that too is worth knowing.
+/// Serves `GET /metrics` over HTTP, from a thread of its own: neither a slow reader nor a flood of them costs
+/// the loop more than one question at a time. Bounded in connections, request size and time; one request a
+/// connection. A loop that gives no answer in time is 503 to whoever asks: that too is worth knowing.
 class MetricsServer {
  public:
   struct Options {
-    std::size_t connections_max = 8;  ///< more are closed at once
+    std::size_t connections_max = 8;              ///< more are closed at once
     std::chrono::milliseconds request_max{5000};  ///< for the whole request to come, and for the answer to go
     std::chrono::milliseconds answer_max{1000};   ///< for the loop to answer
   };
@@ -32,9 +32,10 @@ class MetricsServer {
   using Ask = std::function<void(std::function<void(Render)>)>;
 
   /// Listens. Errors are a sentence for the operator that names the config's key.
-  [[nodiscard]] static tl::expected<std::unique_ptr<MetricsServer>, std::string> open(const net::Address& local,
-                                                                                      Options options);
-  [[nodiscard]] static tl::expected<std::unique_ptr<MetricsServer>, std::string> open(const net::Address& local) {
+  [[nodiscard]] static tl::expected<std::unique_ptr<MetricsServer>, std::string> open(
+      const net::Address& local, Options options);
+  [[nodiscard]] static tl::expected<std::unique_ptr<MetricsServer>, std::string> open(
+      const net::Address& local) {
     return open(local, Options{});
   }
   /// Joins the thread. What is answered after that goes nowhere.

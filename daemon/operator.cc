@@ -9,7 +9,8 @@
 #include "daemon/refused.h"
 
 /// Operator requests: each names its id and, where it acts, the boot that it means, so that a retransmitted
-/// kill or skip acts once (DESIGN.md section 6). Whom it means is looked at here; each kind has a handler of its own.
+/// kill or skip acts once (DESIGN.md section 6). Whom it means is looked at here; each kind has a handler of
+/// its own.
 namespace paxosd {
 
 namespace {
@@ -29,9 +30,10 @@ bool injects_a_fault(const chat::OperatorCommand& command) {
   return acts(command) && !std::holds_alternative<chat::RestartRequest>(command);
 }
 
-/// What old programs show of it. Short, since it goes to an address that has proved nothing (tests hold it below three times
-/// the shortest question).
-constexpr const char* outdated_words = "it serves datagram format 2 only: install the newer paxosctl and paxoschat here";
+/// What old programs show of it. Short, since it goes to an address that has proved nothing (tests hold it
+/// below three times the shortest question).
+constexpr const char* outdated_words =
+    "it serves datagram format 2 only: install the newer paxosctl and paxoschat here";
 
 /// The status of a replica that answers nothing else to programs of an earlier version.
 nlohmann::json outdated_json() {
@@ -52,8 +54,9 @@ void Host::answer(const Asker& asker, chat::OperatorAnswer answer) {
   transport_.send(loop_.now(), asker.at, net::Body{std::move(reply)});
 }
 
-/// A client of an earlier version, in whose datagrams nobody is named: a recording may ask for anything. So it gets a word, the
-/// same for whatever it asks, and nothing is done. Its commands stay open, as they may stand in the log already.
+/// A client of an earlier version, in whose datagrams nobody is named: a recording may ask for anything. So
+/// it gets a word, the same for whatever it asks, and nothing is done. Its commands stay open, as they may
+/// stand in the log already.
 void Host::tell_outdated(const net::Received& received) {
   net::Body reply;
   if (const auto* request = std::get_if<chat::OperatorRequest>(&received.body)) {
@@ -70,7 +73,8 @@ void Host::tell_outdated(const net::Received& received) {
       told.id = follow->id;
       reply = chat::ClientReply{std::move(told)};
     } else {
-      reply = chat::ClientReply{chat::Waiting{.reason = chat::WaitReason::not_voting, .slot = {}, .missing = {}}};
+      reply =
+          chat::ClientReply{chat::Waiting{.reason = chat::WaitReason::not_voting, .slot = {}, .missing = {}}};
     }
   } else {
     return;
@@ -115,9 +119,10 @@ void Host::on(const Asker& asker, const chat::SkipRequest& request) {
     return answer(asker, refused("at most " + std::to_string(skips_max) + " slots at a time"));
   const paxos::Status status = node_.status();
   if (!node_.is_leader())
-    return answer(asker, refused(status.leader ? "replica " + std::to_string(self_.id.n) + " does not lead; replica " +
-                                                     std::to_string(status.leader->n) + " does"
-                                               : "no leader now; try again when `paxosctl status` shows one"));
+    return answer(
+        asker, refused(status.leader ? "replica " + std::to_string(self_.id.n) + " does not lead; replica " +
+                                           std::to_string(status.leader->n) + " does"
+                                     : "no leader now; try again when `paxosctl status` shows one"));
   paxos::SkipResult result = request.slots.empty() ? node_.skip_next(loop_.now(), request.next)
                                                    : node_.skip(loop_.now(), request.slots);
   chat::DoneReply reply{
@@ -130,11 +135,13 @@ void Host::on(const Asker& asker, const chat::SkipRequest& request) {
 /// A skip returns once each named slot has a chosen slot above it.
 void Host::finish_skips() {
   if (skips_.none()) return;
-  for (SkipsUnderWay::Skip& skip : skips_.take_done(node_.status().chosen_max)) answer(skip.asker, std::move(skip.reply));
+  for (SkipsUnderWay::Skip& skip : skips_.take_done(node_.status().chosen_max))
+    answer(skip.asker, std::move(skip.reply));
 }
 
 void Host::on(const Asker& asker, const chat::LossRequest& request) {
-  if (!(request.share >= 0 && request.share <= 1)) return answer(asker, refused("a share of loss lies between 0 and 1"));
+  if (!(request.share >= 0 && request.share <= 1))
+    return answer(asker, refused("a share of loss lies between 0 and 1"));
   faults_.set_loss(request.share);
   daemon_log::warning("drops {} % of all datagrams from now on", request.share * 100);
   answer(asker, chat::DoneReply{});
@@ -156,8 +163,9 @@ void Host::on(const Asker& asker, const chat::IsolateRequest& request) {
 
 void Host::on(const Asker& asker, const chat::RestartRequest& /*request*/) {
   if (!ServiceManager::present())
-    return answer(asker, refused("no service manager runs this replica: stop it and start it by hand, or name "
-                                 "the command that does it (--command)"));
+    return answer(asker,
+                  refused("no service manager runs this replica: stop it and start it by hand, or name "
+                          "the command that does it (--command)"));
   daemon_log::info("restarts, as the operator wishes");
   answer(asker, chat::DoneReply{});
   end_.exit_code = exit_restart;

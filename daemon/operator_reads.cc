@@ -5,8 +5,8 @@
 #include "daemon/host.h"
 #include "daemon/refused.h"
 
-/// What operators ask of the disk: the handler looks at what the loop knows, and a function without a Host reads the rest on a
-/// reader's thread.
+/// What operators ask of the disk: the handler looks at what the loop knows, and a function without a Host
+/// reads the rest on a reader's thread.
 namespace paxosd {
 
 namespace {
@@ -15,7 +15,8 @@ using Reader = storage::Storage::Reader;
 
 constexpr std::size_t log_page_bytes = 128 * 1024;
 
-/// The entries of [first, last] and their rows of the state, read back and checked; `next` where a page was not enough.
+/// The entries of [first, last] and their rows of the state, read back and checked; `next` where a page was
+/// not enough.
 chat::ScrubReply scrub(const Reader& reader, paxos::Slot first, paxos::Slot last) {
   chat::ScrubReply reply;
   if (first == paxos::Slot{1})
@@ -41,14 +42,15 @@ chat::ScrubReply scrub(const Reader& reader, paxos::Slot first, paxos::Slot last
   return reply;
 }
 
-/// What the loop knows to be chosen: all up to `up_to`, and above a hole these votes. The disk may still hold an older vote than
-/// the decree that is known chosen.
+/// What the loop knows to be chosen: all up to `up_to`, and above a hole these votes. The disk may still hold
+/// an older vote than the decree that is known chosen.
 struct Chosen {
   paxos::Slot up_to;
   std::vector<std::pair<paxos::Slot, paxos::Ballot>> ahead;  ///< ascending
 
   [[nodiscard]] bool has(const paxos::LogEntry& entry) const {
-    return entry.chosen || entry.slot <= up_to || std::binary_search(ahead.begin(), ahead.end(), std::pair(entry.slot, entry.ballot));
+    return entry.chosen || entry.slot <= up_to ||
+           std::binary_search(ahead.begin(), ahead.end(), std::pair(entry.slot, entry.ballot));
   }
 };
 
@@ -57,7 +59,8 @@ chat::LogSlot empty_slot(paxos::Slot slot) {
 }
 
 /// The slots [first, last], as many as fit a page; those without a vote between others are empty.
-chat::OperatorAnswer log_page(const Reader& reader, paxos::Slot first, paxos::Slot last, const Chosen& chosen) {
+chat::OperatorAnswer log_page(const Reader& reader, paxos::Slot first, paxos::Slot last,
+                              const Chosen& chosen) {
   chat::LogReply reply;
   if (first > last) return reply;
   auto entries = reader.log(first, last, log_page_bytes);
@@ -77,9 +80,10 @@ chat::OperatorAnswer log_page(const Reader& reader, paxos::Slot first, paxos::Sl
   return reply;
 }
 
-/// What the log holds in `slot`, added to what the loop knew of it. `chosen_under`: the ballot of its decree, where it is known
-/// chosen above a hole.
-chat::ExplainReply explain(const Reader& reader, chat::ExplainReply reply, paxos::Slot slot, std::optional<paxos::Ballot> chosen_under) {
+/// What the log holds in `slot`, added to what the loop knew of it. `chosen_under`: the ballot of its decree,
+/// where it is known chosen above a hole.
+chat::ExplainReply explain(const Reader& reader, chat::ExplainReply reply, paxos::Slot slot,
+                           std::optional<paxos::Ballot> chosen_under) {
   if (slot.none()) return reply;
   const auto entries = reader.log(slot, slot, 1);
   if (!entries) {
@@ -111,7 +115,9 @@ void Host::read_for_operator(const Asker& asker, std::function<chat::OperatorAns
     mailbox_.push([this, asker, result = std::move(result)]() mutable { answer(asker, std::move(result)); });
   };
   storage_->read([post, job = std::move(job)](const Reader& reader) { post(job(reader)); },
-                 [post, unread = std::move(unread)](const std::string& why) { post(unread ? unread(why) : refused(why)); });
+                 [post, unread = std::move(unread)](const std::string& why) {
+                   post(unread ? unread(why) : refused(why));
+                 });
 }
 
 void Host::on(const Asker& asker, const chat::HashRequest& request) {
@@ -143,9 +149,9 @@ void Host::on(const Asker& asker, const chat::LogRequest& request) {
   const paxos::Status status = node_.status();
   const paxos::Slot first = std::max({request.from, status.first_slot, paxos::Slot{1}});
   const paxos::Slot last = request.to.none() ? status.accepted : std::min(request.to, status.accepted);
-  read_for_operator(asker, [first, last, chosen = Chosen{.up_to = status.chosen, .ahead = node_.chosen_ahead()}](const Reader& reader) {
-    return log_page(reader, first, last, chosen);
-  });
+  read_for_operator(asker,
+                    [first, last, chosen = Chosen{.up_to = status.chosen, .ahead = node_.chosen_ahead()}](
+                        const Reader& reader) { return log_page(reader, first, last, chosen); });
 }
 
 void Host::on(const Asker& asker, const chat::ExplainRequest& request) {
@@ -158,20 +164,22 @@ void Host::on(const Asker& asker, const chat::ExplainRequest& request) {
   const std::int64_t offset = wall - loop_.now().time_since_epoch().count();
   chat::FlightOfSlot found = chat::flight_of_slot(all, slot, chat::ExplainReply::records_max);
   for (chat::FlightEntry& entry : found.entries) entry.ns += offset;
-  chat::ExplainReply reply{.boot = self_.boot,
-                           .now_ns = wall,
-                           .started_ns = self_.started.time_since_epoch().count() + offset,
-                           .oldest_ns = (all.empty() ? self_.started.time_since_epoch().count() : all.front().ns) + offset,
-                           .first_slot = status.first_slot,
-                           .chosen = status.chosen,
-                           .applied = status.applied,
-                           .accepted = status.accepted,
-                           .damage = {},
-                           .held = {},
-                           .left_out = found.left_out,
-                           .records = std::move(found.entries)};
+  chat::ExplainReply reply{
+      .boot = self_.boot,
+      .now_ns = wall,
+      .started_ns = self_.started.time_since_epoch().count() + offset,
+      .oldest_ns = (all.empty() ? self_.started.time_since_epoch().count() : all.front().ns) + offset,
+      .first_slot = status.first_slot,
+      .chosen = status.chosen,
+      .applied = status.applied,
+      .accepted = status.accepted,
+      .damage = {},
+      .held = {},
+      .left_out = found.left_out,
+      .records = std::move(found.entries)};
   const auto ahead = node_.chosen_ahead();
-  const auto known = std::find_if(ahead.begin(), ahead.end(), [&](const auto& one) { return one.first == slot; });
+  const auto known =
+      std::find_if(ahead.begin(), ahead.end(), [&](const auto& one) { return one.first == slot; });
   const auto chosen_under = known == ahead.end() ? std::nullopt : std::optional(known->second);
   read_for_operator(asker, [slot, chosen_under, known = std::move(reply)](const Reader& reader) {
     return explain(reader, known, slot, chosen_under);

@@ -12,8 +12,8 @@
 
 namespace paxosd {
 
-/// The way out and in: a socket that may come late and be changed for another, and what this turn says by it. Loop thread only, but
-/// for send_now().
+/// The way out and in: a socket that may come late and be changed for another, and what this turn says by it.
+/// Loop thread only, but for send_now().
 class Outlet {
  public:
   using Packets = std::vector<net::Outgoing>;

@@ -12,8 +12,8 @@
 
 namespace paxosd {
 
-/// `paxosctl pause`: a replica that hangs, to its peers and clients. What comes meanwhile waits here, as a socket's buffer would keep
-/// it, and so does what the storage threads have done. Loop thread only.
+/// `paxosctl pause`: a replica that hangs, to its peers and clients. What comes meanwhile waits here, as a
+/// socket's buffer would keep it, and so does what the storage threads have done. Loop thread only.
 class Pause {
  public:
   using Work = std::function<void()>;

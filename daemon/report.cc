@@ -5,7 +5,8 @@
 #include "daemon/proc.h"
 #include "daemon/start_delay.h"
 
-/// What a replica says of itself unasked, at its start and later, and the reload that its service manager may ask for.
+/// What a replica says of itself unasked, at its start and later, and the reload that its service manager may
+/// ask for.
 namespace paxosd {
 
 std::string Host::standing_line() const {
@@ -18,7 +19,8 @@ std::string Host::standing_line() const {
   if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
   if (!s.voting) line += ", does not vote: " + s.reason;
   if (s.waiting) {
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - s.waiting->since).count();
+    const auto ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - s.waiting->since).count();
     if (ms >= 1000) line += fmt::format(", slot {} waits for {} s", s.waiting->slot.n, ms / 1000);
   }
   if (!metrics_.fault.empty()) line += "; no metrics: " + metrics_.fault;
@@ -30,7 +32,8 @@ Counts Host::counts() const {
              {"foreign_key", transport_.figures().dropped[static_cast<std::size_t>(net::Drop::foreign_key)]},
              {"syncs", storage_->figures().syncs},
              {"sync_us_total", static_cast<std::uint64_t>(storage_->figures().sync_latency.sum_ns / 1000)}};
-  const std::uint16_t port = outlet_ ? outlet_->local_address().port() : options_.config.replicas[self_.id.n].port;
+  const std::uint16_t port =
+      outlet_ ? outlet_->local_address().port() : options_.config.replicas[self_.id.n].port;
   // Not /proc/net: the unit's ProcSubset=pid leaves only what belongs to a process.
   for (const char* table : {"/proc/self/net/udp", "/proc/self/net/udp6"})
     if (const auto drops = udp_drops(text_of(table), port)) out["receive_drops"] += *drops;
@@ -42,7 +45,8 @@ void Host::report(paxos::Time now) {
   supervision_.flush();
   if (supervision_.line_due(now)) {
     supervision_.show(standing_line());
-    if (options_.lived && now - self_.started > StartCounter::long_enough) std::exchange(options_.lived, {})();
+    if (options_.lived && now - self_.started > StartCounter::long_enough)
+      std::exchange(options_.lived, {})();
     const auto dropped = transport_.figures().dropped;
     supervision_.tell_unopened(now, dropped[static_cast<std::size_t>(net::Drop::foreign_key)]);
     supervision_.tell_trouble(now, node_.status());
@@ -58,10 +62,13 @@ void Host::prepare_flight_recorder() {
   const std::filesystem::path folder = crash_folder();
   FlightRecorder::keep_newest(folder, options_.config.crash_dumps_kept);
   if (const auto dumps = FlightRecorder::dumps(folder); !dumps.empty())
-    daemon_log::warning("an earlier run crashed and left its flight recorder: `paxosctl explain --dump {}` shows it{}; "
-                        "remove it when it is understood",
-                        dumps.back().string(), dumps.size() == 1 ? "" : fmt::format(" ({} more beside it)", dumps.size() - 1));
-  if (const auto problem = flight_.dump_on_crash(folder, self_.id, self_.boot)) daemon_log::warning("{}", *problem);
+    daemon_log::warning(
+        "an earlier run crashed and left its flight recorder: `paxosctl explain --dump {}` shows it{}; "
+        "remove it when it is understood",
+        dumps.back().string(),
+        dumps.size() == 1 ? "" : fmt::format(" ({} more beside it)", dumps.size() - 1));
+  if (const auto problem = flight_.dump_on_crash(folder, self_.id, self_.boot))
+    daemon_log::warning("{}", *problem);
 }
 
 void Host::reload() {
@@ -80,19 +87,24 @@ void Host::reload() {
     transport_.set_datagram_bytes(options_.config.datagram_bytes);
     if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
     // On the state thread: a disk may take its time.
-    storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](const storage::Storage::Reader&) {
-      FlightRecorder::keep_newest(folder, kept);
-    });
-    // On the state thread: a disk may take its time. Only said: a replica has one key from its start to its end.
+    storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](
+                       const storage::Storage::Reader&) { FlightRecorder::keep_newest(folder, kept); });
+    // On the state thread: a disk may take its time. Only said: a replica has one key from its start to its
+    // end.
     storage_->read([this](const storage::Storage::Reader&) {
       if (const std::string difference = key_watch_.difference(); !difference.empty())
-        daemon_log::warning("{}: it is not taken while running. All replicas need the new key at the same time; see 'A new key' in "
-                            "OPERATIONS.md (stop all, copy it, start all)", difference);
+        daemon_log::warning(
+            "{}: it is not taken while running. All replicas need the new key at the same time; see 'A new "
+            "key' in "
+            "OPERATIONS.md (stop all, copy it, start all)",
+            difference);
     });
-    daemon_log::info("reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, crash dumps kept {}", options_.config.file.string(),
-                     options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
-                     options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.datagram_bytes,
-                     options_.config.crash_dumps_kept);
+    daemon_log::info(
+        "reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, crash dumps kept {}",
+        options_.config.file.string(),
+        options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
+        options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.datagram_bytes,
+        options_.config.crash_dumps_kept);
   }
   supervision_.reloaded();
 }

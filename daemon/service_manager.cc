@@ -41,8 +41,8 @@ ServiceManager::~ServiceManager() {
 bool ServiceManager::say(const std::string& text) const {
   if (fd_ < 0) return true;
   // By name each time: a manager that was started again has another socket there.
-  return ::sendto(fd_, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&name_),
-                  name_bytes_) >= 0 ||
+  return ::sendto(fd_, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT,
+                  reinterpret_cast<const sockaddr*>(&name_), name_bytes_) >= 0 ||
          (errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS);
 }
 

@@ -13,9 +13,9 @@ namespace paxosd {
 /// The unit has RestartForceExitStatus= with this number (EX_TEMPFAIL).
 inline constexpr int exit_restart = 75;
 
-/// What the service manager hears of this process (the protocol of sd_notify(3)); without one all of it does nothing. Its
-/// socket never blocks us: a manager that hangs must not take the replica along. What must come is said again by flush();
-/// of signs of life and status lines only the next one counts. Loop thread only.
+/// What the service manager hears of this process (the protocol of sd_notify(3)); without one all of it does
+/// nothing. Its socket never blocks us: a manager that hangs must not take the replica along. What must come
+/// is said again by flush(); of signs of life and status lines only the next one counts. Loop thread only.
 class ServiceManager {
  public:
   ServiceManager();

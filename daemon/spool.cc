@@ -28,10 +28,10 @@ struct Spool::State {
   const Sink sink;
   mutable std::mutex mutex;
   std::condition_variable wake;
-  std::deque<Held> queue;         ///< guarded by mutex
-  std::size_t bytes = 0;          ///< of the texts in it; guarded by mutex
-  std::uint64_t untold = 0;       ///< lost since the last line that found room; guarded by mutex
-  bool ending = false;            ///< guarded by mutex
+  std::deque<Held> queue;            ///< guarded by mutex
+  std::size_t bytes = 0;             ///< of the texts in it; guarded by mutex
+  std::uint64_t untold = 0;          ///< lost since the last line that found room; guarded by mutex
+  bool ending = false;               ///< guarded by mutex
   std::atomic<std::size_t> open{0};  ///< lines that have not left yet
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::int64_t> began_ms{0};  ///< of the line in the sink's hands; 0: none

@@ -16,15 +16,15 @@ namespace daemon_log {
 struct Line {
   std::chrono::system_clock::time_point at{};  ///< when it was said
   Level level = Level::info;
-  std::string event;   ///< what it is about, as fields of the journal; empty: nothing
+  std::string event;  ///< what it is about, as fields of the journal; empty: nothing
   std::string ballot;
   std::string slot;
   std::string text;
 };
 
-/// Lines in front of a sink that may block for ever: standard error whose pipe nobody reads, a journal that hangs. A thread
-/// of its own carries them there; whoever says one never waits. Above the bounds new lines are lost and counted, and the
-/// sink is told how many at the place where they are missing. Any thread.
+/// Lines in front of a sink that may block for ever: standard error whose pipe nobody reads, a journal that
+/// hangs. A thread of its own carries them there; whoever says one never waits. Above the bounds new lines
+/// are lost and counted, and the sink is told how many at the place where they are missing. Any thread.
 class Spool {
  public:
   static constexpr std::size_t lines_max = 1024;
@@ -33,7 +33,8 @@ class Spool {
   using Sink = std::function<void(const Line&)>;
 
   explicit Spool(Sink sink);
-  /// Waits for nothing: lines that are still there are lost, and a thread that hangs in the sink is left behind.
+  /// Waits for nothing: lines that are still there are lost, and a thread that hangs in the sink is left
+  /// behind.
   ~Spool();
   Spool(const Spool&) = delete;
   Spool& operator=(const Spool&) = delete;

@@ -15,7 +15,8 @@ constexpr unsigned doublings_max = 5;
 
 std::chrono::milliseconds start_delay(unsigned early_ends) {
   if (early_ends < at_once) return std::chrono::milliseconds{0};
-  return std::min(std::chrono::milliseconds{1000} * (1U << std::min(early_ends - at_once, doublings_max)), delay_max);
+  return std::min(std::chrono::milliseconds{1000} * (1U << std::min(early_ends - at_once, doublings_max)),
+                  delay_max);
 }
 
 StartCounter::StartCounter() {

@@ -10,16 +10,21 @@
 #include "daemon/log.h"
 #include "daemon/proc.h"
 
-/// What `paxosctl status` shows, and the parts of it that `top` and `doctor` show too. docs/WIRE.md has the fields.
+/// What `paxosctl status` shows, and the parts of it that `top` and `doctor` show too. docs/WIRE.md has the
+/// fields.
 namespace paxosd {
 
 namespace {
 
 using Json = nlohmann::json;
 
-std::int64_t whole_ms(paxos::Duration duration) { return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count(); }
+std::int64_t whole_ms(paxos::Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
 
-Json ballot_json(const paxos::Ballot& ballot) { return {{"round", ballot.round}, {"replica", ballot.replica.n}}; }
+Json ballot_json(const paxos::Ballot& ballot) {
+  return {{"round", ballot.round}, {"replica", ballot.replica.n}};
+}
 
 Json ids_json(const std::vector<paxos::ReplicaId>& ids) {
   Json out = Json::array();
@@ -51,7 +56,8 @@ void add_damage(Json& out, const Damages& damages) {
   if (damages.shown().empty()) return;
   auto& damage = out["damage"] = Json::array();
   for (const storage::Damage& one : damages.shown())
-    damage.push_back({{"store", one.store == storage::Damage::Store::log ? "log" : "state"}, {"text", one.what}});
+    damage.push_back(
+        {{"store", one.store == storage::Damage::Store::log ? "log" : "state"}, {"text", one.what}});
   out["damaged_reads"] = damages.log_reads() + damages.state_reads();
 }
 
@@ -131,7 +137,8 @@ Json Host::status_json() const {
   add_vitals(out);
   add_damage(out, damages_);
   // Not for a moment's queue: only where nobody seems to take them any more.
-  if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1}) out["log_stuck_ms"] = stuck.count();
+  if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1})
+    out["log_stuck_ms"] = stuck.count();
   if (pause_.lasts(loop_.now()))
     add_pause(out, out["paused_ms"].get<std::int64_t>());
   else
@@ -166,8 +173,10 @@ void Host::add_latencies(Json& out) const {
 
 void Host::add_addresses(nlohmann::json& out) const {
   for (std::size_t id = 0; id < addresses_.book.size(); ++id) {
-    if (id != self_.id.n && addresses_.book.moved(id)) out["moved"].push_back({{"id", id}, {"address", addresses_.book.at(id).to_string()}});
-    if (!addresses_.book.fault(id).empty()) out["unresolved"].push_back({{"id", id}, {"error", addresses_.book.fault(id)}});
+    if (id != self_.id.n && addresses_.book.moved(id))
+      out["moved"].push_back({{"id", id}, {"address", addresses_.book.at(id).to_string()}});
+    if (!addresses_.book.fault(id).empty())
+      out["unresolved"].push_back({{"id", id}, {"error", addresses_.book.fault(id)}});
   }
   if (outlet_) out["listens_on"] = outlet_->local_address().to_string();
   if (!metrics_.fault.empty()) out["metrics_error"] = metrics_.fault;

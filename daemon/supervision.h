@@ -13,11 +13,12 @@
 
 namespace paxosd {
 
-/// What the service manager and the log hear of how this replica is, unasked: signs of life, a status line, and trouble, each as
-/// often as somebody wants to read it. Told the time; loop thread only.
+/// What the service manager and the log hear of how this replica is, unasked: signs of life, a status line,
+/// and trouble, each as often as somebody wants to read it. Told the time; loop thread only.
 class Supervision {
  public:
-  Supervision(paxos::ReplicaId self, paxos::Duration election_timeout) : self_(self), election_timeout_(election_timeout) {}
+  Supervision(paxos::ReplicaId self, paxos::Duration election_timeout)
+      : self_(self), election_timeout_(election_timeout) {}
 
   // Towards the service manager.
   /// Others may depend on this replica from now on; said once.
@@ -31,7 +32,8 @@ class Supervision {
   void begin(paxos::Time now);
   /// The next sign of life.
   [[nodiscard]] paxos::Time deadline() const { return alive_at_; }
-  /// A sign of life when it is due, while the storage threads move: `unfinished` is the age of their oldest work.
+  /// A sign of life when it is due, while the storage threads move: `unfinished` is the age of their oldest
+  /// work.
   void give_sign(paxos::Time now, paxos::Duration unfinished, const std::filesystem::path& directory);
 
   /// The status line is due, and with it all that is looked at once a second.
@@ -43,13 +45,15 @@ class Supervision {
   // Towards the log.
   /// Whom it follows, when that changes.
   void tell_leader(const chat::Node& node);
-  /// What an operator at its terminal, or its journal, has to know without asking: that it takes no part and whom it waits
-  /// for, and that nothing gets on.
+  /// What an operator at its terminal, or its journal, has to know without asking: that it takes no part and
+  /// whom it waits for, and that nothing gets on.
   void tell_trouble(paxos::Time now, const paxos::Status& status);
-  /// What does not open is never answered: the log is where its sender's operator can see that it came. `count`: since the start.
+  /// What does not open is never answered: the log is where its sender's operator can see that it came.
+  /// `count`: since the start.
   void tell_unopened(paxos::Time now, std::uint64_t count);
-  /// An older program that comes back after the rules were raised understands nothing any more, not even that they were. Whose
-  /// datagrams these are is not known, so that this is a hint and no reason to stop. `unknown`: see MissedRaise.
+  /// An older program that comes back after the rules were raised understands nothing any more, not even that
+  /// they were. Whose datagrams these are is not known, so that this is a hint and no reason to stop.
+  /// `unknown`: see MissedRaise.
   void hint_at_missed_raise(bool hears_leader, std::uint64_t unknown);
 
  private:
@@ -74,7 +78,8 @@ class SendFailures {
  public:
   void note(const net::Refusal& refusal) { last_ = refusal; }
   [[nodiscard]] const std::optional<net::Refusal>& last() const { return last_; }
-  /// What is new, as "3 ENETUNREACH (...), 1 ...", when it is time for a line; `errors`: by errno, since this socket was opened.
+  /// What is new, as "3 ENETUNREACH (...), 1 ...", when it is time for a line; `errors`: by errno, since this
+  /// socket was opened.
   [[nodiscard]] std::optional<std::string> line(paxos::Time now, const std::map<int, std::uint64_t>& errors);
 
  private:

@@ -50,7 +50,8 @@ RecentCounts::Window RecentCounts::until(paxos::Time now, const Counts& counts) 
   out.span = now - samples_.front().at;
   for (const auto& [name, count] : counts) {
     const auto before = samples_.front().counts.find(name);
-    if (before != samples_.front().counts.end() && before->second <= count) out.counts[name] = count - before->second;
+    if (before != samples_.front().counts.end() && before->second <= count)
+      out.counts[name] = count - before->second;
   }
   return out;
 }

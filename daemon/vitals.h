@@ -15,10 +15,13 @@
 /// What `paxosctl top` and `doctor` are told of a replica besides the protocol's own standing.
 namespace paxosd {
 
-/// Since when there is no quorum, who leads since when, and who is not heard since when. Told the time; loop thread only.
+/// Since when there is no quorum, who leads since when, and who is not heard since when. Told the time; loop
+/// thread only.
 class Vitals {
  public:
-  explicit Vitals(paxos::Time started) : no_quorum_since_(started), leader_since_(started) { unheard_since_.fill(started); }
+  explicit Vitals(paxos::Time started) : no_quorum_since_(started), leader_since_(started) {
+    unheard_since_.fill(started);
+  }
 
   /// `missing`: who is not heard now.
   void standing(paxos::Time now, bool quorum_connected, std::optional<paxos::ReplicaId> leader,
@@ -54,8 +57,9 @@ class Reminder {
   paxos::Duration interval_{};
 };
 
-/// Whether to hint that the others may have raised the rules over this program: once in its life, when datagrams in a format
-/// that it does not know came since it last heard a leader. What came before that says nothing: it was heard then.
+/// Whether to hint that the others may have raised the rules over this program: once in its life, when
+/// datagrams in a format that it does not know came since it last heard a leader. What came before that says
+/// nothing: it was heard then.
 class MissedRaise {
  public:
   /// `unknown`: how many such datagrams came since the start.
@@ -73,13 +77,16 @@ class MissedRaise {
 /// Counters by name. One that is not known is not there.
 using Counts = std::map<std::string, std::uint64_t>;
 
-/// How much counters grew in the last minute: what is going on, where the counters themselves tell what ever was.
+/// How much counters grew in the last minute: what is going on, where the counters themselves tell what ever
+/// was.
 class RecentCounts {
  public:
   static constexpr paxos::Duration every = std::chrono::seconds{10};  ///< between two samples
   static constexpr std::size_t samples_max = 7;                       ///< a minute's
 
-  [[nodiscard]] bool due(paxos::Time now) const { return samples_.empty() || now - samples_.back().at >= every; }
+  [[nodiscard]] bool due(paxos::Time now) const {
+    return samples_.empty() || now - samples_.back().at >= every;
+  }
   void take(paxos::Time now, Counts counts);
   struct Window {
     paxos::Duration span{};
@@ -96,8 +103,8 @@ class RecentCounts {
   std::deque<Sample> samples_;
 };
 
-/// Datagrams that the kernel dropped because this port's buffer was full: the `drops` of the socket in a text like
-/// /proc/net/udp; nothing when no socket is bound to the port.
+/// Datagrams that the kernel dropped because this port's buffer was full: the `drops` of the socket in a text
+/// like /proc/net/udp; nothing when no socket is bound to the port.
 [[nodiscard]] std::optional<std::uint64_t> udp_drops(std::string_view table, std::uint16_t port);
 
 }  // namespace paxosd

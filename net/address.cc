@@ -81,7 +81,8 @@ std::optional<Address> Address::literal(std::string_view text) {
   std::string host;
   std::string port;
   std::vector<Address> found;
-  if (!split(text, host, port) || host.empty() || look_up(host, port, AI_NUMERICHOST | AI_NUMERICSERV, found) != 0 || found.empty())
+  if (!split(text, host, port) || host.empty() ||
+      look_up(host, port, AI_NUMERICHOST | AI_NUMERICSERV, found) != 0 || found.empty())
     return std::nullopt;
   return found.front();
 }
@@ -94,9 +95,10 @@ tl::expected<std::vector<Address>, std::string> Address::resolve_all(std::string
   std::vector<Address> found;
   errno = 0;
   if (const int error = look_up(host, port, 0, found); error != 0)
-    return tl::make_unexpected(
-        fmt::format("name '{}' does not resolve: {}", host, error == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(error)));
-  if (found.empty()) return tl::make_unexpected(fmt::format("name '{}' has neither an IPv4 nor an IPv6 address", host));
+    return tl::make_unexpected(fmt::format("name '{}' does not resolve: {}", host,
+                                           error == EAI_SYSTEM ? std::strerror(errno) : gai_strerror(error)));
+  if (found.empty())
+    return tl::make_unexpected(fmt::format("name '{}' has neither an IPv4 nor an IPv6 address", host));
   return found;
 }
 

@@ -28,8 +28,8 @@ class Address {
   [[nodiscard]] static Address from_bytes(std::span<const std::uint8_t> bytes);
   /// "host:port" or "[v6]:port" that names no host: nothing has to be looked up.
   [[nodiscard]] static std::optional<Address> literal(std::string_view text);
-  /// The same, and names are looked up: all that the resolver knows, in its order, at least one. Blocks, for as long as the
-  /// resolver likes: net/resolver.h does it beside a loop. Errors are one sentence.
+  /// The same, and names are looked up: all that the resolver knows, in its order, at least one. Blocks, for
+  /// as long as the resolver likes: net/resolver.h does it beside a loop. Errors are one sentence.
   [[nodiscard]] static tl::expected<std::vector<Address>, std::string> resolve_all(std::string_view text);
   /// The first of them.
   [[nodiscard]] static tl::expected<Address, std::string> resolve(std::string_view text);

@@ -30,7 +30,8 @@ void AddressBook::remember(std::size_t id, const Address& address) {
   Peer& p = peers_[id];
   p.remembered = address;
   if (!p.at.empty() && !options_.literals[id]) return;
-  // A replica whose address in the config is no name, and who was heard elsewhere: it is there still, or its datagrams tell.
+  // A replica whose address in the config is no name, and who was heard elsewhere: it is there still, or its
+  // datagrams tell.
   p.at = address;
   ++revision_;
 }
@@ -96,7 +97,8 @@ void AddressBook::looked_up(paxos::Time now, std::size_t id, Answer answer) {
   if (answer->size() > known_max) answer->resize(known_max);
   p.fault.clear();
   if (std::exchange(p.complained, false))
-    events_.push_back({.kind = Event::Kind::resolved, .id = id, .from = {}, .to = answer->front(), .text = {}});
+    events_.push_back(
+        {.kind = Event::Kind::resolved, .id = id, .from = {}, .to = answer->front(), .text = {}});
   if (p.known != *answer) {
     p.known = std::move(*answer);
     p.other_probe_at = now;
@@ -124,7 +126,8 @@ void AddressBook::sent(paxos::Time now, std::size_t id) {
   if (asked(id) && !p.asked_since) p.asked_since = now;
 }
 
-void AddressBook::heard(paxos::Time now, std::size_t id, const Address& from, const Identity& sender, bool newest) {
+void AddressBook::heard(paxos::Time now, std::size_t id, const Address& from, const Identity& sender,
+                        bool newest) {
   Peer& p = peers_[id];
   if (!asked(id)) return;
   if (from == p.at) {
@@ -178,12 +181,15 @@ std::vector<AddressBook::Probe> AddressBook::take_probes(paxos::Time now) {
   return out;
 }
 
-void AddressBook::proved(paxos::Time now, std::size_t id, const Address& from, const Identity& sender, std::uint64_t nonce) {
+void AddressBook::proved(paxos::Time now, std::size_t id, const Address& from, const Identity& sender,
+                         std::uint64_t nonce) {
   Peer& p = peers_[id];
-  const auto at = std::find_if(p.probes.begin(), p.probes.end(), [&](const Sent& s) { return s.nonce == nonce && s.to == from; });
+  const auto at = std::find_if(p.probes.begin(), p.probes.end(),
+                               [&](const Sent& s) { return s.nonce == nonce && s.to == from; });
   if (at == p.probes.end()) return;
   p.probes.erase(at);
-  // A second process with this replica's id, on another directory, takes nothing away from the one that answers.
+  // A second process with this replica's id, on another directory, takes nothing away from the one that
+  // answers.
   if (p.who && *p.who != sender.incarnation && p.heard_at && !silent(p, now)) return;
   move(id, from, Event::Kind::moved);
   p.heard_at = now;

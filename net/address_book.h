@@ -15,15 +15,19 @@
 
 namespace net {
 
-/// Where each replica is now: what its name stands for, what was remembered of it, and where it really speaks from. Pure: no
-/// socket, no clock, no resolver. Loop thread only.
+/// Where each replica is now: what its name stands for, what was remembered of it, and where it really speaks
+/// from. Pure: no socket, no clock, no resolver. Loop thread only.
 ///
 /// A replica that answers stays where it answers, whatever its name says meanwhile. It moves
-///  1. to an address that proved itself: the newest datagram (Opened::newest) of it came from there, or its name points there
-///     now, so a fresh nonce was sent to that address, and came back from it. A recorded datagram has no fresh nonce, and so
-///     moves nobody (WireGuard, from which roaming is taken, moves on the datagram itself); nor does a name server that lies;
-///  2. without a proof only while nothing is heard from where it was: then what is known is gone through, one after the other.
-/// A name is looked up again after 1 s, 2 s, ... 30 s while nothing is known or heard, and every 5 minutes otherwise.
+///  1. to an address that proved itself: the newest datagram (Opened::newest) of it came from there, or its
+///  name points there
+///     now, so a fresh nonce was sent to that address, and came back from it. A recorded datagram has no
+///     fresh nonce, and so moves nobody (WireGuard, from which roaming is taken, moves on the datagram
+///     itself); nor does a name server that lies;
+///  2. without a proof only while nothing is heard from where it was: then what is known is gone through, one
+///  after the other.
+/// A name is looked up again after 1 s, 2 s, ... 30 s while nothing is known or heard, and every 5 minutes
+/// otherwise.
 class AddressBook {
  public:
   static constexpr paxos::Duration silence{std::chrono::seconds{2}};  ///< asked, and not heard for so long
@@ -34,14 +38,14 @@ class AddressBook {
   static constexpr paxos::Duration lookup_min{std::chrono::seconds{1}};
   static constexpr paxos::Duration lookup_max{std::chrono::seconds{30}};
   static constexpr paxos::Duration lookup_settled{std::chrono::minutes{5}};
-  static constexpr std::size_t known_max = 8;   ///< addresses of one name
+  static constexpr std::size_t known_max = 8;    ///< addresses of one name
   static constexpr std::size_t probes_max = 16;  ///< under way to one replica
 
   struct Options {
-    std::vector<std::string> names;             ///< as in the config, "host:port", by replica id
+    std::vector<std::string> names;                ///< as in the config, "host:port", by replica id
     std::vector<std::optional<Address>> literals;  ///< what of them is an address; the rest are names
-    std::optional<std::size_t> self;            ///< which one is ours: looked up, never asked
-    bool probes = true;                         ///< false: a client, who moves on silence alone
+    std::optional<std::size_t> self;               ///< which one is ours: looked up, never asked
+    bool probes = true;                            ///< false: a client, who moves on silence alone
     std::uint64_t seed = 1;
   };
   AddressBook(Options options, paxos::Time now);
@@ -68,7 +72,8 @@ class AddressBook {
 
   /// Something that wants an answer was sent to where it is.
   void sent(paxos::Time now, std::size_t id);
-  /// An authenticated datagram of replica `id` came, never seen before; `newest`: no later one of its boot was.
+  /// An authenticated datagram of replica `id` came, never seen before; `newest`: no later one of its boot
+  /// was.
   void heard(paxos::Time now, std::size_t id, const Address& from, const Identity& sender, bool newest);
   struct Probe {
     std::size_t id = 0;
@@ -78,7 +83,8 @@ class AddressBook {
   /// To be sent now; the nonce is to be given back from there.
   [[nodiscard]] std::vector<Probe> take_probes(paxos::Time now);
   /// It came back.
-  void proved(paxos::Time now, std::size_t id, const Address& from, const Identity& sender, std::uint64_t nonce);
+  void proved(paxos::Time now, std::size_t id, const Address& from, const Identity& sender,
+              std::uint64_t nonce);
   /// Where our own socket may be opened: what our name stands for, then what it was when we listened last.
   [[nodiscard]] std::vector<Address> own_choices() const { return candidates(peers_[*options_.self]); }
   /// Our own socket is open there.
@@ -98,8 +104,8 @@ class AddressBook {
   [[nodiscard]] std::vector<std::pair<Address, std::uint8_t>> owners() const;
   /// Grows whenever at() or owners() may have changed.
   [[nodiscard]] std::uint64_t revision() const { return revision_; }
-  /// What is worth remembering: where a replica was heard, or listens itself, and its address in the config does not say it
-  /// anyway.
+  /// What is worth remembering: where a replica was heard, or listens itself, and its address in the config
+  /// does not say it anyway.
   struct Remembered {
     std::size_t id = 0;
     std::string name;
@@ -133,11 +139,11 @@ class AddressBook {
     std::optional<Address> remembered;
     std::string fault;
     Address at;
-    std::optional<paxos::Incarnation> who;  ///< was heard at `at` last
-    std::optional<paxos::Time> heard_at;    ///< there
+    std::optional<paxos::Incarnation> who;   ///< was heard at `at` last
+    std::optional<paxos::Time> heard_at;     ///< there
     std::optional<paxos::Time> asked_since;  ///< the first thing that it was sent since
-    bool searching = false;  ///< it was silent, and has not been heard since
-    std::optional<Address> stray;  ///< its newest datagram came from here
+    bool searching = false;                  ///< it was silent, and has not been heard since
+    std::optional<Address> stray;            ///< its newest datagram came from here
     paxos::Time stray_until{};
     paxos::Time stray_probe_at{};
     paxos::Time other_probe_at{};

@@ -221,7 +221,8 @@ void Reassembly::make_room(const Identity& sender, std::size_t bytes) {
   };
   if (sender.is_client()) {
     keep_within(client_share_, partials_per_sender_, [&](const Identity& i) { return i == sender; });
-    keep_within(clients_share_, std::max<std::size_t>(partials_max_ / 2, 1), [](const Identity& i) { return i.is_client(); });
+    keep_within(clients_share_, std::max<std::size_t>(partials_max_ / 2, 1),
+                [](const Identity& i) { return i.is_client(); });
   } else {
     keep_within(replica_share_, partials_per_sender_,
                 [&](const Identity& i) { return i.sender == sender.sender; });
@@ -302,7 +303,8 @@ FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, s
   for (auto at = begin; at != end; ++at) {
     // Whoever writes the text could make two messages with one digest; the bytes decide.
     const Entry& e = *at->second;
-    if (e.stable_bytes == stable_bytes && e.part_bytes_max == part_bytes_max && e.message.view().substr(0, stable_bytes) == stable)
+    if (e.stable_bytes == stable_bytes && e.part_bytes_max == part_bytes_max &&
+        e.message.view().substr(0, stable_bytes) == stable)
       return touch(now, at->second);
   }
   while (!entries_.empty() && memory_ + message.size() + entry_overhead > memory_max) drop_oldest();

@@ -154,8 +154,8 @@ class Reassembly {
       complete_bytes_max_, complete_max_;
 };
 
-/// What a receiver keeps of incomplete and complete messages. Parameters, so that a simulator has small ones; one message
-/// always fits, whatever they are.
+/// What a receiver keeps of incomplete and complete messages. Parameters, so that a simulator has small ones;
+/// one message always fits, whatever they are.
 struct ReassemblyBounds {
   std::size_t memory = Reassembly::memory_max;
   std::size_t replica_share = Reassembly::replica_share;
@@ -187,8 +187,9 @@ class FragmentCache {
     void note_sent_to(const Address& to);
   };
 
-  /// The entry of a message whose first `stable_bytes` bytes (what identifies it) are those of `message`, cut for the same
-  /// `part_bytes_max`, or a new one: what is said again to where less passes than before is another message. The entry stays valid until the next call.
+  /// The entry of a message whose first `stable_bytes` bytes (what identifies it) are those of `message`, cut
+  /// for the same `part_bytes_max`, or a new one: what is said again to where less passes than before is
+  /// another message. The entry stays valid until the next call.
   [[nodiscard]] Entry& put(paxos::Time now, std::string message, std::size_t stable_bytes,
                            std::size_t part_bytes_max);
   [[nodiscard]] Entry* find(paxos::Time now, std::uint64_t id);

@@ -20,8 +20,8 @@ constexpr unsigned completion_entries = 8192;
 int make_ring(io_uring& ring) {
   io_uring_params params{};
   // TASKRUN_FLAG: look() sees by a word in shared memory that there is something to collect.
-  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_SUBMIT_ALL;
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
   params.cq_entries = completion_entries;
   return io_uring_queue_init_params(submission_entries, &ring, &params);
 }
@@ -227,7 +227,7 @@ Readable::Readable(Loop& loop, int fd) : Readable(loop, fd, POLLIN) {}
 
 Task<bool> HungUp::wait() {
   // The kernel reports these two whether they are asked for or not.
-  co_return co_await poll_ && poll_.poll_.result > 0 && (poll_.poll_.result & (POLLERR | POLLHUP)) != 0;
+  co_return co_await poll_&& poll_.poll_.result > 0 && (poll_.poll_.result & (POLLERR | POLLHUP)) != 0;
 }
 
 void Readable::start(std::coroutine_handle<> handle) {

@@ -47,9 +47,9 @@ using TimerId = std::uint64_t;
 /// and resumed after, so that nothing nests; then the turn's end hook runs once. Loop thread only, all of it.
 class Loop {
  public:
-  /// `busy_poll`: how long to look for a completion before sleeping, under a steady load (paxos/patience.h); zero: never.
-  /// Throws std::system_error, or std::runtime_error with a sentence for the operator, when the ring can't be
-  /// made: see probe().
+  /// `busy_poll`: how long to look for a completion before sleeping, under a steady load (paxos/patience.h);
+  /// zero: never. Throws std::system_error, or std::runtime_error with a sentence for the operator, when the
+  /// ring can't be made: see probe().
   explicit Loop(paxos::Duration busy_poll = {});
   ~Loop();
   Loop(const Loop&) = delete;
@@ -62,8 +62,9 @@ class Loop {
     std::uint64_t turns = 0;
     std::uint64_t submissions = 0;  ///< operations prepared; cancels not counted
     std::uint64_t completions = 0;
-    std::uint64_t waits = 0;        ///< with nothing to do
-    std::uint64_t sleeps = 0;       ///< of them, the ones that gave the thread up: the others ended while it looked
+    std::uint64_t waits = 0;  ///< with nothing to do
+    std::uint64_t sleeps =
+        0;  ///< of them, the ones that gave the thread up: the others ended while it looked
   };
   [[nodiscard]] const Figures& figures() const { return figures_; }
 

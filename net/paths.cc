@@ -8,9 +8,11 @@ namespace net {
 
 namespace {
 
-/// What ways usually carry, largest first: jumbo frames (9,000 bytes), 4 KiB, Ethernet with PPPoE (1,492), WireGuard (1,420),
-/// the least of IPv6 (1,280), room for one more tunnel, the least of IPv4. With IPv6's and UDP's headers each.
-constexpr std::array<std::size_t, 7> rungs{8952, 4000, 1444, 1372, default_datagram_bytes, 1000, datagram_bytes_least};
+/// What ways usually carry, largest first: jumbo frames (9,000 bytes), 4 KiB, Ethernet with PPPoE (1,492),
+/// WireGuard (1,420), the least of IPv6 (1,280), room for one more tunnel, the least of IPv4. With IPv6's and
+/// UDP's headers each.
+constexpr std::array<std::size_t, 7> rungs{
+    8952, 4000, 1444, 1372, default_datagram_bytes, 1000, datagram_bytes_least};
 
 /// The next smaller size worth trying; 0: there is none.
 std::size_t below(std::size_t bytes) {
@@ -24,7 +26,9 @@ std::size_t Paths::first_bytes(const Address& to) const {
   return is_exempt(to) ? options_.loopback_bytes : std::min(options_.datagram_bytes, default_datagram_bytes);
 }
 
-bool Paths::is_peer(const Address& to) const { return std::find(peers_.begin(), peers_.end(), to) != peers_.end(); }
+bool Paths::is_peer(const Address& to) const {
+  return std::find(peers_.begin(), peers_.end(), to) != peers_.end();
+}
 
 std::size_t Paths::most(const Address& to, const Path& p) const {
   const std::size_t wanted = is_exempt(to) ? options_.loopback_bytes : options_.datagram_bytes;
@@ -49,7 +53,9 @@ Paths::Path& Paths::path(paxos::Time now, const Address& to) {
     if (paths_.size() >= others_max + paxos::limits::replicas_max) {
       auto oldest = paths_.end();
       for (auto each = paths_.begin(); each != paths_.end(); ++each)
-        if (!is_peer(each->first) && (oldest == paths_.end() || each->second.touched_at < oldest->second.touched_at)) oldest = each;
+        if (!is_peer(each->first) &&
+            (oldest == paths_.end() || each->second.touched_at < oldest->second.touched_at))
+          oldest = each;
       if (oldest != paths_.end()) paths_.erase(oldest);
     }
     at = paths_.emplace(to, Path{}).first;
@@ -97,7 +103,8 @@ void Paths::refused(paxos::Time now, const Refusal& r) {
   if (r.bytes > p.bytes) return;  // cut before this was known
   const std::size_t lower = below(r.bytes);
   if (r.error == EIO || (r.segmented && lower == 0)) {
-    // The device cuts nothing, whatever the size (no checksums, IPsec): one by one, and the kernel fragments them.
+    // The device cuts nothing, whatever the size (no checksums, IPsec): one by one, and the kernel fragments
+    // them.
     if (!p.segments) return;
     p.segments = false;
     if (lower == 0) {
@@ -159,7 +166,8 @@ void Paths::used(paxos::Time now, const Address& to, std::size_t bytes) {
 }
 
 void Paths::answered(paxos::Time now, std::uint64_t probe, std::size_t bytes) {
-  const auto at = std::find_if(paths_.begin(), paths_.end(), [&](const auto& each) { return each.second.probe == probe; });
+  const auto at = std::find_if(paths_.begin(), paths_.end(),
+                               [&](const auto& each) { return each.second.probe == probe; });
   if (probe == 0 || at == paths_.end()) return;
   Path& p = at->second;
   if (bytes >= p.probed) return passes(now, at->first, p);
@@ -180,8 +188,10 @@ void Paths::passes(paxos::Time now, const Address& to, Path& p) {
 
 void Paths::fails(paxos::Time now, const Address& to, Path& p) {
   const bool in_use = p.probed <= p.bytes;
-  // Nothing gets through meanwhile: straight down to what nearly all carry. What lies between is looked for later.
-  const std::size_t lower = in_use && p.probed > default_datagram_bytes ? default_datagram_bytes : below(p.probed);
+  // Nothing gets through meanwhile: straight down to what nearly all carry. What lies between is looked for
+  // later.
+  const std::size_t lower =
+      in_use && p.probed > default_datagram_bytes ? default_datagram_bytes : below(p.probed);
   end(p);
   if (in_use && lower != 0) {
     p.bytes = lower;
@@ -238,7 +248,8 @@ std::vector<Paths::Probe> Paths::tick(paxos::Time now) {
       p.told_segments = p.segments;
     }
     // A search waits for the probe that is under way: end() says when.
-    next = std::min({next, p.forget_at, p.probe == 0 ? p.search_at : paxos::time_never, p.pair_at, p.tell_at});
+    next =
+        std::min({next, p.forget_at, p.probe == 0 ? p.search_at : paxos::time_never, p.pair_at, p.tell_at});
   }
   deadline_ = next;
   return out;

@@ -8,18 +8,20 @@
 #include "net/address.h"
 #include "paxos/types.h"
 
-/// What the way to each address carries: how large a datagram may be, and whether the kernel may cut a buffer into them
-/// (GSO). Pure; bounded. Loop thread only.
+/// What the way to each address carries: how large a datagram may be, and whether the kernel may cut a buffer
+/// into them (GSO). Pure; bounded. Loop thread only.
 ///
-/// Two things teach it. A send that the kernel *refuses* (EMSGSIZE, EINVAL, EIO) says that the way is narrower than it was
-/// taken for, or that its device cuts nothing. What is *swallowed* without a word, because a router's answer is lost or a
-/// firewall drops fragments, is found as RFC 8899 (Datagram Packetization Layer Path MTU Discovery) finds it: by probes
-/// that are acknowledged. They go in pairs, a tiny one and one of the size in doubt: when the tiny ones are answered and
-/// none of the large ones is, the size does not get through. When nothing is answered, nobody is there, and nothing follows.
-/// More than default_datagram_bytes is used only where a probe has shown that it passes.
+/// Two things teach it. A send that the kernel *refuses* (EMSGSIZE, EINVAL, EIO) says that the way is
+/// narrower than it was taken for, or that its device cuts nothing. What is *swallowed* without a word,
+/// because a router's answer is lost or a firewall drops fragments, is found as RFC 8899 (Datagram
+/// Packetization Layer Path MTU Discovery) finds it: by probes that are acknowledged. They go in pairs, a
+/// tiny one and one of the size in doubt: when the tiny ones are answered and none of the large ones is, the
+/// size does not get through. When nothing is answered, nobody is there, and nothing follows. More than
+/// default_datagram_bytes is used only where a probe has shown that it passes.
 namespace net {
 
-/// Payload of a datagram: what IPv6 carries everywhere (1,280 bytes less its header and UDP's), and what loopback does.
+/// Payload of a datagram: what IPv6 carries everywhere (1,280 bytes less its header and UDP's), and what
+/// loopback does.
 inline constexpr std::size_t default_datagram_bytes = 1232;
 inline constexpr std::size_t loopback_datagram_bytes = 60 * 1024;
 /// What every IPv4 host takes (576 bytes, less a longest header and UDP's).
@@ -35,15 +37,20 @@ struct Refusal {
 
 class Paths {
  public:
-  static constexpr std::size_t others_max = 256;  ///< addresses that are not a replica's
+  static constexpr std::size_t others_max = 256;    ///< addresses that are not a replica's
   static constexpr std::size_t small_back_min = 4;  ///< answered tiny probes that condemn an unanswered size
   static constexpr unsigned pairs_max = 30;         ///< then nobody is there
   static constexpr paxos::Duration pair_every{std::chrono::milliseconds{100}};
-  static constexpr paxos::Duration doubt_every{std::chrono::seconds{1}};    ///< a confirmation that young is believed
-  static constexpr paxos::Duration confirm_every{std::chrono::seconds{5}};  ///< a size in use is looked at again
-  static constexpr paxos::Duration raise_after{std::chrono::seconds{60}};   ///< what was swallowed is tried again
-  static constexpr paxos::Duration forget_after{std::chrono::minutes{10}};  ///< what was refused is tried again
-  static constexpr paxos::Duration settled_after{std::chrono::seconds{1}};  ///< a change that holds so long is told
+  static constexpr paxos::Duration doubt_every{
+      std::chrono::seconds{1}};  ///< a confirmation that young is believed
+  static constexpr paxos::Duration confirm_every{
+      std::chrono::seconds{5}};  ///< a size in use is looked at again
+  static constexpr paxos::Duration raise_after{
+      std::chrono::seconds{60}};  ///< what was swallowed is tried again
+  static constexpr paxos::Duration forget_after{
+      std::chrono::minutes{10}};  ///< what was refused is tried again
+  static constexpr paxos::Duration settled_after{
+      std::chrono::seconds{1}};  ///< a change that holds so long is told
 
   struct Options {
     std::size_t datagram_bytes = default_datagram_bytes;  ///< never more than that
@@ -53,7 +60,8 @@ class Paths {
 
   /// Another largest size from now on.
   void set_datagram_bytes(std::size_t bytes);
-  /// Of the replicas that answer probes: more than default_datagram_bytes may be tried with them, and what is in use is confirmed.
+  /// Of the replicas that answer probes: more than default_datagram_bytes may be tried with them, and what is
+  /// in use is confirmed.
   void set_peers(std::vector<Address> peers);
 
   [[nodiscard]] std::size_t datagram_bytes(const Address& to) const;
@@ -109,7 +117,9 @@ class Paths {
 
   [[nodiscard]] std::size_t first_bytes(const Address& to) const;
   [[nodiscard]] bool is_peer(const Address& to) const;
-  [[nodiscard]] bool is_exempt(const Address& to) const { return options_.loopback_bytes != 0 && to.is_loopback(); }
+  [[nodiscard]] bool is_exempt(const Address& to) const {
+    return options_.loopback_bytes != 0 && to.is_loopback();
+  }
   [[nodiscard]] std::size_t most(const Address& to, const Path& path) const;
   Path& path(paxos::Time now, const Address& to);
   void changed(paxos::Time now, Path& path);

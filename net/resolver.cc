@@ -25,7 +25,8 @@ Resolver::~Resolver() {
 
 void Resolver::look_up(std::size_t number, const std::string& text) {
   if (!under_way_.insert(number).second) return;
-  // Signals are the loop's: whichever thread is there would be interrupted by them, or take one that the loop waits for.
+  // Signals are the loop's: whichever thread is there would be interrupted by them, or take one that the loop
+  // waits for.
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
@@ -38,12 +39,15 @@ void Resolver::look_up(std::size_t number, const std::string& text) {
       if (gate->mailbox != nullptr) gate->mailbox->push(std::move(found));
     }).detach();
   } catch (const std::system_error& none) {
-    mailbox_.push({.number = number, .answer = tl::make_unexpected(fmt::format("no thread to look '{}' up: {}", text, none.what()))});
+    mailbox_.push(
+        {.number = number,
+         .answer = tl::make_unexpected(fmt::format("no thread to look '{}' up: {}", text, none.what()))});
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-std::vector<Resolver::Answer> resolve_within(const std::vector<std::string>& texts, std::chrono::milliseconds patience) {
+std::vector<Resolver::Answer> resolve_within(const std::vector<std::string>& texts,
+                                             std::chrono::milliseconds patience) {
   struct Shared {
     std::mutex mutex;
     std::condition_variable come;
@@ -52,8 +56,9 @@ std::vector<Resolver::Answer> resolve_within(const std::vector<std::string>& tex
   };
   const auto shared = std::make_shared<Shared>();
   const auto late = [&](const std::string& text) {
-    return Resolver::Answer(tl::make_unexpected(
-        fmt::format("name '{}' does not resolve: no name server answered within {} ms", text.substr(0, text.rfind(':')), patience.count())));
+    return Resolver::Answer(
+        tl::make_unexpected(fmt::format("name '{}' does not resolve: no name server answered within {} ms",
+                                        text.substr(0, text.rfind(':')), patience.count())));
   };
   for (const std::string& text : texts) shared->answers.push_back(late(text));
   shared->missing = texts.size();

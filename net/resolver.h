@@ -15,8 +15,9 @@
 
 namespace net {
 
-/// Looks names up beside the loop: getaddrinfo blocks, for seconds where a name server is dead. Each look-up is a short-lived
-/// thread of its own, so that a name that hangs keeps no other one waiting. Loop thread only.
+/// Looks names up beside the loop: getaddrinfo blocks, for seconds where a name server is dead. Each look-up
+/// is a short-lived thread of its own, so that a name that hangs keeps no other one waiting. Loop thread
+/// only.
 class Resolver {
  public:
   using Answer = tl::expected<std::vector<Address>, std::string>;
@@ -47,7 +48,9 @@ class Resolver {
   std::function<void(std::size_t, Answer&)> handler_;
 };
 
-/// All of them at once, for programs without a loop; what the name servers don't say within `patience` is an error, too.
-[[nodiscard]] std::vector<Resolver::Answer> resolve_within(const std::vector<std::string>& texts, std::chrono::milliseconds patience);
+/// All of them at once, for programs without a loop; what the name servers don't say within `patience` is an
+/// error, too.
+[[nodiscard]] std::vector<Resolver::Answer> resolve_within(const std::vector<std::string>& texts,
+                                                           std::chrono::milliseconds patience);
 
 }  // namespace net

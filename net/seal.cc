@@ -20,7 +20,8 @@ namespace {
 constexpr std::array<std::uint8_t, 3> magic{'P', 'X', 'D'};
 constexpr std::string_view first_key_context = "paxosd datagram key 1";
 constexpr std::string_view key_context = "paxosd datagram key 2";
-/// Whose key it is: role 0 and id 0 are the cluster's own, which may say everything. The others are for keys with roles.
+/// Whose key it is: role 0 and id 0 are the cluster's own, which may say everything. The others are for keys
+/// with roles.
 constexpr std::uint8_t cluster_role = 0;
 constexpr std::uint64_t cluster_key_id = 0;
 
@@ -111,9 +112,9 @@ Secret derive_subkey(const ClusterKey& key, const Identity& identity) {
   w.fixed(identity.boot);
   if (!first) w.fixed(identity.life);
   Secret out;
-  const int failed =
-      crypto_generichash(out.bytes().data(), Secret::size(), reinterpret_cast<const unsigned char*>(input.data()),
-                         input.size(), key.data(), key.size());
+  const int failed = crypto_generichash(out.bytes().data(), Secret::size(),
+                                        reinterpret_cast<const unsigned char*>(input.data()), input.size(),
+                                        key.data(), key.size());
   PAXOS_ASSERT(failed == 0);
   return out;
 }
@@ -147,7 +148,8 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std
   bool good = known(h.sender.sender) && h.counter != 0 && h.sender.boot != 0;
   // In the first format the byte of the role is reserved, and 255 is whoever reads it.
   if (named)
-    good = good && h.sender.life != 0 && (h.way.destination == all_replicas ? !from_client : known(h.way.destination)) &&
+    good = good && h.sender.life != 0 &&
+           (h.way.destination == all_replicas ? !from_client : known(h.way.destination)) &&
            !(from_client && to_client);
   else
     good = good && known(h.way.destination) && role == 0;
@@ -175,7 +177,8 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std
   return h;
 }
 
-Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas, const Opener::TicketKey& tickets)
+Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas,
+               const Opener::TicketKey& tickets)
     : self_(self), opener_(key, self, replicas, tickets) {
   PAXOS_ASSERT(self.boot != 0);
   Identity first = self;
@@ -193,8 +196,8 @@ void Sealer::seal(std::string& out, const Way& way, Content content, std::string
   const std::size_t begin = out.size();
   out.append(head);
   out.resize(begin + seal_overhead_of(way.version) + plain.size());
-  cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + head.size()), plain, head, nonce_of(header.counter),
-                  (named ? subkey_ : first_subkey_).bytes());
+  cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + head.size()), plain, head,
+                  nonce_of(header.counter), (named ? subkey_ : first_subkey_).bytes());
 }
 
 Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas, const TicketKey& tickets)
@@ -263,13 +266,15 @@ std::uint64_t Opener::ticket(const Sender& client, std::span<const std::uint8_t>
   w.fixed(client.entered);
   w.raw(std::as_bytes(from));
   std::array<unsigned char, 8> out{};
-  crypto_shorthash(out.data(), reinterpret_cast<const unsigned char*>(input.data()), input.size(), tickets_.data());
+  crypto_shorthash(out.data(), reinterpret_cast<const unsigned char*>(input.data()), input.size(),
+                   tickets_.data());
   std::uint64_t value = 0;
   for (const unsigned char byte : out) value = value << 8 | byte;
   return std::max<std::uint64_t>(value, 1);
 }
 
-tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram, std::span<const std::uint8_t> address) {
+tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram,
+                                        std::span<const std::uint8_t> address) {
   const auto parsed = parse_header(datagram, version_max_);
   if (!parsed) return tl::make_unexpected(parsed.error());
   const Header& h = *parsed;
@@ -310,7 +315,8 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram, std
   } else {
     if (!from.is_client()) {
       const auto same = [&](const Sender& s) { return s.identity.incarnation == from.incarnation; };
-      if (std::any_of(list.begin(), list.end(), [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; }))
+      if (std::any_of(list.begin(), list.end(),
+                      [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; }))
         return tl::make_unexpected(Drop::old_boot);
       std::erase_if(list, [&](const Sender& s) { return same(s) && s.identity.boot < from.boot; });
     }
@@ -331,7 +337,8 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram, std
   } else {
     out.bound = h.way.receiver == self_.life;
     // Between replicas a broadcast names none, nor does whoever has not heard from us yet.
-    if (!out.bound && (self_.is_client() || h.way.receiver != 0)) return tl::make_unexpected(Drop::other_life);
+    if (!out.bound && (self_.is_client() || h.way.receiver != 0))
+      return tl::make_unexpected(Drop::other_life);
   }
   return out;
 }

@@ -21,12 +21,14 @@
 ///
 /// Keys. Every (sender, incarnation, boot, life) seals under a subkey of its own: BLAKE2b-256, keyed by the
 /// cluster's key, over a context string and those four. A replica syncs boot + 1 before its first datagram,
-/// a client draws a random incarnation per process, and both draw a random *life* at each start (format 2), so that
-/// no subkey is ever used by two lives of a program, not even where a directory was copied or rolled back.
+/// a client draws a random incarnation per process, and both draw a random *life* at each start (format 2),
+/// so that no subkey is ever used by two lives of a program, not even where a directory was copied or rolled
+/// back.
 ///
-/// Receivers. What a datagram of format 2 is for is part of what is sealed: the destination, and the receiver's life
-/// (replica to replica, where it is known; replica to client, always), or the ticket that a replica gave this client at this
-/// address (client to replica). So a recorded one is worth nothing at another replica, and nothing after a restart.
+/// Receivers. What a datagram of format 2 is for is part of what is sealed: the destination, and the
+/// receiver's life (replica to replica, where it is known; replica to client, always), or the ticket that a
+/// replica gave this client at this address (client to replica). So a recorded one is worth nothing at
+/// another replica, and nothing after a restart.
 ///
 /// Nonces. The nonce is four zero bytes and the header's 64-bit counter, which a Sealer raises by one for
 /// each datagram and never resets: unique under its subkey, which is all that the construction asks of a
@@ -37,10 +39,11 @@ namespace net {
 
 using ClusterKey = Secret;
 
-inline constexpr std::uint8_t client_sender = 255;    ///< sender: not a replica
+inline constexpr std::uint8_t client_sender = 255;  ///< sender: not a replica
 /// destination: a client. In the first format from anyone to anyone: whoever reads it.
 inline constexpr std::uint8_t any_destination = 255;
-inline constexpr std::uint8_t all_replicas = 254;  ///< destination, between replicas, from format 2 on: all others
+inline constexpr std::uint8_t all_replicas =
+    254;  ///< destination, between replicas, from format 2 on: all others
 
 /// Who sealed a datagram.
 struct Identity {
@@ -54,22 +57,22 @@ struct Identity {
 
 /// Why an incoming datagram, or a part of it, was not taken. Counted, never answered.
 enum class Drop : std::uint8_t {
-  short_datagram,      ///< no room for a header and a tag
-  magic,               ///< not ours
-  version,             ///< a format that this program does not know
-  outdated,            ///< an earlier format, in which this sender is not heard (any more)
-  header,              ///< a header field out of range
-  destination,         ///< for another replica
-  key,                 ///< sealed under a key of a role that this program does not know
-  own,                 ///< sealed by ourselves: reflected
-  foreign_key,         ///< does not open: another cluster's key, or damaged
-  old_boot,            ///< of an earlier boot of a replica's directory
-  other_life,          ///< for another life of this program
-  unproven,            ///< from a client that does not show the ticket of its address: answered with a welcome
-  replayed,            ///< its counter was seen before, or is too far behind
-  undecodable,         ///< opened, but not understood, or its sender may not say that to us
-  reassembly,          ///< fragment sizes or numbers that don't fit together
-  reassembly_bound,    ///< an incomplete message gave way to a newer one
+  short_datagram,    ///< no room for a header and a tag
+  magic,             ///< not ours
+  version,           ///< a format that this program does not know
+  outdated,          ///< an earlier format, in which this sender is not heard (any more)
+  header,            ///< a header field out of range
+  destination,       ///< for another replica
+  key,               ///< sealed under a key of a role that this program does not know
+  own,               ///< sealed by ourselves: reflected
+  foreign_key,       ///< does not open: another cluster's key, or damaged
+  old_boot,          ///< of an earlier boot of a replica's directory
+  other_life,        ///< for another life of this program
+  unproven,          ///< from a client that does not show the ticket of its address: answered with a welcome
+  replayed,          ///< its counter was seen before, or is too far behind
+  undecodable,       ///< opened, but not understood, or its sender may not say that to us
+  reassembly,        ///< fragment sizes or numbers that don't fit together
+  reassembly_bound,  ///< an incomplete message gave way to a newer one
   reassembly_timeout,  ///< the rest of a message never came
   need_unknown,        ///< asks for fragments that are not kept any more
   count_,
@@ -84,19 +87,22 @@ enum class Content : std::uint8_t {
   fragment = 2,       ///< a part of one body
   fragment_need = 3,  ///< which fragments of a message are missing
   probe = 4,          ///< the last fragment, said again: "have you got all of it?"
-  path_probe = 5,     ///< replica to replica, from format 2 on, as all below: does a datagram of this size get there?
-  path_answer = 6,    ///< it did
-  hello = 7,          ///< a client to a replica: which formats it speaks
-  welcome = 8,        ///< the answer: which formats the replica speaks, and a ticket
+  path_probe =
+      5,  ///< replica to replica, from format 2 on, as all below: does a datagram of this size get there?
+  path_answer = 6,  ///< it did
+  hello = 7,        ///< a client to a replica: which formats it speaks
+  welcome = 8,      ///< the answer: which formats the replica speaks, and a ticket
 };
 
-/// The first format; what clients and replicas agree on: docs/WIRE.md. Replicas speak that of the rules to each other
-/// (chat/versions.h).
+/// The first format; what clients and replicas agree on: docs/WIRE.md. Replicas speak that of the rules to
+/// each other (chat/versions.h).
 inline constexpr std::uint8_t format_version = 1;
 /// The first one whose datagrams name their receiver's life. Later ones have the same header.
 inline constexpr std::uint8_t format_named = 2;
 
-[[nodiscard]] constexpr std::size_t header_bytes_of(std::uint8_t version) { return version < format_named ? 40 : 64; }
+[[nodiscard]] constexpr std::size_t header_bytes_of(std::uint8_t version) {
+  return version < format_named ? 40 : 64;
+}
 [[nodiscard]] constexpr std::size_t seal_overhead_of(std::uint8_t version) {
   return header_bytes_of(version) + cipher::tag_bytes;
 }
@@ -122,8 +128,8 @@ struct Header {
 
 struct Opened {
   Header header;
-  /// It names this very life: its sender, or whoever it is a recording of, meant nobody earlier. Always so for what a client
-  /// takes in format 2. From a client to a replica: it shows the ticket of its address.
+  /// It names this very life: its sender, or whoever it is a recording of, meant nobody earlier. Always so
+  /// for what a client takes in format 2. From a client to a replica: it shows the ticket of its address.
   bool bound = false;
   /// To be given to the client that sent it (a replica only; format 2).
   std::uint64_t ticket = 0;
@@ -136,19 +142,19 @@ struct Opened {
 ///
 /// Each replica's highest boot per incarnation is kept; lower ones are dropped. Per sender, the last
 /// `window` counters are remembered (as in RFC 4303, section 3.4.3), so that a recorded datagram can't be
-/// used to make us answer to a forged address. A restart of ours forgets them all, and so does a crowd: a client
-/// that was idle while `clients_max` others spoke is unknown again. Neither opens a door (format 2): a client's ticket
-/// belongs to what is remembered of it here, and is drawn anew with that.
+/// used to make us answer to a forged address. A restart of ours forgets them all, and so does a crowd: a
+/// client that was idle while `clients_max` others spoke is unknown again. Neither opens a door (format 2): a
+/// client's ticket belongs to what is remembered of it here, and is drawn anew with that.
 class Opener {
  public:
-  static constexpr std::size_t window = 4096;          ///< of a replica
-  static constexpr std::size_t client_window = 1024;   ///< of a client
+  static constexpr std::size_t window = 4096;         ///< of a replica
+  static constexpr std::size_t client_window = 1024;  ///< of a client
   static constexpr std::size_t clients_max = 16'384;
   static constexpr std::size_t incarnations_max = 4;  ///< per replica id
   using TicketKey = std::array<std::uint8_t, 16>;
 
-  /// `self` may be a client. `replicas`: senders from there on are refused, other than clients. `tickets`: random at each
-  /// start; what a replica's tickets are made with.
+  /// `self` may be a client. `replicas`: senders from there on are refused, other than clients. `tickets`:
+  /// random at each start; what a replica's tickets are made with.
   Opener(const ClusterKey& key, const Identity& self, std::size_t replicas, const TicketKey& tickets = {});
   ~Opener();
   Opener(const Opener&) = delete;
@@ -224,6 +230,6 @@ class Sealer {
 
 /// Header fields from the first bytes; checks magic, version and ranges, opens nothing.
 [[nodiscard]] tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram,
-                                                     std::uint8_t version_max = format_version);
+                                                      std::uint8_t version_max = format_version);
 
 }  // namespace net

@@ -12,7 +12,8 @@ namespace net {
 
 namespace {
 
-/// Slots of 32 bytes in pages that hold nothing else. Pages are never given back: a program has as many senders again.
+/// Slots of 32 bytes in pages that hold nothing else. Pages are never given back: a program has as many
+/// senders again.
 class Vault {
  public:
   static Vault& only() {
@@ -39,7 +40,8 @@ class Vault {
     void* pages = ::mmap(nullptr, chunk_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED) throw std::bad_alloc();
     ::madvise(pages, chunk_bytes, MADV_DONTDUMP);
-    (void)::mlock(pages, chunk_bytes);  // where the limit is too low, they may be swapped: no reason not to run
+    (void)::mlock(pages,
+                  chunk_bytes);  // where the limit is too low, they may be swapped: no reason not to run
     auto* slots = static_cast<cipher::Key*>(pages);
     const std::size_t count = chunk_bytes / sizeof(cipher::Key);
     free_.reserve(free_.size() + count);
@@ -62,13 +64,16 @@ Secret::~Secret() {
   if (slot_ != nullptr) Vault::only().give_back(slot_);
 }
 
-Secret::Secret(const Secret& other) : Secret(std::span<const std::uint8_t, cipher::key_bytes>(other.bytes())) {}
+Secret::Secret(const Secret& other)
+    : Secret(std::span<const std::uint8_t, cipher::key_bytes>(other.bytes())) {}
 
 Secret& Secret::operator=(const Secret& other) {
   if (this != &other) *this = Secret(other);
   return *this;
 }
 
-bool operator==(const Secret& a, const Secret& b) { return sodium_memcmp(a.data(), b.data(), Secret::size()) == 0; }
+bool operator==(const Secret& a, const Secret& b) {
+  return sodium_memcmp(a.data(), b.data(), Secret::size()) == 0;
+}
 
 }  // namespace net

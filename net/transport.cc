@@ -44,7 +44,8 @@ Kind kind_of(const Body& body, std::uint8_t version) {
                         [](const chat::ClientMessage&) { return Kind::client_message; },
                         [](const chat::ClientReply&) { return Kind::client_reply; },
                         [&](const chat::OperatorRequest&) {
-                          return version < format_named ? Kind::operator_request : Kind::named_operator_request;
+                          return version < format_named ? Kind::operator_request
+                                                        : Kind::named_operator_request;
                         },
                         [](const chat::OperatorReply&) { return Kind::operator_reply; },
                         [](const AddressWord&) { return Kind::address_word; },
@@ -56,7 +57,8 @@ Kind kind_of(const Body& body, std::uint8_t version) {
 std::size_t encode_body(std::string& out, const Body& body, std::uint8_t version) {
   const std::size_t begin = out.size();
   if (const auto* peer = std::get_if<paxos::PeerMessage>(&body)) return encode_stable(out, *peer);
-  if (const auto* request = std::get_if<chat::OperatorRequest>(&body); request != nullptr && version >= format_named) {
+  if (const auto* request = std::get_if<chat::OperatorRequest>(&body);
+      request != nullptr && version >= format_named) {
     chat::encode_named(out, *request);
     return out.size() - begin;
   }
@@ -164,18 +166,21 @@ Transport::Transport(Options options)
   sealer_.take_versions_to(options_.version_max);
   peer_version_ = options_.speaks;
   if (options_.self.is_client()) contacts_.resize(options_.replicas);
-  PAXOS_ASSERT(options_.datagram_bytes >= datagram_bytes_least && options_.datagram_bytes <= bundle_bytes_max);
+  PAXOS_ASSERT(options_.datagram_bytes >= datagram_bytes_least &&
+               options_.datagram_bytes <= bundle_bytes_max);
   static_assert(fragmented_bytes_max / (datagram_bytes_least - part_overhead) < fragments_max);
   PAXOS_ASSERT(options_.addresses.empty() || options_.addresses.size() == options_.replicas);
   for (std::size_t id = 0; id < options_.addresses.size(); ++id)
-    if (!options_.addresses[id].empty()) owners_.emplace_back(options_.addresses[id], static_cast<std::uint8_t>(id));
+    if (!options_.addresses[id].empty())
+      owners_.emplace_back(options_.addresses[id], static_cast<std::uint8_t>(id));
   tell_paths_of_peers();
 }
 
 // --- out ---
 
 std::optional<std::uint8_t> Transport::replica_at(const Address& address) const {
-  const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == address; });
+  const auto at =
+      std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.first == address; });
   if (at == owners_.end()) return std::nullopt;
   return at->second;
 }
@@ -282,21 +287,23 @@ void Transport::seal_pack(Pack& pack, paxos::Time now) {
   pack.plain.clear();
 }
 
-void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes) {
+void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, std::string message,
+                                std::size_t stable_bytes) {
   // Nearly always all of them carry the same.
   std::vector<Address> same;
   std::vector<Address> rest(to.begin(), to.end());
   while (!rest.empty()) {
     const std::size_t bytes = paths_.datagram_bytes(rest.front());
-    const auto other = std::partition(rest.begin(), rest.end(), [&](const Address& a) { return paths_.datagram_bytes(a) == bytes; });
+    const auto other = std::partition(rest.begin(), rest.end(),
+                                      [&](const Address& a) { return paths_.datagram_bytes(a) == bytes; });
     same.assign(rest.begin(), other);
     rest.erase(rest.begin(), other);
     send_cut(now, same, rest.empty() ? std::move(message) : message, stable_bytes, bytes);
   }
 }
 
-void Transport::send_cut(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes,
-                         std::size_t datagram_bytes) {
+void Transport::send_cut(paxos::Time now, std::span<const Address> to, std::string message,
+                         std::size_t stable_bytes, std::size_t datagram_bytes) {
   // Where others carry less it is cut for this path, too, though it might fit.
   const std::size_t part_bytes_max = std::min(datagram_bytes - part_overhead, (message.size() + 1) / 2);
   FragmentCache::Entry& entry = cache_.put(now, std::move(message), stable_bytes, part_bytes_max);
@@ -321,7 +328,8 @@ void Transport::send_parts(paxos::Time now, std::span<const Address> to, const F
                            std::span<const std::uint16_t> parts, Content content) {
   const Way how = way(to);
   named_said_ = named_said_ || (how.version >= format_named && how.destination != any_destination);
-  const std::size_t segment = seal_overhead_of(how.version) + fragment_header_bytes + entry.shape.part_bytes();
+  const std::size_t segment =
+      seal_overhead_of(how.version) + fragment_header_bytes + entry.shape.part_bytes();
   const std::size_t bundle_parts_max =
       std::clamp<std::size_t>(bundle_bytes_max / segment, 1, bundle_segments_max);
   std::string plain;
@@ -352,7 +360,9 @@ void Transport::send_parts(paxos::Time now, std::span<const Address> to, const F
 }
 
 void Transport::doubt(paxos::Time now, const Address& to) {
-  if (const Way how = way({&to, 1}); how.version >= format_named && how.destination < paxos::limits::replicas_max && !options_.self.is_client())
+  if (const Way how = way({&to, 1}); how.version >= format_named &&
+                                     how.destination < paxos::limits::replicas_max &&
+                                     !options_.self.is_client())
     paths_.doubt(now, to);
 }
 
@@ -389,7 +399,8 @@ void Transport::seal_one(const Address& to, const Way& way, Content content, std
 
 void Transport::probe_path(const Paths::Probe& probe) {
   const Way how = way({&probe.to, 1});
-  if (how.version < format_named || how.destination == any_destination) return;  // no replica's address any more
+  if (how.version < format_named || how.destination == any_destination)
+    return;  // no replica's address any more
   std::string plain;
   paxos::ByteWriter(plain).fixed(probe.id);
   plain.resize(std::max(path_probe_bytes, probe.bytes - std::min(probe.bytes, seal_overhead)));
@@ -403,14 +414,16 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
                         std::vector<Received>& out) {
   auto opened = sealer_.open(datagram, from.bytes());
   if (!opened) {
-    // Authentic, and for an earlier life: whoever comes back behind the raise hears of it from nothing else, as nobody takes what
-    // it says in the first format, nor knows its life.
+    // Authentic, and for an earlier life: whoever comes back behind the raise hears of it from nothing else,
+    // as nobody takes what it says in the first format, nor knows its life.
     if (opened.error() == Drop::other_life && !options_.self.is_client()) hear_named();
     return drop(opened.error());
   }
   const Identity& sender = opened->header.sender;
   const bool to_client = options_.self.is_client();
-  if (to_client ? !admit_reply(now, from, *opened) : sender.is_client() ? !admit_client(from, *opened) : !admit_peer(*opened))
+  if (to_client            ? !admit_reply(now, from, *opened)
+      : sender.is_client() ? !admit_client(from, *opened)
+                           : !admit_peer(*opened))
     return;
   const std::size_t begin = out.size();
   switch (opened->header.content) {
@@ -424,8 +437,8 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
                                           opened->header.content == Content::probe, whole);
       if (result == Reassembly::Result::refused) return drop(Drop::reassembly);
       if (result == Reassembly::Result::complete)
-        take_body(from, *opened, static_cast<std::uint8_t>(whole.data()[0]), whole.slice(1, whole.size() - 1), whole.size(),
-                  out);
+        take_body(from, *opened, static_cast<std::uint8_t>(whole.data()[0]), whole.slice(1, whole.size() - 1),
+                  whole.size(), out);
       break;
     }
     case Content::fragment_need:
@@ -438,14 +451,17 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
     case Content::welcome:
       return;  // admitted is all that they want
   }
-  if (to_client && opened->header.way.version < format_named) sift_first_format(now, sender.sender, begin, out);
+  if (to_client && opened->header.way.version < format_named)
+    sift_first_format(now, sender.sender, begin, out);
 }
 
-/// Where what is missing of a message is asked for. Whoever recorded a replica's datagram before our start is not asked.
+/// Where what is missing of a message is asked for. Whoever recorded a replica's datagram before our start is
+/// not asked.
 Address Transport::address_to_ask(const Address& from, const Opened& opened) const {
   const Identity& sender = opened.header.sender;
   if (sender.is_client() || opened.bound || replica_at(from) == sender.sender) return from;
-  const auto at = std::find_if(owners_.begin(), owners_.end(), [&](const auto& owner) { return owner.second == sender.sender; });
+  const auto at = std::find_if(owners_.begin(), owners_.end(),
+                               [&](const auto& owner) { return owner.second == sender.sender; });
   return at == owners_.end() ? from : at->first;
 }
 
@@ -459,7 +475,8 @@ void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes&
   // A host with several addresses may ask from another than we sent to; whoever asks holds the cluster's key.
   doubt(now, from);
   figures_.fragments_again += need->missing.size();
-  // Cut for a path that carries less by now, or was found to: nothing of it would get there. All of it again, smaller.
+  // Cut for a path that carries less by now, or was found to: nothing of it would get there. All of it again,
+  // smaller.
   if (part_overhead + entry->shape.part_bytes() > paths_.datagram_bytes(from))
     return send_fragmented(now, {&from, 1}, std::string(entry->message.view()), entry->stable_bytes);
   entry->note_sent_to(from);
@@ -491,8 +508,9 @@ void Transport::unpack(const Address& from, const Opened& opened, std::vector<Re
     const auto kind = r.fixed<std::uint8_t>();
     const auto body = r.sized(body_bytes_max);
     if (!r.ok() || body.empty()) return drop(Drop::undecodable);
-    take_body(from, opened, kind, plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()),
-              plain.size(), out);
+    take_body(from, opened, kind,
+              plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()), plain.size(),
+              out);
   }
 }
 
@@ -519,9 +537,11 @@ void Transport::take_body(const Address& from, const Opened& opened, std::uint8_
   switch (static_cast<Kind>(kind)) {
     case Kind::peer:
       if (!from_replica || !to_replica) break;
-      // Whoever never heard of our life was not asked by it. Before the first word in this format nobody can have.
+      // Whoever never heard of our life was not asked by it. Before the first word in this format nobody can
+      // have.
       if (named && !opened.bound && named_said_)
-        if (const auto answer = decode_peer(bytes); answer && is_answer(*answer)) return drop(Drop::other_life);
+        if (const auto answer = decode_peer(bytes); answer && is_answer(*answer))
+          return drop(Drop::other_life);
       return take(decode_peer(unpinned(keeps_slices(bytes.span()))));
     case Kind::client_message:
       if (from_replica || !to_replica) break;

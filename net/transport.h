@@ -21,7 +21,8 @@
 
 namespace net {
 
-/// Replica to replica: "are you at this address?", and the answer to where that came from (net/address_book.h).
+/// Replica to replica: "are you at this address?", and the answer to where that came from
+/// (net/address_book.h).
 struct AddressProbe {
   std::uint64_t nonce = 0;
   friend bool operator==(const AddressProbe&, const AddressProbe&) = default;
@@ -49,7 +50,8 @@ struct Received {
   Identity sender;
   Body body;
   bool newest = true;  ///< as its datagram was (Opened::newest); of a message in parts: as its last part was
-  /// From a client in a format that is no longer served (serve_clients_from): to be told so, and nothing else.
+  /// From a client in a format that is no longer served (serve_clients_from): to be told so, and nothing
+  /// else.
   bool outdated = false;
 };
 
@@ -61,33 +63,37 @@ struct Received {
 /// sender's chosen prefix changed) costs one datagram however big it is, as long as the receiver still has
 /// it.
 ///
-/// A client gets to know each replica first (format 2): it says hello, and is given a ticket for its address, which all that
-/// follows shows. What it has to say meanwhile waits here. A replica answers nothing but a welcome to whoever shows no
-/// ticket, or that of another address, another life of the replica, or another replica: nothing longer than what came. To a
-/// replica that knows no hello a client speaks the first format, once that has answered a question in it.
+/// A client gets to know each replica first (format 2): it says hello, and is given a ticket for its address,
+/// which all that follows shows. What it has to say meanwhile waits here. A replica answers nothing but a
+/// welcome to whoever shows no ticket, or that of another address, another life of the replica, or another
+/// replica: nothing longer than what came. To a replica that knows no hello a client speaks the first format,
+/// once that has answered a question in it.
 class Transport {
  public:
   struct Options {
     Identity self;
     ClusterKey key;
     Opener::TicketKey tickets = {};  ///< random at each start of a replica
-    std::size_t datagram_bytes = default_datagram_bytes;  ///< of payload, at most; less where a path carries less
-    std::size_t loopback_bytes = 0;                       ///< the same on loopback; 0: no other
+    std::size_t datagram_bytes =
+        default_datagram_bytes;      ///< of payload, at most; less where a path carries less
+    std::size_t loopback_bytes = 0;  ///< the same on loopback; 0: no other
     std::size_t replicas = paxos::limits::replicas_max;
-    /// Of the replicas, by id; may be empty, and some of them may be. A datagram to one of them names it, and no other
-    /// replica takes it. A client speaks to no others. See set_owners().
+    /// Of the replicas, by id; may be empty, and some of them may be. A datagram to one of them names it, and
+    /// no other replica takes it. A client speaks to no others. See set_owners().
     std::vector<Address> addresses = {};
     std::uint8_t version_max = format_version;  ///< the last format that is understood
-    /// A replica: what it speaks to the others from the start. From format 2 on they are not taken in the first any more.
+    /// A replica: what it speaks to the others from the start. From format 2 on they are not taken in the
+    /// first any more.
     std::uint8_t speaks = format_version;
     ReassemblyBounds reassembly = {};
   };
   explicit Transport(Options options);
 
-  /// The format of what goes to other replicas from now on; and format 2 at least, once one of them has spoken it. Clients
-  /// get the one that they speak.
+  /// The format of what goes to other replicas from now on; and format 2 at least, once one of them has
+  /// spoken it. Clients get the one that they speak.
   void speak(std::uint8_t version);
-  /// Clients' earlier formats are not served from now on; the first one at most until a replica has spoken a later one.
+  /// Clients' earlier formats are not served from now on; the first one at most until a replica has spoken a
+  /// later one.
   void serve_clients_from(std::uint8_t version) { clients_from_ = std::max(clients_from_, version); }
 
   /// Of a client: how it stands with a replica.
@@ -148,13 +154,13 @@ class Transport {
   };
   /// A client's acquaintance with a replica.
   struct Contact {
-    std::uint8_t version = 0;   ///< see Terms
+    std::uint8_t version = 0;  ///< see Terms
     std::uint64_t ticket = 0;
     std::uint8_t lowest = 0, highest = 0;
-    unsigned hellos = 0;        ///< since the last answer
-    paxos::Time hello_at{};     ///< none before
+    unsigned hellos = 0;                         ///< since the last answer
+    paxos::Time hello_at{};                      ///< none before
     paxos::Time unanswered = paxos::time_never;  ///< since when something is
-    std::uint64_t question = 0;  ///< id of what was asked in the first format; 0: nothing was
+    std::uint64_t question = 0;                  ///< id of what was asked in the first format; 0: nothing was
     struct Held {
       Body body;
       paxos::Time until{};
@@ -171,14 +177,17 @@ class Transport {
 
   /// Of one datagram to each of these.
   [[nodiscard]] std::size_t datagram_max(std::span<const Address> to) const;
-  [[nodiscard]] std::size_t plain_max(std::span<const Address> to) const { return datagram_max(to) - seal_overhead; }
+  [[nodiscard]] std::size_t plain_max(std::span<const Address> to) const {
+    return datagram_max(to) - seal_overhead;
+  }
   [[nodiscard]] std::optional<std::uint8_t> replica_at(const Address& address) const;
   [[nodiscard]] Way way(std::span<const Address> to) const;
   [[nodiscard]] Pack& pack_for(std::span<const Address> to, paxos::Time now);
   void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
   void send_one(paxos::Time now, std::span<const Address> to, const Body& body);
   void seal_pack(Pack& pack, paxos::Time now);
-  void send_fragmented(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes);
+  void send_fragmented(paxos::Time now, std::span<const Address> to, std::string message,
+                       std::size_t stable_bytes);
   void send_cut(paxos::Time now, std::span<const Address> to, std::string message, std::size_t stable_bytes,
                 std::size_t datagram_bytes);
   /// Seals the parts once, and hands them out for each address in buffers that the kernel cuts (GSO).
@@ -188,8 +197,8 @@ class Transport {
   [[nodiscard]] Address address_to_ask(const Address& from, const Opened& opened) const;
   void resend(paxos::Time now, const Address& from, const paxos::Bytes& plain);
   void unpack(const Address& from, const Opened& opened, std::vector<Received>& out);
-  void take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes, std::size_t buffer_bytes,
-                 std::vector<Received>& out);
+  void take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes,
+                 std::size_t buffer_bytes, std::vector<Received>& out);
   void seal_one(const Address& to, const Way& way, Content content, std::string_view plain);
 
   // What paths carry.
@@ -199,7 +208,8 @@ class Transport {
   void note_path_answer(paxos::Time now, const Opened& opened);
   void doubt(paxos::Time now, const Address& to);
 
-  // Who is served, and in which format (transport_terms.cc). Each admit: false, and nothing more of it is looked at.
+  // Who is served, and in which format (transport_terms.cc). Each admit: false, and nothing more of it is
+  // looked at.
   bool admit_peer(const Opened& opened);
   void hear_named();
   bool admit_client(const Address& from, const Opened& opened);
@@ -212,8 +222,10 @@ class Transport {
   void greet(paxos::Time now, std::uint8_t replica);
   void on_welcome(paxos::Time now, std::uint8_t replica, const paxos::Bytes& plain);
   void agree(paxos::Time now, Contact& contact, std::uint8_t version, std::uint64_t ticket);
-  /// Of what a replica said in the first format: takes the answer to our question out, and what it may no longer say.
-  void sift_first_format(paxos::Time now, std::uint8_t replica, std::size_t begin, std::vector<Received>& out);
+  /// Of what a replica said in the first format: takes the answer to our question out, and what it may no
+  /// longer say.
+  void sift_first_format(paxos::Time now, std::uint8_t replica, std::size_t begin,
+                         std::vector<Received>& out);
   void greet_again(paxos::Time now);
 
   Options options_;
@@ -231,15 +243,17 @@ class Transport {
   std::uint8_t heard_version_ = format_version;  ///< the highest that matters of what replicas spoke
   bool named_said_ = false;                      ///< to other replicas, in this life
   std::uint8_t clients_from_ = format_version;
-  std::array<std::uint64_t, paxos::limits::replicas_max> lives_{};  ///< of the other replicas, as last heard; 0: not yet
+  std::array<std::uint64_t, paxos::limits::replicas_max>
+      lives_{};  ///< of the other replicas, as last heard; 0: not yet
   std::unordered_map<Address, Asker, AddressHash> askers_;
-  std::list<Address> askers_order_;     ///< latest first
-  std::vector<Address> welcomed_;       ///< in this turn
-  std::vector<Contact> contacts_;       ///< of a client, by replica id
+  std::list<Address> askers_order_;  ///< latest first
+  std::vector<Address> welcomed_;    ///< in this turn
+  std::vector<Contact> contacts_;    ///< of a client, by replica id
 };
 
-/// Of messages between replicas: those that answer one of the receiver's own. Who recorded one can't say it to a later life
-/// of the receiver; the others ask or propose, and carry a ballot that tells what they are worth.
+/// Of messages between replicas: those that answer one of the receiver's own. Who recorded one can't say it
+/// to a later life of the receiver; the others ask or propose, and carry a ballot that tells what they are
+/// worth.
 [[nodiscard]] bool is_answer(const paxos::PeerMessage& message);
 
 }  // namespace net

@@ -6,8 +6,8 @@
 #include "paxos/coding.h"
 #include "paxos/invariant.h"
 
-/// In which format a Transport speaks to whom, and whom it serves: clients that know the ticket of their address, peers that
-/// know its life. docs/WIRE.md, "Hello and welcome".
+/// In which format a Transport speaks to whom, and whom it serves: clients that know the ticket of their
+/// address, peers that know its life. docs/WIRE.md, "Hello and welcome".
 namespace net {
 
 namespace {
@@ -22,7 +22,8 @@ static_assert(hello_bytes >= welcome_bytes, "nobody gets more than it sent befor
 
 constexpr paxos::Duration hello_again_min = 30ms;
 constexpr paxos::Duration hello_again_max = 500ms;
-/// An old acquaintance that has been silent for so long may have been replaced by a program of another version.
+/// An old acquaintance that has been silent for so long may have been replaced by a program of another
+/// version.
 constexpr paxos::Duration silence_max = 1s;
 constexpr paxos::Duration held_for = 2s;
 constexpr std::size_t held_max = 64;  ///< bodies for one replica
@@ -31,9 +32,11 @@ constexpr std::size_t askers_max = Opener::clients_max;
 }  // namespace
 
 bool is_answer(const paxos::PeerMessage& message) {
-  return std::holds_alternative<paxos::HeartbeatReply>(message) || std::holds_alternative<paxos::Promise>(message) ||
+  return std::holds_alternative<paxos::HeartbeatReply>(message) ||
+         std::holds_alternative<paxos::Promise>(message) ||
          std::holds_alternative<paxos::Accepted>(message) || std::holds_alternative<paxos::Nack>(message) ||
-         std::holds_alternative<paxos::LearnReply>(message) || std::holds_alternative<paxos::ReadConfirmed>(message) ||
+         std::holds_alternative<paxos::LearnReply>(message) ||
+         std::holds_alternative<paxos::ReadConfirmed>(message) ||
          std::holds_alternative<paxos::ReadReply>(message);
 }
 
@@ -54,7 +57,8 @@ paxos::Time Transport::deadline() const {
 bool Transport::admit_peer(const Opened& opened) {
   const Identity& sender = opened.header.sender;
   if (opened.header.way.version < format_named) {
-    // A recording from before the rules were raised; a peer that lags hears from us that they were, and says it again.
+    // A recording from before the rules were raised; a peer that lags hears from us that they were, and says
+    // it again.
     if (options_.speaks < format_named && lives_[sender.sender] == 0) return true;
     drop(Drop::outdated);
     return false;
@@ -64,8 +68,8 @@ bool Transport::admit_peer(const Opened& opened) {
   return true;
 }
 
-/// A replica speaks so because the rules were raised, for which every replica's program had to know this format. That holds for
-/// recordings, too.
+/// A replica speaks so because the rules were raised, for which every replica's program had to know this
+/// format. That holds for recordings, too.
 void Transport::hear_named() {
   heard_version_ = std::max(heard_version_, format_named);
   speak(peer_version_);
@@ -77,8 +81,10 @@ bool Transport::admit_client(const Address& from, const Opened& opened) {
   if (version < format_named) {
     forget_asker(from);
     if (version >= clients_from_) return true;
-    // A program that names us in the first format knows the second, and has said hello, too. The others are told.
-    if (opened.header.way.destination == any_destination && opened.header.content != Content::fragment_need) return true;
+    // A program that names us in the first format knows the second, and has said hello, too. The others are
+    // told.
+    if (opened.header.way.destination == any_destination && opened.header.content != Content::fragment_need)
+      return true;
     drop(Drop::outdated);
     return false;
   }
@@ -147,7 +153,8 @@ bool Transport::ready(paxos::Time now, std::uint8_t replica, const Address& to, 
     return true;
   }
   if (contact.lowest == 0) {
-    const auto same = std::find_if(contact.held.begin(), contact.held.end(), [&](const auto& h) { return h.body == body; });
+    const auto same =
+        std::find_if(contact.held.begin(), contact.held.end(), [&](const auto& h) { return h.body == body; });
     if (same != contact.held.end()) {
       same->until = now + held_for;
     } else {
@@ -175,7 +182,8 @@ void Transport::greet(paxos::Time now, std::uint8_t replica) {
   if (contact.hellos > 0 || !named) {
     contact.question = options_.self.life | 1;
     std::string question;
-    chat::encode(question, chat::OperatorRequest{.id = contact.question, .target = {}, .command = chat::HashRequest{}});
+    chat::encode(question,
+                 chat::OperatorRequest{.id = contact.question, .target = {}, .command = chat::HashRequest{}});
     std::string plain(1, '\x04');
     paxos::ByteWriter(plain).sized(question);
     seal_one(contact.address, {format_version, replica, 0}, Content::bodies, plain);
@@ -205,11 +213,13 @@ bool Transport::admit_reply(paxos::Time now, const Address& from, const Opened& 
     return false;
   }
   // The first format names no receiver: only who was asked in it may say something in it.
-  if (opened.header.way.version < format_named && contact.version != format_version && contact.question == 0) {
+  if (opened.header.way.version < format_named && contact.version != format_version &&
+      contact.question == 0) {
     drop(Drop::outdated);
     return false;
   }
-  if (opened.header.way.version >= format_named || contact.version == format_version) contact.unanswered = paxos::time_never;
+  if (opened.header.way.version >= format_named || contact.version == format_version)
+    contact.unanswered = paxos::time_never;
   return true;
 }
 
@@ -218,7 +228,8 @@ void Transport::on_welcome(paxos::Time now, std::uint8_t replica, const paxos::B
   const auto lowest = r.fixed<std::uint8_t>();
   const auto highest = r.fixed<std::uint8_t>();
   const auto ticket = r.fixed<std::uint64_t>();
-  if (!r.ok() || lowest == 0 || lowest > highest || highest < format_named || ticket == 0) return drop(Drop::undecodable);
+  if (!r.ok() || lowest == 0 || lowest > highest || highest < format_named || ticket == 0)
+    return drop(Drop::undecodable);
   Contact& contact = contacts_[replica];
   const std::uint8_t version = std::min(highest, options_.version_max);
   if (version >= lowest) return agree(now, contact, version, ticket);
@@ -243,7 +254,8 @@ void Transport::agree(paxos::Time now, Contact& contact, std::uint8_t version, s
     if (held.until > now) send_to(now, {&contact.address, 1}, held.body);
 }
 
-void Transport::sift_first_format(paxos::Time now, std::uint8_t replica, std::size_t begin, std::vector<Received>& out) {
+void Transport::sift_first_format(paxos::Time now, std::uint8_t replica, std::size_t begin,
+                                  std::vector<Received>& out) {
   Contact& contact = contacts_[replica];
   for (std::size_t i = begin; i < out.size(); ++i) {
     const auto* reply = std::get_if<chat::OperatorReply>(&out[i].body);

@@ -28,7 +28,8 @@ std::size_t bundle_bytes(std::size_t segment) {
   return segment * std::clamp<std::size_t>(packet_bytes_max / segment, 1, segments_max);
 }
 
-/// What the kernel says to a buffer that it should cut and can't for this path: each datagram by itself may pass.
+/// What the kernel says to a buffer that it should cut and can't for this path: each datagram by itself may
+/// pass.
 bool may_pass_singly(int error) { return error == EMSGSIZE || error == EINVAL || error == EIO; }
 
 constexpr std::size_t refusals_max = 256;
@@ -269,7 +270,8 @@ UdpSocket::UdpSocket(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 UdpSocket::UdpSocket(UdpSocket&&) noexcept = default;
 UdpSocket::~UdpSocket() = default;
 
-tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, const Address& local, Options options) {
+tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, const Address& local,
+                                                                Options options) {
   auto impl = std::make_unique<Impl>(loop, options);
   const auto fail = [&](const std::string& why, int error = 0) {
     return tl::make_unexpected(Refused{fmt::format("can't listen on {}: {}", local.to_string(), why), error});
@@ -288,11 +290,15 @@ tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, cons
     if (error == EADDRINUSE)
       return fail("the port is in use; is this replica (or another program) running there already?", error);
     if (error == EADDRNOTAVAIL)
-      return fail("this machine does not have that address; if it never will, mend `address` in the config, or set `listen`", error);
+      return fail(
+          "this machine does not have that address; if it never will, mend `address` in the config, or set "
+          "`listen`",
+          error);
     if (error == EACCES) return fail("not allowed to use that port; ports below 1024 need privileges", error);
     return fail(std::strerror(error), error);
   }
-  // Not before: the kernel rewrites its own code when the first socket asks for it and when the last one goes (some 2 ms).
+  // Not before: the kernel rewrites its own code when the first socket asks for it and when the last one goes
+  // (some 2 ms).
   const int on = 1;
   setsockopt(impl->fd, SOL_UDP, UDP_GRO, &on, sizeof on);
   void* memory = mmap(nullptr, options.buffers * buffer_bytes, PROT_READ | PROT_WRITE,
@@ -301,7 +307,8 @@ tl::expected<UdpSocket, UdpSocket::Refused> UdpSocket::try_open(Loop& loop, cons
   impl->memory = static_cast<std::byte*>(memory);
   void* ring = mmap(nullptr, impl->ring_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (ring == MAP_FAILED) return fail("no memory for its buffers");
-  // Not before: an address that is waited for is tried thousands of times, and these numbers are not given back.
+  // Not before: an address that is waited for is tried thousands of times, and these numbers are not given
+  // back.
   impl->buffer_group = loop.next_buffer_group();
   io_uring_buf_reg registration{};
   registration.ring_addr = reinterpret_cast<std::uint64_t>(ring);
@@ -403,7 +410,9 @@ std::size_t UdpSocket::receive_buffer() const {
   int bytes = 0;
   socklen_t size = sizeof bytes;
   // The kernel tells twice what was asked for: half of it is for its own bookkeeping (socket(7)).
-  return ::getsockopt(impl_->fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) == 0 ? static_cast<std::size_t>(bytes) / 2 : 0;
+  return ::getsockopt(impl_->fd, SOL_SOCKET, SO_RCVBUF, &bytes, &size) == 0
+             ? static_cast<std::size_t>(bytes) / 2
+             : 0;
 }
 
 }  // namespace net

@@ -39,9 +39,11 @@ class UdpSocket {
     [[nodiscard]] bool may_pass() const { return error == EADDRNOTAVAIL || error == EADDRINUSE; }
   };
 
-  [[nodiscard]] static tl::expected<UdpSocket, Refused> try_open(Loop& loop, const Address& local, Options options);
+  [[nodiscard]] static tl::expected<UdpSocket, Refused> try_open(Loop& loop, const Address& local,
+                                                                 Options options);
   /// The same; the error is the sentence.
-  [[nodiscard]] static tl::expected<UdpSocket, std::string> open(Loop& loop, const Address& local, Options options) {
+  [[nodiscard]] static tl::expected<UdpSocket, std::string> open(Loop& loop, const Address& local,
+                                                                 Options options) {
     auto socket = try_open(loop, local, options);
     if (!socket) return tl::make_unexpected(std::move(socket.error().sentence));
     return std::move(*socket);
@@ -69,12 +71,14 @@ class UdpSocket {
   }
 
   /// Fire and forget; the bytes live until the kernel has them. With `segment` the kernel cuts them into
-  /// datagrams of that size; where it will not (the path carries less, its device cuts nothing), they leave one by one. What
-  /// a network may do to a datagram is no error: refused, unreachable, no buffers count as loss.
+  /// datagrams of that size; where it will not (the path carries less, its device cuts nothing), they leave
+  /// one by one. What a network may do to a datagram is no error: refused, unreachable, no buffers count as
+  /// loss.
   void send(const Address& to, paxos::Bytes data, std::size_t segment = 0);
   /// The same with a plain system call, at once. Any thread, while the socket lives.
   void send_now(const Address& to, const paxos::Bytes& data, std::size_t segment = 0) const;
-  /// What the kernel did not take since the last call, of both ways of sending; the latest where there was much.
+  /// What the kernel did not take since the last call, of both ways of sending; the latest where there was
+  /// much.
   [[nodiscard]] std::vector<Refusal> take_refusals();
   /// The same since the start, by errno.
   [[nodiscard]] std::map<int, std::uint64_t> errors() const;

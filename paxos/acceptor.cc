@@ -131,7 +131,8 @@ void Acceptor::check_invariants() const {
   checked_promise_ = promised_;
   // Votes that were below an earlier promise are below this one: only those are looked at that changed.
   if (log_.unchecked() > log_.accepted_max()) return;
-  for (Slot slot = std::max(log_.chosen_prefix() + 1, log_.unchecked()); slot <= log_.accepted_max(); ++slot) {
+  for (Slot slot = std::max(log_.chosen_prefix() + 1, log_.unchecked()); slot <= log_.accepted_max();
+       ++slot) {
     const SlotEntry* entry = log_.find(slot);
     if (entry != nullptr && entry->voted) PAXOS_ASSERT(entry->ballot <= promised_);
   }

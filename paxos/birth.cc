@@ -127,7 +127,8 @@ std::string BirthProtocol::reason() const {
            " lost its data directory before the cluster was born: stop all, empty every data directory, "
            "start again";
   const std::vector<ReplicaId> absent = missing();
-  std::string out = "the cluster is not born yet: its first start needs every replica once; waiting for replica";
+  std::string out =
+      "the cluster is not born yet: its first start needs every replica once; waiting for replica";
   if (absent.size() != 1) out += "s";
   for (std::size_t i = 0; i < absent.size(); ++i)
     out += (i == 0 ? " " : i + 1 == absent.size() ? " and " : ", ") + std::to_string(absent[i].n);

@@ -41,7 +41,8 @@ class BirthProtocol {
   std::uint64_t vector_group_ = 0;  ///< the group that holds the complete vector; 0: none yet
   ReplicaSet announced_;            ///< who announced exactly our vector
   std::optional<ReplicaId> conflict_;
-  std::size_t other_size_ = 0;  ///< replicas of the cluster that the directory belongs to, where it is not this one
+  std::size_t other_size_ =
+      0;  ///< replicas of the cluster that the directory belongs to, where it is not this one
   Time next_{};
 };
 

@@ -4,8 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 
-/// Named bounds of the protocol (DESIGN.md section 8), and how they relate. Those that decide when something waits, is
-/// dropped, evicted or cut are parameters (Bounds), with these values as defaults; the others are what formats allow.
+/// Named bounds of the protocol (DESIGN.md section 8), and how they relate. Those that decide when something
+/// waits, is dropped, evicted or cut are parameters (Bounds), with these values as defaults; the others are
+/// what formats allow.
 namespace paxos::limits {
 
 inline constexpr std::size_t replicas_max = 9;
@@ -16,13 +17,13 @@ inline constexpr std::uint64_t window_slots = 256;
 inline constexpr std::size_t pipeline_slots = 8;
 /// The window in bytes: nothing new is proposed while this much is not yet applied at the leader.
 inline constexpr std::size_t window_bytes_max = 16 * 1024 * 1024;
-/// A replica holds votes and learned decrees in memory only this far above what it has applied, and only so many bytes of
-/// them: what is beyond is dropped (its sender says it again, or it is pulled later) and half of it stops pulling. The
-/// slot after the applied one is always taken.
+/// A replica holds votes and learned decrees in memory only this far above what it has applied, and only so
+/// many bytes of them: what is beyond is dropped (its sender says it again, or it is pulled later) and half
+/// of it stops pulling. The slot after the applied one is always taken.
 inline constexpr std::uint64_t unapplied_slots_max = 16 * window_slots;
 inline constexpr std::size_t unapplied_bytes_max = 2 * window_bytes_max;
-/// Records on their way to the disk, with `record_overhead_bytes` each: above it no vote for others and no learned decree
-/// is added. A disk that hangs syncs none of them.
+/// Records on their way to the disk, with `record_overhead_bytes` each: above it no vote for others and no
+/// learned decree is added. A disk that hangs syncs none of them.
 inline constexpr std::size_t unsynced_bytes_max = 2 * window_bytes_max;
 inline constexpr std::size_t record_overhead_bytes = 128;
 /// Promises, Accepteds and the like that wait for a sync; what exceeds it is as good as lost on its way.
@@ -38,13 +39,16 @@ inline constexpr std::size_t accepted_ranges_max = 256;
 /// Learned decrees kept in memory behind the applied slot, for peers that are just behind.
 inline constexpr std::size_t hot_bytes_max = 16 * 1024 * 1024;
 inline constexpr std::uint64_t hot_slots_max = 4096;
-/// The chosen prefix is written to the log when it has grown by this much; a restart learns the rest from the others.
+/// The chosen prefix is written to the log when it has grown by this much; a restart learns the rest from the
+/// others.
 inline constexpr std::uint64_t prefix_record_stride = 16;
 /// Hashes of recently applied slots kept to compare with peers' heartbeats.
 inline constexpr std::size_t recent_hashes_max = 8192;
-/// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share the next.
+/// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share
+/// the next.
 inline constexpr std::size_t read_rounds_max = 16;
-/// Rounds of others that wait at the leader for its next one: twice what honest peers ask, who may restart and ask anew.
+/// Rounds of others that wait at the leader for its next one: twice what honest peers ask, who may restart
+/// and ask anew.
 inline constexpr std::size_t remote_rounds_max = 2 * replicas_max * read_rounds_max;
 /// Linearizable reads waiting for their index at one replica.
 inline constexpr std::size_t reads_waiting_max = 65536;
@@ -68,8 +72,9 @@ static_assert(hot_bytes_max >= decree_bytes_max, "the last applied decree is alw
 
 namespace paxos {
 
-/// What a core holds and does at most. Any values of at least one that keep to the formats work (check()): a simulator
-/// draws small ones, so that what happens at a bound is common there. docs/DECISIONS.md, "Bounds", says what each counts.
+/// What a core holds and does at most. Any values of at least one that keep to the formats work (check()): a
+/// simulator draws small ones, so that what happens at a bound is common there. docs/DECISIONS.md, "Bounds",
+/// says what each counts.
 struct Bounds {
   std::uint64_t window_slots = limits::window_slots;
   std::size_t window_bytes = limits::window_bytes_max;

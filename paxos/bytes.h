@@ -56,7 +56,8 @@ class Bytes {
   }
 
   friend bool operator==(const Bytes& a, const Bytes& b) {
-    return a.size_ == b.size_ && (a.size_ == 0 || a.data_ == b.data_ || std::memcmp(a.data_, b.data_, a.size_) == 0);
+    return a.size_ == b.size_ &&
+           (a.size_ == 0 || a.data_ == b.data_ || std::memcmp(a.data_, b.data_, a.size_) == 0);
   }
 
  private:

@@ -68,15 +68,16 @@ class ByteWriter {
   std::string& out_;
 };
 
-/// The same bytes for a few numbers of known size, which go to their string in one piece: a string that grows byte by
-/// byte costs several times as much.
+/// The same bytes for a few numbers of known size, which go to their string in one piece: a string that grows
+/// byte by byte costs several times as much.
 template <std::size_t bytes_max>
 class FewBytes {
  public:
   template <std::unsigned_integral T>
   FewBytes& fixed(T value) {
     PAXOS_ASSERT(size_ + sizeof(T) <= bytes_max);
-    for (std::size_t i = 0; i < sizeof(T); ++i) bytes_[size_ + i] = static_cast<char>(value >> (8 * i) & 0xff);
+    for (std::size_t i = 0; i < sizeof(T); ++i)
+      bytes_[size_ + i] = static_cast<char>(value >> (8 * i) & 0xff);
     size_ += sizeof(T);
     return *this;
   }

@@ -42,7 +42,8 @@ class Unsynced {
       groups_.push_back({group, bytes});
   }
   void synced(std::uint64_t group) {
-    for (; !groups_.empty() && groups_.front().group <= group; groups_.pop_front()) bytes_ -= groups_.front().bytes;
+    for (; !groups_.empty() && groups_.front().group <= group; groups_.pop_front())
+      bytes_ -= groups_.front().bytes;
   }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
@@ -63,14 +64,14 @@ struct Env {
   Random random;
   std::uint64_t last_group = 0;    ///< last one handed out by take_ready
   std::uint64_t synced_group = 0;  ///< this one and all before it are on disk
-  /// Round trips to each replica, without its disk, by heartbeats: each has a nonce of its own, so that it can always be told
-  /// which of them was answered. What is repeated before its answer can come measures nothing, however often it is said
-  /// (Karn's rule), and would never learn that the path is long.
+  /// Round trips to each replica, without its disk, by heartbeats: each has a nonce of its own, so that it
+  /// can always be told which of them was answered. What is repeated before its answer can come measures
+  /// nothing, however often it is said (Karn's rule), and would never learn that the path is long.
   std::vector<RttEstimator> links;
-  ReplicaSet reading;  ///< a read of the log for it is under way
-  Unsynced records;                ///< up to the pending group
-  Unsynced held;                   ///< messages of the groups that were handed out
-  std::size_t held_now = 0;        ///< and of this turn
+  ReplicaSet reading;        ///< a read of the log for it is under way
+  Unsynced records;          ///< up to the pending group
+  Unsynced held;             ///< messages of the groups that were handed out
+  std::size_t held_now = 0;  ///< and of this turn
   BoundsReached reached;
 
   Env(const Options& o, std::uint64_t group)
@@ -82,7 +83,8 @@ struct Env {
 
   /// How long an answer of this replica can take; not for longer than an election can wait for what is asked.
   [[nodiscard]] Duration round_trip(ReplicaId id) const {
-    return std::min(links[id.n].timeout(), std::max<Duration>(RttEstimator::initial_timeout, options.election_timeout / 2));
+    return std::min(links[id.n].timeout(),
+                    std::max<Duration>(RttEstimator::initial_timeout, options.election_timeout / 2));
   }
   /// How long those answers can take that make a quorum with this replica, as far as `of` tells of each.
   template <class F>
@@ -95,7 +97,8 @@ struct Env {
     return all[need - 1];
   }
 
-  /// Asks for a read of the log, one at a time for each replica: whoever asked asks again. Its end: Learner::log_read.
+  /// Asks for a read of the log, one at a time for each replica: whoever asked asks again. Its end:
+  /// Learner::log_read.
   bool read_log(const LogReadWish& wish) {
     if (reading.contains(wish.to)) return false;
     reading.insert(wish.to);
@@ -110,7 +113,8 @@ struct Env {
     ready.records.push_back(std::move(record));
     return pending_group();
   }
-  /// False: the disk is so far behind that nothing more is voted for or learned until it has synced something.
+  /// False: the disk is so far behind that nothing more is voted for or learned until it has synced
+  /// something.
   [[nodiscard]] bool room_for_records() {
     if (records.bytes() <= options.bounds.unsynced_bytes) return true;
     reached(Bound::unsynced_bytes);
@@ -149,7 +153,8 @@ struct Env {
     std::size_t out = 64;
     if (const auto* promise = std::get_if<Promise>(&message))
       for (const PromiseEntry& entry : promise->entries) out += 64 + entry.decree.value.size();
-    if (const auto* accepted = std::get_if<Accepted>(&message)) out += accepted->slots.size() * sizeof(SlotRange);
+    if (const auto* accepted = std::get_if<Accepted>(&message))
+      out += accepted->slots.size() * sizeof(SlotRange);
     return out;
   }
 

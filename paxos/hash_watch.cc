@@ -70,7 +70,8 @@ Slot HashWatch::since() const {
 }
 
 bool HashWatch::outvoted() const {
-  // Each parted within (agreed, parted]. Where several of these have a slot in common, the lowest of their ends is one.
+  // Each parted within (agreed, parted]. Where several of these have a slot in common, the lowest of their
+  // ends is one.
   return std::any_of(peers_.begin(), peers_.end(), [&](const Peer& end) {
     if (!end.parted) return false;
     const auto together = std::count_if(peers_.begin(), peers_.end(), [&](const Peer& peer) {
@@ -83,8 +84,9 @@ bool HashWatch::outvoted() const {
 bool HashWatch::disputed() const {
   return std::any_of(peers_.begin(), peers_.end(), [&](const Peer& other) {
     if (!other.parted) return false;
-    const auto with_us = std::count_if(peers_.begin(), peers_.end(),
-                                       [&](const Peer& peer) { return &peer != &other && peer.agreed >= *other.parted; });
+    const auto with_us = std::count_if(peers_.begin(), peers_.end(), [&](const Peer& peer) {
+      return &peer != &other && peer.agreed >= *other.parted;
+    });
     return static_cast<std::size_t>(with_us) + 1 < quorum_;
   });
 }
@@ -92,8 +94,8 @@ bool HashWatch::disputed() const {
 std::string to_string(const HashWatch::News& news) {
   const std::string at = " slot " + std::to_string(news.slot.n);
   if (!news.disagrees) return "replica " + std::to_string(news.peer.n) + " agrees again, at" + at;
-  return "replica " + std::to_string(news.peer.n) + " has computed another state than this one by" + at + ": hash " +
-         to_string(news.theirs) + " there, " + to_string(news.own) + " here";
+  return "replica " + std::to_string(news.peer.n) + " has computed another state than this one by" + at +
+         ": hash " + to_string(news.theirs) + " there, " + to_string(news.own) + " here";
 }
 
 }  // namespace paxos

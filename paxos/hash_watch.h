@@ -13,9 +13,10 @@ namespace paxos {
 
 /// Compares the hash chain here with the peers' at equal slots (I7), and judges what a disagreement means.
 ///
-/// A peer that computed something else *parted* from this replica in some slot above the last one in which both agreed, and
-/// not above the first one in which they were seen to differ. Chains that parted never meet again by themselves, so that one
-/// agreement at or above that slot shows that the peer was repaired, and the disagreement is forgotten.
+/// A peer that computed something else *parted* from this replica in some slot above the last one in which
+/// both agreed, and not above the first one in which they were seen to differ. Chains that parted never meet
+/// again by themselves, so that one agreement at or above that slot shows that the peer was repaired, and the
+/// disagreement is forgotten.
 class HashWatch {
  public:
   /// `reached`: counts the hashes that leave the memory.
@@ -41,11 +42,11 @@ class HashWatch {
   [[nodiscard]] ReplicaSet disagreeing() const;
   /// The lowest slot in which a present disagreement was seen; none without one.
   [[nodiscard]] Slot since() const;
-  /// A quorum of peers disagrees, and can have parted from this replica in one and the same slot: then it is this one that
-  /// parted. Peers that parted in different slots don't make a majority against it.
+  /// A quorum of peers disagrees, and can have parted from this replica in one and the same slot: then it is
+  /// this one that parted. Peers that parted in different slots don't make a majority against it.
   [[nodiscard]] bool outvoted() const;
-  /// Some peer disagrees, and no quorum with this replica in it is known to have agreed in that slot: nobody can tell which
-  /// of the two is right.
+  /// Some peer disagrees, and no quorum with this replica in it is known to have agreed in that slot: nobody
+  /// can tell which of the two is right.
   [[nodiscard]] bool disputed() const;
 
  private:

@@ -108,7 +108,8 @@ void Learner::pull() {
   env_.send(*asked_, LearnRequest{first, target_});
   // Not for longer than an election can wait for it, however long the silence was.
   const Duration wait = std::max(pull_timeout, env_.round_trip(*asked_));
-  arm(std::min(wait * (1U << std::min(silent_, 3U)), std::max<Duration>(pull_timeout, env_.options.election_timeout / 2)));
+  arm(std::min(wait * (1U << std::min(silent_, 3U)),
+               std::max<Duration>(pull_timeout, env_.options.election_timeout / 2)));
 }
 
 void Learner::pull_from(ReplicaId from) {
@@ -127,8 +128,8 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
     return;
   }
   if (m.from < log_.hot_first()) {
-    // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not synced yet
-    // is not there, but an older vote of its slot may be, for another decree.
+    // Only what was applied once, so what is held in memory is not asked of the disk: a record that is not
+    // synced yet is not there, but an older vote of its slot may be, for another decree.
     const Slot cold = std::min(last, Slot{log_.hot_first().n - 1});
     env_.read_log({from, m.from, cold});
     return;

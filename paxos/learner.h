@@ -30,8 +30,8 @@ class Learner {
   /// A peer says that it knows every slot up to `prefix` to be chosen.
   void peer_prefix(ReplicaId from, Slot prefix);
 
-  /// Pulls at once, from a peer that has just said that it knows more, whoever was asked before and is silent.
-  /// Requires behind().
+  /// Pulls at once, from a peer that has just said that it knows more, whoever was asked before and is
+  /// silent. Requires behind().
   void pull_from(ReplicaId from);
 
   void on_learn_request(ReplicaId from, const LearnRequest& m);
@@ -39,7 +39,8 @@ class Learner {
   /// Answer to a LogReadWish.
   void log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees);
 
-  /// Moves what is chosen, contiguous and synced here to Ready::to_apply, as far as the state machine has room.
+  /// Moves what is chosen, contiguous and synced here to Ready::to_apply, as far as the state machine has
+  /// room.
   void hand_out();
   /// The state machine applied the next one of those, a decree of so many bytes.
   void applied(std::size_t bytes) { handed_out_bytes_ -= bytes; }
@@ -65,9 +66,9 @@ class Learner {
   Env& env_;
   SlotLog& log_;
   std::vector<Peer> peers_;
-  Slot handed_out_;  ///< last slot given to to_apply
+  Slot handed_out_;                   ///< last slot given to to_apply
   std::size_t handed_out_bytes_ = 0;  ///< of those not applied yet
-  Slot target_;      ///< highest prefix heard of
+  Slot target_;                       ///< highest prefix heard of
   Ballot commit_ballot_;
   Slot commit_prefix_;
   Slot commit_scanned_;
@@ -76,7 +77,7 @@ class Learner {
   std::optional<ReplicaId> asked_;   ///< whose answer is outstanding
   std::optional<ReplicaId> source_;  ///< who answered last with something new
   bool held_ = false;
-  unsigned silent_ = 0;              ///< pulls in a row without an answer, or with one that brought nothing
+  unsigned silent_ = 0;  ///< pulls in a row without an answer, or with one that brought nothing
 };
 
 }  // namespace paxos

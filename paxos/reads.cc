@@ -8,7 +8,8 @@
 namespace paxos {
 
 namespace {
-/// A question is asked again after this, or after the time that its answer takes to come, where that is longer.
+/// A question is asked again after this, or after the time that its answer takes to come, where that is
+/// longer.
 constexpr Duration first_repeat{std::chrono::milliseconds{20}};
 }  // namespace
 
@@ -60,7 +61,8 @@ void Reads::start_round(std::optional<ReplicaId> leader) {
     fail(std::exchange(fresh_, {}));
     return;
   }
-  if (asked_.size() >= env_.options.bounds.read_rounds) return env_.reached(Bound::read_rounds);  // they go with the next one that ends
+  if (asked_.size() >= env_.options.bounds.read_rounds)
+    return env_.reached(Bound::read_rounds);  // they go with the next one that ends
   const std::uint64_t id = env_.random.next();
   Asked asked{.ids = std::exchange(fresh_, {}), .leader = *leader, .since = env_.now, .repeat = {}};
   // The leader ends the round that it is in, and asks the others in one for this: about two more round trips.

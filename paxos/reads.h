@@ -27,7 +27,8 @@ class Reads {
   void on_confirmed(ReplicaId from, const ReadConfirmed& m);
   void on_reply(ReplicaId from, const ReadReply& m);
 
-  /// Starts a round for what arrived in this turn. `leader`: whom to ask when we do not lead; never this replica then.
+  /// Starts a round for what arrived in this turn. `leader`: whom to ask when we do not lead; never this
+  /// replica then.
   void start_round(std::optional<ReplicaId> leader);
   /// False: start_round() has nothing to do.
   [[nodiscard]] bool waiting() const { return round_ || !fresh_.empty() || !fresh_remote_.empty(); }

@@ -19,8 +19,8 @@ struct Envelope {
   PeerMessage message;
 };
 
-/// A wish to read chosen decrees from the log, answered by Replica::log_read. All of them were applied here, so that
-/// the chosen decree is what the disk holds.
+/// A wish to read chosen decrees from the log, answered by Replica::log_read. All of them were applied here,
+/// so that the chosen decree is what the disk holds.
 struct LogReadWish {
   ReplicaId to;  ///< whom the LearnReply will go to
   Slot from;
@@ -61,8 +61,8 @@ struct Ready {
   std::vector<Event> events;
 
   [[nodiscard]] bool empty() const {
-    return records.empty() && send_now.empty() && send_after_sync.empty() && to_apply.empty() && log_reads.empty() &&
-           reads.empty() && reads_failed.empty() && forwarded.empty() && events.empty();
+    return records.empty() && send_now.empty() && send_after_sync.empty() && to_apply.empty() &&
+           log_reads.empty() && reads.empty() && reads_failed.empty() && forwarded.empty() && events.empty();
   }
   /// Keeps its memory.
   void clear() {

@@ -189,7 +189,8 @@ bool Replica::take_ready(Ready& out) {
   Env& env = p.env;
   // A free ride: the prefix saves work after a restart, and is written now and then when something is written
   // anyway. A row of its own with every vote would be a third of what a lone command writes.
-  if (!env.ready.records.empty() && p.log.chosen_prefix() >= p.prefix_recorded + env.options.bounds.prefix_stride) {
+  if (!env.ready.records.empty() &&
+      p.log.chosen_prefix() >= p.prefix_recorded + env.options.bounds.prefix_stride) {
     env.reached(Bound::prefix_stride);
     p.prefix_recorded = p.log.chosen_prefix();
     env.record(ChosenPrefixRecord{p.prefix_recorded});
@@ -216,9 +217,7 @@ Status Replica::status() const {
       s.role = Role::dormant;
       break;
     case BirthProtocol::State::born:
-      s.role = !p.proposer.active()   ? Role::follower
-               : p.proposer.leading() ? Role::leader
-                                      : Role::candidate;
+      s.role = !p.proposer.active() ? Role::follower : p.proposer.leading() ? Role::leader : Role::candidate;
       break;
   }
   s.ballot = p.acceptor.promised();
@@ -262,7 +261,9 @@ Outlook Replica::outlook() const {
           .connected = p.election.connected()};
 }
 
-std::optional<std::uint16_t> Replica::rules_known_by_all() const { return parts_->election.rules_known_by_all(); }
+std::optional<std::uint16_t> Replica::rules_known_by_all() const {
+  return parts_->election.rules_known_by_all();
+}
 
 Slot Replica::chosen() const { return parts_->log.chosen_prefix(); }
 

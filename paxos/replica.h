@@ -20,7 +20,8 @@ struct Options {
   std::size_t replicas = 3;  ///< ids are 0 .. replicas - 1
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
-  std::uint16_t rules = 1;  ///< the highest rules of the state machine that this program knows; told to the peers
+  std::uint16_t rules =
+      1;  ///< the highest rules of the state machine that this program knows; told to the peers
   Bounds bounds;
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
 
@@ -42,8 +43,8 @@ struct Status {
   Slot accepted;  ///< highest slot with a vote
   Slot chosen;    ///< contiguous chosen prefix
   Slot applied;
-  Slot chosen_max;           ///< highest slot known chosen, out of order included
-  std::optional<Slot> hole;  ///< a skipped slot that applying waits for
+  Slot chosen_max;                 ///< highest slot known chosen, out of order included
+  std::optional<Slot> hole;        ///< a skipped slot that applying waits for
   std::optional<Waiting> waiting;  ///< the oldest slot known here and not applied
   std::size_t inflight = 0;
   bool ready_to_lead = false;  ///< leader with phase 1 done and every older slot learned
@@ -64,7 +65,8 @@ struct Outlook {
   ReplicaSet disagreeing;  ///< as in Status
   Slot disagrees_since;
   bool disputed = false;
-  bool behind = false;              ///< it knows of chosen slots that it must learn, or apply, first (see Replica::outlook)
+  bool behind =
+      false;  ///< it knows of chosen slots that it must learn, or apply, first (see Replica::outlook)
   std::uint64_t round = 0;          ///< of the promised ballot
   std::optional<ReplicaId> leader;  ///< whom it takes for the leader
   std::optional<Slot> hole;         ///< a skipped slot that applying waits for
@@ -114,14 +116,16 @@ class Replica {
 
   /// Group `group` and all before it are on disk.
   void synced(Time now, std::uint64_t group);
-  /// True when something here waits for synced(): a vote or promise of its own, or chosen slots to apply. False:
-  /// the next input is early enough to be told, and nobody has to be woken for it.
+  /// True when something here waits for synced(): a vote or promise of its own, or chosen slots to apply.
+  /// False: the next input is early enough to be told, and nobody has to be woken for it.
   [[nodiscard]] bool waits_for_sync() const;
   /// How long the oldest unfinished sync has been under way; zero when there is none.
   void set_sync_age(Time now, Duration age);
-  /// While held, no chosen slot is given to to_apply: what applies them has no room. The window closes by itself.
+  /// While held, no chosen slot is given to to_apply: what applies them has no room. The window closes by
+  /// itself.
   void hold_applying(Time now, bool held);
-  /// From now on this replica says nothing that counts, until it is started again: its disk does not hold its words any more.
+  /// From now on this replica says nothing that counts, until it is started again: its disk does not hold its
+  /// words any more.
   void withdraw(Time now, std::string why);
   /// Why, or nothing.
   [[nodiscard]] const std::string& withdrawn() const;
@@ -136,7 +140,8 @@ class Replica {
   /// The same into `out`, which must be empty. False: there is nothing to do, and `out` was not touched.
   [[nodiscard]] bool take_ready(Ready& out);
   [[nodiscard]] Status status() const;
-  /// Behind is who is a window or more short of what it knows to be chosen, and a new leader that learns what its quorum knows.
+  /// Behind is who is a window or more short of what it knows to be chosen, and a new leader that learns what
+  /// its quorum knows.
   [[nodiscard]] Outlook outlook() const;
   /// See Election.
   [[nodiscard]] std::optional<std::uint16_t> rules_known_by_all() const;
@@ -144,7 +149,8 @@ class Replica {
   [[nodiscard]] Slot chosen_max() const;  ///< out of order included
   /// See SlotLog.
   [[nodiscard]] std::vector<std::pair<Slot, Ballot>> chosen_ahead() const;
-  [[nodiscard]] std::uint64_t round() const;  ///< of the promised ballot: of the leadership, while is_leader()
+  [[nodiscard]] std::uint64_t round()
+      const;                             ///< of the promised ballot: of the leadership, while is_leader()
   [[nodiscard]] bool is_leader() const;  ///< phase 1 done: may propose
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// Set when this replica's hash disagrees with a quorum at an equal slot: it stopped serving.

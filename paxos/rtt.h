@@ -43,7 +43,8 @@ class RttEstimator {
   Duration variation_{};
 };
 
-/// When to say something again: doubles from the estimate up to a bound, or to the estimate where that is longer.
+/// When to say something again: doubles from the estimate up to a bound, or to the estimate where that is
+/// longer.
 class Backoff {
  public:
   void start(Time now, Duration timeout) {

@@ -101,7 +101,8 @@ void SlotLog::mark_chosen(Slot slot) {
 std::vector<std::pair<Slot, Ballot>> SlotLog::chosen_ahead() const {
   std::vector<std::pair<Slot, Ballot>> out;
   for (Slot slot = chosen_prefix_ + 1; slot <= chosen_max_; ++slot)
-    if (const SlotEntry* entry = find(slot); entry != nullptr && entry->chosen) out.emplace_back(slot, entry->ballot);
+    if (const SlotEntry* entry = find(slot); entry != nullptr && entry->chosen)
+      out.emplace_back(slot, entry->ballot);
   return out;
 }
 

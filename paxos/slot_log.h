@@ -53,16 +53,16 @@ class SlotLog {
   [[nodiscard]] Slot hot_first() const { return base_; }  ///< lowest in memory
   /// Bytes of decrees held that are not yet applied.
   [[nodiscard]] std::size_t bytes_unapplied() const { return bytes_total_ - bytes_hot_; }
-  /// Whether a decree that comes from others may be held for the slot, in place of what is held there: within the bounds
-  /// on what is not applied, and always in the slot that is applied next.
+  /// Whether a decree that comes from others may be held for the slot, in place of what is held there: within
+  /// the bounds on what is not applied, and always in the slot that is applied next.
   [[nodiscard]] bool has_room(Slot slot, std::size_t bytes) const;
   /// Whether it is worth it to pull more: half of those bounds is left, or all that is chosen is applied.
   [[nodiscard]] bool wants_more() const;
 
   /// Walks only what changed since checked(): of the rest nothing can have become wrong.
   void check_invariants() const;
-  /// Entries below this, as far as they are above the applied slot, are as they were at the last checked(); above
-  /// accepted_max(): so is everything.
+  /// Entries below this, as far as they are above the applied slot, are as they were at the last checked();
+  /// above accepted_max(): so is everything.
   [[nodiscard]] Slot unchecked() const { return unchecked_; }
   /// Everything up to here was looked at, and found well.
   void checked() const { unchecked_ = accepted_max_ + 1; }
@@ -86,7 +86,7 @@ class SlotLog {
   Slot applied_;
   std::size_t bytes_total_ = 0;
   std::size_t bytes_hot_ = 0;  ///< at or below applied_
-  mutable Slot unchecked_;  ///< see unchecked()
+  mutable Slot unchecked_;     ///< see unchecked()
 };
 
 }  // namespace paxos

@@ -68,8 +68,8 @@ using Time = CoreClock::time_point;
 using Duration = CoreClock::duration;
 inline constexpr Time time_never = Time::max();
 
-/// Persisted: numbers are never reused. `rules` raises the rules by which commands are applied (chat/versions.h); what its
-/// value means is the state machine's business, as with commands.
+/// Persisted: numbers are never reused. `rules` raises the rules by which commands are applied
+/// (chat/versions.h); what its value means is the state machine's business, as with commands.
 enum class DecreeKind : std::uint8_t { noop = 1, commands = 2, rules = 3 };
 
 /// What a slot decides: a batch of commands, opaque to the protocol, or a no-op.

@@ -16,21 +16,21 @@ struct Waiting {
   friend bool operator==(const Waiting&, const Waiting&) = default;
 };
 
-/// Answers whether a replica makes progress: which slot waits to be applied, and since when. A slot's age says how late
-/// things are, the standstill whether they move at all: who catches up with a long log is late, and moves.
-/// Pure; told the time.
+/// Answers whether a replica makes progress: which slot waits to be applied, and since when. A slot's age
+/// says how late things are, the standstill whether they move at all: who catches up with a long log is late,
+/// and moves. Pure; told the time.
 ///
-/// Remembers when the highest known slot rose, not every slot: rises within `grain` are one, and of old ones only every
-/// second is kept, later and later times first, so that an age is never told longer than it is by more than `grain`.
-/// Invariant: marks_ ascend strictly, in slot and time, and all lie above applied_.
+/// Remembers when the highest known slot rose, not every slot: rises within `grain` are one, and of old ones
+/// only every second is kept, later and later times first, so that an age is never told longer than it is by
+/// more than `grain`. Invariant: marks_ ascend strictly, in slot and time, and all lie above applied_.
 class WaitWatch {
  public:
   static constexpr std::size_t marks_max = 32;
 
   WaitWatch(Duration grain, Slot applied, Time now) : grain_(grain), applied_(applied), moved_(now) {}
 
-  /// `known`: the highest slot that this replica has to apply one day, as far as it knows; falls when a leader is deposed,
-  /// whose proposals are no longer its own to finish.
+  /// `known`: the highest slot that this replica has to apply one day, as far as it knows; falls when a
+  /// leader is deposed, whose proposals are no longer its own to finish.
   void saw(Time now, Slot known, Slot applied) {
     if (applied > applied_) {
       applied_ = applied;

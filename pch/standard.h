@@ -1,7 +1,8 @@
 #pragma once
 
-// Compiled once a target instead of once a file: half of what a file costs is reading these. Headers of the standard library only,
-// so that nothing here changes with the project; each file still includes what it uses (tests/headers.py compiles headers without this).
+// Compiled once a target instead of once a file: half of what a file costs is reading these. Headers of the
+// standard library only, so that nothing here changes with the project; each file still includes what it uses
+// (tests/headers.py compiles headers without this).
 #include <algorithm>
 #include <array>
 #include <atomic>

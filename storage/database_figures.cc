@@ -11,13 +11,14 @@ DatabaseFigures figures_of(rocksdb::DB& db, const std::filesystem::path& folder)
     std::uint64_t value = 0;
     return db.GetIntProperty(property, &value) ? value : 0;
   };
-  DatabaseFigures out{.memtable_bytes = number(rocksdb::DB::Properties::kSizeAllMemTables),
-                      .sst_bytes = number(rocksdb::DB::Properties::kLiveSstFilesSize),
-                      .wal_bytes = 0,
-                      .cache_bytes = number(rocksdb::DB::Properties::kBlockCacheUsage),
-                      .pending_compaction_bytes = number(rocksdb::DB::Properties::kEstimatePendingCompactionBytes),
-                      .compactions_running = number(rocksdb::DB::Properties::kNumRunningCompactions),
-                      .background_errors = number(rocksdb::DB::Properties::kBackgroundErrors)};
+  DatabaseFigures out{
+      .memtable_bytes = number(rocksdb::DB::Properties::kSizeAllMemTables),
+      .sst_bytes = number(rocksdb::DB::Properties::kLiveSstFilesSize),
+      .wal_bytes = 0,
+      .cache_bytes = number(rocksdb::DB::Properties::kBlockCacheUsage),
+      .pending_compaction_bytes = number(rocksdb::DB::Properties::kEstimatePendingCompactionBytes),
+      .compactions_running = number(rocksdb::DB::Properties::kNumRunningCompactions),
+      .background_errors = number(rocksdb::DB::Properties::kBackgroundErrors)};
   // Blocks, not lengths: they are what is missing elsewhere. Files may go while we look.
   std::error_code error;
   for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {

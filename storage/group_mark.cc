@@ -12,7 +12,7 @@
 namespace storage {
 
 namespace {
-constexpr off_t cell_stride = 512;      // a sector each: a torn write touches one
+constexpr off_t cell_stride = 512;  // a sector each: a torn write touches one
 }  // namespace
 
 GroupMark::~GroupMark() {

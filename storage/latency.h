@@ -8,14 +8,15 @@
 
 namespace storage {
 
-/// How often something took how long, in fixed buckets, 1-2-5 steps from 20 us to 10 s. Any thread; counts of one
-/// figures() may be of slightly different moments.
+/// How often something took how long, in fixed buckets, 1-2-5 steps from 20 us to 10 s. Any thread; counts of
+/// one figures() may be of slightly different moments.
 class Latency {
  public:
   /// Upper bounds, inclusive; above the last one comes one more bucket without a bound.
   static constexpr std::array<std::int64_t, 18> bounds_ns{
-      20'000,     50'000,     100'000,     200'000,     500'000,       1'000'000,     2'000'000,     5'000'000,     10'000'000,
-      20'000'000, 50'000'000, 100'000'000, 200'000'000, 500'000'000, 1'000'000'000, 2'000'000'000, 5'000'000'000, 10'000'000'000};
+      20'000,      50'000,      100'000,       200'000,       500'000,       1'000'000,
+      2'000'000,   5'000'000,   10'000'000,    20'000'000,    50'000'000,    100'000'000,
+      200'000'000, 500'000'000, 1'000'000'000, 2'000'000'000, 5'000'000'000, 10'000'000'000};
 
   struct Figures {
     std::array<std::uint64_t, bounds_ns.size() + 1> counts{};  ///< by bucket, not cumulative
@@ -32,7 +33,8 @@ class Latency {
 
   [[nodiscard]] Figures figures() const {
     Figures out;
-    for (std::size_t i = 0; i < counts_.size(); ++i) out.counts[i] = counts_[i].load(std::memory_order_relaxed);
+    for (std::size_t i = 0; i < counts_.size(); ++i)
+      out.counts[i] = counts_[i].load(std::memory_order_relaxed);
     out.sum_ns = sum_ns_.load(std::memory_order_relaxed);
     return out;
   }

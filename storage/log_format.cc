@@ -64,7 +64,8 @@ std::optional<GroupValue> decode_group(std::string_view value) {
   GroupValue group;
   group.last = r.fixed<std::uint64_t>();
   group.before = r.fixed<std::uint64_t>();
-  if (!r.done() || (group.before >= group.last && group.last != 0) || group.before > group.last) return std::nullopt;
+  if (!r.done() || (group.before >= group.last && group.last != 0) || group.before > group.last)
+    return std::nullopt;
   return group;
 }
 

@@ -33,7 +33,8 @@ rocksdb::Options log_options(rocksdb::Env* env) {
   // the mode that allows recycled files can step over damage in the middle.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
   options.paranoid_checks = true;
-  // A second net under the chain of groups: the manifest knows each finished file of the log and how long it was.
+  // A second net under the chain of groups: the manifest knows each finished file of the log and how long it
+  // was.
   options.track_and_verify_wals_in_manifest = true;
   options.write_buffer_size = 8u << 20;
   options.max_write_buffer_number = 2;
@@ -74,8 +75,8 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
   const rocksdb::Status status = rocksdb::DB::Open(db_options, directory.string(), &db);
   if (!store->chain_->fault().empty()) {
     delete db;
-    return tl::make_unexpected(
-        fmt::format("{}: the log is damaged: {}. {}", directory.string(), store->chain_->fault(), damage_hint));
+    return tl::make_unexpected(fmt::format("{}: the log is damaged: {}. {}", directory.string(),
+                                           store->chain_->fault(), damage_hint));
   }
   if (!status.ok())
     return tl::make_unexpected(fmt::format("{}: the log does not open: {}{}{}", directory.string(),
@@ -105,9 +106,11 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
 }
 
 tl::expected<void, std::string> LogStore::check_own() const {
-  for (std::string_view key : {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot, log_key::birth,
-                               log_key::promised, log_key::chosen_prefix, log_key::group})
-    if (const auto row = get(key); !row) return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
+  for (std::string_view key :
+       {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot,
+        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::group})
+    if (const auto row = get(key); !row)
+      return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
   return {};
 }
 
@@ -121,7 +124,8 @@ tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   options.sync = true;
   const rocksdb::Status status = db_->Write(options, &batch);
   if (!status.ok())
-    return tl::make_unexpected(fmt::format("{}: raising the format to {}: {}", where_, format, status.ToString()));
+    return tl::make_unexpected(
+        fmt::format("{}: raising the format to {}: {}", where_, format, status.ToString()));
   return {};
 }
 
@@ -229,9 +233,9 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
 
 std::string LogStore::write(const std::vector<LogGroup>& groups) {
   rocksdb::WriteBatch batch;
-  const paxos::Ballot promised = each_row(
-      groups, promised_,
-      [&](std::string_view key, const std::string& value) { batch.Put(slice(key), slice(value)); });
+  const paxos::Ballot promised =
+      each_row(groups, promised_,
+               [&](std::string_view key, const std::string& value) { batch.Put(slice(key), slice(value)); });
   bytes_ += batch.GetDataSize();
   rocksdb::WriteOptions sync;
   sync.sync = true;
@@ -258,7 +262,9 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
                                                                        paxos::Slot* damaged) const {
   std::vector<paxos::LogEntry> out;
   if (first > last) return out;
-  { const std::lock_guard everything_announced_is_readable(readable_mutex_); }
+  {
+    const std::lock_guard everything_announced_is_readable(readable_mutex_);
+  }
   rocksdb::ReadOptions options;
   options.verify_checksums = true;
   options.fill_cache = false;

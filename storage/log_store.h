@@ -26,7 +26,8 @@
 namespace storage {
 
 /// The slot log: one RocksDB, one thread that writes and syncs everything that waits as one batch.
-/// append(), figures and oldest_sync_started_ns(): any thread. read() and check_own(): any thread. open() and start(): once.
+/// append(), figures and oldest_sync_started_ns(): any thread. read() and check_own(): any thread. open() and
+/// start(): once.
 class LogStore {
  public:
   /// Opens or creates, checks whose it is, raises the boot, and syncs all of it before it returns.
@@ -38,12 +39,10 @@ class LogStore {
   void start(const Completions& completions);
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 
-  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of memory; all of them that were
-  /// announced as synced before the call. Errors name the slot, and put it into `damaged`.
-  [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(paxos::Slot first,
-                                                                             paxos::Slot last,
-                                                                             std::size_t bytes_max,
-                                                                             paxos::Slot* damaged = nullptr) const;
+  /// Entries first..last that exist, ascending, until about `bytes_max` bytes of memory; all of them that
+  /// were announced as synced before the call. Errors name the slot, and put it into `damaged`.
+  [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(
+      paxos::Slot first, paxos::Slot last, std::size_t bytes_max, paxos::Slot* damaged = nullptr) const;
   /// Reads the records about the replica itself: its promise, birth, boot and so on.
   [[nodiscard]] tl::expected<void, std::string> check_own() const;
   [[nodiscard]] std::int64_t oldest_sync_started_ns() const {
@@ -71,12 +70,12 @@ class LogStore {
   std::uint64_t boot_ = 0;
   Completions completions_;
   paxos::Patience patience_{{}};  ///< log thread only
-  paxos::Ballot promised_;  ///< as stored; log thread only once started
+  paxos::Ballot promised_;        ///< as stored; log thread only once started
 
   std::mutex mutex_;
   std::condition_variable wake_;
   std::vector<LogGroup> queue_;  ///< guarded by mutex_
-  bool stopping_ = false;     ///< guarded by mutex_
+  bool stopping_ = false;        ///< guarded by mutex_
   std::uint64_t appended_ = 0;
   std::atomic<std::int64_t> sync_started_ns_{0};
   std::atomic<std::uint64_t> groups_{0}, syncs_{0}, bytes_{0}, sync_ns_max_{0};

@@ -33,8 +33,8 @@ std::string GroupChain::follow(const GroupValue& found) {
   std::string missing;
   if (last_ && found.last == *last_) return missing;  // said again by a start
   if (last_ && found.before != *last_)
-    missing = fmt::format("group {} is followed by group {}, which was written after group {}", *last_, found.last,
-                          found.before);
+    missing = fmt::format("group {} is followed by group {}, which was written after group {}", *last_,
+                          found.last, found.before);
   last_ = found.last;
   return missing;
 }
@@ -72,9 +72,10 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
   } else {
     const auto stored = decode_number(**format).value_or(0);
     if (stored < format_version || stored > owner.format_known)
-      return fail(fmt::format("format version {}; this program knows version{} {}: use the paxosd that wrote it, or a newer one",
-                              stored, owner.format_known == format_version ? "" : fmt::format("s {} to", format_version),
-                              owner.format_known));
+      return fail(fmt::format(
+          "format version {}; this program knows version{} {}: use the paxosd that wrote it, or a newer one",
+          stored, owner.format_known == format_version ? "" : fmt::format("s {} to", format_version),
+          owner.format_known));
     const auto cluster = get(log_key::cluster);
     if (!cluster) return fail(cluster.error());
     if (!*cluster || **cluster != owner.cluster_id)
@@ -130,8 +131,8 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
       return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
                               mark.boot, out.boot - 1, damage_hint));
     put(log_key::boot, encode_number(out.boot));
-    // Said again, so that the first group of this start has one before it: otherwise nobody would miss that group,
-    // were its write stepped over.
+    // Said again, so that the first group of this start has one before it: otherwise nobody would miss that
+    // group, were its write stepped over.
     put(log_key::group, encode_group(group));
   }
   return rows;

@@ -15,12 +15,14 @@
 #include "paxos/records.h"
 #include "storage/log_format.h"
 
-/// What storage/ decides, without RocksDB: which rows a write consists of, what a start makes of the rows, the mark and
-/// the write-ahead log that it finds, and when it must refuse. LogStore and the simulator's modelled disk both use it.
+/// What storage/ decides, without RocksDB: which rows a write consists of, what a start makes of the rows,
+/// the mark and the write-ahead log that it finds, and when it must refuse. LogStore and the simulator's
+/// modelled disk both use it.
 namespace storage {
 
 inline constexpr std::string_view damage_hint =
-    "It may have promised or voted for what is lost, and an older copy of the directory has forgotten more: keep this replica "
+    "It may have promised or voted for what is lost, and an older copy of the directory has forgotten more: "
+    "keep this replica "
     "down, see 'A disk is lost' in OPERATIONS.md";
 
 struct LogRow {
@@ -74,8 +76,8 @@ inline constexpr std::size_t mark_cell_bytes = 24;  ///< boot, group, checksum
 [[nodiscard]] std::string encode_mark(const LogMark& mark);
 [[nodiscard]] std::optional<LogMark> decode_mark(std::string_view cell);
 
-/// The write-ahead log's batches in the order in which they are found: each names the group before it, and each start's
-/// own write says the last one again.
+/// The write-ahead log's batches in the order in which they are found: each names the group before it, and
+/// each start's own write says the last one again.
 class GroupChain {
  public:
   /// Says what is missing before this batch; empty: nothing.
@@ -93,25 +95,26 @@ struct LogOwner {
 };
 
 /// A row's value without its checksum; nothing where there is none; an error where it does not read.
-using LogGet =
-    std::function<tl::expected<std::optional<std::string>, std::string>(std::string_view key)>;
+using LogGet = std::function<tl::expected<std::optional<std::string>, std::string>(std::string_view key)>;
 /// The same for a stored row.
 [[nodiscard]] tl::expected<std::string, std::string> open_row(std::string_view key, std::string_view stored);
 
 /// What a start makes of what it finds: everything but the entries, or why it must not start. Gives the rows
-/// (the new boot, and in an empty directory the owner) that have to be synced, after all that was found, before
-/// anything of it is used.
-[[nodiscard]] tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, const LogMark& mark,
+/// (the new boot, and in an empty directory the owner) that have to be synced, after all that was found,
+/// before anything of it is used.
+[[nodiscard]] tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get,
+                                                                         const LogMark& mark,
                                                                          const LogOwner& owner,
                                                                          paxos::Recovered& out);
 
-/// The row that gives the log the format of the rules in force (chat/versions.h), where it still has an older one; to be
-/// synced before anything is written in it. Asked at a start, once the state says which rules these are: a newer program
-/// leaves the log as older ones read it until then.
-[[nodiscard]] tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get, std::uint32_t format);
+/// The row that gives the log the format of the rules in force (chat/versions.h), where it still has an older
+/// one; to be synced before anything is written in it. Asked at a start, once the state says which rules
+/// these are: a newer program leaves the log as older ones read it until then.
+[[nodiscard]] tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get,
+                                                                             std::uint32_t format);
 
-/// Whether the log's entries fit the state (`applied_there`: the log has the last applied slot) and the chosen
-/// prefix, which is settled; else why it must not start.
+/// Whether the log's entries fit the state (`applied_there`: the log has the last applied slot) and the
+/// chosen prefix, which is settled; else why it must not start.
 [[nodiscard]] tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there);
 
 }  // namespace storage

@@ -187,13 +187,16 @@ void StateStore::run(const ReadJob& job) {
                    paxos::Slot damaged;
                    auto entries = log_.read(from, to, bytes_max, &damaged);
                    if (!entries)
-                     completions_.damaged({.store = Damage::Store::log, .slot = damaged, .what = entries.error()});
+                     completions_.damaged(
+                         {.store = Damage::Store::log, .slot = damaged, .what = entries.error()});
                    return entries;
                  },
              .log_own =
                  [this] {
                    auto whole = log_.check_own();
-                   if (!whole) completions_.damaged({.store = Damage::Store::log, .slot = std::nullopt, .what = whole.error()});
+                   if (!whole)
+                     completions_.damaged(
+                         {.store = Damage::Store::log, .slot = std::nullopt, .what = whole.error()});
                    return whole;
                  }});
   } catch (const StateDamage& damage) {
@@ -225,8 +228,8 @@ bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items
   const rocksdb::Status status = db_->Write(options, &batch);
   backlog_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
   if (status.ok()) return true;
-  completions_.failed(fmt::format("{}: writing slot {}: {}{}{}", where_, last.n, status.ToString(), status.IsCorruption() ? ". " : "",
-                                  status.IsCorruption() ? move_away : ""));
+  completions_.failed(fmt::format("{}: writing slot {}: {}{}{}", where_, last.n, status.ToString(),
+                                  status.IsCorruption() ? ". " : "", status.IsCorruption() ? move_away : ""));
   return false;
 }
 

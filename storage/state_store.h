@@ -39,7 +39,9 @@ class StateStore {
   /// Bytes of rows queued or being written. Any thread.
   [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
-  [[nodiscard]] std::int64_t work_started_ns() const { return work_started_ns_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::int64_t work_started_ns() const {
+    return work_started_ns_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] DatabaseFigures database_figures() const;  ///< any thread; see Storage::disk_figures()
   /// Calls `use` with a reader, here and now. Before start() only. Throws StateDamage.
   void with_reader(const std::function<void(const chat::RowReader&)>& use) const;

@@ -74,9 +74,10 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   if (error)
     return fail(fmt::format("{}/log: can't be read: {}", options.directory.string(), error.message()));
   if (!has_log && std::filesystem::exists(options.directory / "state" / "CURRENT", error))
-    return fail(fmt::format(
-        "{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ away, put it back. {}",
-        options.directory.string(), damage_hint));
+    return fail(
+        fmt::format("{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ "
+                    "away, put it back. {}",
+                    options.directory.string(), damage_hint));
   for (const char* part : {"log", "state"})
     std::filesystem::create_directories(options.directory / part, error);
   if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
@@ -99,7 +100,8 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   } catch (const StateDamage& damage) {
     machine = tl::make_unexpected(std::string(damage.what()));
   }
-  if (rules > options.rules_known) return fail(fmt::format("{}/state: {}", options.directory.string(), machine.error()));
+  if (rules > options.rules_known)
+    return fail(fmt::format("{}/state: {}", options.directory.string(), machine.error()));
   if (!machine)
     return fail(fmt::format("{}/state: {}. Move this folder away: the log next to it redoes the state",
                             options.directory.string(), machine.error()));

@@ -79,11 +79,12 @@ class Storage {
   [[nodiscard]] std::size_t state_backlog_bytes() const;
 
   /// Runs `job` on the state thread, after all write_state() queued before it; it must be short. The
-  /// reader is a snapshot. A row that does not read ends the job there, and `unread` is called in its place with the reason.
+  /// reader is a snapshot. A row that does not read ends the job there, and `unread` is called in its place
+  /// with the reason.
   struct Reader {
     const chat::RowReader& rows;
-    /// Log entries from..to that exist, ascending, until they take about `bytes_max` bytes of memory, but at least one; damage is
-    /// an error.
+    /// Log entries from..to that exist, ascending, until they take about `bytes_max` bytes of memory, but at
+    /// least one; damage is an error.
     std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to,
                                                                           std::size_t bytes_max)>
         log;
@@ -93,8 +94,8 @@ class Storage {
   using Unread = std::function<void(const std::string& why)>;
   void read(std::function<void(const Reader&)> job, Unread unread = {});
 
-  /// When the oldest piece of work began that either thread has under way (steady clock, ns since its epoch); 0 when there
-  /// is none. A log sync counts from when its group could have been taken.
+  /// When the oldest piece of work began that either thread has under way (steady clock, ns since its epoch);
+  /// 0 when there is none. A log sync counts from when its group could have been taken.
   [[nodiscard]] std::int64_t oldest_work_started_ns() const;
 
   struct Figures {

@@ -10,11 +10,13 @@
 
 namespace storage {
 
-/// Looks at every record of the write-ahead log while RocksDB recovers it, and breaks off where one is missing.
+/// Looks at every record of the write-ahead log while RocksDB recovers it, and breaks off where one is
+/// missing.
 ///
-/// RocksDB's reader takes a block of zeros for one that was never used and goes on behind it, without a word about the
-/// records that stood there. But each batch of ours names the group before it, and a log file begins with a record. A
-/// crash makes no such hole: no batch is written before the one ahead of it is synced.
+/// RocksDB's reader takes a block of zeros for one that was never used and goes on behind it, without a word
+/// about the records that stood there. But each batch of ours names the group before it, and a log file
+/// begins with a record. A crash makes no such hole: no batch is written before the one ahead of it is
+/// synced.
 class WalChain final : public rocksdb::WalFilter {
  public:
   explicit WalChain(std::filesystem::path folder) : folder_(std::move(folder)) {}
@@ -30,7 +32,7 @@ class WalChain final : public rocksdb::WalFilter {
  private:
   std::filesystem::path folder_;
   GroupChain chain_;
-  unsigned long long number_ = 0;      ///< of the file that was looked at last
+  unsigned long long number_ = 0;  ///< of the file that was looked at last
   std::string fault_;
 };
 

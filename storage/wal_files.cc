@@ -9,7 +9,6 @@
 #include <utility>
 #include <vector>
 
-
 namespace storage {
 
 namespace {
@@ -35,7 +34,8 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
     return status;
   }
   rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                           const rocksdb::DataVerificationInfo& info, rocksdb::IODebugContext* debug) override {
+                           const rocksdb::DataVerificationInfo& info,
+                           rocksdb::IODebugContext* debug) override {
     prepare(data.size());
     watch_.appended(this);
     const rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Append(data, options, info, debug);
@@ -55,18 +55,20 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   rocksdb::IOStatus Close(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
     const rocksdb::IOStatus status = FSWritableFileOwnerWrapper::Close(options, debug);
     // The rest of the zeros; a file that keeps them reads the same.
-    if (status.ok() && prepared_ > end_ && ::truncate(path_.c_str(), static_cast<off_t>(end_)) != 0) prepared_ = end_;
+    if (status.ok() && prepared_ > end_ && ::truncate(path_.c_str(), static_cast<off_t>(end_)) != 0)
+      prepared_ = end_;
     return status;
   }
 
  private:
-  /// Zeros from the end of what was prepared to a chunk beyond what comes now. When that fails (the disk is full, say)
-  /// the file just grows as it would have, and the write itself says what is wrong.
+  /// Zeros from the end of what was prepared to a chunk beyond what comes now. When that fails (the disk is
+  /// full, say) the file just grows as it would have, and the write itself says what is wrong.
   void prepare(std::size_t size) {
     if (fd_ < 0 || end_ + size <= prepared_) return;
     static const std::vector<char> zeros(chunk_bytes, '\0');
     const std::uint64_t from = std::max(prepared_, end_ + size);
-    if (::pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(from)) == static_cast<ssize_t>(zeros.size()))
+    if (::pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(from)) ==
+        static_cast<ssize_t>(zeros.size()))
       prepared_ = from + zeros.size();
   }
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "client/session/cluster_view.h"
 #include "client/command_line.h"
+#include "client/session/cluster_view.h"
 
 /// The verbs of paxoschat: each takes its words and gives the exit code.
 namespace client {
@@ -25,8 +25,9 @@ void tell_zone_fault(const std::string& program);
 /// --name, else the person's name (person.h), else nothing.
 [[nodiscard]] std::string name_or_login(const std::optional<std::string>& name);
 
-/// How long one replica has for an answer before the next is asked: a round trip may be long, so each silence of all doubles
-/// it, up to `most`; an answer that comes fast makes it short again. A linearizable read takes up to three round trips.
+/// How long one replica has for an answer before the next is asked: a round trip may be long, so each silence
+/// of all doubles it, up to `most`; an answer that comes fast makes it short again. A linearizable read takes
+/// up to three round trips.
 class Patience {
  public:
   static constexpr unsigned most = 8;  ///< times the first

@@ -11,17 +11,17 @@
 #include "client/chat/chat_outbox.h"
 #include "client/chat/chat_visits.h"
 #include "client/chat/chat_words.h"
-#include "client/chat/message_lines.h"
-#include "client/session/cluster_view.h"
 #include "client/chat/completion.h"
 #include "client/chat/days.h"
+#include "client/chat/message_lines.h"
+#include "client/chat/waiting_text.h"
+#include "client/session/cluster_view.h"
 #include "client/session/hub.h"
 #include "client/terminal/line_reader.h"
 #include "client/terminal/paste.h"
 #include "client/terminal/say.h"
 #include "client/terminal/screen.h"
 #include "client/terminal/terminal.h"
-#include "client/chat/waiting_text.h"
 #include "client/terminal/words.h"
 #include "net/signals.h"
 
@@ -42,7 +42,8 @@ constexpr std::size_t paste_bytes_max = 1u << 20;
 constexpr std::size_t farewell_texts_max = 200;
 /// A paste whose end mark does not come is one all the same.
 constexpr paxos::Duration paste_patience = 2s;
-/// What follows an ESC within this time belongs to it: terminals send a key's bytes at once, networks may part them.
+/// What follows an ESC within this time belongs to it: terminals send a key's bytes at once, networks may
+/// part them.
 constexpr paxos::Duration escape_patience = 150ms;
 constexpr paxos::Duration draft_pause = 1s;
 /// A message without a receipt for so long is worth a word.
@@ -93,7 +94,8 @@ class Interactive {
       (void)co_await hub_.progress().wait_until(said ? until : word);
       if (said || unfinished() == 0 || c_.loop().now() < word) continue;
       said = true;
-      note(fmt::format("{} not delivered yet: waiting for up to {} s", unfinished() == 1 ? "1 message is" : counted(unfinished(), "message") + " are",
+      note(fmt::format("{} not delivered yet: waiting for up to {} s",
+                       unfinished() == 1 ? "1 message is" : counted(unfinished(), "message") + " are",
                        std::chrono::duration_cast<std::chrono::seconds>(farewell).count()));
     }
     const std::size_t left = unfinished();
@@ -119,10 +121,12 @@ class Interactive {
       const std::uint64_t fresh = state ? state->ledger().next_ticket : 1;
       const std::size_t left = state ? state->ledger().entries.size() : 0;
       if (state)
-        for (const Ledger::Entry& entry : state->ledger().entries) unfinished_bytes_ += entry.post.text.size();
+        for (const Ledger::Entry& entry : state->ledger().entries)
+          unfinished_bytes_ += entry.post.text.size();
       restored_ += left;
       had_restored_ = had_restored_ || left > 0;
-      sessions_.push_back(&hub_.add(first, [this, fresh](Delivery&& d) { delivered(d, d.ticket < fresh); }, std::move(state)));
+      sessions_.push_back(&hub_.add(
+          first, [this, fresh](Delivery&& d) { delivered(d, d.ticket < fresh); }, std::move(state)));
     };
     if (!terminal_.interactive()) return add(nullptr);
     const auto variable = [](const char* name) {
@@ -130,8 +134,9 @@ class Interactive {
       return std::string(value != nullptr ? value : "");
     };
     const auto key = config::load_key(c_.config());
-    kept_ = ChatOutbox::open(chat_state_folder(variable), c_.config().id,
-                             key ? std::string_view(reinterpret_cast<const char*>(key->bytes.data()), key->bytes.size()) : "");
+    kept_ = ChatOutbox::open(
+        chat_state_folder(variable), c_.config().id,
+        key ? std::string_view(reinterpret_cast<const char*>(key->bytes.data()), key->bytes.size()) : "");
     add(kept_.own ? std::move(kept_.own->state) : nullptr);
     for (ChatOutbox::Place& place : kept_.left)
       if (!place.state->ledger().entries.empty()) add(std::move(place.state));
@@ -140,7 +145,9 @@ class Interactive {
   /// Says what an earlier chat left, and puts its draft into the input line.
   void restore() {
     for (const std::string& text : kept_.notes) note(text);
-    if (restored_ > 0) note(fmt::format("{} from before {} out now", counted(restored_, "message"), restored_ == 1 ? "goes" : "go"));
+    if (restored_ > 0)
+      note(fmt::format("{} from before {} out now", counted(restored_, "message"),
+                       restored_ == 1 ? "goes" : "go"));
     std::optional<DraftFile::Draft> draft;
     if (kept_.own) draft = kept_.own->draft.left();
     for (ChatOutbox::Place& place : kept_.left) {
@@ -150,7 +157,8 @@ class Interactive {
     }
     if (!draft) return;
     note(draft->room == here() ? "what you were writing is in the input line"
-                              : fmt::format("what you were writing for room {} is in the input line", printable_name(draft->room)));
+                               : fmt::format("what you were writing for room {} is in the input line",
+                                             printable_name(draft->room)));
     if (!editor_.put(draft->text)) ask(draft->text);
     terminal_.redraw();
   }
@@ -163,11 +171,14 @@ class Interactive {
         kept_.own->draft.sync();
         continue;
       }
-      co_await c_.loop().sleep(1ms);  // a line that was sent is in the outbox by then: it is always in one of the two
+      co_await c_.loop().sleep(
+          1ms);  // a line that was sent is in the outbox by then: it is always in one of the two
       if (hub_.failure().empty()) (void)kept_.own->draft.keep(draft());
     }
   }
-  [[nodiscard]] DraftFile::Draft draft() const { return {here(), question_.asking() ? question_.text() : editor_.text()}; }
+  [[nodiscard]] DraftFile::Draft draft() const {
+    return {here(), question_.asking() ? question_.text() : editor_.text()};
+  }
 
   [[nodiscard]] std::size_t unfinished() const {
     std::size_t out = 0;
@@ -177,7 +188,8 @@ class Interactive {
   [[nodiscard]] std::vector<Outbox::Unfinished> unfinished(std::size_t at_most) const {
     std::vector<Outbox::Unfinished> out;
     for (const HubSession* session : sessions_)
-      for (Outbox::Unfinished& one : session->outbox().unfinished(at_most - out.size())) out.push_back(std::move(one));
+      for (Outbox::Unfinished& one : session->outbox().unfinished(at_most - out.size()))
+        out.push_back(std::move(one));
     return out;
   }
   [[nodiscard]] std::optional<paxos::Time> oldest() const {
@@ -191,14 +203,20 @@ class Interactive {
       if (const std::string why = session->outbox().trouble(); !why.empty()) return why;
     return {};
   }
-  void show_waiting() { terminal_.set_standing(waiting_lines(unfinished(standing_max + 1), unfinished(), here(), c_.loop().now())); }
+  void show_waiting() {
+    terminal_.set_standing(
+        waiting_lines(unfinished(standing_max + 1), unfinished(), here(), c_.loop().now()));
+  }
 
   net::Task<void> close_sessions() {
     const paxos::Time until = c_.loop().now() + 500ms;
     for (HubSession* session : sessions_)
       if (!session->outbox().session().none()) session->close();
-    const auto open = [](const HubSession* s) { return !s->outbox().session().none() && !s->outbox().closed(); };
-    while (std::any_of(sessions_.begin(), sessions_.end(), open) && c_.loop().now() < until && hub_.failure().empty())
+    const auto open = [](const HubSession* s) {
+      return !s->outbox().session().none() && !s->outbox().closed();
+    };
+    while (std::any_of(sessions_.begin(), sessions_.end(), open) && c_.loop().now() < until &&
+           hub_.failure().empty())
       (void)co_await hub_.progress().wait_until(until);
   }
 
@@ -207,7 +225,9 @@ class Interactive {
     if (!hub_.failure().empty()) note(hub_.failure());
     if (left > 0) {
       const std::string file = kept_.own && hub_.failure().empty() ? kept_.own->file.string() : "";
-      for (const std::string& line : farewell_lines(delivered_late_, unfinished(farewell_texts_max), left, file)) note(line);
+      for (const std::string& line :
+           farewell_lines(delivered_late_, unfinished(farewell_texts_max), left, file))
+        note(line);
       if (const std::string why = trouble(); !why.empty()) note(why);
     }
     if (!kept_.own) return;
@@ -227,7 +247,8 @@ class Interactive {
 
   void note(const std::string& text) {
     if (terminal_.interactive())
-      for (const std::string& row : folded("-- " + printable(text), terminal_.columns(), "   ")) terminal_.print(dimmed(row, colour_));
+      for (const std::string& row : folded("-- " + printable(text), terminal_.columns(), "   "))
+        terminal_.print(dimmed(row, colour_));
     else
       say(stderr, "paxoschat: {}\n", text);
   }
@@ -244,17 +265,20 @@ class Interactive {
     show_waiting();
     if (restored) --restored_;
     changed_.notify();
-    if (!delivery.refused.empty()) return note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
+    if (!delivery.refused.empty())
+      return note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
     ++delivered_since_;
     if (delivery.message.room != here() && (restored || trouble_shown_))
-      note(fmt::format("delivered to {}: {}", printable_name(delivery.message.room), cut(delivery.message.text, 40)));
+      note(fmt::format("delivered to {}: {}", printable_name(delivery.message.room),
+                       cut(delivery.message.text, 40)));
   }
 
   /// Once nothing waits any more, where that was worth a word.
   void tell_recovery() {
     if (unfinished() > 0) return;
     if (std::exchange(trouble_shown_, false))
-      note(fmt::format("{}: {} delivered", no_quorum_ ? "the quorum is back" : "going on", counted(delivered_since_, "message")));
+      note(fmt::format("{}: {} delivered", no_quorum_ ? "the quorum is back" : "going on",
+                       counted(delivered_since_, "message")));
     else if (had_restored_)
       note("what waited from before is delivered");
     had_restored_ = false;
@@ -282,9 +306,10 @@ class Interactive {
       const std::size_t pending = unfinished();
       if (stopped_ || leaving_ || pending == 0) continue;
       const std::string why = outage.over() ? trouble() : outage.sentence();
-      note(fmt::format("{} {} queued{}{}; what you write goes out, once, when a quorum is back{}", counted(pending, "message"),
-                       pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why,
-                       kept_.own ? ", now or when you start paxoschat again" : ", as long as this chat is open"));
+      note(fmt::format(
+          "{} {} queued{}{}; what you write goes out, once, when a quorum is back{}",
+          counted(pending, "message"), pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why,
+          kept_.own ? ", now or when you start paxoschat again" : ", as long as this chat is open"));
       trouble_shown_ = true;
       no_quorum_ = outage.what == "no quorum" || outage.what == "no replica answers";
       delivered_since_ = 0;
@@ -335,17 +360,21 @@ class Interactive {
   void set_topic(const std::string& rest) {
     if (rest.empty()) return scope_->spawn(visits_.people().show_topic(here(), true));
     const std::string topic = rest == "-" ? "" : rest;
-    if (const std::string fault = chat::validate_topic(topic); !fault.empty()) return note("not set: " + fault);
-    // People read the change as a message; the topic itself goes with it, so that no two can stand in another order.
+    if (const std::string fault = chat::validate_topic(topic); !fault.empty())
+      return note("not set: " + fault);
+    // People read the change as a message; the topic itself goes with it, so that no two can stand in another
+    // order.
     send(topic.empty() ? "/me took the topic away" : "/me set the topic: " + topic, topic);
   }
 
   void complete_word() {
-    const Completion found = complete(editor_.before_cursor(), visits_.people().rooms(), visits_.people().names());
+    const Completion found =
+        complete(editor_.before_cursor(), visits_.people().rooms(), visits_.people().names());
     if (found.candidates.empty()) return terminal_.ring();
     if (found.candidates.size() > 1 && found.text == editor_.before_cursor().substr(found.from)) {
       std::string all;
-      for (std::size_t i = 0; i < std::min(found.candidates.size(), candidates_shown); ++i) all += (i == 0 ? "" : "  ") + found.candidates[i];
+      for (std::size_t i = 0; i < std::min(found.candidates.size(), candidates_shown); ++i)
+        all += (i == 0 ? "" : "  ") + found.candidates[i];
       note(all + (found.candidates.size() > candidates_shown ? "  …" : ""));
     }
     editor_.complete(found.from, found.text);
@@ -400,7 +429,8 @@ class Interactive {
       if (const std::string fault = chat::validate_name(rest); !fault.empty()) return note(fault);
       if (const std::string fault = chat::validate_visible_name(rest); !fault.empty()) return note(fault);
       if (!rest.empty()) name_ = rest;
-      note((name_.empty() ? "you have no name" : "you are " + name_) + (rest.empty() ? "; " + word + " NAME changes that" : ""));
+      note((name_.empty() ? "you have no name" : "you are " + name_) +
+           (rest.empty() ? "; " + word + " NAME changes that" : ""));
       visits_.people().tell(chat::Whereabouts::here);
     } else if (word == "/history") {
       const auto count =
@@ -419,10 +449,15 @@ class Interactive {
       if (!fault.empty()) return note("not sent: " + fault);
     if (const std::string full = no_room_for(1, text.size()); !full.empty()) return note("not sent: " + full);
     unfinished_bytes_ += text.size();
-    sessions_.front()->post({.room = here(), .name = name_, .text = std::move(text), .topic = std::move(topic), .written_ms = wall_clock_ms()});
+    sessions_.front()->post({.room = here(),
+                             .name = name_,
+                             .text = std::move(text),
+                             .topic = std::move(topic),
+                             .written_ms = wall_clock_ms()});
   }
   [[nodiscard]] std::string no_room_for(std::size_t messages, std::size_t bytes) const {
-    if (unfinished() + messages <= unfinished_max && unfinished_bytes_ + bytes <= unfinished_bytes_max) return {};
+    if (unfinished() + messages <= unfinished_max && unfinished_bytes_ + bytes <= unfinished_bytes_max)
+      return {};
     return fmt::format("{} wait already", counted(unfinished(), "message"));
   }
 
@@ -435,21 +470,24 @@ class Interactive {
 
   void pasted(const PasteSplitter::Piece& piece) {
     if (piece.total > piece.bytes.size())
-      return note(fmt::format("the paste has {} bytes, at most {} are taken: nothing of it was; `paxoschat send -` reads files", piece.total,
-                              paste_bytes_max));
+      return note(fmt::format(
+          "the paste has {} bytes, at most {} are taken: nothing of it was; `paxoschat send -` reads files",
+          piece.total, paste_bytes_max));
     const std::string text = pasted_text(piece.bytes);
     if (question_.asking()) return ask(text);
     const std::vector<std::string> lines = filled_lines(text);
     if (lines.size() > 1) return ask(editor_.take_with(text));
     if (!lines.empty() && !editor_.put(lines.front()))
-      note(fmt::format("the paste is too long for one message of {} bytes: nothing of it was taken", chat::limits::text_bytes_max));
+      note(fmt::format("the paste is too long for one message of {} bytes: nothing of it was taken",
+                       chat::limits::text_bytes_max));
   }
 
   void answer(PasteQuestion::Answer answer) {
     if (answer == PasteQuestion::Answer::none) return terminal_.ring();
     const std::vector<std::string> lines = filled_lines(question_.text());
     if (answer == PasteQuestion::Answer::lines)
-      if (const std::string full = no_room_for(lines.size(), question_.text().size()); !full.empty()) return note("not sent: " + full);
+      if (const std::string full = no_room_for(lines.size(), question_.text().size()); !full.empty())
+        return note("not sent: " + full);
     const std::string text = question_.take();
     if (answer == PasteQuestion::Answer::message) send(text);
     if (answer == PasteQuestion::Answer::lines)
@@ -571,7 +609,8 @@ class Interactive {
   std::size_t delivered_since_ = 0;  ///< it was shown
   net::Event changed_;
   net::Event typed_;  ///< something that the draft may have to hold
-  Visits visits_{c_, name_,
+  Visits visits_{c_,
+                 name_,
                  {.note = [this](const std::string& text) { note(text); },
                   .print = [this](const std::string& line) { terminal_.print(line); },
                   .show = [this](const chat::Message& message) { show(message); },

@@ -6,7 +6,8 @@
 int main(int argc, char** argv) {
   return client::run_program("paxoschat", [&] {
     const std::vector<std::string> words(argv + 1, argv + argc);
-    if (words.empty() || words.front().empty() || words.front()[0] == '-') return client::chat_interactive(words);
+    if (words.empty() || words.front().empty() || words.front()[0] == '-')
+      return client::chat_interactive(words);
     std::vector<std::string> rest(words.begin() + 1, words.end());
     std::string verb = words.front();
     if (verb == "help") {  // `help`, `help VERB`
@@ -20,7 +21,8 @@ int main(int argc, char** argv) {
     const std::string near = config::nearest(verb, {"send", "history", "follow"});
     return client::complain("paxoschat",
                             "there is no verb '" + client::printable(verb) + "'" +
-                                (near.empty() ? "" : "; did you mean `" + near + "`?") + "\nTry `paxoschat --help`.",
+                                (near.empty() ? "" : "; did you mean `" + near + "`?") +
+                                "\nTry `paxoschat --help`.",
                             config::exit_usage);
   });
 }

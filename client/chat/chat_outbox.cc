@@ -54,7 +54,8 @@ std::string make_folder(const fs::path& folder) {
 std::optional<fs::path> chat_state_folder(const std::function<std::string(const char*)>& variable) {
   // The standard says that a relative one is not to be used.
   if (const fs::path state = variable("XDG_STATE_HOME"); state.is_absolute()) return state / "paxoschat";
-  if (const fs::path home = variable("HOME"); home.is_absolute()) return home / ".local" / "state" / "paxoschat";
+  if (const fs::path home = variable("HOME"); home.is_absolute())
+    return home / ".local" / "state" / "paxoschat";
   return std::nullopt;
 }
 
@@ -76,17 +77,18 @@ std::optional<DraftFile::Draft> DraftFile::left() const {
   std::ifstream file(path_, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object() || !json.contains("room") || !json.contains("text") || !json["room"].is_string() || !json["text"].is_string())
+  if (!json.is_object() || !json.contains("room") || !json.contains("text") || !json["room"].is_string() ||
+      !json["text"].is_string())
     return std::nullopt;
   Draft draft{.room = json["room"].get<std::string>(), .text = json["text"].get<std::string>()};
   return draft.text.empty() ? std::nullopt : std::optional(std::move(draft));
 }
 
 bool DraftFile::keep(const Draft& draft) {
-  const std::string text =
-      draft.text.empty()
-          ? ""
-          : nlohmann::json{{"room", draft.room}, {"text", draft.text}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = draft.text.empty()
+                               ? ""
+                               : nlohmann::json{{"room", draft.room}, {"text", draft.text}}.dump(
+                                     -1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (text == kept_) return true;
   kept_ = text;
   synced_ = text.empty();
@@ -112,7 +114,8 @@ void DraftFile::sync() {
 
 // --- the outboxes ---
 
-ChatOutbox ChatOutbox::open(const std::optional<fs::path>& folder, const std::string& cluster_id, std::string_view key) {
+ChatOutbox ChatOutbox::open(const std::optional<fs::path>& folder, const std::string& cluster_id,
+                            std::string_view key) {
   ChatOutbox out;
   const auto only_here = [&](const std::string& why) {
     out.notes.push_back(why + "; what you type is kept only as long as this chat is open");
@@ -142,7 +145,9 @@ ChatOutbox ChatOutbox::open(const std::optional<fs::path>& folder, const std::st
       out.left.push_back(std::move(place));
   }
   if (!out.own) return only_here(fmt::format("no outbox in {} can be used", folder->string()));
-  if (in_use) out.notes.push_back(fmt::format("another chat is open here: this one has an outbox of its own, {}", out.own->file.string()));
+  if (in_use)
+    out.notes.push_back(fmt::format("another chat is open here: this one has an outbox of its own, {}",
+                                    out.own->file.string()));
   // A session with nothing under way is of no use any more; it may have expired since, or been closed.
   if (const Ledger& ledger = out.own->state->ledger(); ledger.entries.empty() && !ledger.session.none()) {
     const LedgerEvent gone = Abandoned{};

@@ -65,11 +65,14 @@ net::Task<WhoIsThere> look_who(Connection& c, std::string room, std::string me) 
     gone.emplace_back(time_ms, name);
   }
   std::sort(gone.rbegin(), gone.rend());
-  const std::int64_t now = std::max<std::int64_t>(
-      newest, std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+  const std::int64_t now =
+      std::max<std::int64_t>(newest, std::chrono::duration_cast<std::chrono::milliseconds>(
+                                         std::chrono::system_clock::now().time_since_epoch())
+                                         .count());
   std::vector<std::string> lately;
   for (const auto& [time_ms, name] : gone) {
-    lately.push_back(printable_name(name) + " " + age_text(std::chrono::milliseconds{now - time_ms}) + " ago");
+    lately.push_back(printable_name(name) + " " + age_text(std::chrono::milliseconds{now - time_ms}) +
+                     " ago");
     out.names.push_back(name);
   }
   if (here.empty())
@@ -80,14 +83,18 @@ net::Task<WhoIsThere> look_who(Connection& c, std::string room, std::string me) 
   co_return out;
 }
 
-net::Task<tl::expected<Searched, std::string>> search_room(Connection& c, std::string room, std::string text) {
+net::Task<tl::expected<Searched, std::string>> search_room(Connection& c, std::string room,
+                                                           std::string text) {
   const std::string wanted = lower(text);
   Searched out;
   std::string trouble;
   // Without a quorum, what some replica has: a bad night is when one looks for what was said.
   for (const bool local : {false, true}) {
     out = {};
-    HistoryReader reader(c, {.room = room, .last = searched_max, .local = local, .timeout = local ? local_timeout : page_timeout});
+    HistoryReader reader(c, {.room = room,
+                             .last = searched_max,
+                             .local = local,
+                             .timeout = local ? local_timeout : page_timeout});
     bool whole = true;
     do {
       const auto page = co_await reader.next(0);
@@ -124,10 +131,12 @@ void People::tell(chat::Whereabouts what) {
   for (const JoinedRooms::Room& room : joined_.all()) tell_whereabouts(c_, what, room.name, name_);
 }
 
-/// Says who is here, and learns which rooms there are: for Tab, and for rooms of two that somebody else has begun.
+/// Says who is here, and learns which rooms there are: for Tab, and for rooms of two that somebody else has
+/// begun.
 net::Task<void> People::keep_in_touch() {
   while (!chat_.over()) {
-    const auto rooms = co_await list_rooms(c_, {.at_most = known_rooms_max, .local = true, .timeout = look_timeout});
+    const auto rooms =
+        co_await list_rooms(c_, {.at_most = known_rooms_max, .local = true, .timeout = look_timeout});
     if (chat_.over()) co_return;
     // Nothing is said to replicas that don't understand it: they would count it as damage.
     if (rooms || rooms.error().too_old) understood_ = rooms.has_value();
@@ -144,7 +153,8 @@ net::Task<void> People::keep_in_touch() {
 /// A room of two, of which one is here: joined when somebody else said the last word.
 net::Task<void> People::look_into(chat::RoomLine line) {
   if (line.messages <= looked_into_[line.name] || name_.empty()) co_return;
-  HistoryReader reader(c_, {.room = line.name, .last = shown_on_join, .local = true, .timeout = look_timeout});
+  HistoryReader reader(c_,
+                       {.room = line.name, .last = shown_on_join, .local = true, .timeout = look_timeout});
   const auto page = co_await reader.next(shown_on_join);
   if (!page || chat_.over()) co_return;
   std::uint64_t unread_from = 0;
@@ -168,8 +178,9 @@ net::Task<void> People::show_topic(std::string room, bool asked) {
     co_return;
   }
   if (*line && !(*line)->topic.empty())
-    chat_.note(fmt::format("topic of {}: {} ({}, {})", room, (*line)->topic, (*line)->topic_by.empty() ? "someone" : (*line)->topic_by,
-                     local_time((*line)->topic_ms)));
+    chat_.note(fmt::format("topic of {}: {} ({}, {})", room, (*line)->topic,
+                           (*line)->topic_by.empty() ? "someone" : (*line)->topic_by,
+                           local_time((*line)->topic_ms)));
   else if (asked)
     chat_.note(fmt::format("room {} has no topic; /topic TEXT sets one", room));
 }
@@ -190,14 +201,18 @@ net::Task<void> People::show_rooms() {
   }
   known_ = *rooms;
   for (std::size_t i = 0; i < joined_.all().size(); ++i)
-    if (std::none_of(rooms->begin(), rooms->end(), [&](const chat::RoomLine& line) { return line.name == joined_.all()[i].name; }))
+    if (std::none_of(rooms->begin(), rooms->end(),
+                     [&](const chat::RoomLine& line) { return line.name == joined_.all()[i].name; }))
       chat_.note(fmt::format("{:<20} no messages yet; you are in it ({})", joined_.all()[i].name, i + 1));
   for (const chat::RoomLine& line : *rooms) {
     // Others' rooms of two are nothing to be shown around.
-    if (line.name.starts_with('@') && other_of_two(line.name, name_).empty() && !joined_.find(line.name)) continue;
+    if (line.name.starts_with('@') && other_of_two(line.name, name_).empty() && !joined_.find(line.name))
+      continue;
     const auto at = joined_.find(line.name);
-    chat_.note(fmt::format("{:<20} {:>14}, the last {}{}{}", printable_name(line.name), counted(line.messages, "message"), local_time(line.last_ms),
-                     at ? fmt::format("; you are in it ({})", *at + 1) : "", line.topic.empty() ? "" : "; " + line.topic));
+    chat_.note(fmt::format("{:<20} {:>14}, the last {}{}{}", printable_name(line.name),
+                           counted(line.messages, "message"), local_time(line.last_ms),
+                           at ? fmt::format("; you are in it ({})", *at + 1) : "",
+                           line.topic.empty() ? "" : "; " + line.topic));
   }
 }
 
@@ -209,11 +224,14 @@ net::Task<void> People::search(std::string room, std::string text) {
     co_return;
   }
   for (const chat::Message& message : searched->found)
-    chat_.print(dimmed(local_time(message.time_ms), chat_.colour) + " " + said(message, {.colour = chat_.colour, .me = {}}));
-  chat_.note(fmt::format("{} with \"{}\" in {}{}{}", counted(searched->matches, "message"), text,
-                   searched->all ? "" : fmt::format("the last {} of ", counted(searched->read, "message")),
-                   "room " + room,
-                   searched->matches > searched->found.size() ? fmt::format("; the last {} are shown", searched->found.size()) : ""));
+    chat_.print(dimmed(local_time(message.time_ms), chat_.colour) + " " +
+                said(message, {.colour = chat_.colour, .me = {}}));
+  chat_.note(fmt::format(
+      "{} with \"{}\" in {}{}{}", counted(searched->matches, "message"), text,
+      searched->all ? "" : fmt::format("the last {} of ", counted(searched->read, "message")), "room " + room,
+      searched->matches > searched->found.size()
+          ? fmt::format("; the last {} are shown", searched->found.size())
+          : ""));
 }
 
 }  // namespace client

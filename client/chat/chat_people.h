@@ -7,8 +7,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "client/session/connection.h"
 #include "client/chat/joined_rooms.h"
+#include "client/session/connection.h"
 
 /// What the chat asks the cluster beside messages: who is there, what was said.
 namespace client {
@@ -27,9 +27,11 @@ struct Searched {
   bool all = false;                  ///< those were all that the room has
 };
 /// Looks through the latest messages for `text`, in whatever case.
-net::Task<tl::expected<Searched, std::string>> search_room(Connection& connection, std::string room, std::string text);
+net::Task<tl::expected<Searched, std::string>> search_room(Connection& connection, std::string room,
+                                                           std::string text);
 
-/// What a person in the chat is told about rooms and people, and what the replicas are told of that person. Loop thread only.
+/// What a person in the chat is told about rooms and people, and what the replicas are told of that person.
+/// Loop thread only.
 class People {
  public:
   /// The chat around it.
@@ -38,7 +40,8 @@ class People {
     std::function<void(const std::string&)> print;  ///< a line as it is
     std::function<bool()> over;                     ///< the person leaves
     std::function<net::Task<void>(paxos::Duration)> nap;
-    /// A room that was joined in the background, by its visit; what counts as new in it begins at that message.
+    /// A room that was joined in the background, by its visit; what counts as new in it begins at that
+    /// message.
     std::function<void(const std::string&, std::uint64_t, std::uint64_t)> follow;
     bool interactive = false;
     bool colour = false;
@@ -53,13 +56,15 @@ class People {
     if (!name.empty()) names_.insert(name);
   }
   /// It was left: nothing that is in it now brings it back.
-  void dismiss(const JoinedRooms::Room& room) { looked_into_[room.name] = room.recent.empty() ? 0 : room.recent.back().seq; }
+  void dismiss(const JoinedRooms::Room& room) {
+    looked_into_[room.name] = room.recent.empty() ? 0 : room.recent.back().seq;
+  }
   /// For Tab.
   [[nodiscard]] std::vector<std::string> rooms() const;
   [[nodiscard]] std::vector<std::string> names() const { return {names_.begin(), names_.end()}; }
 
-  /// Says who is here, and learns which rooms there are: for Tab, and for rooms of two that somebody else has begun. Until
-  /// the chat is over.
+  /// Says who is here, and learns which rooms there are: for Tab, and for rooms of two that somebody else has
+  /// begun. Until the chat is over.
   net::Task<void> keep_in_touch();
   net::Task<void> show_topic(std::string room, bool asked);
   net::Task<void> show_who(std::string room);

@@ -5,11 +5,11 @@
 
 #include "client/chat/chat.h"
 #include "client/chat/chat_words.h"
-#include "client/chat/message_lines.h"
-#include "client/session/cluster_view.h"
 #include "client/chat/days.h"
 #include "client/chat/find_room.h"
+#include "client/chat/message_lines.h"
 #include "client/person.h"
+#include "client/session/cluster_view.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
 #include "client/terminal/say.h"
@@ -21,7 +21,8 @@ namespace client {
 using namespace std::chrono_literals;
 
 namespace {
-/// One replica's time for one page before the next is asked, to begin with; a page read from disk takes a few ms.
+/// One replica's time for one page before the next is asked, to begin with; a page read from disk takes a few
+/// ms.
 constexpr std::chrono::milliseconds page_patience = 800ms;
 /// After a refusal or a silence everywhere.
 constexpr std::chrono::milliseconds pause = 100ms;
@@ -58,8 +59,12 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
   const paxos::Time until = forever ? paxos::time_never : loop.now() + options_.timeout;
   const std::size_t replicas = connection_.config().replicas.size();
   for (;;) {
-    chat::HistoryRequest request{
-        .id = 0, .room = options_.room, .from = from_, .last = 0, .limit = limit | chat::limit_wants_stamps, .local = options_.local};
+    chat::HistoryRequest request{.id = 0,
+                                 .room = options_.room,
+                                 .from = from_,
+                                 .last = 0,
+                                 .limit = limit | chat::limit_wants_stamps,
+                                 .local = options_.local};
     if (!started_) request.last = options_.last;
     const auto left =
         forever ? patience_.now() : std::chrono::duration_cast<std::chrono::milliseconds>(until - loop.now());
@@ -88,7 +93,8 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
       trouble_ = fmt::format("replica {}: {}", target_.n, reply->refused);
     else if (trouble_.empty())
       trouble_ = fmt::format("replica {} does not answer", target_.n);
-    // Also when this page's time is over: whoever asks for it again must not find a dead replica once more, with patience for all of it.
+    // Also when this page's time is over: whoever asks for it again must not find a dead replica once more,
+    // with patience for all of it.
     if (!options_.pinned) target_ = next_of(target_, replicas);
     if (connection_.given_up() || loop.now() + pause >= until) co_return tl::make_unexpected(trouble_);
     if (reply) co_await loop.sleep(pause);
@@ -127,9 +133,10 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
       complain("paxoschat history",
                fmt::format(
                    "{} answered within {:g} s: {}{}{}. See `paxosctl status`{}",
-                   options.read.pinned ? fmt::format("replica {} has not", options.read.first->n) : "no replica has",
-                   static_cast<double>(options.read.timeout.count()) / 1000, page.error(), outage.over() ? "" : "; ",
-                   outage.sentence(),
+                   options.read.pinned ? fmt::format("replica {} has not", options.read.first->n)
+                                       : "no replica has",
+                   static_cast<double>(options.read.timeout.count()) / 1000, page.error(),
+                   outage.over() ? "" : "; ", outage.sentence(),
                    options.read.local ? "" : "; with --local a replica shows what it has, without a quorum"),
                config::exit_unknown);
       co_return config::exit_unknown;
@@ -148,9 +155,11 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
   if (printed == 0 && !options.json)
     complain("paxoschat history",
              options.read.from > 1
-                 ? fmt::format("room '{}' has no message {} yet", printable_name(options.read.room), options.read.from)
+                 ? fmt::format("room '{}' has no message {} yet", printable_name(options.read.room),
+                               options.read.from)
                  : fmt::format("room '{}' has no messages; a room exists from its first message on{}",
-                               printable_name(options.read.room), did_you_mean(co_await find_near_room(c, options.read.room))),
+                               printable_name(options.read.room),
+                               did_you_mean(co_await find_near_room(c, options.read.room))),
              0);
   co_return config::exit_fine;
 }
@@ -266,7 +275,9 @@ net::Task<std::vector<chat::Message>> Follower::next() {
   while (!stopped_) {
     const paxos::Time asked = loop.now();
     auto reply = co_await connection_.follow(
-        target_, {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms | chat::wait_wants_stamps}, patience_.now());
+        target_,
+        {.id = 0, .room = options_.room, .from = cursor_, .wait_ms = poll_ms | chat::wait_wants_stamps},
+        patience_.now());
     if (stopped_) break;
     if (reply)
       patience_.answered(loop.now() - asked);
@@ -341,7 +352,8 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
         continue;
       }
       // Programs read one line a message.
-      if (const auto day = days.before(message.time_ms); day && colour) say(stdout, "\x1b[2m{}\x1b[0m\n", *day);
+      if (const auto day = days.before(message.time_ms); day && colour)
+        say(stdout, "\x1b[2m{}\x1b[0m\n", *day);
       say(stdout, "{}\n", Own{to_line(message, colour)});
     }
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) break;  // main() says it

@@ -7,14 +7,14 @@
 #include <deque>
 
 #include "client/chat/chat.h"
-#include "client/chat/message_lines.h"
-#include "client/session/cluster_view.h"
 #include "client/chat/days.h"
 #include "client/chat/find_room.h"
+#include "client/chat/message_lines.h"
+#include "client/session/cluster_view.h"
 #include "client/session/hub.h"
-#include "client/terminal/line_reader.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
+#include "client/terminal/line_reader.h"
 #include "client/terminal/say.h"
 #include "client/terminal/words.h"
 
@@ -54,7 +54,10 @@ class Sender {
   net::Task<int> run(std::optional<paxos::ReplicaId> first) {
     std::unique_ptr<StateFile> state;
     if (flags_.resume && ::access(flags_.state->c_str(), F_OK) != 0)
-      co_return complain("paxoschat send", fmt::format("nothing to resume: {}: {}", printable(*flags_.state), std::strerror(errno)), config::exit_refused);
+      co_return complain(
+          "paxoschat send",
+          fmt::format("nothing to resume: {}: {}", printable(*flags_.state), std::strerror(errno)),
+          config::exit_refused);
     if (flags_.state) {
       auto opened = StateFile::open(*flags_.state, c_.config().id);
       if (!opened) co_return complain("paxoschat send", opened.error(), config::exit_refused);
@@ -89,7 +92,8 @@ class Sender {
     input.cancel();
     room_.notify();
     co_await scope.join();
-    if (blank_lines_ > 0) complain("paxoschat send", fmt::format("{} skipped", counted(blank_lines_, "blank line")), 0);
+    if (blank_lines_ > 0)
+      complain("paxoschat send", fmt::format("{} skipped", counted(blank_lines_, "blank line")), 0);
     if (!hub_.failure().empty())
       co_return hub_.sent_commands() || left_over_
           ? complain("paxoschat send", hub_.failure() + "; what was sent before is perhaps delivered",
@@ -154,7 +158,11 @@ class Sender {
           fmt::format("the text has {} bytes; at most {} are allowed", bytes, chat::limits::text_bytes_max);
     Item item{.line = flags_.text ? 0 : line_, .since = c_.loop().now(), .delivery = {}, .refused = {}};
     if (fault.empty())
-      item.ticket = session_->post({.room = flags_.room, .name = flags_.name, .text = text, .key = flags_.key, .written_ms = wall_clock_ms()});
+      item.ticket = session_->post({.room = flags_.room,
+                                    .name = flags_.name,
+                                    .text = text,
+                                    .key = flags_.key,
+                                    .written_ms = wall_clock_ms()});
     else
       item.refused = std::move(fault);
     items_.push_back(std::move(item));
@@ -200,8 +208,9 @@ class Sender {
         look_for_new_room(item.delivery->message);
       } else {
         const chat::Message& m = item.delivery->message;
-        say(stdout, "{}: message {} of {}, slot {}\n", item.delivery->repeat ? "delivered before" : "delivered", m.seq,
-                   printable_name(m.room), m.slot.n);
+        say(stdout, "{}: message {} of {}, slot {}\n",
+            item.delivery->repeat ? "delivered before" : "delivered", m.seq, printable_name(m.room),
+            m.slot.n);
         std::fflush(stdout);
         look_for_new_room(m);
       }
@@ -229,7 +238,9 @@ class Sender {
     while (!input_stop_) {
       (void)co_await changed_.wait_until(c_.loop().now() + 250ms);
       if (input_stop_) co_return;
-      const auto waits = [&] { return !items_.empty() && c_.loop().now() - items_.front().since >= patience; };
+      const auto waits = [&] {
+        return !items_.empty() && c_.loop().now() - items_.front().since >= patience;
+      };
       if (!waits()) {
         if (!outage_.over()) complain("paxoschat send", "going on", 0);
         outage_ = {};
@@ -240,11 +251,15 @@ class Sender {
       if (!waits() || now.over()) continue;
       if (now.differs(outage_))
         complain("paxoschat send",
-                 flags_.state ? fmt::format("{}; {} {} queued in the state file, to go out when a quorum is there", now.sentence(),
-                                            counted(items_.size(), "message"), items_.size() == 1 ? "is" : "are")
-                              : fmt::format("{}; {} wait{} for up to {:g} s each, to go out when a quorum is there; with --state FILE they would be kept",
-                                            now.sentence(), counted(items_.size(), "message"), items_.size() == 1 ? "s" : "",
-                                            static_cast<double>(flags_.timeout.count()) / 1000),
+                 flags_.state
+                     ? fmt::format("{}; {} {} queued in the state file, to go out when a quorum is there",
+                                   now.sentence(), counted(items_.size(), "message"),
+                                   items_.size() == 1 ? "is" : "are")
+                     : fmt::format("{}; {} wait{} for up to {:g} s each, to go out when a quorum is there; "
+                                   "with --state FILE they would be kept",
+                                   now.sentence(), counted(items_.size(), "message"),
+                                   items_.size() == 1 ? "s" : "",
+                                   static_cast<double>(flags_.timeout.count()) / 1000),
                  0);
       outage_ = std::move(now);
     }
@@ -255,17 +270,20 @@ class Sender {
     // Without a session nothing that could run has left.
     const bool certain = !hub_.sent_commands() && !left_over_;
     const std::string next =
-        flags_.state       ? fmt::format("; it stays in the outbox: `paxoschat send --resume --state {}` delivers what is left, each "
-                                               "exactly once. To give the text again would post it again{}",
-                                               printable(*flags_.state), flags_.key.empty() ? "" : ", but for its key")
-        : certain          ? ""
-        : flags_.key.empty() ? "; to send it again may post it twice. With --key ID, the same each time, it never does"
-                             : "; to send it again with the same --key posts it at most once";
+        flags_.state ? fmt::format(
+                           "; it stays in the outbox: `paxoschat send --resume --state {}` delivers what is "
+                           "left, each "
+                           "exactly once. To give the text again would post it again{}",
+                           printable(*flags_.state), flags_.key.empty() ? "" : ", but for its key")
+        : certain ? ""
+        : flags_.key.empty()
+            ? "; to send it again may post it twice. With --key ID, the same each time, it never does"
+            : "; to send it again with the same --key posts it at most once";
     return complain(
         "paxoschat send",
-        fmt::format("{} without a receipt after {:g} s, {}{}{}. See `paxosctl status`{}", counted(items_.size(), "message"),
-                    static_cast<double>(flags_.timeout.count()) / 1000, certain ? "not sent" : "perhaps delivered",
-                    trouble.empty() ? "" : ": ", trouble, next),
+        fmt::format("{} without a receipt after {:g} s, {}{}{}. See `paxosctl status`{}",
+                    counted(items_.size(), "message"), static_cast<double>(flags_.timeout.count()) / 1000,
+                    certain ? "not sent" : "perhaps delivered", trouble.empty() ? "" : ": ", trouble, next),
         config::exit_unknown);
   }
 
@@ -296,20 +314,24 @@ class Sender {
 
 /// The room that was typed as the one that is meant; an exit code where there is none.
 net::Task<std::optional<int>> settle_room(Connection& c, SendFlags& flags) {
-  const RoomMeant meant = co_await find_room(c, flags.room, flags.no_create, flags.no_create ? flags.timeout : std::min(flags.timeout, settle_timeout));
+  const RoomMeant meant =
+      co_await find_room(c, flags.room, flags.no_create,
+                         flags.no_create ? flags.timeout : std::min(flags.timeout, settle_timeout));
   std::string why = meant.fault;
   if (why.empty() && flags.no_create && meant.exists == false)
-    why = fmt::format("there is no room {}{}; without --no-create the first message makes it", printable_name(meant.name),
-                      did_you_mean(co_await find_near_room(c, meant.name)));
+    why = fmt::format("there is no room {}{}; without --no-create the first message makes it",
+                      printable_name(meant.name), did_you_mean(co_await find_near_room(c, meant.name)));
   if (!why.empty()) {
     if (flags.json) print_json({{"refused", why}});
     co_return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);
   }
   if (flags.no_create && !meant.exists)
-    co_return complain("paxoschat send",
-                       fmt::format("nothing was sent: no replica told within {:g} s whether there is a room {}. See `paxosctl status`",
-                                   static_cast<double>(flags.timeout.count()) / 1000, printable_name(meant.name)),
-                       config::exit_unknown);
+    co_return complain(
+        "paxoschat send",
+        fmt::format("nothing was sent: no replica told within {:g} s whether there is a room {}. See "
+                    "`paxosctl status`",
+                    static_cast<double>(flags.timeout.count()) / 1000, printable_name(meant.name)),
+        config::exit_unknown);
   flags.room = meant.name;
   co_return std::nullopt;
 }
@@ -324,14 +346,14 @@ net::Task<int> send(Connection& c, SendFlags flags, std::optional<paxos::Replica
 }  // namespace
 
 int chat_send(const std::vector<std::string>& words) {
-  VerbFlags flags("paxoschat send", "PAXOSCHAT",
-                      "Sends a message, or one a line, and prints the receipts.");
+  VerbFlags flags("paxoschat send", "PAXOSCHAT", "Sends a message, or one a line, and prints the receipts.");
   flags.value("room", "ROOM", "where to (not with --resume)");
   flags.value("name", "NAME", "of the sender (default: the login name)");
   flags.value("state", "FILE",
               "keeps the session and what is not delivered yet: exactly once, across crashes");
   flags.value("key", "ID",
-              "the message stands once, however often and from wherever it is sent with this key (for a day at least); a TEXT is needed");
+              "the message stands once, however often and from wherever it is sent with this key (for a day "
+              "at least); a TEXT is needed");
   flags.flag("create", "the room may be a new one: nothing is said about it");
   flags.flag("no-create", "refuse to make a room that does not exist yet");
   flags.flag("resume", "delivers what is left in --state FILE; reads nothing");
@@ -343,12 +365,17 @@ int chat_send(const std::vector<std::string>& words) {
   if (flags.arguments().size() > 1) return flags.wrong_usage("one TEXT at a time; put quotes around it");
   const auto room = flags.get("room");
   const bool resume = flags.has("resume");
-  if (resume && !flags.get("state")) return flags.wrong_usage("--resume goes with --state FILE: it delivers what that has left");
-  if (resume && !flags.arguments().empty()) return flags.wrong_usage("--resume reads nothing: leave the TEXT out");
-  if (resume && flags.get("key")) return flags.wrong_usage("--resume delivers what is left under the keys that it has: leave --key out");
+  if (resume && !flags.get("state"))
+    return flags.wrong_usage("--resume goes with --state FILE: it delivers what that has left");
+  if (resume && !flags.arguments().empty())
+    return flags.wrong_usage("--resume reads nothing: leave the TEXT out");
+  if (resume && flags.get("key"))
+    return flags.wrong_usage("--resume delivers what is left under the keys that it has: leave --key out");
   if (!room && !resume) return flags.wrong_usage("--room ROOM is missing");
-  if (flags.has("create") && flags.has("no-create")) return flags.wrong_usage("--create and --no-create exclude each other");
-  if (resume && flags.has("no-create")) return flags.wrong_usage("--resume delivers into the rooms that it has: leave --no-create out");
+  if (flags.has("create") && flags.has("no-create"))
+    return flags.wrong_usage("--create and --no-create exclude each other");
+  if (resume && flags.has("no-create"))
+    return flags.wrong_usage("--resume delivers into the rooms that it has: leave --no-create out");
   const bool one_text = !flags.arguments().empty() && flags.arguments().front() != "-";
   if (flags.get("key") && !one_text) return flags.wrong_usage("--key names one message: give its TEXT");
   const auto timeout = flags.timeout(10s);
@@ -363,8 +390,7 @@ int chat_send(const std::vector<std::string>& words) {
                     .no_create = flags.has("no-create"),
                     .timeout = *timeout,
                     .json = flags.has("json")};
-  if (one_text)
-    options.text = flags.arguments().front();
+  if (one_text) options.text = flags.arguments().front();
   const auto refuse = [&](const std::string& why) {
     if (options.json) print_json({{"refused", why}});
     return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);

@@ -48,10 +48,13 @@ void Visits::go(std::size_t at, bool say) {
   const JoinedRooms::Entered entered = rooms_.go(at);
   chat_.prompt_changed();
   const std::uint64_t fresh = entered.fresh.size() + entered.left_out;
-  if (say) chat_.note(fmt::format("now in {}{}", here().name, fresh > 0 ? fmt::format(", {} new", fresh) : ""));
+  if (say)
+    chat_.note(fmt::format("now in {}{}", here().name, fresh > 0 ? fmt::format(", {} new", fresh) : ""));
   for (const chat::Message& message : entered.old) chat_.show(message);
   if (fresh > 0 && chat_.interactive) chat_.print(dimmed("---------- new ----------", chat_.colour));
-  if (entered.left_out > 0) chat_.note(fmt::format("{} more before these: /history {}", entered.left_out, std::min<std::uint64_t>(fresh, shown_at_most)));
+  if (entered.left_out > 0)
+    chat_.note(fmt::format("{} more before these: /history {}", entered.left_out,
+                           std::min<std::uint64_t>(fresh, shown_at_most)));
   for (const chat::Message& message : entered.fresh) chat_.show(message);
   people_.tell(chat::Whereabouts::here);
 }
@@ -84,7 +87,8 @@ std::optional<std::size_t> Visits::joined(const std::string& typed) const {
 
 void Visits::go_to(const std::string& typed) {
   if (const auto known = joined(typed)) return go(*known);
-  if (const std::string fault = chat::validate_room(typed); !fault.empty()) return chat_.note(fault + "; /join ROOM");
+  if (const std::string fault = chat::validate_room(typed); !fault.empty())
+    return chat_.note(fault + "; /join ROOM");
   // A script has nobody to ask, and means what it says.
   if (!chat_.interactive && is_plain_room(typed)) return join(typed);
   busy_ = true;
@@ -159,8 +163,9 @@ void Visits::came(std::uint64_t visit, const chat::Message& message, bool old) {
   if (on_screen) return chat_.show(message);
   if (what == JoinedRooms::Came::ring)
     if (const auto at = rooms_.find(message.room))
-      chat_.note(fmt::format("{} calls you in {} ({}): {}", printable_name(message.name), printable_name(message.room), *at < 9 ? fmt::format("Alt-{}", *at + 1) : "/next",
-                       cut(message.text, 60)));
+      chat_.note(fmt::format("{} calls you in {} ({}): {}", printable_name(message.name),
+                             printable_name(message.room), *at < 9 ? fmt::format("Alt-{}", *at + 1) : "/next",
+                             cut(message.text, 60)));
   chat_.prompt_changed();
 }
 
@@ -175,20 +180,22 @@ net::Task<void> Visits::follow(std::string room, std::uint64_t visit, std::uint6
       if (!in()) co_return;
       if (!page) {
         // Once: the reason has ages in it, and each telling pushes what stands there off the screen.
-        if (!std::exchange(told, true)) chat_.note(fmt::format("cannot read room {} yet: {}", room, page.error()));
+        if (!std::exchange(told, true))
+          chat_.note(fmt::format("cannot read room {} yet: {}", room, page.error()));
         co_await chat_.nap(2s);
         continue;
       }
       if (told) chat_.note(fmt::format("room {} can be read again", room));
-      for (const chat::Message& message : page->messages) came(visit, message, unread_from == 0 || message.seq < unread_from);
+      for (const chat::Message& message : page->messages)
+        came(visit, message, unread_from == 0 || message.seq < unread_from);
       next = page->messages.empty() ? page->head + 1 : page->messages.back().seq + 1;
-      if (page->head == 0) chat_.note(fmt::format("room {} is new: it exists from its first message on", room));
+      if (page->head == 0)
+        chat_.note(fmt::format("room {} is new: it exists from its first message on", room));
     }
   }
   if (!in()) co_return;
   if (chat_.interactive && unread_from == 0) chat_.spawn(people_.show_topic(room, false));
-  auto follower =
-      std::make_shared<Follower>(c_, Follower::Options{.room = room, .from = next, .first = {}});
+  auto follower = std::make_shared<Follower>(c_, Follower::Options{.room = room, .from = next, .first = {}});
   follower->on_trouble([this, in, visit](const std::string& why) {
     // Of one room: all wait for the same.
     if (in() && here().visit == visit) chat_.note(why.empty() ? "going on" : "waiting: " + why);

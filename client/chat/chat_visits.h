@@ -17,9 +17,9 @@ class Visits {
  public:
   /// The chat around it.
   struct Chat {
-    std::function<void(const std::string&)> note;         ///< a sentence of the program's own
-    std::function<void(const std::string&)> print;        ///< a line as it is
-    std::function<void(const chat::Message&)> show;       ///< of the room on the screen
+    std::function<void(const std::string&)> note;    ///< a sentence of the program's own
+    std::function<void(const std::string&)> print;   ///< a line as it is
+    std::function<void(const chat::Message&)> show;  ///< of the room on the screen
     std::function<void()> ring;
     std::function<void()> prompt_changed;
     std::function<void()> free;                           ///< no longer busy()
@@ -62,8 +62,8 @@ class Visits {
  private:
   [[nodiscard]] std::optional<std::size_t> joined(const std::string& typed) const;
   void came(std::uint64_t visit, const chat::Message& message, bool old);
-  /// The room's latest messages, then what comes; ends when it is left. What counts as new of them begins at `unread_from`; 0:
-  /// nothing.
+  /// The room's latest messages, then what comes; ends when it is left. What counts as new of them begins at
+  /// `unread_from`; 0: nothing.
   net::Task<void> follow(std::string room, std::uint64_t visit, std::uint64_t unread_from);
   net::Task<void> find_and_join(std::string typed);
 
@@ -73,7 +73,7 @@ class Visits {
   JoinedRooms rooms_;
   People people_;
   std::map<std::uint64_t, std::shared_ptr<Follower>> followers_;  ///< by visit
-  std::optional<std::string> asked_;                              ///< a room that is made if the person wants it
+  std::optional<std::string> asked_;  ///< a room that is made if the person wants it
   bool busy_ = false;
 };
 

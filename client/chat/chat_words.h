@@ -17,7 +17,7 @@ namespace client {
 
 struct Look {
   bool colour = false;
-  std::string_view me = {};  ///< whose mentions stand out; empty: nobody's
+  std::string_view me = {};          ///< whose mentions stand out; empty: nobody's
   std::size_t lines_max = SIZE_MAX;  ///< of the text: message_text.h
 };
 /// "ann" in a colour of its own, the same everywhere; without colour as it is. Printable.

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "client/terminal/printable.h"
 #include "client/session/room_names.h"
+#include "client/terminal/printable.h"
 #include "client/terminal/words.h"
 #include "config/flags.h"
 
@@ -36,7 +36,10 @@ std::vector<std::string> chat_help() {
   std::vector<std::string> out;
   for (const ChatCommand& command : chat_commands())
     if (!command.about.empty())
-      out.push_back(fmt::format("{:<20} {}", fmt::format("{}{}{}", command.name, command.arguments.empty() ? "" : " ", command.arguments), command.about));
+      out.push_back(fmt::format(
+          "{:<20} {}",
+          fmt::format("{}{}{}", command.name, command.arguments.empty() ? "" : " ", command.arguments),
+          command.about));
   for (const char* line : {
            "//text               a message that begins with a slash",
            "Alt-Enter            a line break in a message; a paste of several lines asks first",
@@ -58,8 +61,8 @@ std::string no_such_command(const std::string& word) {
   if (near.empty() && word.size() > 1)
     for (const std::string& name : names)
       if (near.empty() && name.starts_with(word)) near = name;
-  return fmt::format("there is no command {}{}; /help lists them, //… sends a text that begins with a slash", word,
-                     near.empty() ? "" : "; did you mean " + near + "?");
+  return fmt::format("there is no command {}{}; /help lists them, //… sends a text that begins with a slash",
+                     word, near.empty() ? "" : "; did you mean " + near + "?");
 }
 
 namespace {
@@ -83,7 +86,8 @@ std::string common(const std::vector<std::string>& words) {
 
 }  // namespace
 
-Completion complete(std::string_view line, const std::vector<std::string>& rooms, const std::vector<std::string>& names) {
+Completion complete(std::string_view line, const std::vector<std::string>& rooms,
+                    const std::vector<std::string>& names) {
   const std::size_t space = line.rfind(' ');
   Completion out{.from = space == std::string_view::npos ? 0 : space + 1, .text = {}, .candidates = {}};
   const std::string_view word = line.substr(out.from);

@@ -14,7 +14,8 @@ namespace {
 constexpr std::chrono::milliseconds local_timeout = 1500ms;
 }  // namespace
 
-net::Task<RoomMeant> find_room(Connection& c, std::string typed, bool ask, std::chrono::milliseconds timeout) {
+net::Task<RoomMeant> find_room(Connection& c, std::string typed, bool ask,
+                               std::chrono::milliseconds timeout) {
   RoomMeant out{.name = typed, .exists = {}, .fault = {}};
   const bool plain = is_plain_room(typed);
   if (plain && !ask) co_return out;
@@ -27,7 +28,8 @@ net::Task<RoomMeant> find_room(Connection& c, std::string typed, bool ask, std::
     HistoryReader reader(c, {.room = name, .last = 1, .timeout = timeout});
     auto page = co_await reader.next(1);
     if (!page) {  // no quorum: what some replica has will do
-      HistoryReader local(c, {.room = name, .last = 1, .local = true, .timeout = std::min(timeout, local_timeout)});
+      HistoryReader local(
+          c, {.room = name, .last = 1, .local = true, .timeout = std::min(timeout, local_timeout)});
       page = co_await local.next(1);
     }
     answered = answered && page;

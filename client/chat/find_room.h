@@ -14,7 +14,9 @@ struct RoomMeant {
   std::optional<bool> exists;  ///< nothing: nobody answered
   std::string fault;           ///< why there can be no such room; empty: all is well
 };
-/// The room of exactly that name where there is one, else the folded one. With `ask` false and a plain name nobody is asked.
-net::Task<RoomMeant> find_room(Connection& connection, std::string typed, bool ask, std::chrono::milliseconds timeout);
+/// The room of exactly that name where there is one, else the folded one. With `ask` false and a plain name
+/// nobody is asked.
+net::Task<RoomMeant> find_room(Connection& connection, std::string typed, bool ask,
+                               std::chrono::milliseconds timeout);
 
 }  // namespace client

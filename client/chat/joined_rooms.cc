@@ -22,7 +22,8 @@ std::optional<std::size_t> JoinedRooms::find(std::string_view name) const {
 }
 
 JoinedRooms::Room* JoinedRooms::of_visit(std::uint64_t visit) {
-  const auto at = std::find_if(rooms_.begin(), rooms_.end(), [&](const Room& room) { return room.visit == visit; });
+  const auto at =
+      std::find_if(rooms_.begin(), rooms_.end(), [&](const Room& room) { return room.visit == visit; });
   return at == rooms_.end() ? nullptr : &*at;
 }
 
@@ -63,14 +64,16 @@ std::size_t JoinedRooms::next() const {
   return rooms_.empty() ? 0 : (current_ + 1) % rooms_.size();
 }
 
-JoinedRooms::Came JoinedRooms::take(std::uint64_t visit, const chat::Message& message, std::string_view me, bool old) {
+JoinedRooms::Came JoinedRooms::take(std::uint64_t visit, const chat::Message& message, std::string_view me,
+                                    bool old) {
   Room* room = of_visit(visit);
   if (room == nullptr) return Came::wait;
   room->recent.push_back(message);
   if (room->recent.size() > kept_max) room->recent.pop_front();
   const bool here = room == &rooms_.at(current_);
   if (old) return here ? Came::show : Came::wait;
-  const bool called = message.name != me && (mentions(message.text, me) || (room->name.starts_with('@') && !here));
+  const bool called =
+      message.name != me && (mentions(message.text, me) || (room->name.starts_with('@') && !here));
   if (!here) {
     ++room->unread;
     if (called) ++room->mentions;
@@ -89,7 +92,8 @@ std::string JoinedRooms::prompt() const {
   std::string out;
   for (std::size_t i = 0; i < std::min(waiting.size(), prompted_max); ++i) {
     const Room& room = rooms_[waiting[i]];
-    out += fmt::format("{}{} {} {}{}", i == 0 ? "[" : ", ", waiting[i] + 1, cut(printable_name(room.name), prompted_columns), room.unread,
+    out += fmt::format("{}{} {} {}{}", i == 0 ? "[" : ", ", waiting[i] + 1,
+                       cut(printable_name(room.name), prompted_columns), room.unread,
                        room.mentions > 0 ? "!" : "");
   }
   if (waiting.size() > prompted_max) out += fmt::format(", {} more", waiting.size() - prompted_max);

@@ -16,7 +16,7 @@ namespace client {
 class JoinedRooms {
  public:
   static constexpr std::size_t rooms_max = 32;
-  static constexpr std::size_t kept_max = 200;  ///< messages of each
+  static constexpr std::size_t kept_max = 200;   ///< messages of each
   static constexpr std::size_t shown_again = 5;  ///< old ones, when a room comes back to the screen
 
   struct Room {
@@ -48,8 +48,8 @@ class JoinedRooms {
   [[nodiscard]] std::size_t next() const;
 
   enum class Came : std::uint8_t { show, wait, ring };
-  /// A message of the joining `visit`: to be shown now, or counted; rings where `me` is called for the first time since that
-  /// room was looked at. `old`: of before the room was joined.
+  /// A message of the joining `visit`: to be shown now, or counted; rings where `me` is called for the first
+  /// time since that room was looked at. `old`: of before the room was joined.
   Came take(std::uint64_t visit, const chat::Message& message, std::string_view me, bool old);
   /// The person is there: the next call rings again.
   void looked() { rung_ = false; }

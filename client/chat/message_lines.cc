@@ -11,14 +11,14 @@ namespace client {
 
 Json to_json(const chat::Message& m) {
   Json out{{"room", m.room},
-          {"seq", m.seq},
-          {"slot", m.slot.n},
-          {"index", m.index},
-          {"name", m.name},
-          {"session", chat::to_string(m.session)},
-          {"client_seq", m.client_seq},
-          {"time_ms", m.time_ms},
-          {"text", m.text}};
+           {"seq", m.seq},
+           {"slot", m.slot.n},
+           {"index", m.index},
+           {"name", m.name},
+           {"session", chat::to_string(m.session)},
+           {"client_seq", m.client_seq},
+           {"time_ms", m.time_ms},
+           {"text", m.text}};
   if (m.written_ms != 0) out["written_ms"] = m.written_ms;
   return out;
 }

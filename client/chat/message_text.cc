@@ -24,7 +24,9 @@ std::string indented(std::string_view text, std::size_t lines_max) {
 std::string on_one_row(std::string_view text, std::size_t columns) {
   const std::string whole = printable(text.substr(0, 4 * columns + 4));
   const std::string_view part = cut(whole, columns);
-  return part.size() == whole.size() && text.size() <= 4 * columns + 4 ? whole : std::string(cut(whole, columns - 1)) + "…";
+  return part.size() == whole.size() && text.size() <= 4 * columns + 4
+             ? whole
+             : std::string(cut(whole, columns - 1)) + "…";
 }
 
 }  // namespace client

@@ -19,12 +19,13 @@ struct ResolvedReplica {
 /// Blocks, for some seconds at most.
 [[nodiscard]] std::vector<ResolvedReplica> resolve_replicas(const config::ClusterConfig& config);
 
-/// What can't work, or not for all: names that don't resolve, IPv4 and IPv6 mixed, a loopback address among others. Pure;
-/// empty where nothing is to be said.
+/// What can't work, or not for all: names that don't resolve, IPv4 and IPv6 mixed, a loopback address among
+/// others. Pure; empty where nothing is to be said.
 [[nodiscard]] std::vector<Finding> judge_addresses(const std::vector<ResolvedReplica>& replicas);
 
-/// Of a replica's Doctor object: its round trips, peers that moved or whose names it can't resolve, metrics that nobody gets.
-/// Pure.
-[[nodiscard]] std::vector<Finding> judge_links(const Json& doctor, std::chrono::milliseconds election_timeout);
+/// Of a replica's Doctor object: its round trips, peers that moved or whose names it can't resolve, metrics
+/// that nobody gets. Pure.
+[[nodiscard]] std::vector<Finding> judge_links(const Json& doctor,
+                                               std::chrono::milliseconds election_timeout);
 
 }  // namespace client

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "client/session/cluster_view.h"
 #include "client/command_line.h"
+#include "client/session/cluster_view.h"
 
 /// The verbs of paxosctl: each takes its words and gives the exit code.
 namespace client {

@@ -62,7 +62,8 @@ class Bench {
     }
     if (!by_nonce_.empty()) {
       detach();
-      co_return complain("paxosctl bench", "sessions could not be opened within 10 s; `paxosctl status` shows why",
+      co_return complain("paxosctl bench",
+                         "sessions could not be opened within 10 s; `paxosctl status` shows why",
                          config::exit_unknown);
     }
     const std::int64_t begin = steady_ns();
@@ -223,10 +224,10 @@ class Bench {
                     {"p999", latency_.quantile(0.999)},
                     {"max", latency_.max()}}}});
     } else {
-      say(stdout, "{}, {} outstanding each, {}: {:.0f} messages/s, {}\n", counted(o_.clients, "client"), o_.outstanding,
-                 counted(o_.size, "byte"), throughput, counted(errors_, "error"));
+      say(stdout, "{}, {} outstanding each, {}: {:.0f} messages/s, {}\n", counted(o_.clients, "client"),
+          o_.outstanding, counted(o_.size, "byte"), throughput, counted(errors_, "error"));
       say(stdout, "latency p50 {} us, p99 {} us, p99.9 {} us, max {} us\n", latency_.quantile(0.5),
-                 latency_.quantile(0.99), latency_.quantile(0.999), latency_.max());
+          latency_.quantile(0.99), latency_.quantile(0.999), latency_.max());
     }
     if (latency_.count() == 0)
       return complain("paxosctl bench", "no message was acknowledged; `paxosctl status` shows why",
@@ -264,7 +265,7 @@ net::Task<int> bench(Connection& c, Options options) {
 
 int ctl_bench(const Words& words) {
   VerbFlags flags("paxosctl bench", "PAXOSCTL",
-                      "Load from closed-loop sessions; writes into the room `bench`.");
+                  "Load from closed-loop sessions; writes into the room `bench`.");
   flags.value("clients", "N", "sessions (default: 64)");
   flags.value("size", "BYTES", "of each message's text (default: 100)");
   flags.value("duration", "TIME", "measured time (default: 10s)");

@@ -17,7 +17,8 @@ int generate(const Words& words) {
                       "Writes the config of 2F+1 replicas and a fresh key file (mode 0600) beside it.");
   flags.value("failures", "F", "crashes to survive: 2F+1 replicas", 'f');
   flags.value("output", "FILE", "the config (default: cluster.yaml)", 'o');
-  flags.list("host", "H", "a machine's address: once for all replicas, or 2F+1 times, one a machine (default: 127.0.0.1)");
+  flags.list("host", "H",
+             "a machine's address: once for all replicas, or 2F+1 times, one a machine (default: 127.0.0.1)");
   flags.value("base-port", "PORT", "first port (default: 7400)");
   flags.value("metrics-base-port", "PORT",
               "each replica serves metrics over HTTP on 127.0.0.1, from this port on (default: none does)");
@@ -31,7 +32,8 @@ int generate(const Words& words) {
     return flags.wrong_usage(fmt::format("'{}' is not expected here", flags.arguments().front()));
   config::GenerateOptions o;
   if (!flags.has("failures"))
-    return flags.wrong_usage("-f F is missing: how many crashes shall it survive? -f 1 makes 3 replicas, -f 2 makes 5");
+    return flags.wrong_usage(
+        "-f F is missing: how many crashes shall it survive? -f 1 makes 3 replicas, -f 2 makes 5");
   const auto f = flags.number("failures", 0, 4);
   const auto port = flags.number("base-port", 1, 65535, 7400);
   const auto metrics = flags.number("metrics-base-port", 1, 65535, 0);
@@ -51,13 +53,13 @@ int generate(const Words& words) {
   const auto done = config::generate(o);
   if (!done) return complain(flags.name(), done.error(), config::exit_refused);
   say(stdout, "wrote {} ({}) and {}\n", o.output.string(), counted(2 * o.f + 1, "replica"),
-             std::filesystem::path(o.output).replace_extension(".key").string());
+      std::filesystem::path(o.output).replace_extension(".key").string());
   return config::exit_fine;
 }
 
 int check(const Words& words) {
   VerbFlags flags("paxosctl config check", "PAXOSCTL",
-                      "Reads a config and its key file, and says what is wrong.");
+                  "Reads a config and its key file, and says what is wrong.");
   flags.arguments_help("[FILE]");
   if (const auto code = flags.parse(words)) return *code;
   if (flags.arguments().size() > 1) return flags.wrong_usage("one file at a time");
@@ -69,13 +71,14 @@ int check(const Words& words) {
   if (const auto key = config::load_key(config->key_file); !key) return flags.refused(key.error());
   const std::size_t crashes = (config->replicas.size() - 1) / 2;
   say(stdout, "{}: fine: cluster {}, {}, survives {}{}\n", file->string(), printable(config->cluster),
-             counted(config->replicas.size(), "replica"),
-             crashes == 0 ? std::string("no crash") : fmt::format("{} crash{}", crashes, crashes == 1 ? "" : "es"),
-             config->fault_injection ? "; fault injection is on" : "");
+      counted(config->replicas.size(), "replica"),
+      crashes == 0 ? std::string("no crash") : fmt::format("{} crash{}", crashes, crashes == 1 ? "" : "es"),
+      config->fault_injection ? "; fault injection is on" : "");
   // Seen from here, and now: worth a word, not a refusal.
   for (const Finding& finding : judge_addresses(resolve_replicas(*config)))
-    say(stdout, "warning: {}{}\n  -> {}\n", finding.replica ? fmt::format("replica {}: ", *finding.replica) : "", finding.measured,
-               finding.advice);
+    say(stdout, "warning: {}{}\n  -> {}\n",
+        finding.replica ? fmt::format("replica {}: ", *finding.replica) : "", finding.measured,
+        finding.advice);
   return config::exit_fine;
 }
 

@@ -65,12 +65,15 @@ Finding path_mtu(const net::Address& to, std::size_t datagram_bytes) {
   const int fd = ::socket(to.family(), SOCK_DGRAM | SOCK_CLOEXEC, 0);
   int mtu = 0;
   socklen_t length = sizeof mtu;
-  const bool known = fd >= 0 && ::connect(fd, reinterpret_cast<sockaddr*>(&name), size) == 0 &&
-                     ::getsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &length) == 0;
+  const bool known =
+      fd >= 0 && ::connect(fd, reinterpret_cast<sockaddr*>(&name), size) == 0 &&
+      ::getsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU : IP_MTU, &mtu, &length) == 0;
   const int error = errno;
   if (fd >= 0) ::close(fd);
   if (!known)
-    return {.replica = {}, .check = "mtu", .verdict = Verdict::bad,
+    return {.replica = {},
+            .check = "mtu",
+            .verdict = Verdict::bad,
             .measured = fmt::format("no way to {}: {}", to.to_string(), std::strerror(error)),
             .advice = "check this machine's links and routes (ip route get)"};
   return judge_mtu(mtu, to.is_loopback(), datagram_bytes, v6);
@@ -80,7 +83,11 @@ Finding path_mtu(const net::Address& to, std::size_t datagram_bytes) {
 std::vector<Finding> look_here(const config::ClusterConfig& config) {
   std::vector<Finding> out;
   const auto add = [&](std::string check, Verdict verdict, std::string measured, std::string advice = {}) {
-    out.push_back({.replica = {}, .check = std::move(check), .verdict = verdict, .measured = std::move(measured), .advice = std::move(advice)});
+    out.push_back({.replica = {},
+                   .check = std::move(check),
+                   .verdict = verdict,
+                   .measured = std::move(measured),
+                   .advice = std::move(advice)});
   };
   struct stat info{};
   if (::stat(config.file.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0)
@@ -88,10 +95,12 @@ std::vector<Finding> look_here(const config::ClusterConfig& config) {
   else
     add("config", Verdict::ok, config.file.string() + " is well-formed");
   // The mode first: who only has to mend that is not told to copy the key again.
-  if (::stat(config.key_file.c_str(), &info) == 0 && S_ISREG(info.st_mode) && judge_key_mode(info.st_mode).verdict != Verdict::ok)
+  if (::stat(config.key_file.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
+      judge_key_mode(info.st_mode).verdict != Verdict::ok)
     out.push_back(judge_key_mode(info.st_mode));
   else if (const auto key = config::load_key(config.key_file); !key)
-    add("key", Verdict::bad, key.error(), "copy the cluster's key file here (mode 0600, owned by who runs this)");
+    add("key", Verdict::bad, key.error(),
+        "copy the cluster's key file here (mode 0600, owned by who runs this)");
   else
     out.push_back(judge_key_mode(info.st_mode));
   std::vector<std::pair<unsigned, net::Address>> addresses;
@@ -102,7 +111,8 @@ std::vector<Finding> look_here(const config::ClusterConfig& config) {
   for (Finding& finding : judge_addresses(resolved)) out.push_back(std::move(finding));
   if (addresses.size() == config.replicas.size()) add("address", Verdict::ok, "all addresses resolve");
   for (const auto& [id, address] : addresses) {
-    Finding finding = path_mtu(address, address.is_loopback() ? net::loopback_datagram_bytes : config.datagram_bytes);
+    Finding finding =
+        path_mtu(address, address.is_loopback() ? net::loopback_datagram_bytes : config.datagram_bytes);
     finding.replica = id;
     out.push_back(std::move(finding));
   }
@@ -111,7 +121,8 @@ std::vector<Finding> look_here(const config::ClusterConfig& config) {
   if (const std::string lacks = net::Loop::probe(); lacks.empty())
     add("io_uring", Verdict::ok, "has all that is needed");
   else
-    add("io_uring", Verdict::bad, lacks, "sysctl kernel.io_uring_disabled must be 0, and a container's seccomp profile must allow io_uring");
+    add("io_uring", Verdict::bad, lacks,
+        "sysctl kernel.io_uring_disabled must be 0, and a container's seccomp profile must allow io_uring");
   out.push_back(judge_memlock(limit(RLIMIT_MEMLOCK)));
   out.push_back(judge_files(limit(RLIMIT_NOFILE)));
   out.push_back(judge_memory(cgroup_memory_max()));
@@ -131,7 +142,8 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
     // The probe of the disk takes its time: the clock is read from the answers after it.
     const bool probe = n == 0;
     const std::int64_t sent = wall_ms();
-    const auto answer = co_await c.ask(id, chat::DoctorRequest{probe}, {}, probe ? doctor_timeout : clock_timeout);
+    const auto answer =
+        co_await c.ask(id, chat::DoctorRequest{probe}, {}, probe ? doctor_timeout : clock_timeout);
     const std::int64_t received = wall_ms();
     const auto* reply = answer ? std::get_if<chat::DoctorReply>(&*answer) : nullptr;
     if (reply == nullptr) {
@@ -142,7 +154,8 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
     if (!json.is_object()) co_return;
     const auto remote = number_in(json, "time_ms");
     if (remote && !probe && (!out.clock || received - sent < out.clock->received_ms - out.clock->sent_ms))
-      out.clock = ClockReading{.sent_ms = sent, .remote_ms = static_cast<std::int64_t>(*remote), .received_ms = received};
+      out.clock = ClockReading{
+          .sent_ms = sent, .remote_ms = static_cast<std::int64_t>(*remote), .received_ms = received};
     out.doctor = std::move(json);
   }
   if (!out.doctor || out.doctor->contains("recent")) co_return;
@@ -153,7 +166,8 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
   const Json again = reply != nullptr ? Json::parse(reply->json, nullptr, false) : Json();
   if (again.is_object())
     (*out.doctor)["recent"] =
-        recent_between(*out.doctor, again, std::chrono::duration_cast<std::chrono::milliseconds>(c.loop().now() - began).count());
+        recent_between(*out.doctor, again,
+                       std::chrono::duration_cast<std::chrono::milliseconds>(c.loop().now() - began).count());
 }
 
 net::Task<void> examine_all(Connection& c, std::vector<Asked>& out) {
@@ -176,14 +190,19 @@ void print(const std::vector<Finding>& findings, bool json, const Json& verdict)
   }
   const bool colour = ::isatty(STDOUT_FILENO) == 1;
   const std::vector<FindingLine> lines = lines_of(findings);
-  const auto who = [](const FindingLine& line) { return line.replicas.empty() ? "here" : replicas_text(line.replicas); };
+  const auto who = [](const FindingLine& line) {
+    return line.replicas.empty() ? "here" : replicas_text(line.replicas);
+  };
   std::size_t width = 10;
   for (const FindingLine& line : lines) width = std::max(width, who(line).size());
   for (const FindingLine& line : lines) {
     const Finding& f = line.finding;
-    const char* paint = !colour ? "" : f.verdict == Verdict::ok ? "\x1b[32m" : f.verdict == Verdict::warn ? "\x1b[33m" : "\x1b[31m";
-    say(stdout, "{}{:<5}{} {:<{}} {:<11} {}\n", Own{paint}, to_string(f.verdict), Own{colour ? "\x1b[0m" : ""},
-               who(line), width, f.check, f.measured);
+    const char* paint = !colour                      ? ""
+                        : f.verdict == Verdict::ok   ? "\x1b[32m"
+                        : f.verdict == Verdict::warn ? "\x1b[33m"
+                                                     : "\x1b[31m";
+    say(stdout, "{}{:<5}{} {:<{}} {:<11} {}\n", Own{paint}, to_string(f.verdict),
+        Own{colour ? "\x1b[0m" : ""}, who(line), width, f.check, f.measured);
     if (!f.advice.empty()) say(stdout, "      -> {}\n", f.advice);
   }
 }
@@ -191,15 +210,21 @@ void print(const std::vector<Finding>& findings, bool json, const Json& verdict)
 }  // namespace
 
 int ctl_doctor(const Words& words) {
-  VerbFlags flags("paxosctl doctor", "PAXOSCTL",
-                      "Checks this machine and every replica's, and says what to mend; exit 1 when something is bad, 3 when "
-                      "nobody answers.");
+  VerbFlags flags(
+      "paxosctl doctor", "PAXOSCTL",
+      "Checks this machine and every replica's, and says what to mend; exit 1 when something is bad, 3 when "
+      "nobody answers.");
   flags.flag("json", "one JSON object");
   if (const auto code = flags.parse_without_arguments(words)) return *code;
   const bool json = flags.has("json");
   const auto config = flags.load_config();
   if (!config) {
-    print({{.replica = {}, .check = "config", .verdict = Verdict::bad, .measured = config.error(), .advice = "`paxosctl config check FILE` tells more; copy it from a machine where it works"}}, json, "bad");
+    print({{.replica = {},
+            .check = "config",
+            .verdict = Verdict::bad,
+            .measured = config.error(),
+            .advice = "`paxosctl config check FILE` tells more; copy it from a machine where it works"}},
+          json, "bad");
     return config::exit_refused;
   }
   std::vector<Finding> findings = look_here(*config);
@@ -213,9 +238,15 @@ int ctl_doctor(const Words& words) {
     if (could_ask) {
       const Stopping stopping(loop, **connection);
       loop.run(examine_all(**connection, asked));
-      for (const config::ReplicaConfig& r : config->replicas) in_use[r.id.n] = (*connection)->address_in_use(r.id);
-    } else if (std::none_of(findings.begin(), findings.end(), [&](const Finding& f) { return f.measured == connection.error(); })) {
-      findings.push_back({.replica = {}, .check = "asking", .verdict = Verdict::bad, .measured = "no replica could be asked: " + connection.error(), .advice = "mend that, then ask again"});
+      for (const config::ReplicaConfig& r : config->replicas)
+        in_use[r.id.n] = (*connection)->address_in_use(r.id);
+    } else if (std::none_of(findings.begin(), findings.end(),
+                            [&](const Finding& f) { return f.measured == connection.error(); })) {
+      findings.push_back({.replica = {},
+                          .check = "asking",
+                          .verdict = Verdict::bad,
+                          .measured = "no replica could be asked: " + connection.error(),
+                          .advice = "mend that, then ask again"});
     }
   }
   bool anyone = false;
@@ -230,16 +261,20 @@ int ctl_doctor(const Words& words) {
   if (could_ask) {
     std::map<unsigned, net::Address> silent;
     for (const config::ReplicaConfig& r : config->replicas)
-      if (const auto address = net::Address::literal(in_use[r.id.n]); address && !asked[r.id.n].status && !asked[r.id.n].doctor)
+      if (const auto address = net::Address::literal(in_use[r.id.n]);
+          address && !asked[r.id.n].status && !asked[r.id.n].doctor)
         silent.emplace(r.id.n, *address);
     const std::set<unsigned> closed = closed_ports(silent, probe_patience);
     std::vector<ReplicaStatus> answers;
-    for (const config::ReplicaConfig& r : config->replicas) answers.push_back({.id = r.id, .json = asked[r.id.n].status});
-    for (Finding& finding : judge_cluster(cluster_status(*config, answers, status_timeout))) findings.push_back(std::move(finding));
+    for (const config::ReplicaConfig& r : config->replicas)
+      answers.push_back({.id = r.id, .json = asked[r.id.n].status});
+    for (Finding& finding : judge_cluster(cluster_status(*config, answers, status_timeout)))
+      findings.push_back(std::move(finding));
     for (const config::ReplicaConfig& r : config->replicas) {
       const Asked& a = asked[r.id.n];
       anyone = anyone || a.status || a.doctor;
-      for (Finding& finding : judge_replica(r.id.n, r.address, a.status, a.doctor, a.clock, options, closed.contains(r.id.n)))
+      for (Finding& finding :
+           judge_replica(r.id.n, r.address, a.status, a.doctor, a.clock, options, closed.contains(r.id.n)))
         findings.push_back(std::move(finding));
     }
   }
@@ -255,7 +290,7 @@ int ctl_doctor(const Words& words) {
       warn += line.finding.verdict == Verdict::warn ? 1 : 0;
     }
     say(stdout, "{}: {} bad, {}{}\n", counted(findings.size(), "check"), bad, counted(warn, "warning"),
-               could_ask && !anyone ? "; no replica answers" : "");
+        could_ask && !anyone ? "; no replica answers" : "");
   }
   return code;
 }

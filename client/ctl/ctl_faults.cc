@@ -17,7 +17,8 @@ std::optional<int> failed(const std::string& program, paxos::ReplicaId to,
                     config::exit_unknown);
   const auto* done = std::get_if<chat::DoneReply>(&*answer);
   if (done == nullptr)
-    return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", to.n),
+    return complain(program,
+                    fmt::format("replica {} gave an answer of another kind: is it another version?", to.n),
                     config::exit_unknown);
   if (!done->refused.empty())
     return complain(program, fmt::format("replica {}: {}", to.n, done->refused), config::exit_refused);
@@ -66,7 +67,8 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
   const paxos::Time until = c.loop().now() + std::chrono::seconds{5};
   unsigned unanswered = 0;
   while (c.loop().now() < until) {
-    const auto answer = co_await c.ask(target->id, chat::KillRequest{}, target->target(), std::chrono::milliseconds{150});
+    const auto answer =
+        co_await c.ask(target->id, chat::KillRequest{}, target->target(), std::chrono::milliseconds{150});
     if (answer)
       if (const auto code = failed(program, target->id, answer)) co_return *code;
     const auto alive = co_await c.ask(target->id, chat::StatusRequest{}, {}, std::chrono::milliseconds{300});
@@ -82,11 +84,12 @@ net::Task<int> kill_one(Connection& c, const std::string& word) {
     const Json json = status != nullptr ? Json::parse(status->json, nullptr, false) : Json();
     if (json.is_object() && json.value("boot", boot) != boot) {
       say(stdout, "replica {} (boot {}) is dead; boot {} runs already\n", target->id.n, boot,
-                 json.value("boot", boot));
+          json.value("boot", boot));
       co_return config::exit_fine;
     }
   }
-  co_return complain(program, fmt::format("replica {} still answers after 5 s: try again", target->id.n), config::exit_unknown);
+  co_return complain(program, fmt::format("replica {} still answers after 5 s: try again", target->id.n),
+                     config::exit_unknown);
 }
 
 net::Task<int> kill_all(Connection& c, Words words) {
@@ -111,7 +114,8 @@ net::Task<int> skip(Connection& c, chat::SkipRequest request, bool json) {
   if (json)
     print_json({{"skipped", slots}, {"leader", leader->id.n}, {"next_free", done.next_free.n}});
   else
-    say(stdout, "replica {} left slot{}{} empty; nothing above is applied until the leader changes (`paxosctl kill "
+    say(stdout,
+        "replica {} left slot{}{} empty; nothing above is applied until the leader changes (`paxosctl kill "
         "leader`)\n",
         leader->id.n, done.slots.size() == 1 ? "" : "s", text);
   co_return config::exit_fine;
@@ -139,7 +143,8 @@ net::Task<int> tell(Connection& c, std::string program, std::optional<paxos::Rep
 }
 
 /// The same to the leader of now, whoever that is.
-net::Task<int> tell_leader(Connection& c, std::string program, chat::OperatorCommand command, std::string done) {
+net::Task<int> tell_leader(Connection& c, std::string program, chat::OperatorCommand command,
+                           std::string done) {
   const auto leader = co_await leader_now(c, program);
   if (!leader) co_return config::exit_unknown;
   co_return co_await tell(c, std::move(program), leader->id, std::move(command), std::move(done));
@@ -212,13 +217,14 @@ int ctl_skip(const Words& words) {
     request.next = static_cast<std::uint32_t>(*next);
   }
   if (request.slots.empty() == (request.next == 0))
-    return flags.wrong_usage(request.slots.empty() ? "name slots, or --next N" : "name slots or say --next N, not both");
+    return flags.wrong_usage(request.slots.empty() ? "name slots, or --next N"
+                                                   : "name slots or say --next N, not both");
   return flags.with_cluster([&](Connection& c) { return skip(c, request, flags.has("json")); });
 }
 
 int ctl_loss(const Words& words) {
   VerbFlags flags("paxosctl loss", "PAXOSCTL",
-                      "Replicas drop this share of the datagrams that they receive.");
+                  "Replicas drop this share of the datagrams that they receive.");
   flags.value("replica", "ID", "only this one (default: all)");
   flags.arguments_help("SHARE");
   if (const auto code = flags.parse(words)) return *code;
@@ -237,7 +243,8 @@ int ctl_loss(const Words& words) {
   }
   return flags.with_cluster([&](Connection& c) {
     return tell(c, "paxosctl loss", only, chat::LossRequest{*share},
-                *share == 0 ? std::string("drops nothing from now on") : fmt::format("drops {:g} % from now on", *share * 100));
+                *share == 0 ? std::string("drops nothing from now on")
+                            : fmt::format("drops {:g} % from now on", *share * 100));
   });
 }
 

@@ -80,20 +80,22 @@ std::string beginning_of(const std::string& text) {
 void print_slot(const chat::LogSlot& s) {
   const Json j = slot_json(s);
   say(stdout, "{:>8}  {:<8} {:>8}  {}", s.slot.n, j.at("kind").get<std::string>(),
-             s.empty ? "-" : paxos::to_string(s.ballot), s.chosen ? "chosen" : "open");
+      s.empty ? "-" : paxos::to_string(s.ballot), s.chosen ? "chosen" : "open");
   if (j.contains("commands")) {
     say(stdout, "  {}\n", counted(j.at("commands").size(), "command"));
     for (const Json& c : j.at("commands"))
       say(stdout, "            {}.{} {}{}{}\n", c.at("session").get<std::string>(),
-                 c.at("client_seq").get<std::uint64_t>(), c.at("op").get<std::string>(),
-                 c.contains("text") ? fmt::format(" #{} {}: {}", printable_name(c.at("room").get<std::string>()),
-                                                  printable_name(c.at("name").get<std::string>()),
-                                                  beginning_of(c.at("text").get<std::string>()))
-                                    : std::string(),
-                 c.contains("repeat") ? "  (repeat)" : "");
+          c.at("client_seq").get<std::uint64_t>(), c.at("op").get<std::string>(),
+          c.contains("text") ? fmt::format(" #{} {}: {}", printable_name(c.at("room").get<std::string>()),
+                                           printable_name(c.at("name").get<std::string>()),
+                                           beginning_of(c.at("text").get<std::string>()))
+                             : std::string(),
+          c.contains("repeat") ? "  (repeat)" : "");
     return;
   }
-  say(stdout, "{}\n", j.contains("rules") ? fmt::format("  rules {} from the next slot on", j.at("rules").get<unsigned>()) : "");
+  say(stdout, "{}\n",
+      j.contains("rules") ? fmt::format("  rules {} from the next slot on", j.at("rules").get<unsigned>())
+                          : "");
 }
 
 constexpr paxos::Slot last_slot{UINT64_MAX / 2};
@@ -111,8 +113,9 @@ net::Task<int> log(Connection& c, paxos::ReplicaId id, paxos::Slot from, paxos::
       co_return complain(program, fmt::format("replica {}: {}", id.n, done->refused), config::exit_refused);
     const auto* page = std::get_if<chat::LogReply>(&*answer);
     if (page == nullptr)
-      co_return complain(program, fmt::format("replica {} gave an answer of another kind: is it another version?", id.n),
-                         config::exit_unknown);
+      co_return complain(
+          program, fmt::format("replica {} gave an answer of another kind: is it another version?", id.n),
+          config::exit_unknown);
     for (const chat::LogSlot& slot : page->slots) {
       any = true;
       if (json)
@@ -123,10 +126,11 @@ net::Task<int> log(Connection& c, paxos::ReplicaId id, paxos::Slot from, paxos::
     if (page->next.none() || page->next <= next) {
       if (!any)
         complain(program,
-                 fmt::format("replica {} has nothing in {}; `paxosctl status` shows how far it is (accepted)", id.n,
+                 fmt::format("replica {} has nothing in {}; `paxosctl status` shows how far it is (accepted)",
+                             id.n,
                              from.n == 1 && to == last_slot ? "its log yet"
                              : to == last_slot              ? fmt::format("slot {} or above", from.n)
-                                                            : fmt::format("the slots {} to {}", from.n, to.n)),
+                                               : fmt::format("the slots {} to {}", from.n, to.n)),
                  0);
       co_return config::exit_fine;
     }

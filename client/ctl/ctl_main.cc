@@ -39,7 +39,9 @@ const std::map<std::string, Verb>& verbs() {
 int help() {
   client::say(stdout, "usage: paxosctl VERB ...\n\nOperates a paxosd cluster.\n\n");
   for (const auto& [name, verb] : verbs()) client::say(stdout, "  {:<15}  {}\n", name, verb.about);
-  client::say(stdout, "\n`paxosctl VERB --help` tells more. Exit codes: 0 fine, 1 refused, 2 wrong usage, 3 no quorum or no "
+  client::say(
+      stdout,
+      "\n`paxosctl VERB --help` tells more. Exit codes: 0 fine, 1 refused, 2 wrong usage, 3 no quorum or no "
       "answer.\n");
   return config::exit_fine;
 }
@@ -66,13 +68,16 @@ int run(int argc, const char* const* argv) {
   if (name.starts_with('-'))
     for (int i = 2; i < argc; ++i)
       if (verbs().contains(argv[i]))
-        return client::complain("paxosctl", fmt::format("the verb comes first: `paxosctl {0} {1} ...`\nTry `paxosctl {0} --help`.",
-                                                        argv[i], client::printable(name)), config::exit_usage);
+        return client::complain(
+            "paxosctl",
+            fmt::format("the verb comes first: `paxosctl {0} {1} ...`\nTry `paxosctl {0} --help`.", argv[i],
+                        client::printable(name)),
+            config::exit_usage);
   std::vector<std::string> names;
   for (const auto& [known, ignored] : verbs()) names.push_back(known);
   const std::string near = config::nearest(name, names);
   client::say(stderr, "paxosctl: there is no verb '{}'{}\nTry `paxosctl --help`.\n", client::printable(name),
-             near.empty() ? "" : fmt::format("; did you mean `{}`?", near));
+              near.empty() ? "" : fmt::format("; did you mean `{}`?", near));
   return config::exit_usage;
 }
 

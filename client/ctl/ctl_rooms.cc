@@ -27,17 +27,23 @@ Json to_json(const chat::RoomLine& line) {
 net::Task<int> rooms(Connection& c, bool json, bool local, std::chrono::milliseconds timeout) {
   const auto found = co_await list_rooms(c, {.local = local, .timeout = timeout});
   if (!found)
-    co_return complain("paxosctl rooms",
-                       found.error().why + (local || found.error().too_old ? "" : "; with --local a replica tells what it has, without a quorum"),
-                       found.error().too_old ? config::exit_refused : config::exit_unknown);
+    co_return complain(
+        "paxosctl rooms",
+        found.error().why + (local || found.error().too_old
+                                 ? ""
+                                 : "; with --local a replica tells what it has, without a quorum"),
+        found.error().too_old ? config::exit_refused : config::exit_unknown);
   if (json) {
     for (const chat::RoomLine& line : *found) print_json(to_json(line));
     co_return config::exit_fine;
   }
-  if (found->empty()) co_return complain("paxosctl rooms", "there are no rooms; a room exists from its first message on", config::exit_fine);
+  if (found->empty())
+    co_return complain("paxosctl rooms", "there are no rooms; a room exists from its first message on",
+                       config::exit_fine);
   std::vector<std::vector<std::string>> table{{"room", "messages", "last message", "topic"}};
   for (const chat::RoomLine& line : *found)
-    table.push_back({printable_name(line.name), std::to_string(line.messages), local_time(line.last_ms), printable(line.topic)});
+    table.push_back({printable_name(line.name), std::to_string(line.messages), local_time(line.last_ms),
+                     printable(line.topic)});
   say(stdout, "{}", Lines{table_text(table, "<><<")});
   co_return config::exit_fine;
 }
@@ -45,14 +51,16 @@ net::Task<int> rooms(Connection& c, bool json, bool local, std::chrono::millisec
 }  // namespace
 
 int ctl_rooms(const Words& words) {
-  VerbFlags flags("paxosctl rooms", "PAXOSCTL", "Which rooms there are, with their number of messages and the last one's time.");
+  VerbFlags flags("paxosctl rooms", "PAXOSCTL",
+                  "Which rooms there are, with their number of messages and the last one's time.");
   flags.flag("local", "what a replica has applied, without asking a quorum: may be old");
   flags.value("timeout", "TIME", "give up after it (default: 10s)");
   flags.flag("json", "one JSON object a room");
   if (const auto code = flags.parse_without_arguments(words)) return *code;
   const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(timeout)) return *code;
-  return flags.with_cluster([&](Connection& c) { return rooms(c, flags.has("json"), flags.has("local"), *timeout); });
+  return flags.with_cluster(
+      [&](Connection& c) { return rooms(c, flags.has("json"), flags.has("local"), *timeout); });
 }
 
 }  // namespace client

@@ -135,8 +135,10 @@ class Run {
       // One that is gone already will not come back, and a first start needs all of them.
       if (const auto gone = processes_.died()) {
         if (o_.json) print_json(nothing_yet());
-        co_return complain("paxosctl run", fmt::format("replica {} ended as soon as it was started; see {}", *gone, log_of(*gone)),
-                           config::exit_refused);
+        co_return complain(
+            "paxosctl run",
+            fmt::format("replica {} ended as soon as it was started; see {}", *gone, log_of(*gone)),
+            config::exit_refused);
       }
       if (c_.loop().now() > patience) co_return give_up_at_start("the cluster elected no leader within 20 s");
     }
@@ -165,8 +167,14 @@ class Run {
 
   /// The object at the end, of a run that was not judged.
   [[nodiscard]] Json nothing_yet() const {
-    return {{"consistent", false}, {"sent", sent_}, {"acknowledged", acknowledged_.size()}, {"lost", nullptr},
-            {"duplicated", nullptr}, {"noops", 0}, {"view_changes", 0}, {"replicas", Json::array()}};
+    return {{"consistent", false},
+            {"sent", sent_},
+            {"acknowledged", acknowledged_.size()},
+            {"lost", nullptr},
+            {"duplicated", nullptr},
+            {"noops", 0},
+            {"view_changes", 0},
+            {"replicas", Json::array()}};
   }
   int give_up_at_start(const std::string& why) {
     if (o_.json) print_json(nothing_yet());
@@ -332,7 +340,8 @@ class Run {
         out["lost"] = lost;
         out["duplicated"] = duplicated;
         if (lost > 0)
-          trouble = fmt::format("{} {} not in the log", counted(lost, "acknowledged message"), lost == 1 ? "is" : "are");
+          trouble = fmt::format("{} {} not in the log", counted(lost, "acknowledged message"),
+                                lost == 1 ? "is" : "are");
         if (duplicated > 0)
           trouble = fmt::format("{} {} in the log more than once", counted(duplicated, "message"),
                                 duplicated == 1 ? "stands" : "stand");
@@ -350,15 +359,15 @@ class Run {
     if (o_.json) {
       print_json(out);
     } else {
-      say(stdout, "{} sent, {} acknowledged, lost {}, duplicated {}, no-ops in skipped slots {}, view changes {}\n",
+      say(stdout,
+          "{} sent, {} acknowledged, lost {}, duplicated {}, no-ops in skipped slots {}, view changes {}\n",
           sent_, acknowledged_.size(), out["lost"].dump(), out["duplicated"].dump(), out["noops"].dump(),
           out["view_changes"].dump());
       for (const Json& r : out["replicas"])
         say(stdout, "  replica {}  {}\n", r.at("id").get<int>(),
-                   r.contains("hash")
-                       ? fmt::format("applied {:>8}  hash {}", r.at("applied").get<std::uint64_t>(),
-                                     r.at("hash").get<std::string>())
-                       : std::string("dead"));
+            r.contains("hash") ? fmt::format("applied {:>8}  hash {}", r.at("applied").get<std::uint64_t>(),
+                                             r.at("hash").get<std::string>())
+                               : std::string("dead"));
       say(stdout, "{}\n", trouble.empty() ? "consistent" : "NOT CONSISTENT");
     }
     if (!trouble.empty()) co_return give_up(trouble);
@@ -416,7 +425,9 @@ int run_in(const Options& o) {
   if (port == 0) return complain(program, "no free ports on 127.0.0.1", config::exit_refused);
   const auto file = o.directory / "cluster.yaml";
   if (std::error_code error; std::filesystem::exists(file, error))
-    return complain(program, fmt::format("{}: a cluster is there already, and a run makes its own; name another --dir", file.string()),
+    return complain(program,
+                    fmt::format("{}: a cluster is there already, and a run makes its own; name another --dir",
+                                file.string()),
                     config::exit_refused);
   config::GenerateOptions generate;
   generate.f = o.f;
@@ -465,7 +476,8 @@ int ctl_run(const Words& words) {
   flags.flag("json", "one JSON object at the end");
   if (const auto code = flags.parse(words)) return *code;
   if (!flags.arguments().empty())
-    return flags.wrong_usage(fmt::format("run takes no arguments, '{}' is one", printable(flags.arguments().front())));
+    return flags.wrong_usage(
+        fmt::format("run takes no arguments, '{}' is one", printable(flags.arguments().front())));
   Options o;
   const auto f = flags.number("failures", 0, 4, 2);
   const auto clients = flags.number("clients", 1, 1000, 10);
@@ -496,14 +508,16 @@ int ctl_run(const Words& words) {
     o.skip.erase(std::unique(o.skip.begin(), o.skip.end()), o.skip.end());
   }
   if (std::max<std::size_t>(o.kills, o.skip.empty() ? 0 : 1) > o.f)
-    return flags.wrong_usage(fmt::format("{} survive{} {} crash{}, not {}: use a larger -f", counted(2 * o.f + 1, "replica"),
-                                         o.f == 0 ? "s" : "", o.f, o.f == 1 ? "" : "es", std::max<std::size_t>(o.kills, 1)));
+    return flags.wrong_usage(fmt::format("{} survive{} {} crash{}, not {}: use a larger -f",
+                                         counted(2 * o.f + 1, "replica"), o.f == 0 ? "s" : "", o.f,
+                                         o.f == 1 ? "" : "es", std::max<std::size_t>(o.kills, 1)));
   if (const auto dir = flags.get("dir")) {
     o.directory = *dir;
     std::error_code error;
     std::filesystem::create_directories(o.directory, error);
     if (error)
-      return complain("paxosctl run", fmt::format("--dir {}: can't be made: {}", *dir, error.message()), config::exit_refused);
+      return complain("paxosctl run", fmt::format("--dir {}: can't be made: {}", *dir, error.message()),
+                      config::exit_refused);
   } else {
     std::string name = (std::filesystem::temp_directory_path() / "paxos-run-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr)

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "client/session/attention.h"
 #include "client/ctl/ctl.h"
+#include "client/session/attention.h"
 #include "client/terminal/say.h"
 #include "client/terminal/table.h"
 
@@ -31,13 +31,15 @@ bool anything_waits(const Json& status, std::chrono::milliseconds election_timeo
 
 void print_table(const Json& status, const config::ClusterConfig& config) {
   const Outage outage = outage_of(status);
-  say(stdout, "cluster {}  quorum {}  {}{}\n", printable(status.at("cluster").get<std::string>()), status.at("quorum").get<int>(),
-             outage.over() ? "" : "NOT HEALTHY: ", headline(status));
-  std::vector<std::vector<std::string>> rows{{"id", "address", "role", "ballot", "accepted", "chosen", "applied", "hash"}};
+  say(stdout, "cluster {}  quorum {}  {}{}\n", printable(status.at("cluster").get<std::string>()),
+      status.at("quorum").get<int>(), outage.over() ? "" : "NOT HEALTHY: ", headline(status));
+  std::vector<std::vector<std::string>> rows{
+      {"id", "address", "role", "ballot", "accepted", "chosen", "applied", "hash"}};
   const bool waiting = anything_waits(status, config.election_timeout);
   if (waiting) rows.front().insert(rows.front().end() - 1, "waits");
   for (const Json& r : status.at("replicas")) {
-    std::vector<std::string> row{std::to_string(r.at("id").get<unsigned>()), printable(r.at("address").get<std::string>())};
+    std::vector<std::string> row{std::to_string(r.at("id").get<unsigned>()),
+                                 printable(r.at("address").get<std::string>())};
     if (!r.at("reachable").get<bool>()) {
       row.push_back(r.at("error").get<std::string>());
       rows.push_back(std::move(row));
@@ -45,7 +47,8 @@ void print_table(const Json& status, const config::ClusterConfig& config) {
     }
     row.push_back(printable(text_in(r, "role")));
     row.push_back(ballot_text(r.at("ballot")));
-    for (const char* slot : {"accepted", "chosen", "applied"}) row.push_back(std::to_string(r.value(slot, std::uint64_t{0})));
+    for (const char* slot : {"accepted", "chosen", "applied"})
+      row.push_back(std::to_string(r.value(slot, std::uint64_t{0})));
     if (const auto waits = age_in(r, "waiting_ms"); waiting) row.push_back(waits ? age_text(*waits) : "-");
     row.push_back(printable(text_in(r, "hash").substr(0, 12)));
     rows.push_back(std::move(row));
@@ -67,7 +70,8 @@ net::Task<std::optional<ReplicaStatus>> find_leader(Connection& connection,
     auto replicas = co_await ask_all(connection, std::chrono::milliseconds{500});
     const Json status = cluster_status(connection.config(), replicas, std::chrono::milliseconds{500});
     // One that died a moment ago is still named by its followers, but says nothing itself.
-    if (const Json& leader = status.at("leader"); !leader.is_null() && replicas[leader.get<std::size_t>()].json)
+    if (const Json& leader = status.at("leader");
+        !leader.is_null() && replicas[leader.get<std::size_t>()].json)
       co_return replicas[leader.get<std::size_t>()];
     if (connection.loop().now() >= until) co_return std::nullopt;
     co_await connection.loop().sleep(std::chrono::milliseconds{50});
@@ -76,7 +80,7 @@ net::Task<std::optional<ReplicaStatus>> find_leader(Connection& connection,
 
 int ctl_status(const Words& words) {
   VerbFlags flags("paxosctl status", "PAXOSCTL",
-                      "What each replica says of itself; exit 0 when healthy, else 3.");
+                  "What each replica says of itself; exit 0 when healthy, else 3.");
   flags.flag("json", "one JSON object");
   flags.flag("watch", "again every second, until interrupted");
   flags.flag("strict", "exit 0 only when every voter is there and nothing stands still");

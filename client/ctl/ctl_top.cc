@@ -5,8 +5,8 @@
 #include <cstdio>
 
 #include "client/ctl/ctl.h"
-#include "client/terminal/say.h"
 #include "client/ctl/top.h"
+#include "client/terminal/say.h"
 #include "net/signals.h"
 
 /// top: asks everyone again and again, in the background, and shows what has changed in between.
@@ -24,7 +24,12 @@ constexpr std::size_t plain_columns = 100;
 class View {
  public:
   View(Connection& connection, std::chrono::milliseconds interval, bool once, bool json)
-      : c_(connection), interval_(interval), once_(once), json_(json), top_(connection.config()), changed_(connection.loop()) {}
+      : c_(connection),
+        interval_(interval),
+        once_(once),
+        json_(json),
+        top_(connection.config()),
+        changed_(connection.loop()) {}
 
   net::Task<int> run() {
     if (!once_ && !json_ && Screen::possible()) {
@@ -37,7 +42,8 @@ class View {
     do {
       // Rates need two answers: the first sample is shown after one interval.
       const paxos::Time until = c_.loop().now() + interval_ + (shown_ == 0 ? first_patience() : 0ms);
-      while (c_.loop().now() < until && (shown_ > 0 || !once_ || rounds_least() < 2)) (void)co_await changed_.wait_until(until);
+      while (c_.loop().now() < until && (shown_ > 0 || !once_ || rounds_least() < 2))
+        (void)co_await changed_.wait_until(until);
       healthy = top_.status().at("healthy").get<bool>();
       if (json_) {
         print_json(top_.json());
@@ -136,7 +142,8 @@ net::Task<int> top(Connection& c, std::chrono::milliseconds interval, bool once,
 
 int ctl_top(const Words& words) {
   VerbFlags flags("paxosctl top", "PAXOSCTL",
-                      "The cluster live: roles, rates, lag, latency, disk, memory. Without a terminal it prints sample after sample.");
+                  "The cluster live: roles, rates, lag, latency, disk, memory. Without a terminal it prints "
+                  "sample after sample.");
   flags.value("interval", "TIME", "ask so often (default: 1s)");
   flags.flag("once", "one sample after one interval; exit 0 when healthy, else 3");
   flags.flag("json", "one JSON object a sample");
@@ -144,8 +151,10 @@ int ctl_top(const Words& words) {
   const auto interval = flags.duration("interval", 1s);
   if (const auto code = flags.first_fault(interval)) return *code;
   if (*interval < interval_min || *interval > interval_max)
-    return flags.wrong_usage(fmt::format("--interval '{}': from 100ms to 60s", flags.get("interval").value_or("")));
-  return flags.with_cluster([&](Connection& c) { return top(c, *interval, flags.has("once"), flags.has("json")); });
+    return flags.wrong_usage(
+        fmt::format("--interval '{}': from 100ms to 60s", flags.get("interval").value_or("")));
+  return flags.with_cluster(
+      [&](Connection& c) { return top(c, *interval, flags.has("once"), flags.has("json")); });
 }
 
 }  // namespace client

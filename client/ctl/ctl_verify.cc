@@ -22,7 +22,8 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   const auto replicas = co_await ask_all(c, status_timeout);
   std::uint64_t slot = UINT64_MAX;
   std::size_t answered = 0;
-  // One that never applied anything and may not vote (its directory was lost) has nothing to compare, and never will.
+  // One that never applied anything and may not vote (its directory was lost) has nothing to compare, and
+  // never will.
   const auto left_out = [](const ReplicaStatus& r) {
     return !r.json->value("voting", true) && r.json->value("applied", std::uint64_t{0}) == 0;
   };
@@ -49,11 +50,13 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   };
   if (answered < c.config().quorum())
     co_return give_up(
-        fmt::format("{} of {} answer{} and ha{} something to compare, a quorum is {}: this tells nothing. Start the others "
+        fmt::format("{} of {} answer{} and ha{} something to compare, a quorum is {}: this tells nothing. "
+                    "Start the others "
                     "(`paxosctl status` names them), then verify again",
-                    answered, counted(replicas.size(), "replica"), answered == 1 ? "s" : "", answered == 1 ? "s" : "ve",
-                    c.config().quorum()));
-  if (slot == 0) co_return give_up("the replicas have no applied slot in common yet: send a message, then verify again");
+                    answered, counted(replicas.size(), "replica"), answered == 1 ? "s" : "",
+                    answered == 1 ? "s" : "ve", c.config().quorum()));
+  if (slot == 0)
+    co_return give_up("the replicas have no applied slot in common yet: send a message, then verify again");
 
   std::map<std::string, std::size_t> hashes;
   std::size_t compared = 0;
@@ -105,33 +108,35 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
       say(stdout, "  replica {}  applied {:>10}  hash {}{}{}\n", r.at("id").get<int>(),
           r.at("applied").get<std::uint64_t>(),
           r.at("hash").is_null() ? std::string("(none)") : r.at("hash").get<std::string>(),
-          full ? fmt::format("  {} read back", counted(r.value("records", std::uint64_t{0}), "record")) : std::string(),
+          full ? fmt::format("  {} read back", counted(r.value("records", std::uint64_t{0}), "record"))
+               : std::string(),
           r.contains("damage") ? "  DAMAGE: " + r.at("damage").get<std::string>() : std::string());
   }
   if (!silent.empty())
-    say(stderr, "{} not compared: no answer\n", replicas_text(silent) + (silent.size() == 1 ? " was" : " were"));
+    say(stderr, "{} not compared: no answer\n",
+        replicas_text(silent) + (silent.size() == 1 ? " was" : " were"));
   for (const ReplicaStatus* r : empty)
     say(stderr, "replica {} was left out, it has applied nothing: {}\n", r->id.n,
-               printable(r->json->value("reason", std::string("it does not vote"))));
+        printable(r->json->value("reason", std::string("it does not vote"))));
   if (damaged && hashes.size() == 1)
     co_return complain("paxosctl verify",
-                       "the replicas agree, but records on a disk are damaged; docs/OPERATIONS.md goes on, under `A replica's disk is damaged`",
+                       "the replicas agree, but records on a disk are damaged; docs/OPERATIONS.md goes on, "
+                       "under `A replica's disk is damaged`",
                        config::exit_refused);
   if (!consistent)
-    co_return complain(
-        "paxosctl verify",
-        "the replicas differ: stop the one that stands alone and keep its data directory; docs/OPERATIONS.md goes on, under `Replicas "
-        "disagree`",
-        config::exit_refused);
+    co_return complain("paxosctl verify",
+                       "the replicas differ: stop the one that stands alone and keep its data directory; "
+                       "docs/OPERATIONS.md goes on, under `Replicas "
+                       "disagree`",
+                       config::exit_refused);
   co_return config::exit_fine;
 }
 
 }  // namespace
 
 int ctl_verify(const Words& words) {
-  VerbFlags flags(
-      "paxosctl verify", "PAXOSCTL",
-      "Compares the replicas' hash chains; exit 1 where they differ, 3 when that can't be told.");
+  VerbFlags flags("paxosctl verify", "PAXOSCTL",
+                  "Compares the replicas' hash chains; exit 1 where they differ, 3 when that can't be told.");
   flags.flag("json", "one JSON object");
   flags.flag("full", "also read back and check every stored record");
   if (const auto code = flags.parse_without_arguments(words)) return *code;

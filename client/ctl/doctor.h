@@ -9,7 +9,6 @@
 
 #include "client/session/json.h"
 
-
 /// What `paxosctl doctor` makes of what it measured. Pure: figures in, findings out.
 namespace client {
 
@@ -57,10 +56,12 @@ struct DoctorOptions {
                                                  const std::optional<ClockReading>& clock,
                                                  const DoctorOptions& options, bool port_closed = false);
 
-/// What all answers together say: whether the cluster gets on, and who holds it or himself up. `status`: cluster_status().
+/// What all answers together say: whether the cluster gets on, and who holds it or himself up. `status`:
+/// cluster_status().
 [[nodiscard]] std::vector<Finding> judge_cluster(const Json& status);
 
-/// What happened between two `doctor` answers of one replica, `ms` apart, as a replica tells it under `recent` by itself.
+/// What happened between two `doctor` answers of one replica, `ms` apart, as a replica tells it under
+/// `recent` by itself.
 [[nodiscard]] Json recent_between(const Json& before, const Json& now, std::int64_t ms);
 
 /// A line for people.
@@ -68,8 +69,8 @@ struct FindingLine {
   std::vector<unsigned> replicas;  ///< empty: this machine
   Finding finding;                 ///< of the first of them
 };
-/// What is wrong at several replicas in the same words is one line that names them, at its first one's place; what is fine is a
-/// line each.
+/// What is wrong at several replicas in the same words is one line that names them, at its first one's place;
+/// what is fine is a line each.
 [[nodiscard]] std::vector<FindingLine> lines_of(const std::vector<Finding>& findings);
 
 /// 0 all ok or only warnings, 1 something bad, 3 no replica of some that were asked answers.

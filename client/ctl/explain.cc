@@ -23,9 +23,12 @@ struct Told {
 
 const char* kind_name(paxos::DecreeKind kind) {
   switch (kind) {
-    case paxos::DecreeKind::noop: return "noop";
-    case paxos::DecreeKind::commands: return "commands";
-    case paxos::DecreeKind::rules: return "rules";
+    case paxos::DecreeKind::noop:
+      return "noop";
+    case paxos::DecreeKind::commands:
+      return "commands";
+    case paxos::DecreeKind::rules:
+      return "rules";
   }
   return "unknown";
 }
@@ -46,14 +49,22 @@ std::string names(const std::set<std::uint8_t>& ids) {
 
 const char* state_name(SlotState state) {
   switch (state) {
-    case SlotState::unknown: return "unknown";
-    case SlotState::unproposed: return "unproposed";
-    case SlotState::hole: return "hole";
-    case SlotState::skipped: return "skipped";
-    case SlotState::proposed: return "proposed";
-    case SlotState::chosen: return "chosen";
-    case SlotState::applied: return "applied";
-    case SlotState::trimmed: return "trimmed";
+    case SlotState::unknown:
+      return "unknown";
+    case SlotState::unproposed:
+      return "unproposed";
+    case SlotState::hole:
+      return "hole";
+    case SlotState::skipped:
+      return "skipped";
+    case SlotState::proposed:
+      return "proposed";
+    case SlotState::chosen:
+      return "chosen";
+    case SlotState::applied:
+      return "applied";
+    case SlotState::trimmed:
+      return "trimmed";
   }
   return "unknown";
 }
@@ -109,7 +120,7 @@ class Detective {
   std::vector<Told> told_;  ///< by wall time
 
   std::map<std::uint64_t, std::set<std::uint8_t>> voters_;  ///< by ballot; durable votes only
-  std::optional<std::uint64_t> ballot_;   ///< under which it was chosen, or last proposed
+  std::optional<std::uint64_t> ballot_;                     ///< under which it was chosen, or last proposed
   std::optional<std::uint64_t> earlier_;  ///< the lowest that it was proposed under, where that is another
   bool by_votes_ = false;                 ///< a quorum's votes at ballot_ are on record
   std::size_t answers_ = 0;
@@ -126,7 +137,9 @@ void Detective::find_ballots() {
     const FlightEntry& e = t.entry;
     if (e.kind == FlightKind::vote_durable) voters_[e.ballot].insert(t.by.n);
     if (e.kind == FlightKind::accepted_received) voters_[e.ballot].insert(e.peer);
-    if (e.kind != FlightKind::proposed && e.kind != FlightKind::voted && e.kind != FlightKind::accept_received) continue;
+    if (e.kind != FlightKind::proposed && e.kind != FlightKind::voted &&
+        e.kind != FlightKind::accept_received)
+      continue;
     if (!last_proposed || *last_proposed < e.ballot) last_proposed = e.ballot;
     if (!earlier_ || e.ballot < *earlier_) earlier_ = e.ballot;
     if (e.kind != FlightKind::voted && !kind_)
@@ -143,7 +156,8 @@ void Detective::find_ballots() {
   // A decree on disk outlives the records.
   const chat::ExplainReply::Held* held = nullptr;
   for (const Witness& w : witnesses_)
-    if (w.reply && w.reply->held && (held == nullptr || (w.reply->held->chosen && !held->chosen))) held = &*w.reply->held;
+    if (w.reply && w.reply->held && (held == nullptr || (w.reply->held->chosen && !held->chosen)))
+      held = &*w.reply->held;
   if (held != nullptr) {
     kind_ = held->kind;
     commands_ = held->commands;
@@ -186,20 +200,21 @@ std::string Detective::how_proposed() const {
   FlightEntry at;
   at.ballot = *ballot_;
   const paxos::Ballot ballot = at.unpacked();
-  const std::string what = !kind_                                ? "its decree"
-                           : *kind_ == paxos::DecreeKind::noop   ? "a no-op"
-                           : *kind_ == paxos::DecreeKind::rules  ? "newer rules"
-                           : commands_ == 1                      ? "a decree of 1 command"
-                           : commands_ == 0                      ? "a decree"
-                                               : fmt::format("a decree of {} commands", commands_);
-  std::string out = fmt::format("Replica {} proposed {} in slot {} under ballot {}", ballot.replica.n, what, slot_.n,
-                                paxos::to_string(ballot));
+  const std::string what = !kind_                               ? "its decree"
+                           : *kind_ == paxos::DecreeKind::noop  ? "a no-op"
+                           : *kind_ == paxos::DecreeKind::rules ? "newer rules"
+                           : commands_ == 1                     ? "a decree of 1 command"
+                           : commands_ == 0                     ? "a decree"
+                                            : fmt::format("a decree of {} commands", commands_);
+  std::string out = fmt::format("Replica {} proposed {} in slot {} under ballot {}", ballot.replica.n, what,
+                                slot_.n, paxos::to_string(ballot));
   if (const Told* proposed = first(FlightKind::proposed, ballot.replica, *ballot_)) {
     out += fmt::format(" at {}", clock_text(proposed->entry.ns));
     const Told* came = first(FlightKind::commands_came, ballot.replica);
     if (came != nullptr && proposed->entry.detail == 0 && !earlier_ && commands_ > 0 &&
         came->entry.ns < proposed->entry.ns)
-      out += fmt::format(", {} after the last commands came in", ms_text(proposed->entry.ns - came->entry.ns));
+      out +=
+          fmt::format(", {} after the last commands came in", ms_text(proposed->entry.ns - came->entry.ns));
   }
   if (earlier_) {
     FlightEntry e;
@@ -226,7 +241,8 @@ std::string Detective::who_voted(Json& out) const {
     const Told* durable = first(FlightKind::vote_durable, paxos::ReplicaId{id}, *ballot_);
     if (durable != nullptr) {
       // From the replica's own first word of it: clocks of two machines are not compared.
-      const Told* heard = id == leader.n ? proposed : first(FlightKind::accept_received, paxos::ReplicaId{id}, *ballot_);
+      const Told* heard =
+          id == leader.n ? proposed : first(FlightKind::accept_received, paxos::ReplicaId{id}, *ballot_);
       if (heard != nullptr) {
         one["durable_ms"] = ms(durable->entry.ns - heard->entry.ns);
         part += fmt::format(" (on disk {} after {})", ms_text(durable->entry.ns - heard->entry.ns),
@@ -257,8 +273,8 @@ std::string Detective::when_chosen(Json& out) const {
     return fmt::format("Chosen {} after it was proposed.", ms_text(chosen->entry.ns - proposed->entry.ns));
   }
   if (const Told* anyone = first(FlightKind::chosen))
-    return fmt::format("Known chosen at replica {} since {}; when exactly, its leader's records would tell.", anyone->by.n,
-                       clock_text(anyone->entry.ns));
+    return fmt::format("Known chosen at replica {} since {}; when exactly, its leader's records would tell.",
+                       anyone->by.n, clock_text(anyone->entry.ns));
   if (slot_ <= chosen_) return "It is chosen; when, nobody has on record any more.";
   return "It is not known to be chosen.";
 }
@@ -279,7 +295,8 @@ std::string Detective::where_applied(Json& out) const {
     parts.push_back(std::move(part));
   }
   if (parts.empty()) return "Applied nowhere yet.";
-  return fmt::format("Applied on {}, each counted from its own first record of the slot.", fmt::join(parts, ", "));
+  return fmt::format("Applied on {}, each counted from its own first record of the slot.",
+                     fmt::join(parts, ", "));
 }
 
 std::string Detective::why_noop(std::string& cause) const {
@@ -289,30 +306,36 @@ std::string Detective::why_noop(std::string& cause) const {
   if (skipped != nullptr) {
     cause = "skipped";
     const paxos::Ballot b = skipped->entry.unpacked();
-    out = fmt::format("It is a no-op because the operator had replica {} leave it empty (skip) under ballot {}", skipped->by.n,
-                      paxos::to_string(b));
+    out =
+        fmt::format("It is a no-op because the operator had replica {} leave it empty (skip) under ballot {}",
+                    skipped->by.n, paxos::to_string(b));
   }
   if (filled != nullptr) {
     const paxos::Ballot b = filled->entry.unpacked();
     std::set<std::uint8_t> empty;
     for (const Told& t : told_)
-      if (t.by == filled->by && t.entry.kind == FlightKind::promise_received && t.entry.ballot == filled->entry.ballot)
+      if (t.by == filled->by && t.entry.kind == FlightKind::promise_received &&
+          t.entry.ballot == filled->entry.ballot)
         empty.insert(t.entry.peer);
     for (const Told& t : told_)
       if (t.by == filled->by && t.entry.kind == FlightKind::promise_named) empty.erase(t.entry.peer);
     if (out.empty()) {
       cause = "hole";
-      out = fmt::format("It is a no-op because replica {}, the new leader with ballot {}, found it empty below a slot that has a "
-                        "decree, and filled the hole",
-                        filled->by.n, paxos::to_string(b));
+      out = fmt::format(
+          "It is a no-op because replica {}, the new leader with ballot {}, found it empty below a slot that "
+          "has a "
+          "decree, and filled the hole",
+          filled->by.n, paxos::to_string(b));
     } else {
-      out += fmt::format("; replica {}, the new leader with ballot {}, found the hole and filled it", filled->by.n,
-                         paxos::to_string(b));
+      out += fmt::format("; replica {}, the new leader with ballot {}, found the hole and filled it",
+                         filled->by.n, paxos::to_string(b));
     }
     if (!empty.empty()) out += fmt::format(" ({} promised and knew of no vote in it)", names(empty));
     if (skipped == nullptr)
-      out += ". Whether the leader before was told to skip it, or crashed before its Accept got through, only that replica's "
-             "records of then could tell; a crash dump of it may (`--dump`)";
+      out +=
+          ". Whether the leader before was told to skip it, or crashed before its Accept got through, only "
+          "that replica's "
+          "records of then could tell; a crash dump of it may (`--dump`)";
     return out + ".";
   }
   if (!out.empty()) return out + ".";
@@ -320,11 +343,13 @@ std::string Detective::why_noop(std::string& cause) const {
   if (proposed != nullptr && proposed->entry.detail == 1) {
     cause = earlier_ ? "adopted" : "above_skipped";
     return earlier_ ? "It was a no-op when it was first proposed, and stayed one."
-                    : "It is a no-op that the leader itself proposed: `skip` puts one above the slots that it leaves empty, so that "
+                    : "It is a no-op that the leader itself proposed: `skip` puts one above the slots that "
+                      "it leaves empty, so that "
                       "each has a chosen slot above it.";
   }
   cause = "unknown";
-  return "It is a no-op; why, nobody who answers has on record any more: an empty slot that a new leader filled, or the one "
+  return "It is a no-op; why, nobody who answers has on record any more: an empty slot that a new leader "
+         "filled, or the one "
          "above a skipped slot.";
 }
 
@@ -337,15 +362,19 @@ std::vector<std::string> Detective::forgotten() const {
     }
     const chat::ExplainReply& r = *w.reply;
     if (!r.damage.empty()) out.push_back(fmt::format("Replica {} can't read its log: {}.", w.id.n, r.damage));
-    if (r.left_out > 0) out.push_back(fmt::format("Replica {} left {} out.", w.id.n, counted(r.left_out, "record")));
-    if (slot_ < r.first_slot) out.push_back(fmt::format("Replica {} has trimmed its log up to slot {}.", w.id.n, r.first_slot.n - 1));
+    if (r.left_out > 0)
+      out.push_back(fmt::format("Replica {} left {} out.", w.id.n, counted(r.left_out, "record")));
+    if (slot_ < r.first_slot)
+      out.push_back(fmt::format("Replica {} has trimmed its log up to slot {}.", w.id.n, r.first_slot.n - 1));
     const bool voted = std::any_of(r.records.begin(), r.records.end(), [](const FlightEntry& e) {
-      return e.kind == FlightKind::voted || e.kind == FlightKind::learned || e.kind == FlightKind::learn_received;
+      return e.kind == FlightKind::voted || e.kind == FlightKind::learned ||
+             e.kind == FlightKind::learn_received;
     });
     if (voted || (!r.held && r.applied < slot_)) continue;
     const std::string records = r.records.empty() ? "has no records of it" : "has no record of its vote";
     if (r.oldest_ns > r.started_ns)
-      out.push_back(fmt::format("Replica {} {}: its recorder reaches back to {} only.", w.id.n, records, clock_text(r.oldest_ns)));
+      out.push_back(fmt::format("Replica {} {}: its recorder reaches back to {} only.", w.id.n, records,
+                                clock_text(r.oldest_ns)));
     else
       out.push_back(fmt::format("Replica {} {}: it was started again at {} (boot {}).", w.id.n, records,
                                 clock_text(r.started_ns), r.boot));
@@ -360,7 +389,11 @@ Story Detective::story() {
   out.state = state_;
   out.notes = forgotten();
   Json& j = out.json;
-  j = {{"slot", slot_.n}, {"state", state_name(state_)}, {"kind", nullptr}, {"ballot", nullptr}, {"proposer", nullptr}};
+  j = {{"slot", slot_.n},
+       {"state", state_name(state_)},
+       {"kind", nullptr},
+       {"ballot", nullptr},
+       {"proposer", nullptr}};
   if (kind_) j["kind"] = kind_name(*kind_);
   if (kind_ && *kind_ == paxos::DecreeKind::commands) {
     j["commands"] = commands_;
@@ -372,20 +405,25 @@ Story Detective::story() {
       sentences.push_back("No replica answers.");
       break;
     case SlotState::unproposed:
-      sentences.push_back(fmt::format("Slot {} was never proposed, as far as {} of {} replicas know{}. The highest slot with a vote is {}.",
-                                      slot_.n, answers_, witnesses_.size(),
-                                      answers_ < quorum_ ? " (fewer than a quorum: others may know more)" : "", accepted_.n));
+      sentences.push_back(
+          fmt::format("Slot {} was never proposed, as far as {} of {} replicas know{}. The highest slot with "
+                      "a vote is {}.",
+                      slot_.n, answers_, witnesses_.size(),
+                      answers_ < quorum_ ? " (fewer than a quorum: others may know more)" : "", accepted_.n));
       break;
     case SlotState::hole:
-      sentences.push_back(fmt::format("Slot {} is empty so far, below slot {} that is voted on: a hole. Its Accept is still under way, or "
-                                      "its leader left it empty; the next ballot fills it with a no-op.",
-                                      slot_.n, accepted_.n));
+      sentences.push_back(
+          fmt::format("Slot {} is empty so far, below slot {} that is voted on: a hole. Its Accept is still "
+                      "under way, or "
+                      "its leader left it empty; the next ballot fills it with a no-op.",
+                      slot_.n, accepted_.n));
       break;
     case SlotState::skipped: {
       const Told* skip = first(FlightKind::skipped);
-      sentences.push_back(fmt::format("Slot {} is empty: the operator had replica {} skip it under ballot {} at {}. Nothing above it is "
-                                      "applied until another ballot fills it with a no-op.",
-                                      slot_.n, skip->by.n, paxos::to_string(skip->entry.unpacked()), clock_text(skip->entry.ns)));
+      sentences.push_back(fmt::format(
+          "Slot {} is empty: the operator had replica {} skip it under ballot {} at {}. Nothing above it is "
+          "applied until another ballot fills it with a no-op.",
+          slot_.n, skip->by.n, paxos::to_string(skip->entry.unpacked()), clock_text(skip->entry.ns)));
       j["noop_cause"] = "skipped";
       break;
     }
@@ -396,7 +434,8 @@ Story Detective::story() {
     case SlotState::chosen:
     case SlotState::applied: {
       if (!ballot_) {
-        sentences.push_back(fmt::format("Slot {} is chosen, and nobody who answers has a record of it.", slot_.n));
+        sentences.push_back(
+            fmt::format("Slot {} is chosen, and nobody who answers has a record of it.", slot_.n));
         break;
       }
       FlightEntry at;
@@ -404,7 +443,8 @@ Story Detective::story() {
       j["ballot"] = ballot_json(at.unpacked());
       j["proposer"] = at.unpacked().replica.n;
       j["ballot_by"] = by_votes_ ? "votes" : first(FlightKind::proposed) != nullptr ? "proposal" : "log";
-      if (const Told* proposed = first(FlightKind::proposed, at.unpacked().replica, *ballot_)) j["proposed_ns"] = proposed->entry.ns;
+      if (const Told* proposed = first(FlightKind::proposed, at.unpacked().replica, *ballot_))
+        j["proposed_ns"] = proposed->entry.ns;
       sentences.push_back(how_proposed());
       if (kind_ && *kind_ == paxos::DecreeKind::noop) {
         std::string cause;
@@ -426,13 +466,20 @@ Story Detective::story() {
       one["error"] = w.silence.empty() ? "does not answer" : w.silence;
     } else {
       const chat::ExplainReply& r = *w.reply;
-      one.update({{"boot", r.boot}, {"started_ns", r.started_ns}, {"recorded_since_ns", r.oldest_ns},
-                  {"chosen", slot_ <= r.chosen || (r.held && r.held->chosen)}, {"applied", slot_ <= r.applied},
-                  {"records", r.records.size()}, {"left_out", r.left_out}});
+      one.update({{"boot", r.boot},
+                  {"started_ns", r.started_ns},
+                  {"recorded_since_ns", r.oldest_ns},
+                  {"chosen", slot_ <= r.chosen || (r.held && r.held->chosen)},
+                  {"applied", slot_ <= r.applied},
+                  {"records", r.records.size()},
+                  {"left_out", r.left_out}});
       one["log"] = nullptr;
       if (r.held)
-        one["log"] = {{"kind", kind_name(r.held->kind)}, {"ballot", ballot_json(r.held->ballot)},
-                      {"chosen", r.held->chosen}, {"commands", r.held->commands}, {"bytes", r.held->bytes}};
+        one["log"] = {{"kind", kind_name(r.held->kind)},
+                      {"ballot", ballot_json(r.held->ballot)},
+                      {"chosen", r.held->chosen},
+                      {"commands", r.held->commands},
+                      {"bytes", r.held->bytes}};
       if (!r.damage.empty()) one["damage"] = r.damage;
     }
     replicas.push_back(std::move(one));
@@ -453,7 +500,8 @@ std::string clock_text(std::int64_t unix_ns) {
   const std::time_t seconds = unix_ns / 1'000'000'000;
   std::tm local{};
   localtime_r(&seconds, &local);
-  return fmt::format("{:02}:{:02}:{:02}.{:06}", local.tm_hour, local.tm_min, local.tm_sec, unix_ns % 1'000'000'000 / 1000);
+  return fmt::format("{:02}:{:02}:{:02}.{:06}", local.tm_hour, local.tm_min, local.tm_sec,
+                     unix_ns % 1'000'000'000 / 1000);
 }
 
 Json entry_json(const FlightEntry& e) {
@@ -472,7 +520,8 @@ Json entry_json(const FlightEntry& e) {
   }
   if (e.ballot != 0) out["ballot"] = ballot_json(e.unpacked());
   if (e.peer != FlightEntry::nobody) out["peer"] = e.peer;
-  if ((e.kind == FlightKind::proposed || e.kind == FlightKind::accept_received || e.kind == FlightKind::accept_repeated))
+  if ((e.kind == FlightKind::proposed || e.kind == FlightKind::accept_received ||
+       e.kind == FlightKind::accept_repeated))
     out["noop"] = e.detail == 1;
   return out;
 }
@@ -480,56 +529,93 @@ Json entry_json(const FlightEntry& e) {
 std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
   const std::string ballot = paxos::to_string(e.unpacked());
   const std::string noop = e.detail == 1 ? " of a no-op" : e.detail == 2 ? " of newer rules" : "";
-  const std::string slots = e.slot == 0     ? ""
-                            : e.count == 0  ? fmt::format("from slot {} on", e.slot)
-                            : e.count == 1  ? fmt::format("slot {}", e.slot)
-                                            : fmt::format("slots {} to {}", e.slot, e.slot + e.count - 1);
+  const std::string slots = e.slot == 0    ? ""
+                            : e.count == 0 ? fmt::format("from slot {} on", e.slot)
+                            : e.count == 1 ? fmt::format("slot {}", e.slot)
+                                           : fmt::format("slots {} to {}", e.slot, e.slot + e.count - 1);
   const std::string it = ranges ? slots : "it";
   const char* is = ranges && e.count > 1 ? "are" : "is";
   const auto peer = e.peer;
   switch (e.kind) {
-    case FlightKind::boot: return fmt::format("starts: applied up to slot {}, promised ballot {}", e.slot, ballot);
-    case FlightKind::candidate: return fmt::format("becomes candidate with ballot {}", ballot);
-    case FlightKind::leader: return fmt::format("leads with ballot {}, from slot {} on", ballot, e.slot);
-    case FlightKind::deposed: return fmt::format("leads no longer with ballot {}", ballot);
-    case FlightKind::candidacy_ended: return fmt::format("gives up its candidacy with ballot {}", ballot);
-    case FlightKind::taking_over: return "takes over";
-    case FlightKind::handing_over: return "hands the leadership over";
-    case FlightKind::diverged: return "diverged: stops serving";
-    case FlightKind::prepare_sent: return fmt::format("sends Prepare {} to replica {}, from slot {} on", ballot, peer, e.slot);
-    case FlightKind::prepare_received: return fmt::format("receives Prepare {} of replica {}, from slot {} on", ballot, peer, e.slot);
-    case FlightKind::promise_sent: return fmt::format("promises ballot {} to replica {}, once that is on disk", ballot, peer);
+    case FlightKind::boot:
+      return fmt::format("starts: applied up to slot {}, promised ballot {}", e.slot, ballot);
+    case FlightKind::candidate:
+      return fmt::format("becomes candidate with ballot {}", ballot);
+    case FlightKind::leader:
+      return fmt::format("leads with ballot {}, from slot {} on", ballot, e.slot);
+    case FlightKind::deposed:
+      return fmt::format("leads no longer with ballot {}", ballot);
+    case FlightKind::candidacy_ended:
+      return fmt::format("gives up its candidacy with ballot {}", ballot);
+    case FlightKind::taking_over:
+      return "takes over";
+    case FlightKind::handing_over:
+      return "hands the leadership over";
+    case FlightKind::diverged:
+      return "diverged: stops serving";
+    case FlightKind::prepare_sent:
+      return fmt::format("sends Prepare {} to replica {}, from slot {} on", ballot, peer, e.slot);
+    case FlightKind::prepare_received:
+      return fmt::format("receives Prepare {} of replica {}, from slot {} on", ballot, peer, e.slot);
+    case FlightKind::promise_sent:
+      return fmt::format("promises ballot {} to replica {}, once that is on disk", ballot, peer);
     case FlightKind::promise_received:
-      return fmt::format("receives the promise of replica {} for ballot {} with {} decrees, from slot {} on", peer, ballot, e.detail, e.slot);
+      return fmt::format("receives the promise of replica {} for ballot {} with {} decrees, from slot {} on",
+                         peer, ballot, e.detail, e.slot);
     case FlightKind::promise_named:
-      return e.detail == 1 ? fmt::format("hears from replica {} that {} {} chosen (ballot {})", peer, it, is, ballot)
-                           : fmt::format("hears from replica {} of its vote for {} under ballot {}", peer, it, ballot);
-    case FlightKind::nack_sent: return fmt::format("refuses replica {}: promised ballot {}", peer, ballot);
-    case FlightKind::nack_received: return fmt::format("is refused by replica {}, which promised ballot {}", peer, ballot);
+      return e.detail == 1
+                 ? fmt::format("hears from replica {} that {} {} chosen (ballot {})", peer, it, is, ballot)
+                 : fmt::format("hears from replica {} of its vote for {} under ballot {}", peer, it, ballot);
+    case FlightKind::nack_sent:
+      return fmt::format("refuses replica {}: promised ballot {}", peer, ballot);
+    case FlightKind::nack_received:
+      return fmt::format("is refused by replica {}, which promised ballot {}", peer, ballot);
     case FlightKind::proposed:
-      return fmt::format("proposes {}{} under ballot {}: Accept to all", it, e.detail == 1 ? " as a no-op" : e.detail == 2 ? " as newer rules" : "", ballot);
-    case FlightKind::accept_repeated: return fmt::format("repeats the Accept{} for {} to replica {}, ballot {}", noop, it, peer, ballot);
-    case FlightKind::accept_received: return fmt::format("receives the Accept{} for {} from replica {}, ballot {}", noop, it, peer, ballot);
-    case FlightKind::voted: return fmt::format("votes for {} under ballot {}; on its way to the disk", it, ballot);
+      return fmt::format("proposes {}{} under ballot {}: Accept to all", it,
+                         e.detail == 1   ? " as a no-op"
+                         : e.detail == 2 ? " as newer rules"
+                                         : "",
+                         ballot);
+    case FlightKind::accept_repeated:
+      return fmt::format("repeats the Accept{} for {} to replica {}, ballot {}", noop, it, peer, ballot);
+    case FlightKind::accept_received:
+      return fmt::format("receives the Accept{} for {} from replica {}, ballot {}", noop, it, peer, ballot);
+    case FlightKind::voted:
+      return fmt::format("votes for {} under ballot {}; on its way to the disk", it, ballot);
     case FlightKind::vote_durable:
       return self == e.unpacked().replica
                  ? fmt::format("its own vote under ballot {} is on disk", ballot)
-                 : fmt::format("its vote is on disk: Accepted goes to replica {}, ballot {}", e.unpacked().replica.n, ballot);
-    case FlightKind::accepted_repeated: return fmt::format("says Accepted for {} again to replica {}, ballot {}", it, peer, ballot);
-    case FlightKind::accepted_received: return fmt::format("receives the Accepted for {} of replica {}, ballot {}", it, peer, ballot);
-    case FlightKind::synced: return fmt::format("the log is on disk up to group {}", e.slot);
-    case FlightKind::chosen: return fmt::format("knows that {} {} chosen", it, is);
+                 : fmt::format("its vote is on disk: Accepted goes to replica {}, ballot {}",
+                               e.unpacked().replica.n, ballot);
+    case FlightKind::accepted_repeated:
+      return fmt::format("says Accepted for {} again to replica {}, ballot {}", it, peer, ballot);
+    case FlightKind::accepted_received:
+      return fmt::format("receives the Accepted for {} of replica {}, ballot {}", it, peer, ballot);
+    case FlightKind::synced:
+      return fmt::format("the log is on disk up to group {}", e.slot);
+    case FlightKind::chosen:
+      return fmt::format("knows that {} {} chosen", it, is);
     case FlightKind::told_chosen:
       return fmt::format("is told by replica {} that {} {} chosen ({})", peer, it, is,
-                         e.detail == 1 ? "Commit" : e.detail == 2 ? "with a later Accept" : "heartbeat");
-    case FlightKind::learned: return fmt::format("learns the decree of {} without a vote of its own, ballot {}", it, ballot);
-    case FlightKind::learn_asked: return fmt::format("asks replica {} for {}", peer, slots);
-    case FlightKind::learn_received: return fmt::format("receives the decrees of {} from replica {}", slots, peer);
-    case FlightKind::learn_sent: return fmt::format("sends the decrees of {} to replica {}", slots, peer);
-    case FlightKind::applied: return fmt::format("applies {}", it);
-    case FlightKind::skipped: return fmt::format("leaves {} empty on the operator's word, ballot {}", it, ballot);
-    case FlightKind::noop_filled: return fmt::format("finds {} empty after phase 1 of ballot {}: a no-op", it, ballot);
-    case FlightKind::commands_came: return e.count == 1 ? "1 command comes in" : fmt::format("{} commands come in", e.count);
+                         e.detail == 1   ? "Commit"
+                         : e.detail == 2 ? "with a later Accept"
+                                         : "heartbeat");
+    case FlightKind::learned:
+      return fmt::format("learns the decree of {} without a vote of its own, ballot {}", it, ballot);
+    case FlightKind::learn_asked:
+      return fmt::format("asks replica {} for {}", peer, slots);
+    case FlightKind::learn_received:
+      return fmt::format("receives the decrees of {} from replica {}", slots, peer);
+    case FlightKind::learn_sent:
+      return fmt::format("sends the decrees of {} to replica {}", slots, peer);
+    case FlightKind::applied:
+      return fmt::format("applies {}", it);
+    case FlightKind::skipped:
+      return fmt::format("leaves {} empty on the operator's word, ballot {}", it, ballot);
+    case FlightKind::noop_filled:
+      return fmt::format("finds {} empty after phase 1 of ballot {}: a no-op", it, ballot);
+    case FlightKind::commands_came:
+      return e.count == 1 ? "1 command comes in" : fmt::format("{} commands come in", e.count);
   }
   return fmt::format("{}{}{}", chat::to_string(e.kind), slots.empty() ? "" : " ", slots);
 }

@@ -22,9 +22,9 @@ enum class SlotState { unknown, unproposed, hole, skipped, proposed, chosen, app
 
 struct Story {
   SlotState state = SlotState::unknown;
-  std::string summary;  ///< a few sentences
+  std::string summary;             ///< a few sentences
   std::vector<std::string> notes;  ///< who does not remember, and why
-  Json json;            ///< as `explain --json` prints it
+  Json json;                       ///< as `explain --json` prints it
 };
 
 [[nodiscard]] Story tell_story(paxos::Slot slot, std::size_t quorum, const std::vector<Witness>& witnesses);

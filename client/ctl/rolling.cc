@@ -14,7 +14,9 @@ namespace {
 
 std::vector<unsigned> list(const Without& without) { return {without.begin(), without.end()}; }
 
-bool keeps_a_quorum(std::size_t replicas, std::size_t missing) { return replicas >= missing + 1 + (replicas / 2 + 1); }
+bool keeps_a_quorum(std::size_t replicas, std::size_t missing) {
+  return replicas >= missing + 1 + (replicas / 2 + 1);
+}
 
 unsigned id_of(const Json& r) { return r.at("id").get<unsigned>(); }
 bool reachable(const Json& r) { return r.at("reachable").get<bool>(); }
@@ -24,10 +26,13 @@ bool reachable(const Json& r) { return r.at("reachable").get<bool>(); }
 std::string refuse_without(std::size_t replicas, const Without& without) {
   if (without.empty() || keeps_a_quorum(replicas, without.size())) return {};
   const std::size_t left = replicas - std::min(replicas, without.size());
-  return fmt::format("without {} there are {} left, and with one more away no quorum of {}: each restart would stop the cluster. Bring {} "
-                     "back first; if that can't be, and the cluster may stand still for a moment, restart the others by hand, one "
-                     "after another, waiting for `paxosctl status` each time",
-                     replicas_text(list(without)), left, replicas / 2 + 1, without.size() == 1 ? "it" : "one of them");
+  return fmt::format(
+      "without {} there are {} left, and with one more away no quorum of {}: each restart would stop the "
+      "cluster. Bring {} "
+      "back first; if that can't be, and the cluster may stand still for a moment, restart the others by "
+      "hand, one "
+      "after another, waiting for `paxosctl status` each time",
+      replicas_text(list(without)), left, replicas / 2 + 1, without.size() == 1 ? "it" : "one of them");
 }
 
 std::string rolling_trouble(const Json& status, const Without& without, std::uint64_t level) {
@@ -46,7 +51,8 @@ std::string rolling_trouble(const Json& status, const Without& without, std::uin
     if (!reachable(r)) return fmt::format("replica {} does not answer{}", id, hint(id));
     if (!votes(r)) {
       const std::string reason = printable(text_in(r, "reason"));
-      return fmt::format("replica {} does not vote: {}{}", id, reason.empty() ? "no reason given" : reason, hint(id));
+      return fmt::format("replica {} does not vote: {}{}", id, reason.empty() ? "no reason given" : reason,
+                         hint(id));
     }
   }
   if (const Outage outage = outage_of(status); !outage.over()) return outage.sentence();
@@ -58,7 +64,8 @@ std::string rolling_trouble(const Json& status, const Without& without, std::uin
   // Votes and answers, and is heard by nobody: the quorum would be without it.
   for (const Json& r : replicas)
     if (!without.contains(id_of(r)) && number_in(r, "leader") != number_in(status, "leader"))
-      return fmt::format("replica {} does not follow replica {}", id_of(r), status.at("leader").get<unsigned>());
+      return fmt::format("replica {} does not follow replica {}", id_of(r),
+                         status.at("leader").get<unsigned>());
   return {};
 }
 
@@ -68,10 +75,16 @@ std::vector<std::string> said_of_present(const Json& status, const Without& with
     const unsigned id = id_of(r);
     if (!without.contains(id) || !reachable(r)) continue;
     if (votes(r))
-      out.push_back(fmt::format("replica {} is there and votes, though --without names it: it is left as it is; afterwards `paxosctl "
-                                "rolling-restart {}` restarts it, too", id, id));
+      out.push_back(
+          fmt::format("replica {} is there and votes, though --without names it: it is left as it is; "
+                      "afterwards `paxosctl "
+                      "rolling-restart {}` restarts it, too",
+                      id, id));
     else
-      out.push_back(fmt::format("replica {} answers, but does not vote: it is left as it is, and not counted on; restart it by hand", id));
+      out.push_back(
+          fmt::format("replica {} answers, but does not vote: it is left as it is, and not counted on; "
+                      "restart it by hand",
+                      id));
   }
   return out;
 }
@@ -88,10 +101,15 @@ std::string said_of_rules(const Json& status, const Without& without) {
   const std::string who = replicas_text(list(without));
   const char* is = without.size() == 1 ? "is" : "are";
   if (known > rules)
-    return fmt::format("the rules stay {:.0f} until {} {} back with the new program; then the leader raises them to {:.0f}. Install it "
-                       "there before starting", rules, who, is, known);
-  return fmt::format("install the new program for {} before {} started again: newer rules are raised only once every replica has it", who,
-                     without.size() == 1 ? "it is" : "they are");
+    return fmt::format(
+        "the rules stay {:.0f} until {} {} back with the new program; then the leader raises them to {:.0f}. "
+        "Install it "
+        "there before starting",
+        rules, who, is, known);
+  return fmt::format(
+      "install the new program for {} before {} started again: newer rules are raised only once every "
+      "replica has it",
+      who, without.size() == 1 ? "it is" : "they are");
 }
 
 }  // namespace client

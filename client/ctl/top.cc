@@ -34,7 +34,9 @@ std::string bytes_text(std::optional<double> bytes) {
 std::string latency_text(const std::optional<Latency>& latency) {
   if (!latency) return "-";
   const double ms = latency->us_mean / 1000;
-  return ms >= 100 ? fmt::format("{:.0f}ms", ms) : ms >= 10 ? fmt::format("{:.1f}ms", ms) : fmt::format("{:.2f}ms", ms);
+  return ms >= 100  ? fmt::format("{:.0f}ms", ms)
+         : ms >= 10 ? fmt::format("{:.1f}ms", ms)
+                    : fmt::format("{:.2f}ms", ms);
 }
 
 std::vector<double> numbers_in(const Json& answer, const std::string& field) {
@@ -76,7 +78,8 @@ std::string sparkline(const std::vector<std::optional<double>>& values) {
       continue;
     }
     const double share = most > 0 ? std::clamp(*value / most, 0.0, 1.0) : 0;
-    out += heights[std::min<std::size_t>(static_cast<std::size_t>(share * heights.size()), heights.size() - 1)];
+    out +=
+        heights[std::min<std::size_t>(static_cast<std::size_t>(share * heights.size()), heights.size() - 1)];
   }
   return out;
 }
@@ -87,7 +90,8 @@ std::optional<Latency> latency_between(const Json& before, const Json& now, cons
   const auto total = number_in(now, (name + "_us_total").c_str());
   const auto total_before = number_in(before, (name + "_us_total").c_str());
   const std::vector<double> bounds = numbers_in(now, "latency_bounds_us");
-  if (!total || !total_before || *total < *total_before || old.size() != buckets.size() || buckets.size() != bounds.size() + 1)
+  if (!total || !total_before || *total < *total_before || old.size() != buckets.size() ||
+      buckets.size() != bounds.size() + 1)
     return std::nullopt;
   double count = 0;
   for (std::size_t i = 0; i < buckets.size(); ++i) {
@@ -119,7 +123,9 @@ void TopReplica::take(paxos::Time at, std::optional<Json> answer) {
   commit_.reset();
   sync_.reset();
   if (answer && answer_) {
-    const auto same = [&](const char* field) { return number_in(*answer, field) == number_in(*answer_, field); };
+    const auto same = [&](const char* field) {
+      return number_in(*answer, field) == number_in(*answer_, field);
+    };
     const double seconds = std::chrono::duration<double>(at - at_).count();
     const auto applied = number_in(*answer, "applied");
     const auto before = number_in(*answer_, "applied");
@@ -150,7 +156,8 @@ std::vector<std::optional<double>> TopReplica::parts(paxos::Time now, std::size_
     const auto value = pick(sample);
     const double age = std::chrono::duration<double>(now - sample.at) / std::chrono::duration<double>(shown);
     if (!value || age >= 1) continue;
-    const auto column = std::min(columns - 1, static_cast<std::size_t>((1 - std::max(age, 0.0)) * static_cast<double>(columns)));
+    const auto column = std::min(
+        columns - 1, static_cast<std::size_t>((1 - std::max(age, 0.0)) * static_cast<double>(columns)));
     out[column] = out[column].value_or(0) + *value;
     ++counts[column];
   }
@@ -206,15 +213,18 @@ std::vector<std::string> Top::notes(const Json& all, const Outage& outage, bool 
     if (outage.stuck)
       note += "; next: " + text_in(all, "stuck_advice");
     else if (!outage.missing.empty() && outage.anyone)
-      note += fmt::format("; next: systemctl start paxosd@{} there, or paxosctl doctor", outage.missing.front());
+      note +=
+          fmt::format("; next: systemctl start paxosd@{} there, or paxosctl doctor", outage.missing.front());
     out.push_back(std::move(note));
   } else {
     std::vector<unsigned> silent;
     for (std::size_t i = 0; i < replicas_.size(); ++i)
       if (replicas_[i].asked() && !replicas_[i].answer()) silent.push_back(static_cast<unsigned>(i));
     if (!silent.empty())
-      out.push_back(fmt::format("replica{} {} {} not answer; next: systemctl status paxosd@{}, or paxosctl doctor",
-                                silent.size() == 1 ? "" : "s", list_text(silent), silent.size() == 1 ? "does" : "do", silent.front()));
+      out.push_back(
+          fmt::format("replica{} {} {} not answer; next: systemctl status paxosd@{}, or paxosctl doctor",
+                      silent.size() == 1 ? "" : "s", list_text(silent), silent.size() == 1 ? "does" : "do",
+                      silent.front()));
   }
   std::size_t more = 0;
   for (const Attention& a : attention_in(all)) {
@@ -226,7 +236,8 @@ std::vector<std::string> Top::notes(const Json& all, const Outage& outage, bool 
       out.push_back(fmt::format("replica {} {}", a.replica, a.text));
   }
   if (more > 0) out.push_back(fmt::format("and {} more: paxosctl status", more));
-  if (out.empty()) out.push_back(fmt::format("{}, a quorum is {}", counted(replicas_.size(), "replica"), config_.quorum()));
+  if (out.empty())
+    out.push_back(fmt::format("{}, a quorum is {}", counted(replicas_.size(), "replica"), config_.quorum()));
   return out;
 }
 
@@ -236,22 +247,25 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
   std::vector<ScreenLine> out;
   const Outage outage = outage_of(all);
   std::string title = fmt::format("{}: ", printable(config_.cluster));
-  const bool told = std::any_of(replicas_.begin(), replicas_.end(), [](const TopReplica& r) { return r.asked(); });
+  const bool told =
+      std::any_of(replicas_.begin(), replicas_.end(), [](const TopReplica& r) { return r.asked(); });
   if (!told) {
     out.push_back({title + "asking", Look::bold});
   } else if (outage.over()) {
     const auto leader = all.at("leader").get<std::size_t>();
     title += headline(all);
     if (leader < replicas_.size() && replicas_[leader].answer())
-      if (const auto age = age_in(*replicas_[leader].answer(), "leader_age_ms")) title += " for " + age_text(*age);
+      if (const auto age = age_in(*replicas_[leader].answer(), "leader_age_ms"))
+        title += " for " + age_text(*age);
     out.push_back({title, all.at("degraded").get<bool>() ? Look::alarm : Look::bold});
   } else {
     out.push_back({title + outage.what + (outage.age ? " for " + age_text(*outage.age) : ""), Look::alarm});
   }
   for (const std::string& note : notes(all, outage, told)) out.push_back({note, Look::plain});
-  out.push_back({fmt::format("{:>2} {:<9} {:>7} {:>7} {:>6} {:>6} {:>8} {:>8} {:>5} {:>5} {:>5}", "ID", "ROLE", "BALLOT", "SLOTS/S", "LAG",
-                             "WAITS", "COMMIT", "SYNC", "USED", "FREE", "RSS"),
-                 Look::bold});
+  out.push_back(
+      {fmt::format("{:>2} {:<9} {:>7} {:>7} {:>6} {:>6} {:>8} {:>8} {:>5} {:>5} {:>5}", "ID", "ROLE",
+                   "BALLOT", "SLOTS/S", "LAG", "WAITS", "COMMIT", "SYNC", "USED", "FREE", "RSS"),
+       Look::bold});
   // The sparks share what the address leaves; a minute has no more than a column a second.
   constexpr std::size_t before_sparks = 3 + 22;
   const std::size_t room = columns > before_sparks + 8 ? columns - before_sparks - 8 : 0;
@@ -261,22 +275,27 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
     const Json& derived = all.at("replicas").at(i);
     const std::string address = std::string(cut(printable(config_.replicas[i].address), 21));
     if (!r.answer()) {
-      out.push_back({fmt::format("{:>2} {}", i, r.asked() ? "no answer" : "not asked yet"), r.asked() ? Look::alarm : Look::plain});
+      out.push_back({fmt::format("{:>2} {}", i, r.asked() ? "no answer" : "not asked yet"),
+                     r.asked() ? Look::alarm : Look::plain});
     } else {
       const Json& a = *r.answer();
       std::string ballot = "-";
       if (const auto at = a.find("ballot"); at != a.end() && at->is_object())
-        ballot = fmt::format("{:.0f}.{:.0f}", number_in(*at, "round").value_or(0), number_in(*at, "replica").value_or(0));
+        ballot = fmt::format("{:.0f}.{:.0f}", number_in(*at, "round").value_or(0),
+                             number_in(*at, "replica").value_or(0));
       out.push_back({fmt::format("{:>2} {:<9} {:>7} {:>7} {:>6} {:>6} {:>8} {:>8} {:>5} {:>5} {:>5}", i,
                                  cut(printable(text_in(a, "role")), 9), cut(ballot, 7),
                                  r.slots_per_second() ? count_text(*r.slots_per_second()) : "-",
-                                 count_text(number_in(derived, "lag").value_or(0)), short_age(age_in(a, "waiting_ms")), latency_text(r.commit()), latency_text(r.sync()),
-                                 bytes_text(number_in(a, "disk_used_bytes")), bytes_text(number_in(a, "disk_free_bytes")),
+                                 count_text(number_in(derived, "lag").value_or(0)),
+                                 short_age(age_in(a, "waiting_ms")), latency_text(r.commit()),
+                                 latency_text(r.sync()), bytes_text(number_in(a, "disk_used_bytes")),
+                                 bytes_text(number_in(a, "disk_free_bytes")),
                                  bytes_text(number_in(a, "resident_bytes"))),
                      Look::plain});
     }
     // One look has no minute behind it.
-    out.push_back({keys ? fmt::format("   {:<21} s/s{} lat{}", address, sparkline(r.rates(now, spark)), sparkline(r.latencies(now, spark)))
+    out.push_back({keys ? fmt::format("   {:<21} s/s{} lat{}", address, sparkline(r.rates(now, spark)),
+                                      sparkline(r.latencies(now, spark)))
                         : "   " + address,
                    Look::plain});
   }

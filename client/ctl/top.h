@@ -21,7 +21,8 @@ struct Latency {
   double us_mean = 0;
   double us_p99 = 0;  ///< an estimate within its bucket, which is an octave wide
 };
-[[nodiscard]] std::optional<Latency> latency_between(const Json& before, const Json& now, const std::string& name);
+[[nodiscard]] std::optional<Latency> latency_between(const Json& before, const Json& now,
+                                                     const std::string& name);
 
 /// One replica's answers over the last minute.
 class TopReplica {
@@ -51,7 +52,8 @@ class TopReplica {
     std::optional<double> us;
   };
   template <class Pick>
-  [[nodiscard]] std::vector<std::optional<double>> parts(paxos::Time now, std::size_t columns, Pick pick) const;
+  [[nodiscard]] std::vector<std::optional<double>> parts(paxos::Time now, std::size_t columns,
+                                                         Pick pick) const;
 
   bool asked_ = false;
   paxos::Time at_{};
@@ -63,7 +65,8 @@ class TopReplica {
 
 class Top {
  public:
-  explicit Top(config::ClusterConfig config) : config_(std::move(config)), replicas_(config_.replicas.size()) {}
+  explicit Top(config::ClusterConfig config)
+      : config_(std::move(config)), replicas_(config_.replicas.size()) {}
 
   [[nodiscard]] TopReplica& replica(paxos::ReplicaId id) { return replicas_[id.n]; }
   void reset();

@@ -38,8 +38,10 @@ std::optional<std::chrono::milliseconds> unheard_for(const Json& r, unsigned id)
   if (at == ids.end()) return std::nullopt;
   const auto ages = r.find("missing_ms");
   const auto index = static_cast<std::size_t>(at - ids.begin());
-  if (ages == r.end() || !ages->is_array() || ages->size() != ids.size() || !ages->at(index).is_number()) return 0ms;
-  return std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(ages->at(index).get<double>(), 0.0, 1e15))};
+  if (ages == r.end() || !ages->is_array() || ages->size() != ids.size() || !ages->at(index).is_number())
+    return 0ms;
+  return std::chrono::milliseconds{
+      static_cast<std::int64_t>(std::clamp(ages->at(index).get<double>(), 0.0, 1e15))};
 }
 
 std::string for_age(std::optional<std::chrono::milliseconds> age) {
@@ -84,18 +86,22 @@ class Look {
   }
 
  private:
-  void say(const char* what, std::string text, std::optional<std::chrono::milliseconds> age, std::string advice = {}) {
-    out_.push_back({.replica = id_, .what = what, .text = std::move(text), .age = age, .advice = std::move(advice)});
+  void say(const char* what, std::string text, std::optional<std::chrono::milliseconds> age,
+           std::string advice = {}) {
+    out_.push_back(
+        {.replica = id_, .what = what, .text = std::move(text), .age = age, .advice = std::move(advice)});
   }
 
   /// What it lacks to answer here, the next steps say.
   void look_at_silent() {
     const Hearsay others = hearsay(replicas_, id_);
     if (!others.deaf.empty())
-      say("unheard", fmt::format("is not heard by {}{}", replicas_text(others.deaf), for_age(others.age)), others.age);
+      say("unheard", fmt::format("is not heard by {}{}", replicas_text(others.deaf), for_age(others.age)),
+          others.age);
     else if (!others.hearing.empty())
-      say("unheard_here", fmt::format("does not answer here, but {} {} it", replicas_text(others.hearing),
-                                      others.hearing.size() == 1 ? "hears" : "hear"),
+      say("unheard_here",
+          fmt::format("does not answer here, but {} {} it", replicas_text(others.hearing),
+                      others.hearing.size() == 1 ? "hears" : "hear"),
           {}, "the network between here and it, or the load there: ask from another machine");
   }
 
@@ -104,19 +110,24 @@ class Look {
       const auto disputed = r.find("disputed");
       const bool open = disputed != r.end() && disputed->is_boolean() && disputed->get<bool>();
       say("disagrees",
-          fmt::format("DISAGREES with {}: they computed different states by slot {}{} (`paxosctl verify`)", replicas_text(others),
-                      slot_in(r, "disagrees_since"),
-                      open ? ", and no quorum tells which is right: it confirms no read until an operator mends that" : ""),
-          {}, "stop the one that stands alone, keep its directory, and see 'Replicas disagree' in OPERATIONS.md");
+          fmt::format(
+              "DISAGREES with {}: they computed different states by slot {}{} (`paxosctl verify`)",
+              replicas_text(others), slot_in(r, "disagrees_since"),
+              open ? ", and no quorum tells which is right: it confirms no read until an operator mends that"
+                   : ""),
+          {},
+          "stop the one that stands alone, keep its directory, and see 'Replicas disagree' in OPERATIONS.md");
     }
     if (const double loss = number_in(r, "loss").value_or(0); loss > 0)
-      say("loss", fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100), {});
+      say("loss", fmt::format("drops {:g} % of what it receives (`paxosctl loss 0` ends that)", loss * 100),
+          {});
     if (const auto at = r.find("damage"); at != r.end() && at->is_array())
       for (const Json& one : *at)
         if (one.is_object()) say("damage", "has damage on its disk: " + printable(text_in(one, "text")), {});
     if (const auto stuck = age_in(r, "log_stuck_ms"))
       say("log_stuck",
-          fmt::format("can't get rid of its log since {}: nobody reads its standard error, or the journal hangs; {} lines are lost",
+          fmt::format("can't get rid of its log since {}: nobody reads its standard error, or the journal "
+                      "hangs; {} lines are lost",
                       age_text(*stuck), slot_in(r, "log_lines_lost")),
           stuck);
     if (const auto left = age_in(r, "paused_ms")) {
@@ -132,9 +143,11 @@ class Look {
       return;
     }
     if (const auto hole = number_in(r, "hole"))
-      say("hole", fmt::format("waits for the skipped slot {}{}: nothing above is applied until the leader changes (`paxosctl kill "
-                              "leader`, or a restart of it)",
-                              slot_in(r, "hole"), for_age(age_in(r, "waiting_ms"))),
+      say("hole",
+          fmt::format("waits for the skipped slot {}{}: nothing above is applied until the leader changes "
+                      "(`paxosctl kill "
+                      "leader`, or a restart of it)",
+                      slot_in(r, "hole"), for_age(age_in(r, "waiting_ms"))),
           age_in(r, "waiting_ms"));
     if (!leader_ || id_ == *leader_) return;
     if (!names(r, *leader_))
@@ -147,11 +160,17 @@ class Look {
     // Those two were so from their start on; one that diverged was not.
     const auto up = dormant(r) || unborn(r) ? age_in(r, "uptime_ms") : std::nullopt;
     std::string advice;
-    if (dormant(r)) advice = "see 'A disk is lost' in OPERATIONS.md; the others go on while a quorum of them votes";
+    if (dormant(r))
+      advice = "see 'A disk is lost' in OPERATIONS.md; the others go on while a quorum of them votes";
     if (unborn(r) && leader_)
-      advice = "the others are born: it hears none of them, or its data directory was lost meanwhile; look at the network first";
+      advice =
+          "the others are born: it hears none of them, or its data directory was lost meanwhile; look at the "
+          "network first";
     const std::string reason = printable(text_in(r, "reason"));
-    say("does_not_vote", fmt::format("does not vote{}{}", up ? " since its start " + age_text(*up) + " ago" : "", reason.empty() ? "" : ": " + reason), up, std::move(advice));
+    say("does_not_vote",
+        fmt::format("does not vote{}{}", up ? " since its start " + age_text(*up) + " ago" : "",
+                    reason.empty() ? "" : ": " + reason),
+        up, std::move(advice));
   }
 
   /// It votes, and does not follow whom a quorum follows.
@@ -163,12 +182,16 @@ class Look {
     if (!unheard.empty())
       say("unheard",
           fmt::format("{}{}, and follows nobody: it takes no part",
-                      unheard.size() + 1 == replicas_.size() ? "hears nobody" : "does not hear " + replicas_text(unheard), for_age(since)),
+                      unheard.size() + 1 == replicas_.size() ? "hears nobody"
+                                                             : "does not hear " + replicas_text(unheard),
+                      for_age(since)),
           since,
-          "if it was moved: its `address` must be the same, and true, in the config of every replica; else look at the network "
+          "if it was moved: its `address` must be the same, and true, in the config of every replica; else "
+          "look at the network "
           "between it and them (UDP, both ways)");
     else
-      say("follows_nobody", fmt::format("hears the others, and does not follow replica {}{}", *leader_, for_age(since)), since,
+      say("follows_nobody",
+          fmt::format("hears the others, and does not follow replica {}{}", *leader_, for_age(since)), since,
           "its log says why (journalctl)");
   }
 
@@ -200,11 +223,16 @@ class Look {
     const auto waits = age_in(r, "waiting_ms");
     const auto still = age_in(r, "standing_ms");
     if (still && *still > patience_)
-      say("stands_still", fmt::format("has applied slot {} of {}, and nothing{}", applied, ahead, for_age(still)), still,
-          "its log says why: a disk that does not keep up, or a link that loses what it pulls ('A replica lags' in OPERATIONS.md)");
-    else if ((waits && *waits > patience_) || (!waits && static_cast<double>(ahead - applied) > lag_without_age))
-      say("behind", fmt::format("catches up: it has applied slot {} of {}, {}", applied, ahead,
-                                waits ? fmt::format("what comes next is {} old", age_text(*waits)) : std::string("and moves")),
+      say("stands_still",
+          fmt::format("has applied slot {} of {}, and nothing{}", applied, ahead, for_age(still)), still,
+          "its log says why: a disk that does not keep up, or a link that loses what it pulls ('A replica "
+          "lags' in OPERATIONS.md)");
+    else if ((waits && *waits > patience_) ||
+             (!waits && static_cast<double>(ahead - applied) > lag_without_age))
+      say("behind",
+          fmt::format(
+              "catches up: it has applied slot {} of {}, {}", applied, ahead,
+              waits ? fmt::format("what comes next is {} old", age_text(*waits)) : std::string("and moves")),
           waits, "it pulls by itself; `applied` must grow (`paxosctl top`)");
   }
 
@@ -235,7 +263,8 @@ std::optional<std::chrono::milliseconds> age_in(const Json& object, const char* 
   return std::chrono::milliseconds{static_cast<std::int64_t>(std::clamp(*ms, 0.0, 1e15))};
 }
 
-std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader, std::chrono::milliseconds election_timeout) {
+std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader,
+                                        std::chrono::milliseconds election_timeout) {
   const auto patience = patience_in_election_timeouts * election_timeout;
   std::optional<Standstill> out;
   const auto waits_longer = [&](const Json& r) -> std::optional<Standstill> {
@@ -248,11 +277,16 @@ std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader, s
     if (slot <= chosen)
       why += ": it is chosen, but replica " + std::to_string(id_of(r)) + " does not get on with applying";
     else if (above > slot)
-      why += fmt::format(": it is not chosen yet, and holds up what is chosen above it, up to slot {}", above);
-    return Standstill{.why = std::move(why), .age = *age, .slot = slot,
-                      .advice = fmt::format("`paxosctl explain {}` tells what happened to it, `paxosctl doctor` looks at disks and "
-                                            "links; if nothing helps, restart replica {}: another one leads, and finishes it",
-                                            slot, leader)};
+      why +=
+          fmt::format(": it is not chosen yet, and holds up what is chosen above it, up to slot {}", above);
+    return Standstill{
+        .why = std::move(why),
+        .age = *age,
+        .slot = slot,
+        .advice = fmt::format(
+            "`paxosctl explain {}` tells what happened to it, `paxosctl doctor` looks at disks and "
+            "links; if nothing helps, restart replica {}: another one leads, and finishes it",
+            slot, leader)};
   };
   // The leader knows best. Where it does not answer here: those that follow it, unless one of them gets on.
   for (const Json& r : replicas) {
@@ -260,10 +294,14 @@ std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader, s
     if (id_of(r) == leader) {
       if (!number_in(r, "hole")) return waits_longer(r);
       const std::uint64_t slot = slot_in(r, "hole");
-      return Standstill{.why = fmt::format("slot {} was skipped, and holds up everything above it", slot),
-                        .age = age_in(r, "waiting_ms").value_or(0ms), .slot = slot,
-                        .advice = fmt::format("a new leader fills it with a no-op: restart replica {} (`systemctl restart paxosd@{}`, "
-                                              "or `paxosctl kill leader`)", leader, leader)};
+      return Standstill{
+          .why = fmt::format("slot {} was skipped, and holds up everything above it", slot),
+          .age = age_in(r, "waiting_ms").value_or(0ms),
+          .slot = slot,
+          .advice = fmt::format(
+              "a new leader fills it with a no-op: restart replica {} (`systemctl restart paxosd@{}`, "
+              "or `paxosctl kill leader`)",
+              leader, leader)};
     }
   }
   for (const Json& r : replicas) {
@@ -275,20 +313,27 @@ std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader, s
   return out;
 }
 
-std::vector<Attention> attention_of(const Json& replicas, std::optional<unsigned> leader, std::chrono::milliseconds election_timeout) {
+std::vector<Attention> attention_of(const Json& replicas, std::optional<unsigned> leader,
+                                    std::chrono::milliseconds election_timeout) {
   return Look(replicas, leader, election_timeout).all();
 }
 
 Json to_json(const Attention& a) {
-  return {{"replica", a.replica}, {"what", a.what}, {"text", a.text},
-          {"age_ms", a.age ? Json(a.age->count()) : Json(nullptr)}, {"advice", a.advice}};
+  return {{"replica", a.replica},
+          {"what", a.what},
+          {"text", a.text},
+          {"age_ms", a.age ? Json(a.age->count()) : Json(nullptr)},
+          {"advice", a.advice}};
 }
 
 std::vector<Attention> attention_in(const Json& status) {
   std::vector<Attention> out;
   for (const Json& one : status.at("attention"))
-    out.push_back({.replica = one.at("replica").get<unsigned>(), .what = text_in(one, "what"), .text = text_in(one, "text"),
-                   .age = age_in(one, "age_ms"), .advice = text_in(one, "advice")});
+    out.push_back({.replica = one.at("replica").get<unsigned>(),
+                   .what = text_in(one, "what"),
+                   .text = text_in(one, "text"),
+                   .age = age_in(one, "age_ms"),
+                   .advice = text_in(one, "advice")});
   return out;
 }
 

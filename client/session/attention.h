@@ -7,15 +7,14 @@
 
 #include "client/session/json.h"
 
-
-/// What is wrong in one round of answers, a line each: who is behind, unheard or asleep, since when, and what to do. Pure.
-/// `status`, `top` and `doctor` say the same of the same answers, since all of them ask here.
+/// What is wrong in one round of answers, a line each: who is behind, unheard or asleep, since when, and what
+/// to do. Pure. `status`, `top` and `doctor` say the same of the same answers, since all of them ask here.
 namespace client {
 
 struct Attention {
   unsigned replica = 0;
-  /// One word for scripts: "stands_still", "behind", "unheard", "follows_nobody", "does_not_vote", "hole", "paused",
-  /// "isolated", "loss", "damage"
+  /// One word for scripts: "stands_still", "behind", "unheard", "follows_nobody", "does_not_vote", "hole",
+  /// "paused", "isolated", "loss", "damage"
   std::string what;
   std::string text;  ///< goes on after "replica 2 "
   std::optional<std::chrono::milliseconds> age;
@@ -33,7 +32,8 @@ struct Standstill {
 /// A slot that waits longer than so many election timeouts stands still.
 inline constexpr int patience_in_election_timeouts = 2;
 
-/// `replicas`: as `status --json` has them; `leader`: by the quorum's word. Nothing: it makes progress, as far as is known.
+/// `replicas`: as `status --json` has them; `leader`: by the quorum's word. Nothing: it makes progress, as
+/// far as is known.
 [[nodiscard]] std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader,
                                                       std::chrono::milliseconds election_timeout);
 /// `leader`: nothing where no quorum names one.
@@ -42,7 +42,8 @@ inline constexpr int patience_in_election_timeouts = 2;
 
 /// May it vote, by its own word? One that is paused says that it may not.
 [[nodiscard]] bool votes(const Json& answer);
-/// Of a directory that the cluster was not born with. Older programs call it unborn, too, but wait for nobody.
+/// Of a directory that the cluster was not born with. Older programs call it unborn, too, but wait for
+/// nobody.
 [[nodiscard]] bool dormant(const Json& answer);
 [[nodiscard]] bool unborn(const Json& answer);
 /// A field of milliseconds; nothing where it is missing or odd.

@@ -25,7 +25,8 @@ std::vector<unsigned> ids_in(const Json& object, const char* field) {
   const auto at = object.find(field);
   if (at == object.end() || !at->is_array()) return out;
   for (const Json& one : *at)
-    if (one.is_number_integer() && one.get<std::int64_t>() >= 0 && one.get<std::int64_t>() < static_cast<std::int64_t>(paxos::limits::replicas_max))
+    if (one.is_number_integer() && one.get<std::int64_t>() >= 0 &&
+        one.get<std::int64_t>() < static_cast<std::int64_t>(paxos::limits::replicas_max))
       out.push_back(one.get<unsigned>());
   return out;
 }
@@ -41,11 +42,14 @@ chat::Target ReplicaStatus::target() const {
   auto& bytes = out.incarnation.bytes;
   if (hex.size() != 2 * bytes.size()) return out;
   for (std::size_t i = 0; i < bytes.size(); ++i)
-    if (std::from_chars(hex.data() + 2 * i, hex.data() + 2 * i + 2, bytes[i], 16).ptr != hex.data() + 2 * i + 2) bytes[i] = 0;
+    if (std::from_chars(hex.data() + 2 * i, hex.data() + 2 * i + 2, bytes[i], 16).ptr !=
+        hex.data() + 2 * i + 2)
+      bytes[i] = 0;
   return out;
 }
 
-net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout) {
+net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id,
+                                    std::chrono::milliseconds timeout) {
   ReplicaStatus out{.id = id, .json = {}};
   const auto answer = co_await connection.ask(id, chat::StatusRequest{}, {}, timeout);
   out.fault = connection.fault(id);
@@ -74,9 +78,11 @@ net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chron
 
 net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
   std::vector<ReplicaStatus> out(connection.config().replicas.size());
-  const auto round = [&](const std::vector<unsigned>& ids, std::chrono::milliseconds patience) -> net::Task<void> {
+  const auto round = [&](const std::vector<unsigned>& ids,
+                         std::chrono::milliseconds patience) -> net::Task<void> {
     net::Scope scope(connection.loop());
-    for (const unsigned id : ids) scope.spawn(ask_into(connection, connection.config().replicas.at(id).id, patience, out[id]));
+    for (const unsigned id : ids)
+      scope.spawn(ask_into(connection, connection.config().replicas.at(id).id, patience, out[id]));
     co_await scope.join();
   };
   const auto silent = [&] {
@@ -85,13 +91,15 @@ net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chron
       if (!out[id].json) ids.push_back(id);
     return ids;
   };
-  // Who answers at all mostly does so at once. Of the others nobody waits for those whose machine says that nobody is there.
+  // Who answers at all mostly does so at once. Of the others nobody waits for those whose machine says that
+  // nobody is there.
   const std::chrono::milliseconds first = std::min(timeout, first_look);
   co_await round(silent(), first);
   if (silent().empty() || timeout <= first) co_return out;
   std::map<unsigned, net::Address> unanswered;
   for (const unsigned id : silent())
-    if (const auto address = net::Address::literal(out[id].address.empty() ? connection.config().replicas.at(id).address : out[id].address))
+    if (const auto address = net::Address::literal(
+            out[id].address.empty() ? connection.config().replicas.at(id).address : out[id].address))
       unanswered.emplace(id, *address);
   const std::set<unsigned> closed = closed_ports(unanswered, probe_patience);
   std::vector<unsigned> slow;
@@ -103,7 +111,8 @@ net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chron
 
 namespace {
 
-/// The leader and ballot that a quorum of voting replicas name, all in this one answer; null where there is none.
+/// The leader and ballot that a quorum of voting replicas name, all in this one answer; null where there is
+/// none.
 struct Named {
   Json leader = nullptr;
   std::size_t voters = 0;  ///< that name it; where nobody is named: that answer at all
@@ -123,7 +132,8 @@ Named named_by_quorum(const config::ClusterConfig& config, const std::vector<Rep
   out.voters = voting;
   for (const auto& [who, count] : named) {
     if (count < config.quorum()) continue;
-    // Its followers take a candidate for the leader before it is done with phase 1; by its own word it is none yet.
+    // Its followers take a candidate for the leader before it is done with phase 1; by its own word it is
+    // none yet.
     const std::optional<Json>& own = replicas[who.first].json;
     if (own && number_in(*own, "leader") != static_cast<double>(who.first)) continue;
     out.leader = who.first;
@@ -137,9 +147,11 @@ Named named_by_quorum(const config::ClusterConfig& config, const std::vector<Rep
 Json cluster_status(const config::ClusterConfig& config, const std::vector<ReplicaStatus>& replicas,
                     std::chrono::milliseconds timeout) {
   const Named named = named_by_quorum(config, replicas);
-  Json out{{"cluster", config.cluster},         {"cluster_id", config.id}, {"quorum", config.quorum()},
-           {"healthy", !named.leader.is_null()}, {"leader", named.leader},  {"can_lose", 0},
-           {"degraded", false},                  {"whole", false},          {"replicas", Json::array()}};
+  Json out{{"cluster", config.cluster}, {"cluster_id", config.id},
+           {"quorum", config.quorum()}, {"healthy", !named.leader.is_null()},
+           {"leader", named.leader},    {"can_lose", 0},
+           {"degraded", false},         {"whole", false},
+           {"replicas", Json::array()}};
   for (const ReplicaStatus& r : replicas) {
     Json one{{"id", r.id.n}, {"address", config.replicas[r.id.n].address}, {"reachable", r.json.has_value()}};
     if (r.json) {
@@ -164,7 +176,8 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
     out["healthy"] = false;
     out["stuck"] = still->why;
     out["stuck_slot"] = still->slot;
-    out["stuck_ms"] = still->age > 0ms ? Json(still->age.count()) : Json(nullptr);  // an older program does not tell
+    out["stuck_ms"] =
+        still->age > 0ms ? Json(still->age.count()) : Json(nullptr);  // an older program does not tell
     out["stuck_advice"] = still->advice;
   }
   if (named.voters > config.quorum()) out["can_lose"] = named.voters - config.quorum();
@@ -177,7 +190,8 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
   out["degraded"] = out["healthy"].get<bool>() && named.voters < replicas.size();
   out["whole"] = out["healthy"].get<bool>() && named.voters == replicas.size() && all_move;
   if (const Outage outage = outage_of(out); !outage.over()) {
-    Json& told = out["outage"] = Json{{"what", outage.what}, {"why", outage.why}, {"missing", outage.missing}};
+    Json& told = out["outage"] =
+        Json{{"what", outage.what}, {"why", outage.why}, {"missing", outage.missing}};
     told["age_ms"] = outage.age ? Json(outage.age->count()) : Json(nullptr);
     if (!outage.left.empty()) {
       Json& left = told["readable"] = Json::array();
@@ -190,7 +204,9 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
 std::string headline(const Json& status) {
   if (!status.at("healthy").get<bool>()) return outage_of(status).what;
   return fmt::format("{}, replica {} leads",
-                     status.at("degraded").get<bool>() ? fmt::format("degraded, can lose {} more", status.at("can_lose").get<std::size_t>()) : "healthy",
+                     status.at("degraded").get<bool>()
+                         ? fmt::format("degraded, can lose {} more", status.at("can_lose").get<std::size_t>())
+                         : "healthy",
                      status.at("leader").get<unsigned>());
 }
 
@@ -223,7 +239,8 @@ std::string Outage::still_works() const {
   if (unborn) return "until then nothing can be sent or read; what is sent now waits";
   if (lost) return "nothing can be sent any more; what is left can be read with --local";
   if (stuck) return "what is sent now waits until it goes on; reading with --local still works";
-  return anyone ? "reading with --local still works; what waits in an open chat or in `send --state` goes out, once, when a quorum is back"
+  return anyone ? "reading with --local still works; what waits in an open chat or in `send --state` goes "
+                  "out, once, when a quorum is back"
                 : "what waits in an open chat or in `send --state` goes out, once, when a quorum answers";
 }
 
@@ -232,19 +249,21 @@ namespace {
 /// Who stands where, as far as it matters without a leader.
 struct Census {
   std::size_t voters = 0;
-  bool cut = false;                 ///< some voter has no quorum
-  bool born = false;                ///< there is, or was, a cluster: some replica votes, or is none of its members
-  std::string deaf;                 ///< "replica 0 does not hear 1; …"
-  std::string silent_voters;        ///< who answers and does not vote, and why
+  bool cut = false;           ///< some voter has no quorum
+  bool born = false;          ///< there is, or was, a cluster: some replica votes, or is none of its members
+  std::string deaf;           ///< "replica 0 does not hear 1; …"
+  std::string silent_voters;  ///< who answers and does not vote, and why
   std::vector<unsigned> unborn;
   std::vector<unsigned> dormant;
-  std::set<unsigned> absent;        ///< whom the unborn wait for, and who does not answer here
+  std::set<unsigned> absent;  ///< whom the unborn wait for, and who does not answer here
   std::string unheard_at_birth;
 };
 
 Census count(const Json& replicas, Outage& out) {
   Census census;
-  const auto answers = [&](unsigned id) { return id < replicas.size() && replicas[id].at("reachable").get<bool>(); };
+  const auto answers = [&](unsigned id) {
+    return id < replicas.size() && replicas[id].at("reachable").get<bool>();
+  };
   for (const Json& r : replicas) {
     const unsigned id = r.at("id").get<unsigned>();
     if (!r.at("reachable").get<bool>()) {
@@ -253,7 +272,8 @@ Census count(const Json& replicas, Outage& out) {
     }
     out.anyone = true;
     const double applied = number_in(r, "applied").value_or(0);
-    if (applied >= 1 && !dormant(r) && !unborn(r)) out.left.emplace_back(id, static_cast<std::uint64_t>(std::min(applied, 1e18)));
+    if (applied >= 1 && !dormant(r) && !unborn(r))
+      out.left.emplace_back(id, static_cast<std::uint64_t>(std::min(applied, 1e18)));
     if (const auto age = age_in(r, "no_quorum_age_ms")) {
       census.cut = true;
       out.age = std::max(out.age.value_or(*age), *age);
@@ -268,7 +288,8 @@ Census count(const Json& replicas, Outage& out) {
         if (!answers(other))
           census.absent.insert(other);
         else if (std::find(unheard.begin(), unheard.end(), other) != unheard.end())
-          census.unheard_at_birth += fmt::format("; replica {} does not hear replica {}, which answers here", id, other);
+          census.unheard_at_birth +=
+              fmt::format("; replica {} does not hear replica {}, which answers here", id, other);
       }
     } else {
       if (dormant(r)) {
@@ -276,15 +297,18 @@ Census count(const Json& replicas, Outage& out) {
         census.born = true;
       }
       const std::string reason = printable(text_in(r, "reason"));
-      census.silent_voters += fmt::format("{}replica {} does not vote{}{}", census.silent_voters.empty() ? "" : "; ", id,
-                                          reason.empty() ? "" : ": ", reason);
+      census.silent_voters +=
+          fmt::format("{}replica {} does not vote{}{}", census.silent_voters.empty() ? "" : "; ", id,
+                      reason.empty() ? "" : ": ", reason);
     }
     if (!unheard.empty())
-      census.deaf += fmt::format("{}replica {} does not hear {}", census.deaf.empty() ? "" : "; ", id, list_text(unheard));
+      census.deaf += fmt::format("{}replica {} does not hear {}", census.deaf.empty() ? "" : "; ", id,
+                                 list_text(unheard));
   }
   // The longest first.
-  std::sort(out.left.begin(), out.left.end(),
-            [](const auto& a, const auto& b) { return std::pair(b.second, a.first) < std::pair(a.second, b.first); });
+  std::sort(out.left.begin(), out.left.end(), [](const auto& a, const auto& b) {
+    return std::pair(b.second, a.first) < std::pair(a.second, b.first);
+  });
   return census;
 }
 
@@ -302,11 +326,13 @@ Outage outage_of(const Json& status) {
     out.what = "no replica answers";
     const auto unresolved = [](const Json& r) { return r.value("unresolved_here", false); };
     if (const Json& all = status.at("replicas"); std::all_of(all.begin(), all.end(), unresolved)) {
-      out.why = "none of their names resolves here, so that none could be asked: " + text_in(all.front(), "error");
+      out.why =
+          "none of their names resolves here, so that none could be asked: " + text_in(all.front(), "error");
       return out;
     }
     out.why =
-        "none runs, or a firewall stops UDP, or the addresses or the key here are not the cluster's; `paxosctl doctor` tells more";
+        "none runs, or a firewall stops UDP, or the addresses or the key here are not the cluster's; "
+        "`paxosctl doctor` tells more";
     return out;
   }
   if (const std::string stuck = text_in(status, "stuck"); !stuck.empty()) {
@@ -320,11 +346,16 @@ Outage outage_of(const Json& status) {
     out.lost = true;
     out.what = "a majority has lost its data";
     out.age.reset();
-    out.why = fmt::format("{} came back with other data directories than the cluster was born with, and can never vote again: {} would "
-                          "be a quorum", replicas_text(census.dormant), quorum);
+    out.why = fmt::format(
+        "{} came back with other data directories than the cluster was born with, and can never vote again: "
+        "{} would "
+        "be a quorum",
+        replicas_text(census.dormant), quorum);
     if (out.left.empty()) out.why += "; no replica that answers has anything left";
-    for (const auto& [id, slot] : out.left) out.why += fmt::format("; replica {} still has everything up to slot {}", id, slot);
-    if (!out.missing.empty()) out.why += fmt::format("; {} {} missing", replicas_text(out.missing), is_or_are(out.missing));
+    for (const auto& [id, slot] : out.left)
+      out.why += fmt::format("; replica {} still has everything up to slot {}", id, slot);
+    if (!out.missing.empty())
+      out.why += fmt::format("; {} {} missing", replicas_text(out.missing), is_or_are(out.missing));
     return out;
   }
   if (!census.unborn.empty() && census.voters < quorum && !census.born) {
@@ -334,7 +365,8 @@ Outage outage_of(const Json& status) {
     out.why = "its first start needs every replica once";
     if (!census.absent.empty()) {
       const std::vector<unsigned> ids(census.absent.begin(), census.absent.end());
-      out.why += fmt::format("; {} {} not been there yet", replicas_text(ids), ids.size() == 1 ? "has" : "have");
+      out.why +=
+          fmt::format("; {} {} not been there yet", replicas_text(ids), ids.size() == 1 ? "has" : "have");
     }
     out.why += census.unheard_at_birth;
     if (!census.silent_voters.empty()) out.why += "; " + census.silent_voters;
@@ -343,13 +375,18 @@ Outage outage_of(const Json& status) {
   const auto and_then = [](std::string& all, const std::string& more) {
     if (!more.empty()) all += (all.empty() ? "" : "; ") + more;
   };
-  std::string missing = out.missing.empty() ? std::string() : fmt::format("{} {} missing", replicas_text(out.missing), is_or_are(out.missing));
+  std::string missing =
+      out.missing.empty() ? std::string()
+                          : fmt::format("{} {} missing", replicas_text(out.missing), is_or_are(out.missing));
   if (census.voters < quorum) {
     out.what = "no quorum";
     and_then(missing, census.silent_voters);
     if (!census.unborn.empty())
-      and_then(missing, fmt::format("{} {} never been part of it: not reached by the others since the first start, or back with an empty "
-                                    "data directory", replicas_text(census.unborn), census.unborn.size() == 1 ? "has" : "have"));
+      and_then(missing,
+               fmt::format("{} {} never been part of it: not reached by the others since the first start, or "
+                           "back with an empty "
+                           "data directory",
+                           replicas_text(census.unborn), census.unborn.size() == 1 ? "has" : "have"));
     out.why = missing;
   } else if (census.cut) {
     out.what = "no quorum";
@@ -370,42 +407,61 @@ std::vector<std::string> next_steps(const Json& status, const std::string& key_f
   std::vector<unsigned> unresolved;
   for (const Json& r : status.at("replicas")) {
     if (r.at("reachable").get<bool>()) continue;
-    (r.value("unresolved_here", false) ? unresolved : r.value("port_closed", false) ? closed : silent).push_back(r.at("id").get<unsigned>());
+    (r.value("unresolved_here", false) ? unresolved
+     : r.value("port_closed", false)   ? closed
+                                       : silent)
+        .push_back(r.at("id").get<unsigned>());
   }
   const auto one_of = [](const std::vector<unsigned>& ids) {
     return ids.size() == 1 ? std::to_string(ids.front()) : std::string("ID");
   };
   if (!unresolved.empty())
-    out.push_back(fmt::format("the {} of {} {} not resolve on this machine: look at `address` in the config, at /etc/hosts and at the name "
-                              "server (getent ahosts NAME); it is looked up again and again meanwhile",
-                              unresolved.size() == 1 ? "name" : "names", replicas_text(unresolved), unresolved.size() == 1 ? "does" : "do"));
+    out.push_back(
+        fmt::format("the {} of {} {} not resolve on this machine: look at `address` in the config, at "
+                    "/etc/hosts and at the name "
+                    "server (getent ahosts NAME); it is looked up again and again meanwhile",
+                    unresolved.size() == 1 ? "name" : "names", replicas_text(unresolved),
+                    unresolved.size() == 1 ? "does" : "do"));
   if (!closed.empty())
-    out.push_back(fmt::format("{} {} not running: nothing listens on the port. There: `systemctl start paxosd@{}` or `paxosd "
-                              "--id {}`; if it ends again, its log says why",
-                              replicas_text(closed), closed.size() == 1 ? "is" : "are", one_of(closed), one_of(closed)));
+    out.push_back(fmt::format(
+        "{} {} not running: nothing listens on the port. There: `systemctl start paxosd@{}` or `paxosd "
+        "--id {}`; if it ends again, its log says why",
+        replicas_text(closed), closed.size() == 1 ? "is" : "are", one_of(closed), one_of(closed)));
   if (!silent.empty()) {
     const bool all = silent.size() == status.at("replicas").size();
     const std::string id = one_of(silent);
-    out.push_back(fmt::format(
-        "{} may be down or hang, or a firewall swallows UDP, or {} key is not the one in {}{}: what does not open is never "
-        "answered, so only {} can tell. There: `systemctl status paxosd@{}`; `journalctl -u paxosd@{}` (or the log of paxosd) has "
-        "a line when datagrams did not open, and metrics count them as foreign_key; `sha256sum` compares the key files; `paxosctl "
-        "doctor` checks what can be checked from here",
-        replicas_text(silent), silent.size() == 1 ? "its" : "their", key_file,
-        all ? " (likely, where all run and none answers)" : "", silent.size() == 1 ? "its machine" : "their machines", id, id));
+    out.push_back(
+        fmt::format("{} may be down or hang, or a firewall swallows UDP, or {} key is not the one in {}{}: "
+                    "what does not open is never "
+                    "answered, so only {} can tell. There: `systemctl status paxosd@{}`; `journalctl -u "
+                    "paxosd@{}` (or the log of paxosd) has "
+                    "a line when datagrams did not open, and metrics count them as foreign_key; `sha256sum` "
+                    "compares the key files; `paxosctl "
+                    "doctor` checks what can be checked from here",
+                    replicas_text(silent), silent.size() == 1 ? "its" : "their", key_file,
+                    all ? " (likely, where all run and none answers)" : "",
+                    silent.size() == 1 ? "its machine" : "their machines", id, id));
   }
   const Outage outage = outage_of(status);
   if (outage.lost) {
     for (const auto& [id, slot] : outage.left)
-      out.push_back(fmt::format("what replica {} has, up to slot {}: `paxoschat history --local --replica {} --room ROOM`, `paxosctl log {}`; "
-                                "keep a copy of its data directory", id, slot, id, id));
-    out.push_back("a directory that was only moved, or not mounted, is put back where it was, and its replica started: enough of them, and "
-                  "the cluster goes on. Without them it does not: see 'A majority has lost its disks' in OPERATIONS.md");
+      out.push_back(
+          fmt::format("what replica {} has, up to slot {}: `paxoschat history --local --replica {} --room "
+                      "ROOM`, `paxosctl log {}`; "
+                      "keep a copy of its data directory",
+                      id, slot, id, id));
+    out.push_back(
+        "a directory that was only moved, or not mounted, is put back where it was, and its replica started: "
+        "enough of them, and "
+        "the cluster goes on. Without them it does not: see 'A majority has lost its disks' in "
+        "OPERATIONS.md");
   }
   if (outage.stuck) out.push_back(text_in(status, "stuck_advice"));
   if (outage.unborn && closed.empty() && silent.empty())
-    out.push_back("all answer here, so look at the network between them: UDP must pass both ways, and all need the same key and "
-                  "config; `paxosctl doctor` looks at each");
+    out.push_back(
+        "all answer here, so look at the network between them: UDP must pass both ways, and all need the "
+        "same key and "
+        "config; `paxosctl doctor` looks at each");
   return out;
 }
 
@@ -416,7 +472,8 @@ void mark_closed_ports(Json& status, const config::ClusterConfig& config) {
     if (r.at("reachable").get<bool>()) continue;
     const unsigned id = r.at("id").get<unsigned>();
     const std::string where = text_in(r, "address_in_use");
-    if (const auto address = net::Address::literal(where.empty() ? config.replicas.at(id).address : where)) unanswered.emplace(id, *address);
+    if (const auto address = net::Address::literal(where.empty() ? config.replicas.at(id).address : where))
+      unanswered.emplace(id, *address);
   }
   if (unanswered.empty()) return;
   const std::set<unsigned> closed = closed_ports(unanswered, patience);

@@ -10,7 +10,6 @@
 #include "client/session/json.h"
 #include "config/cluster_config.h"
 
-
 /// The cluster as its replicas describe it in one round of answers; what is missing where it has no quorum.
 namespace client {
 
@@ -26,31 +25,34 @@ struct ReplicaStatus {
   [[nodiscard]] std::uint64_t boot() const { return json ? json->value("boot", std::uint64_t{0}) : 0; }
 };
 /// Asks one; asks all at once.
-net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id, std::chrono::milliseconds timeout);
+net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id,
+                                    std::chrono::milliseconds timeout);
 net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout);
 
-/// The cluster in one answer, as `status --json` prints it. *Healthy*: a quorum names one leader, which makes progress
-/// (attention.h); *whole*: every voter is there besides, and nothing stands still anywhere.
+/// The cluster in one answer, as `status --json` prints it. *Healthy*: a quorum names one leader, which makes
+/// progress (attention.h); *whole*: every voter is there besides, and nothing stands still anywhere.
 [[nodiscard]] Json cluster_status(const config::ClusterConfig& config,
                                   const std::vector<ReplicaStatus>& replicas,
                                   std::chrono::milliseconds timeout);
 
-/// "healthy, replica 0 leads"; "degraded, can lose 0 more, replica 0 leads"; what is wrong where something is.
+/// "healthy, replica 0 leads"; "degraded, can lose 0 more, replica 0 leads"; what is wrong where something
+/// is.
 [[nodiscard]] std::string headline(const Json& status);
 
 /// Why nothing can be chosen now. Pure.
 struct Outage {
-  /// "no quorum", "no leader", "no replica answers", "the cluster is not born yet", "a majority has lost its data",
-  /// "nothing moves"; empty: all is well
+  /// "no quorum", "no leader", "no replica answers", "the cluster is not born yet", "a majority has lost its
+  /// data", "nothing moves"; empty: all is well
   std::string what;
-  std::string why;   ///< "replicas 1 and 2 are missing"
+  std::string why;                               ///< "replicas 1 and 2 are missing"
   std::optional<std::chrono::milliseconds> age;  ///< as the replica says that has been without it for longest
   std::vector<unsigned> missing;                 ///< replicas that don't answer here
   bool anyone = false;                           ///< some replica answers
-  bool unborn = false;                           ///< it never had a quorum: some replica has not been there even once
-  bool lost = false;                             ///< it never has one again: too many directories are gone
-  bool stuck = false;                            ///< there is a leader, and nothing gets on
-  std::vector<std::pair<unsigned, std::uint64_t>> left;  ///< who still has data, up to which slot; who has most first
+  bool unborn = false;  ///< it never had a quorum: some replica has not been there even once
+  bool lost = false;    ///< it never has one again: too many directories are gone
+  bool stuck = false;   ///< there is a leader, and nothing gets on
+  std::vector<std::pair<unsigned, std::uint64_t>>
+      left;  ///< who still has data, up to which slot; who has most first
 
   [[nodiscard]] bool over() const { return what.empty(); }
   /// "no quorum for 12 s: replicas 1, 3 and 4 are missing"
@@ -62,11 +64,11 @@ struct Outage {
 };
 /// `status`: as cluster_status() gives it.
 [[nodiscard]] Outage outage_of(const Json& status);
-/// What an operator does about it, one sentence each. `status`: with what mark_closed_ports() found; `key_file`: the one that
-/// was used. Pure.
+/// What an operator does about it, one sentence each. `status`: with what mark_closed_ports() found;
+/// `key_file`: the one that was used. Pure.
 [[nodiscard]] std::vector<std::string> next_steps(const Json& status, const std::string& key_file);
-/// Adds `"port_closed": true` to the replicas that don't answer because nothing listens there, and says so in `error`.
-/// Blocks shortly where some don't answer.
+/// Adds `"port_closed": true` to the replicas that don't answer because nothing listens there, and says so in
+/// `error`. Blocks shortly where some don't answer.
 void mark_closed_ports(Json& status, const config::ClusterConfig& config);
 /// Asks all replicas.
 net::Task<Outage> look_for_outage(Connection& connection, std::chrono::milliseconds timeout);

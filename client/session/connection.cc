@@ -22,7 +22,8 @@ void fill_random(void* out, std::size_t size) {
 constexpr std::chrono::milliseconds first_lookups_max{1500};
 
 net::AddressBook::Options book_options(const config::ClusterConfig& config) {
-  net::AddressBook::Options out{.names = {}, .literals = {}, .self = std::nullopt, .probes = false, .seed = 1};
+  net::AddressBook::Options out{
+      .names = {}, .literals = {}, .self = std::nullopt, .probes = false, .seed = 1};
   for (const config::ReplicaConfig& replica : config.replicas) {
     out.names.push_back(replica.address);
     out.literals.push_back(net::Address::literal(replica.address));
@@ -37,7 +38,8 @@ bool all_local(const net::AddressBook& book) {
   return true;
 }
 
-net::Transport::Options transport_options(net::ClusterKey key, std::size_t datagram_bytes, std::size_t replicas) {
+net::Transport::Options transport_options(net::ClusterKey key, std::size_t datagram_bytes,
+                                          std::size_t replicas) {
   net::Identity self;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
   while (self.life == 0) fill_random(&self.life, sizeof self.life);
@@ -52,21 +54,25 @@ net::Transport::Options transport_options(net::ClusterKey key, std::size_t datag
 /// A socket that reaches every address that may come: a name may stand for one of either family tomorrow.
 tl::expected<net::UdpSocket, std::string> open_socket(net::Loop& loop, const net::AddressBook& book) {
   bool v6 = false;
-  for (std::size_t id = 0; id < book.size(); ++id) v6 = v6 || book.is_name(id) || book.at(id).family() == AF_INET6;
+  for (std::size_t id = 0; id < book.size(); ++id)
+    v6 = v6 || book.is_name(id) || book.at(id).family() == AF_INET6;
   if (v6) {
     auto both = net::UdpSocket::open(loop, *net::Address::literal("[::]:0"));
     if (both) return both;
     // A machine without IPv6.
   }
-  return net::UdpSocket::open(loop, *net::Address::literal(all_local(book) && !v6 ? "127.0.0.1:0" : "0.0.0.0:0"));
+  return net::UdpSocket::open(loop,
+                              *net::Address::literal(all_local(book) && !v6 ? "127.0.0.1:0" : "0.0.0.0:0"));
 }
 
 /// The request that an answer is for; 0: it names none.
 std::uint64_t asked_id(const chat::ClientReply& reply) {
-  return std::visit([]<class R>(const R& r) -> std::uint64_t {
-    if constexpr (requires { r.id; }) return r.id;
-    return 0;
-  }, reply);
+  return std::visit(
+      []<class R>(const R& r) -> std::uint64_t {
+        if constexpr (requires { r.id; }) return r.id;
+        return 0;
+      },
+      reply);
 }
 
 }  // namespace
@@ -82,13 +88,14 @@ tl::expected<std::unique_ptr<Connection>, std::string> Connection::open(net::Loo
   if (!socket) return tl::make_unexpected(socket.error());
   std::uint64_t seed = 0;
   fill_random(&seed, sizeof seed);
-  std::unique_ptr<Connection> out(new Connection(loop, std::move(config), std::move(book), std::move(*socket), std::move(secret), seed));
+  std::unique_ptr<Connection> out(
+      new Connection(loop, std::move(config), std::move(book), std::move(*socket), std::move(secret), seed));
   loop.run(out->first_lookups());
   return out;
 }
 
-Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book, net::UdpSocket socket,
-                       net::ClusterKey key, std::uint64_t seed)
+Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book,
+                       net::UdpSocket socket, net::ClusterKey key, std::uint64_t seed)
     : loop_(loop),
       config_(std::move(config)),
       book_(std::move(book)),
@@ -130,13 +137,15 @@ void Connection::carry_addresses() {
 
 /// Whose an address is: a datagram names the replica that it is for.
 void Connection::take_addresses() {
-  if (std::exchange(addresses_taken_, book_.revision()) != book_.revision()) transport_.set_owners(book_.owners());
+  if (std::exchange(addresses_taken_, book_.revision()) != book_.revision())
+    transport_.set_owners(book_.owners());
 }
 
 std::string Connection::fault(paxos::ReplicaId id) const {
   if (!book_.at(id.n).empty()) return {};
   if (!book_.fault(id.n).empty()) return book_.fault(id.n);
-  return fmt::format("name '{}' does not resolve: the name server has not answered yet", config_.replicas[id.n].host);
+  return fmt::format("name '{}' does not resolve: the name server has not answered yet",
+                     config_.replicas[id.n].host);
 }
 
 std::string Connection::address_in_use(paxos::ReplicaId id) const {
@@ -178,9 +187,10 @@ std::string Connection::version_trouble(paxos::ReplicaId replica) const {
   if (!terms.refused()) return {};
   const unsigned known = chat::formats_of(chat::rules_released).datagrams;
   const bool newer = terms.lowest > known;
-  return fmt::format("it speaks datagram formats {} to {}, this program {} to {}: install {}", terms.lowest, terms.highest,
-                     net::format_version, known,
-                     newer ? "the paxosctl and paxoschat of its version here" : "the paxosd of this version there");
+  return fmt::format(
+      "it speaks datagram formats {} to {}, this program {} to {}: install {}", terms.lowest, terms.highest,
+      net::format_version, known,
+      newer ? "the paxosctl and paxoschat of its version here" : "the paxosd of this version there");
 }
 
 net::Task<void> Connection::receive() {
@@ -224,7 +234,9 @@ void Connection::end_turn() {
   for (net::Outgoing& packet : transport_.take_outgoing())
     socket_.send(packet.to, std::move(packet.data), packet.segment);
   loop_.cancel_timer(timer_);
-  if (const paxos::Time at = std::min(transport_.deadline(), resolver_ ? book_.deadline() : paxos::time_never); at != paxos::time_never)
+  if (const paxos::Time at =
+          std::min(transport_.deadline(), resolver_ ? book_.deadline() : paxos::time_never);
+      at != paxos::time_never)
     timer_ = loop_.add_timer(at, [] {});
 }
 
@@ -250,7 +262,8 @@ net::Task<std::optional<chat::OperatorAnswer>> Connection::ask(paxos::ReplicaId 
 }
 
 template <class Answer, class Message>
-net::Task<std::optional<Answer>> Connection::ask_client(paxos::ReplicaId to, Message request, std::chrono::milliseconds timeout,
+net::Task<std::optional<Answer>> Connection::ask_client(paxos::ReplicaId to, Message request,
+                                                        std::chrono::milliseconds timeout,
                                                         std::chrono::milliseconds repeat) {
   request.id = random();
   Asked asked(loop_);
@@ -271,23 +284,27 @@ net::Task<std::optional<Answer>> Connection::ask_client(paxos::ReplicaId to, Mes
 net::Task<std::optional<chat::HistoryReply>> Connection::history(paxos::ReplicaId to,
                                                                  chat::HistoryRequest request,
                                                                  std::chrono::milliseconds timeout) {
-  co_return co_await ask_client<chat::HistoryReply>(to, std::move(request), timeout, std::chrono::milliseconds{250});
+  co_return co_await ask_client<chat::HistoryReply>(to, std::move(request), timeout,
+                                                    std::chrono::milliseconds{250});
 }
 
 net::Task<std::optional<chat::HistoryReply>> Connection::follow(paxos::ReplicaId to,
                                                                 chat::FollowRequest request,
                                                                 std::chrono::milliseconds timeout) {
-  co_return co_await ask_client<chat::HistoryReply>(to, std::move(request), timeout, std::chrono::milliseconds{300});
+  co_return co_await ask_client<chat::HistoryReply>(to, std::move(request), timeout,
+                                                    std::chrono::milliseconds{300});
 }
 
 net::Task<std::optional<chat::RoomsReply>> Connection::rooms(paxos::ReplicaId to, chat::RoomsRequest request,
                                                              std::chrono::milliseconds timeout) {
-  co_return co_await ask_client<chat::RoomsReply>(to, std::move(request), timeout, std::chrono::milliseconds{250});
+  co_return co_await ask_client<chat::RoomsReply>(to, std::move(request), timeout,
+                                                  std::chrono::milliseconds{250});
 }
 
 net::Task<std::optional<chat::WhoReply>> Connection::who(paxos::ReplicaId to, chat::WhoRequest request,
                                                          std::chrono::milliseconds timeout) {
-  co_return co_await ask_client<chat::WhoReply>(to, std::move(request), timeout, std::chrono::milliseconds{250});
+  co_return co_await ask_client<chat::WhoReply>(to, std::move(request), timeout,
+                                                std::chrono::milliseconds{250});
 }
 
 }  // namespace client

@@ -19,8 +19,9 @@
 
 namespace client {
 
-/// The cluster as a client sees it: config, key, one socket. Names are looked up beside the loop, again and again: a replica
-/// whose name does not resolve is one that does not answer, and fault() says why. Loop thread only.
+/// The cluster as a client sees it: config, key, one socket. Names are looked up beside the loop, again and
+/// again: a replica whose name does not resolve is one that does not answer, and fault() says why. Loop
+/// thread only.
 class Connection {
  public:
   /// Waits until each name is looked up, for a moment at most. Errors are a sentence for people.
@@ -37,13 +38,13 @@ class Connection {
 
   void send(paxos::ReplicaId to, const chat::ClientMessage& message);
 
-  /// Why nothing can be said to this replica, for people: it speaks only datagram formats that this program does not know, or
-  /// the other way round. Empty: no such trouble.
+  /// Why nothing can be said to this replica, for people: it speaks only datagram formats that this program
+  /// does not know, or the other way round. Empty: no such trouble.
   [[nodiscard]] std::string version_trouble(paxos::ReplicaId replica) const;
 
-  /// Asks until an answer comes or the time is up, which begins anew where the replica is new to us and has just said hello.
-  /// `target`: the life that is meant, which whatever acts must name; none: any.
-  /// Its replica is `to`.
+  /// Asks until an answer comes or the time is up, which begins anew where the replica is new to us and has
+  /// just said hello. `target`: the life that is meant, which whatever acts must name; none: any. Its replica
+  /// is `to`.
   net::Task<std::optional<chat::OperatorAnswer>> ask(paxos::ReplicaId to, chat::OperatorCommand command,
                                                      chat::Target target, std::chrono::milliseconds timeout);
   /// One page of history, from one replica, asked until it comes or the time is up.
@@ -53,7 +54,8 @@ class Connection {
   net::Task<std::optional<chat::HistoryReply>> follow(paxos::ReplicaId to, chat::FollowRequest request,
                                                       std::chrono::milliseconds timeout);
 
-  /// A page of the list of rooms; who is in one. A replica of rules 1 does not know either, and never answers.
+  /// A page of the list of rooms; who is in one. A replica of rules 1 does not know either, and never
+  /// answers.
   net::Task<std::optional<chat::RoomsReply>> rooms(paxos::ReplicaId to, chat::RoomsRequest request,
                                                    std::chrono::milliseconds timeout);
   net::Task<std::optional<chat::WhoReply>> who(paxos::ReplicaId to, chat::WhoRequest request,
@@ -70,7 +72,9 @@ class Connection {
   /// Where it is asked, in words; empty where nothing is known.
   [[nodiscard]] std::string address_in_use(paxos::ReplicaId id) const;
   /// Of payload, to that replica.
-  [[nodiscard]] std::size_t datagram_bytes(paxos::ReplicaId to) const { return transport_.paths().datagram_bytes(book_.at(to.n)); }
+  [[nodiscard]] std::size_t datagram_bytes(paxos::ReplicaId to) const {
+    return transport_.paths().datagram_bytes(book_.at(to.n));
+  }
   [[nodiscard]] std::uint64_t random();
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
@@ -88,14 +92,15 @@ class Connection {
   net::Task<void> receive();
   void end_turn();
   template <class Answer, class Message>
-  net::Task<std::optional<Answer>> ask_client(paxos::ReplicaId to, Message request, std::chrono::milliseconds timeout,
+  net::Task<std::optional<Answer>> ask_client(paxos::ReplicaId to, Message request,
+                                              std::chrono::milliseconds timeout,
                                               std::chrono::milliseconds repeat);
 
   net::Loop& loop_;
   config::ClusterConfig config_;
   net::AddressBook book_;
   std::uint64_t addresses_taken_ = UINT64_MAX;  ///< the book's revision
-  std::unique_ptr<net::Resolver> resolver_;  ///< none where no name stands in the config
+  std::unique_ptr<net::Resolver> resolver_;     ///< none where no name stands in the config
   net::UdpSocket socket_;
   net::Transport transport_;
   net::Scope scope_;

@@ -24,9 +24,7 @@ void HubSession::close() {
   outbox_.close(hub_.connection_.loop().now());
 }
 
-Hub::Hub(Connection& connection)
-    : connection_(connection),
-      progress_(connection.loop()) {
+Hub::Hub(Connection& connection) : connection_(connection), progress_(connection.loop()) {
   connection_.on_reply(
       [this](paxos::ReplicaId from, const chat::ClientReply& reply) { on_reply(from, reply); });
   connection_.on_turn_end([this] { end_turn(); });

@@ -38,7 +38,7 @@ class HubSession {
   std::unique_ptr<StateFile> state_;
   std::function<void(Delivery&&)> on_delivery_;
   bool dirty_ = false;
-  bool closed_ = false;  ///< and said so
+  bool closed_ = false;     ///< and said so
   chat::SessionId routed_;  ///< how the hub finds it
   bool routed_by_nonce_ = false;
   chat::Nonce nonce_{};

@@ -34,7 +34,15 @@ Outbox::Outbox(Options options, paxos::Time now, Ledger saved)
   PAXOS_ASSERT(options_.replicas > 0 && options_.first.n < options_.replicas && options_.random);
   if (!session_.none()) phase_ = Phase::open;
   for (Ledger::Entry& e : saved.entries) {
-    Entry entry{.ticket = e.ticket, .seq = e.seq, .key = std::move(e.post.key), .topic = std::move(e.post.topic), .written_ms = e.post.written_ms, .restored = true, .queued = now, .repeat = {}, .delivery = {}};
+    Entry entry{.ticket = e.ticket,
+                .seq = e.seq,
+                .key = std::move(e.post.key),
+                .topic = std::move(e.post.topic),
+                .written_ms = e.post.written_ms,
+                .restored = true,
+                .queued = now,
+                .repeat = {},
+                .delivery = {}};
     entry.delivery.ticket = e.ticket;
     entry.delivery.message.room = std::move(e.post.room);
     entry.delivery.message.name = std::move(e.post.name);
@@ -50,7 +58,13 @@ std::uint64_t Outbox::post(paxos::Time now, chat::Post post) {
   PAXOS_ASSERT(!close_wanted_);
   const std::uint64_t ticket = next_ticket_++;
   if (options_.journal) out_.events.emplace_back(Queued{ticket, post});
-  Entry entry{.ticket = ticket, .key = std::move(post.key), .topic = std::move(post.topic), .written_ms = post.written_ms, .queued = now, .repeat = {}, .delivery = {}};
+  Entry entry{.ticket = ticket,
+              .key = std::move(post.key),
+              .topic = std::move(post.topic),
+              .written_ms = post.written_ms,
+              .queued = now,
+              .repeat = {},
+              .delivery = {}};
   entry.delivery.ticket = ticket;
   entry.delivery.message.room = std::move(post.room);
   entry.delivery.message.name = std::move(post.name);
@@ -282,11 +296,13 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
   if (phase_ != Phase::open) return;
   if (refused.session.none() && refused.client_seq == 0) {
     if (go_plain(now)) return;
-    // It could not even read what it was sent. All that an older replica does not read are messages with a key, or a topic.
+    // It could not even read what it was sent. All that an older replica does not read are messages with a
+    // key, or a topic.
     for (Entry& entry : entries_)
       if (entry.fate == Fate::sent && (!entry.key.empty() || entry.topic))
         put_aside(now, entry,
-                  std::string("a replica of an older version does not know ") + (entry.topic ? "topics" : "messages with a key") +
+                  std::string("a replica of an older version does not know ") +
+                      (entry.topic ? "topics" : "messages with a key") +
                       " (`paxosctl status` shows which): " + refused.reason);
     return;
   }
@@ -302,8 +318,9 @@ bool Outbox::says_when(paxos::Time now, const Entry& entry) const {
   return !plain_ && entry.written_ms != 0 && (entry.restored || now - entry.queued >= written_after);
 }
 
-/// A replica of an older version, or one of a cluster that has some, takes no message with the time it was written: from here on they go
-/// without. The log takes the two forms of a message for one. True where that was the case.
+/// A replica of an older version, or one of a cluster that has some, takes no message with the time it was
+/// written: from here on they go without. The log takes the two forms of a message for one. True where that
+/// was the case.
 bool Outbox::go_plain(paxos::Time now) {
   bool any = false;
   for (const Entry& entry : entries_) any = any || (entry.fate == Fate::sent && says_when(now, entry));

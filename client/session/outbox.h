@@ -57,7 +57,8 @@ class Outbox {
 
   Outbox(Options options, paxos::Time now, Ledger saved = {});
 
-  /// Takes a message in and gives its ticket. Requires: chat::validate_room and its like find nothing wrong with it.
+  /// Takes a message in and gives its ticket. Requires: chat::validate_room and its like find nothing wrong
+  /// with it.
   std::uint64_t post(paxos::Time now, chat::Post post);
   /// Ends the session in the log once all is delivered; nothing may be posted afterwards.
   void close(paxos::Time now);
@@ -76,7 +77,7 @@ class Outbox {
   struct Unfinished {
     std::string room;
     std::string text;
-    paxos::Time queued{};   ///< restored ones count from the start
+    paxos::Time queued{};  ///< restored ones count from the start
     bool perhaps = false;  ///< it may stand in the log; else it certainly does not
   };
   /// The oldest `at_most` of them, in order.
@@ -122,9 +123,9 @@ class Outbox {
   struct Entry {
     std::uint64_t ticket = 0;
     std::uint64_t seq = 0;
-    std::string key = {};  ///< of the post
+    std::string key = {};                   ///< of the post
     std::optional<std::string> topic = {};  ///< of the post
-    std::int64_t written_ms = 0;  ///< likewise; goes with it once it has waited for a while
+    std::int64_t written_ms = 0;            ///< likewise; goes with it once it has waited for a while
     bool restored = false;
     paxos::Time heed_refusals{};  ///< earlier ones were meant for what was sent before
     Fate fate = Fate::unsent;
@@ -196,7 +197,7 @@ class Outbox {
   std::size_t unsent_ = 0;     ///< entries_ before this index have been sent in this session
   std::size_t flight_bytes_ = 0;
   bool close_wanted_ = false;
-  bool plain_ = false;  ///< a replica did not take when a message was written: it goes without
+  bool plain_ = false;    ///< a replica did not take when a message was written: it goes without
   bool abandon_ = false;  ///< someone else uses this session: leave it when nothing is under way
   Repeat single_;         ///< of the Open or the Close that is under way
   paxos::Time single_sent_{};

@@ -91,7 +91,8 @@ void Outbox::finish_room() {
   for (Entry& entry : entries_) {
     if (entry.fate != Fate::lookup || entry.delivery.message.room != search_->room) continue;
     // With a key it can be asked for again: what stands is answered, and what does not was refused.
-    if (entry.ran && entry.key.empty()) entry.delivery.refused = "the log refused it earlier; its reason is gone";
+    if (entry.ran && entry.key.empty())
+      entry.delivery.refused = "the log refused it earlier; its reason is gone";
     if (!entry.delivery.refused.empty())
       settle(entry);
     else

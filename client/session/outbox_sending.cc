@@ -29,8 +29,10 @@ constexpr std::size_t repeat_bytes_max = 64 * 1024;
 // --- where to ask ---
 
 bool Outbox::silent_lately(paxos::Time now, paxos::ReplicaId replica) const {
-  // Longer than a lap around all of them takes: who reaches only one would be sent back to a silent leader by it for ever.
-  const paxos::Duration lap = static_cast<int>(options_.replicas) * 3 * std::max<paxos::Duration>(repeat_max, rtt_.timeout());
+  // Longer than a lap around all of them takes: who reaches only one would be sent back to a silent leader by
+  // it for ever.
+  const paxos::Duration lap =
+      static_cast<int>(options_.replicas) * 3 * std::max<paxos::Duration>(repeat_max, rtt_.timeout());
   return silent_[replica.n] != paxos::Time::min() && now - silent_[replica.n] < silence_kept + lap;
 }
 
@@ -125,7 +127,8 @@ chat::Command Outbox::command_of(paxos::Time now, const Entry& entry) const {
     command.operation = chat::Close{};
   } else {
     const chat::Message& m = entry.delivery.message;
-    command.operation = chat::Post{m.room, m.name, m.text, entry.key, entry.topic, says_when(now, entry) ? entry.written_ms : 0};
+    command.operation = chat::Post{m.room,    m.name,      m.text,
+                                   entry.key, entry.topic, says_when(now, entry) ? entry.written_ms : 0};
   }
   return command;
 }

@@ -7,10 +7,10 @@
 #include <cerrno>
 #include <vector>
 
-
 namespace client {
 
-std::set<unsigned> closed_ports(const std::map<unsigned, net::Address>& where, std::chrono::milliseconds patience) {
+std::set<unsigned> closed_ports(const std::map<unsigned, net::Address>& where,
+                                std::chrono::milliseconds patience) {
   std::set<unsigned> closed;
   std::vector<unsigned> asked;
   std::vector<pollfd> sockets;

@@ -39,7 +39,8 @@ net::Task<NoRooms> why_none(Connection& c, std::string why) {
     const Outage outage = co_await look_for_outage(c, status_timeout);
     co_return NoRooms{.why = outage.over() ? why : why + "; " + outage.sentence()};
   }
-  co_return NoRooms{.why = fmt::format("{} {} an older version{}, which knows no list of rooms; `paxosctl rolling-restart` takes all to a newer one",
+  co_return NoRooms{.why = fmt::format("{} {} an older version{}, which knows no list of rooms; `paxosctl "
+                                       "rolling-restart` takes all to a newer one",
                                        replicas_text(old), old.size() == 1 ? "runs" : "run",
                                        version.empty() ? "" : fmt::format(" ({})", printable(version))),
                     .too_old = true};
@@ -61,7 +62,8 @@ net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connect
       // Those that know nothing of it are found out after one round, not after the whole time.
       if (asked == replicas && !(co_await find_old(c)).first.empty()) break;
       const auto limit = static_cast<std::uint32_t>(wanted.at_most == 0 ? 0 : wanted.at_most - out.size());
-      reply = co_await c.rooms({target}, {.id = 0, .from = from, .limit = limit, .local = wanted.local}, std::min(left, page_patience));
+      reply = co_await c.rooms({target}, {.id = 0, .from = from, .limit = limit, .local = wanted.local},
+                               std::min(left, page_patience));
       if (reply && reply->refused.empty()) break;
       if (reply) {
         why = fmt::format("replica {}: {}", target, reply->refused);
@@ -77,12 +79,13 @@ net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connect
     from = reply->page.next;
     if (from.empty() || (wanted.at_most != 0 && out.size() >= wanted.at_most)) break;
   }
-  std::sort(out.begin(), out.end(), [](const chat::RoomLine& a, const chat::RoomLine& b) { return a.name < b.name; });
+  std::sort(out.begin(), out.end(),
+            [](const chat::RoomLine& a, const chat::RoomLine& b) { return a.name < b.name; });
   co_return out;
 }
 
-net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(Connection& c, std::string room,
-                                                                             std::chrono::milliseconds timeout) {
+net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(
+    Connection& c, std::string room, std::chrono::milliseconds timeout) {
   auto rooms = co_await list_rooms(c, {.from = room, .at_most = 1, .local = true, .timeout = timeout});
   if (!rooms) co_return tl::make_unexpected(std::move(rooms.error()));
   if (rooms->empty() || rooms->front().name != room) co_return std::optional<chat::RoomLine>();
@@ -90,7 +93,8 @@ net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(Con
 }
 
 net::Task<std::string> find_near_room(Connection& c, std::string room) {
-  const auto rooms = co_await list_rooms(c, {.at_most = guessed_among_max, .local = true, .timeout = guess_timeout});
+  const auto rooms =
+      co_await list_rooms(c, {.at_most = guessed_among_max, .local = true, .timeout = guess_timeout});
   std::vector<std::string> names;
   if (rooms)
     for (const chat::RoomLine& line : *rooms) names.push_back(line.name);
@@ -101,15 +105,15 @@ std::string local_time(std::int64_t time_ms) {
   const std::time_t seconds = time_ms / 1000;
   std::tm local{};
   localtime_r(&seconds, &local);
-  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", local.tm_year + 1900, local.tm_mon + 1, local.tm_mday, local.tm_hour,
-                     local.tm_min, local.tm_sec);
+  return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02}", local.tm_year + 1900, local.tm_mon + 1,
+                     local.tm_mday, local.tm_hour, local.tm_min, local.tm_sec);
 }
 
 namespace {
-net::Task<void> ask_one(Connection& c, paxos::ReplicaId id, std::string room, std::chrono::milliseconds timeout,
-                        std::map<std::string, std::uint64_t>& into) {
-  const auto reply =
-      co_await c.who(id, {.id = 0, .what = chat::Whereabouts::ask, .room = std::move(room), .name = {}}, timeout);
+net::Task<void> ask_one(Connection& c, paxos::ReplicaId id, std::string room,
+                        std::chrono::milliseconds timeout, std::map<std::string, std::uint64_t>& into) {
+  const auto reply = co_await c.who(
+      id, {.id = 0, .what = chat::Whereabouts::ask, .room = std::move(room), .name = {}}, timeout);
   if (!reply) co_return;
   for (const chat::Present& present : reply->present) {
     std::uint64_t& heard = into.try_emplace(present.name, present.heard_ms).first->second;
@@ -118,17 +122,20 @@ net::Task<void> ask_one(Connection& c, paxos::ReplicaId id, std::string room, st
 }
 }  // namespace
 
-net::Task<std::vector<chat::Present>> who_is_in(Connection& c, std::string room, std::chrono::milliseconds timeout) {
+net::Task<std::vector<chat::Present>> who_is_in(Connection& c, std::string room,
+                                                std::chrono::milliseconds timeout) {
   std::map<std::string, std::uint64_t> names;
   net::Scope scope(c.loop());
-  for (std::uint8_t id = 0; id < c.config().replicas.size(); ++id) scope.spawn(ask_one(c, {id}, room, timeout, names));
+  for (std::uint8_t id = 0; id < c.config().replicas.size(); ++id)
+    scope.spawn(ask_one(c, {id}, room, timeout, names));
   co_await scope.join();
   std::vector<chat::Present> out;
   for (const auto& [name, heard] : names) out.push_back({name, heard});
   co_return out;
 }
 
-void tell_whereabouts(Connection& c, chat::Whereabouts what, const std::string& room, const std::string& name) {
+void tell_whereabouts(Connection& c, chat::Whereabouts what, const std::string& room,
+                      const std::string& name) {
   for (std::uint8_t id = 0; id < c.config().replicas.size(); ++id)
     c.send({id}, chat::WhoRequest{.id = c.random(), .what = what, .room = room, .name = name});
 }

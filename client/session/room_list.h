@@ -12,9 +12,9 @@
 namespace client {
 
 struct RoomsWanted {
-  std::string from = {};      ///< empty: the first
-  std::size_t at_most = 0;    ///< 0: all of them
-  bool local = false;         ///< what a replica has applied will do
+  std::string from = {};                      ///< empty: the first
+  std::size_t at_most = 0;                    ///< 0: all of them
+  bool local = false;                         ///< what a replica has applied will do
   std::chrono::milliseconds timeout{10'000};  ///< for each page
 };
 struct NoRooms {
@@ -22,10 +22,11 @@ struct NoRooms {
   bool too_old = false;  ///< what answers does not know the question: an older version
 };
 /// In the order of their names.
-net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connection& connection, RoomsWanted wanted);
+net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connection& connection,
+                                                                         RoomsWanted wanted);
 /// One room's line; nothing inside: there is no such room.
-net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(Connection& connection, std::string room,
-                                                                             std::chrono::milliseconds timeout);
+net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(
+    Connection& connection, std::string room, std::chrono::milliseconds timeout);
 /// Names that are like it; empty where there is none, or nobody tells in a moment.
 net::Task<std::string> find_near_room(Connection& connection, std::string room);
 
@@ -33,8 +34,10 @@ net::Task<std::string> find_near_room(Connection& connection, std::string room);
 [[nodiscard]] std::string local_time(std::int64_t time_ms);
 
 /// Whom the replicas heard of lately: of each name when last. All of them are asked at once.
-net::Task<std::vector<chat::Present>> who_is_in(Connection& connection, std::string room, std::chrono::milliseconds timeout);
+net::Task<std::vector<chat::Present>> who_is_in(Connection& connection, std::string room,
+                                                std::chrono::milliseconds timeout);
 /// Tells every replica; no answer is waited for.
-void tell_whereabouts(Connection& connection, chat::Whereabouts what, const std::string& room, const std::string& name);
+void tell_whereabouts(Connection& connection, chat::Whereabouts what, const std::string& room,
+                      const std::string& name);
 
 }  // namespace client

@@ -4,12 +4,14 @@
 #include <string_view>
 #include <vector>
 
-/// What people type for a room, and what they mean by it. Pure, but for the C library's table of lower-case letters.
+/// What people type for a room, and what they mean by it. Pure, but for the C library's table of lower-case
+/// letters.
 namespace client {
 
 /// One leading '#' less, and every letter that has a lower case in it: "#Ops" is "ops". A lone '#' stays.
 [[nodiscard]] std::string fold_room(std::string_view typed);
-/// Whether it is a room's usual name: folded already, nothing blank at its ends. Nobody has to be asked what it means.
+/// Whether it is a room's usual name: folded already, nothing blank at its ends. Nobody has to be asked what
+/// it means.
 [[nodiscard]] bool is_plain_room(std::string_view name);
 /// Why no new room may be called so; empty: it may.
 [[nodiscard]] std::string room_fault(std::string_view name);

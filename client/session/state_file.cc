@@ -28,7 +28,8 @@ bool sync_folder_of(const std::filesystem::path& path) {
   return synced;
 }
 
-/// Puts `content` into a file of that name, where there is none yet or one with just that content. Why it could not; empty: done.
+/// Puts `content` into a file of that name, where there is none yet or one with just that content. Why it
+/// could not; empty: done.
 std::string put_beside(const std::string& name, const std::string& content) {
   const int fd = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return system_error();
@@ -38,7 +39,8 @@ std::string put_beside(const std::string& name, const std::string& content) {
   if (had < 0) {
     why = system_error();
   } else if (had > 0) {
-    if (static_cast<std::size_t>(had) != content.size() || std::string_view(there).substr(0, content.size()) != content)
+    if (static_cast<std::size_t>(had) != content.size() ||
+        std::string_view(there).substr(0, content.size()) != content)
       why = "a file of that name is there already; move it away and try again";
   } else {
     for (std::size_t at = 0; at < content.size() && why.empty();) {
@@ -122,7 +124,9 @@ tl::expected<void, std::string> StateFile::load() {
   if (contents->fresh) {
     // New, or its making was cut short: nothing can have been sent.
     if (::ftruncate(fd_, 0) != 0) return tl::make_unexpected(fault("cannot be written: " + system_error()));
-    if (const auto written = write_all(state_format::head(cluster_id_, state_format::records_offset)); !written) return written;
+    if (const auto written = write_all(state_format::head(cluster_id_, state_format::records_offset));
+        !written)
+      return written;
     if (::fsync(fd_) != 0 || !sync_folder_of(path_))
       return tl::make_unexpected(fault("cannot be synced: " + system_error()));
     return {};
@@ -134,7 +138,8 @@ tl::expected<void, std::string> StateFile::load() {
     // Of version 0.1.0: taken over at once, so that what is appended has its checksums.
     first_format_ = true;
     if (const auto done = compact(); !done) return done;
-    if (first_format_) return tl::make_unexpected(fault("cannot be written anew in this version's format: " + system_error()));
+    if (first_format_)
+      return tl::make_unexpected(fault("cannot be written anew in this version's format: " + system_error()));
     return {};
   }
   if (bytes_ < bytes.size() && ::ftruncate(fd_, static_cast<off_t>(bytes_)) != 0)
@@ -152,7 +157,10 @@ std::string StateFile::damaged(const state_format::Contents& contents) const {
   std::string lines;
   std::size_t open = 0;
   for (const state_format::Found& found : contents.found) {
-    nlohmann::ordered_json line{{"ticket", found.ticket}, {"room", found.post.room}, {"name", found.post.name}, {"text", found.post.text}};
+    nlohmann::ordered_json line{{"ticket", found.ticket},
+                                {"room", found.post.room},
+                                {"name", found.post.name},
+                                {"text", found.post.text}};
     if (!found.post.key.empty()) line["key"] = found.post.key;
     if (found.post.written_ms != 0) line["written_ms"] = found.post.written_ms;
     line["answered"] = found.answered;
@@ -160,17 +168,20 @@ std::string StateFile::damaged(const state_format::Contents& contents) const {
     open += found.answered ? 0 : 1;
   }
   const std::string out = contents.damage + "; nothing was changed in it, and nothing is sent";
-  if (contents.found.empty()) return fault(out + ". No message in it can be read. Move it away to begin anew");
+  if (contents.found.empty())
+    return fault(out + ". No message in it can be read. Move it away to begin anew");
   const std::string kept = path_.string() + ".whole";
   if (const auto why = put_beside(kept, lines); !why.empty())
     return fault(out + ". What can be read of it could not be written to " + kept + ": " + why);
-  return fault(out + ". " + std::to_string(contents.found.size()) + (contents.found.size() == 1 ? " message" : " messages") +
-               " of it can be read, " + std::to_string(open) + " without a known fate: " + kept +
-               " has them, one a line. Compare with `paxoschat history`, move the damaged file away, and send what is missing");
+  return fault(out + ". " + std::to_string(contents.found.size()) +
+               (contents.found.size() == 1 ? " message" : " messages") + " of it can be read, " +
+               std::to_string(open) + " without a known fate: " + kept +
+               " has them, one a line. Compare with `paxoschat history`, move the damaged file away, and "
+               "send what is missing");
 }
 
-/// The mark says that everything up to here is on the disk. It needs no sync of its own: it may be too low after a power cut,
-/// never too high.
+/// The mark says that everything up to here is on the disk. It needs no sync of its own: it may be too low
+/// after a power cut, never too high.
 void StateFile::note_synced() {
   const std::string mark = state_format::mark(bytes_);
   [[maybe_unused]] const ssize_t n = ::pwrite(fd_, mark.data(), mark.size(), state_format::mark_offset);

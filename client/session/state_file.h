@@ -12,10 +12,11 @@
 namespace client {
 
 /// `--state FILE`: the ledger of one session, on disk. One program at a time (flock). A crash at any moment
-/// loses at most what was not synced; a torn end is cut off. Damage is an error that is never guessed around: the file stays as it is,
-/// and what is whole is put beside it as FILE.whole, a JSON object a message.
+/// loses at most what was not synced; a torn end is cut off. Damage is an error that is never guessed around:
+/// the file stays as it is, and what is whole is put beside it as FILE.whole, a JSON object a message.
 ///
-/// Its bytes: client/session/state_format. Compacted into a snapshot by rename. One of version 0.1.0 is read, and written anew.
+/// Its bytes: client/session/state_format. Compacted into a snapshot by rename. One of version 0.1.0 is read,
+/// and written anew.
 class StateFile {
  public:
   /// Opens or makes it. Errors are a sentence for people; nothing is changed then.

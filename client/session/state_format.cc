@@ -173,8 +173,8 @@ bool all_zeros(std::string_view bytes) {
   return std::all_of(bytes.begin(), bytes.end(), [](char c) { return c == 0; });
 }
 
-/// Whether a crash that kept only part of what was written from `from` on can have left these bytes: one of the sectors
-/// that they touch is zeros as far as they go.
+/// Whether a crash that kept only part of what was written from `from` on can have left these bytes: one of
+/// the sectors that they touch is zeros as far as they go.
 bool has_lost_sector(std::string_view bytes, std::size_t from, std::size_t to) {
   to = std::min(to, bytes.size());
   for (std::size_t at = from; at < to;) {
@@ -201,7 +201,8 @@ Framed second_frame(std::string_view bytes, std::size_t at) {
   const auto sum = r.fixed<std::uint64_t>();
   if (r.fixed<std::uint64_t>() != sum_of(rest.substr(0, 16), at) || size == 0 || size > bytes_max) return out;
   out.size = static_cast<std::size_t>(size);
-  out.whole = rest.size() - record_header_bytes >= size && sum_of(rest.substr(record_header_bytes, *out.size)) == sum;
+  out.whole =
+      rest.size() - record_header_bytes >= size && sum_of(rest.substr(record_header_bytes, *out.size)) == sum;
   return out;
 }
 
@@ -214,7 +215,8 @@ Framed first_frame(std::string_view bytes, std::size_t at) {
   const auto sum = r.fixed<std::uint64_t>();
   if (size == 0) return out;
   out.size = size;
-  out.whole = rest.size() - first_record_header_bytes >= size && sum_of(rest.substr(first_record_header_bytes, size)) == sum;
+  out.whole = rest.size() - first_record_header_bytes >= size &&
+              sum_of(rest.substr(first_record_header_bytes, size)) == sum;
   return out;
 }
 
@@ -247,7 +249,8 @@ bool any_whole_behind(std::string_view bytes, std::size_t at, Frame frame_at) {
 }
 
 /// `synced`: bytes that are known to have been on the disk.
-void read_records(std::string_view bytes, std::size_t from, std::size_t synced, bool first_format, Contents& out) {
+void read_records(std::string_view bytes, std::size_t from, std::size_t synced, bool first_format,
+                  Contents& out) {
   const Frame frame_at = first_format ? first_frame : second_frame;
   Folding folding(first_format);
   std::size_t at = from;
@@ -272,7 +275,8 @@ void read_records(std::string_view bytes, std::size_t from, std::size_t synced, 
       paxos::ByteReader r(rest);
       r.fixed<std::uint32_t>();
       const auto sum = r.fixed<std::uint64_t>();
-      if ((rest.size() > record.header && sum_of(rest.substr(record.header)) == sum) || any_whole_behind(bytes, at, frame_at))
+      if ((rest.size() > record.header && sum_of(rest.substr(record.header)) == sum) ||
+          any_whole_behind(bytes, at, frame_at))
         torn = false;
     }
     if (!torn) return damaged("it is damaged at byte " + std::to_string(at));
@@ -280,7 +284,8 @@ void read_records(std::string_view bytes, std::size_t from, std::size_t synced, 
   }
   out.end = at;
   if (at < synced)
-    damaged("it ends at byte " + std::to_string(at) + ", but was on the disk up to byte " + std::to_string(synced));
+    damaged("it ends at byte " + std::to_string(at) + ", but was on the disk up to byte " +
+            std::to_string(synced));
 }
 
 std::string other_cluster(std::string_view theirs, std::string_view ours) {
@@ -304,7 +309,8 @@ std::optional<Header> read_header(std::string_view bytes, std::string_view wante
   return header;
 }
 
-/// Whether a crash in the making of an empty file can have left this: no record yet, each sector as it should be, cut, or zeros.
+/// Whether a crash in the making of an empty file can have left this: no record yet, each sector as it should
+/// be, cut, or zeros.
 bool cut_making(std::string_view bytes, std::string_view whole) {
   if (bytes.size() > whole.size()) return false;
   for (std::size_t at = 0; at < bytes.size(); at += sector) {
@@ -370,7 +376,8 @@ tl::expected<Contents, std::string> read(std::string_view bytes, std::string_vie
   // A making that was cut short left a part of the head: nothing can have been sent.
   const std::string mine = head(cluster_id, records_offset);
   const std::string first = header_text(cluster_id, first_magic);
-  if (cut_making(bytes, mine) || (bytes.size() < first.size() && first.compare(0, bytes.size(), bytes) == 0)) {
+  if (cut_making(bytes, mine) ||
+      (bytes.size() < first.size() && first.compare(0, bytes.size(), bytes) == 0)) {
     out.fresh = true;
     return out;
   }
@@ -383,8 +390,10 @@ tl::expected<Contents, std::string> read(std::string_view bytes, std::string_vie
     for (std::size_t i = 0; i < magic.size() && i < bytes.size(); ++i) same += bytes[i] == magic[i] ? 1 : 0;
     if (same + 1 < magic.size())
       return tl::make_unexpected(std::string("is not a paxoschat state file; give another one with --state"));
-    if (bytes.substr(0, any_magic.size()) == any_magic && !any_whole_behind(bytes, records_offset - 1, second_frame))
-      return tl::make_unexpected(std::string("is of a later version of paxoschat; use that one, or give another file with --state"));
+    if (bytes.substr(0, any_magic.size()) == any_magic &&
+        !any_whole_behind(bytes, records_offset - 1, second_frame))
+      return tl::make_unexpected(
+          std::string("is of a later version of paxoschat; use that one, or give another file with --state"));
     out.damage = "its header is damaged";
     out.found = gather(bytes, std::min(records_offset, bytes.size()), second_frame, false);
     return out;
@@ -392,8 +401,9 @@ tl::expected<Contents, std::string> read(std::string_view bytes, std::string_vie
   const auto header = read_header(bytes, wanted);
   if (!header) {
     out.damage = "its header is damaged";
-    out.found = gather(bytes, std::min<std::size_t>(out.first_format ? wanted.size() : records_offset, bytes.size()), frame_at,
-                       out.first_format);
+    out.found =
+        gather(bytes, std::min<std::size_t>(out.first_format ? wanted.size() : records_offset, bytes.size()),
+               frame_at, out.first_format);
     return out;
   }
   if (header->cluster != cluster_id) return tl::make_unexpected(other_cluster(header->cluster, cluster_id));

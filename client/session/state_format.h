@@ -11,15 +11,18 @@
 
 #include "client/session/ledger.h"
 
-/// Bytes of a `--state` file, pure: docs/DISK.md, "The client's state file". What a crash can leave is told from damage here.
+/// Bytes of a `--state` file, pure: docs/DISK.md, "The client's state file". What a crash can leave is told
+/// from damage here.
 ///
-/// A crash leaves every synced byte as it was. Of what was appended after the last sync it leaves any prefix, and pieces of
-/// whole sectors as zeros; never other bytes. So: what does not read, below the mark of the last sync, is damage; above it, it is a
-/// torn end only where the file ends inside of the record or one of its sectors is zeros. Everything else was changed by somebody else.
+/// A crash leaves every synced byte as it was. Of what was appended after the last sync it leaves any prefix,
+/// and pieces of whole sectors as zeros; never other bytes. So: what does not read, below the mark of the
+/// last sync, is damage; above it, it is a torn end only where the file ends inside of the record or one of
+/// its sectors is zeros. Everything else was changed by somebody else.
 namespace client::state_format {
 
 inline constexpr std::size_t sector = 512;
-inline constexpr std::size_t mark_offset = sector;         ///< the mark has a sector of its own, written over after each sync
+inline constexpr std::size_t mark_offset =
+    sector;  ///< the mark has a sector of its own, written over after each sync
 inline constexpr std::size_t records_offset = 2 * sector;  ///< the header's and the mark's
 inline constexpr std::size_t record_header_bytes = 24;
 inline constexpr std::size_t bytes_max = 64u << 20;
@@ -41,13 +44,14 @@ struct Found {
 
 struct Contents {
   Ledger ledger;
-  std::size_t end = 0;      ///< bytes that count; what is behind them is a torn end
+  std::size_t end = 0;        ///< bytes that count; what is behind them is a torn end
   bool first_format = false;  ///< of version 0.1.0: to be written anew
   bool fresh = false;         ///< empty, or its making was cut short: nothing can have been sent
-  std::string damage;       ///< what is wrong and where; empty when nothing is
-  std::vector<Found> found;  ///< where there is damage: what is whole, from all of the file, by ticket
+  std::string damage;         ///< what is wrong and where; empty when nothing is
+  std::vector<Found> found;   ///< where there is damage: what is whole, from all of the file, by ticket
 };
-/// Errors: not a state file, another cluster's, a later format. Damage is no error here: it is in the contents.
+/// Errors: not a state file, another cluster's, a later format. Damage is no error here: it is in the
+/// contents.
 [[nodiscard]] tl::expected<Contents, std::string> read(std::string_view bytes, std::string_view cluster_id);
 
 }  // namespace client::state_format

@@ -89,7 +89,8 @@ void LineEditor::key(std::string_view sequence, std::vector<Event>& out) {
   if (searching_) end_search(true);
   if (sequence == "b") cursor_ = word_before(cursor_);
   if (sequence == "f") cursor_ = word_after(cursor_);
-  if (sequence.size() == 1 && sequence[0] >= '1' && sequence[0] <= '9') out.push_back({Key::room, std::string(sequence)});
+  if (sequence.size() == 1 && sequence[0] >= '1' && sequence[0] <= '9')
+    out.push_back({Key::room, std::string(sequence)});
   if (sequence == "[D") cursor_ = before(cursor_);
   if (sequence == "[C") cursor_ = after(cursor_);
   if (sequence == "[H" || sequence == "OH" || sequence == "[1~") cursor_ = 0;

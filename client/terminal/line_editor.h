@@ -29,7 +29,8 @@ class LineEditor {
   /// Bytes as they came from the terminal; sequences may be cut anywhere.
   [[nodiscard]] std::vector<Event> feed(std::string_view bytes);
 
-  /// An ESC came, and nothing behind it for so long that it was a key by itself: what comes next is not part of it.
+  /// An ESC came, and nothing behind it for so long that it was a key by itself: what comes next is not part
+  /// of it.
   void forget_escape();
 
   struct View {
@@ -73,7 +74,7 @@ class LineEditor {
   std::string draft_;
   bool searching_ = false;
   std::string pattern_;
-  std::size_t found_ = 0;  ///< in remembered_, where searching_; its size: nothing yet
+  std::size_t found_ = 0;   ///< in remembered_, where searching_; its size: nothing yet
   std::string unsearched_;  ///< the line before
 };
 

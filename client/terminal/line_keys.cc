@@ -2,10 +2,11 @@
 
 #include "client/terminal/line_editor.h"
 #include "client/terminal/printable.h"
-#include "client/terminal/words.h"
 #include "client/terminal/screen.h"
+#include "client/terminal/words.h"
 
-/// The keys of the line editor beyond the plain ones: words, completion, the search through what was written before.
+/// The keys of the line editor beyond the plain ones: words, completion, the search through what was written
+/// before.
 namespace client {
 
 void LineEditor::forget_escape() {
@@ -69,7 +70,8 @@ bool LineEditor::search_key(unsigned char key) {
         end_search(false);
         return true;
       }
-      while ((static_cast<unsigned char>(pattern_.back()) & 0xc0) == 0x80 && pattern_.size() > 1) pattern_.pop_back();
+      while ((static_cast<unsigned char>(pattern_.back()) & 0xc0) == 0x80 && pattern_.size() > 1)
+        pattern_.pop_back();
       pattern_.pop_back();
       search_on(remembered_.size());
       return true;
@@ -84,7 +86,8 @@ LineEditor::View LineEditor::search_view(std::size_t columns) const {
   const std::string found = found_ == remembered_.size() ? "" : printable(remembered_[found_]);
   View view;
   view.text = cut("search \"" + printable(pattern_) + "\": " + found, columns);
-  for (std::size_t n = columns; n > 0 && columns_of(view.text) > columns; --n) view.text = cut(view.text, n - 1);  // wide ones
+  for (std::size_t n = columns; n > 0 && columns_of(view.text) > columns; --n)
+    view.text = cut(view.text, n - 1);  // wide ones
   view.cursor = std::min(columns_of(view.text), columns_of("search \"" + printable(pattern_)));
   return view;
 }

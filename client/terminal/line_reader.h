@@ -7,7 +7,8 @@
 
 namespace client {
 
-/// Cuts a byte stream into lines; one that ends in CR LF loses both. Pure; holds at most one line of `bytes_max` and what came after it.
+/// Cuts a byte stream into lines; one that ends in CR LF loses both. Pure; holds at most one line of
+/// `bytes_max` and what came after it.
 class LineReader {
  public:
   explicit LineReader(std::size_t bytes_max) : bytes_max_(bytes_max) {}

@@ -37,7 +37,8 @@ std::vector<PasteSplitter::Piece> PasteSplitter::feed(std::string_view bytes) {
       held_ = rest.substr(at);
       break;
     }
-    if (inside_) out.push_back({.pasted = true, .bytes = std::exchange(paste_, {}), .total = std::exchange(total_, 0)});
+    if (inside_)
+      out.push_back({.pasted = true, .bytes = std::exchange(paste_, {}), .total = std::exchange(total_, 0)});
     inside_ = !inside_;
     rest.remove_prefix(at + mark.size());
   }
@@ -75,7 +76,8 @@ std::vector<std::string> filled_lines(std::string_view text) {
   std::vector<std::string> out;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    if (text.substr(0, end).find_first_not_of(" \t") != std::string_view::npos) out.emplace_back(text.substr(0, end));
+    if (text.substr(0, end).find_first_not_of(" \t") != std::string_view::npos)
+      out.emplace_back(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return out;
@@ -88,7 +90,8 @@ void PasteQuestion::ask(std::string text) {
 
 std::string PasteQuestion::prompt() const {
   const std::string lines = std::to_string(filled_lines(text_).size()) + " lines: ";
-  return fits() ? lines + "[o]ne message, [l]ines, [e]dit, Esc drops them " : lines + "too long for one message: as [l]ines, Esc drops them ";
+  return fits() ? lines + "[o]ne message, [l]ines, [e]dit, Esc drops them "
+                : lines + "too long for one message: as [l]ines, Esc drops them ";
 }
 
 PasteQuestion::Answer PasteQuestion::answer(std::string_view typed) const {

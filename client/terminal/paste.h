@@ -21,7 +21,8 @@ class PasteSplitter {
   [[nodiscard]] std::vector<Piece> feed(std::string_view bytes);
   /// Within a paste whose end has not come.
   [[nodiscard]] bool inside() const { return inside_; }
-  /// What came last was an ESC with nothing behind it: a key, for whoever waits for that one. Taken by this call.
+  /// What came last was an ESC with nothing behind it: a key, for whoever waits for that one. Taken by this
+  /// call.
   [[nodiscard]] bool lone_escape();
   /// Its end does not come any more: what is there of it.
   [[nodiscard]] Piece give_up();
@@ -34,13 +35,13 @@ class PasteSplitter {
 
   std::size_t bytes_max_;
   bool inside_ = false;
-  std::string held_;   ///< may be the beginning of the mark that is looked for
+  std::string held_;  ///< may be the beginning of the mark that is looked for
   std::string paste_;
   std::size_t total_ = 0;
 };
 
-/// A paste as text: terminals send line breaks as CR; what would move a terminal is no text; line breaks at the end were
-/// copied along, and are not sent.
+/// A paste as text: terminals send line breaks as CR; what would move a terminal is no text; line breaks at
+/// the end were copied along, and are not sent.
 [[nodiscard]] std::string pasted_text(std::string_view bytes);
 /// The lines of a text that have something in them.
 [[nodiscard]] std::vector<std::string> filled_lines(std::string_view text);

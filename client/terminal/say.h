@@ -11,7 +11,8 @@
 
 namespace client {
 
-/// Text of this program's own making: colours, moves of the cursor, what is cleaned already. Everything else is foreign.
+/// Text of this program's own making: colours, moves of the cursor, what is cleaned already. Everything else
+/// is foreign.
 struct Own {
   std::string_view text;
 };
@@ -32,7 +33,8 @@ auto shown(const T& value) {
   else if constexpr (std::is_convertible_v<const T&, std::string_view>)
     return printable(static_cast<std::string_view>(value));
   else {
-    static_assert(std::is_arithmetic_v<T>, "a number or a string; others would bring their text past printable()");
+    static_assert(std::is_arithmetic_v<T>,
+                  "a number or a string; others would bring their text past printable()");
     return value;
   }
 }
@@ -42,8 +44,9 @@ using Shown = decltype(shown(std::declval<const T&>()));
 void put(std::FILE* to, std::string_view text);
 }  // namespace detail
 
-/// How the programs speak: every string among the arguments counts as foreign (a replica's, a file's, another person's) and
-/// can't move the terminal; `text`, a literal, may. tests/layering.py sees that nothing is printed past it.
+/// How the programs speak: every string among the arguments counts as foreign (a replica's, a file's, another
+/// person's) and can't move the terminal; `text`, a literal, may. tests/layering.py sees that nothing is
+/// printed past it.
 template <class... Args>
 void say(std::FILE* to, fmt::format_string<detail::Shown<Args>...> text, const Args&... args) {
   detail::put(to, fmt::vformat(fmt::string_view(text), fmt::make_format_args(detail::shown(args)...)));

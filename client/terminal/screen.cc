@@ -24,7 +24,8 @@ void give_back_and_die(int signal) {
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
-constexpr int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGPIPE, SIGTERM, SIGHUP, SIGINT, SIGQUIT};
+constexpr int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL,
+                          SIGPIPE, SIGTERM, SIGHUP, SIGINT, SIGQUIT};
 
 void write_all(std::string_view bytes) {
   while (!bytes.empty()) {
@@ -63,8 +64,8 @@ std::string drawing(const std::vector<ScreenLine>& lines, std::size_t columns, s
     if (i > 0) out += "\r\n";
     if (lines[i].look == ScreenLine::Look::bold) out += "\x1b[1m";
     if (lines[i].look == ScreenLine::Look::alarm) out += "\x1b[1;31m";
-    // A line as wide as the screen leaves the cursor in the last column on some terminals: erasing there would
-    // take the last character.
+    // A line as wide as the screen leaves the cursor in the last column on some terminals: erasing there
+    // would take the last character.
     const std::string_view text = cut(lines[i].text, columns > 0 ? columns - 1 : 0);
     out += text;
     if (lines[i].look != ScreenLine::Look::plain) out += "\x1b[0m";

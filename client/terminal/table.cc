@@ -11,7 +11,8 @@ std::string table_text(const std::vector<std::vector<std::string>>& rows, const 
   std::vector<std::size_t> widths(align.size(), 0);
   for (const auto& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i)
-      if (i + 1 < row.size() || row.size() == align.size()) widths[i] = std::max(widths[i], columns_of(row[i]));
+      if (i + 1 < row.size() || row.size() == align.size())
+        widths[i] = std::max(widths[i], columns_of(row[i]));
   std::string out;
   for (const auto& row : rows) {
     std::string line;

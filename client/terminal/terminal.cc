@@ -32,7 +32,9 @@ constexpr int deadly[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
 }  // namespace
 
 Terminal::Terminal(LineEditor& editor)
-    : editor_(editor), interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1), colour_(wants_colour()) {
+    : editor_(editor),
+      interactive_(::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1),
+      colour_(wants_colour()) {
   if (interactive_ && ::tcgetattr(STDIN_FILENO, &before_) != 0) interactive_ = false;
   if (!interactive_) return;
   termios raw = before_;
@@ -84,7 +86,8 @@ std::string Terminal::standing_rows(std::size_t width) {
   drawn_.clear();
   for (const std::string& line : standing_) {
     std::string_view part = cut(line, width - 1);
-    for (std::size_t n = width - 1; n > 0 && columns_of(part) >= width; --n) part = cut(part, n - 1);  // wide characters
+    for (std::size_t n = width - 1; n > 0 && columns_of(part) >= width; --n)
+      part = cut(part, n - 1);  // wide characters
     out += dimmed(part, colour_) + "\n";
     drawn_.push_back(columns_of(part));
   }
@@ -149,7 +152,8 @@ void Terminal::resized() {
   // A narrower terminal wraps the line that was there over several rows; the cursor goes with its character.
   std::size_t above = cursor_ / columns();
   for (const std::size_t line : drawn_) above += 1 + (line > 0 ? (line - 1) / columns() : 0);
-  write((above > 0 ? "\x1b[" + std::to_string(above) + "A" : std::string()) + "\r\x1b[J" + standing_rows(columns()));
+  write((above > 0 ? "\x1b[" + std::to_string(above) + "A" : std::string()) + "\r\x1b[J" +
+        standing_rows(columns()));
   redraw();
 }
 

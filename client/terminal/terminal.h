@@ -22,7 +22,8 @@ class Terminal {
   /// Both standard input and standard output are terminals.
   [[nodiscard]] bool interactive() const { return interactive_; }
   void set_prompt(std::string prompt);
-  /// Lines between what was printed and the input line, until they are set anew; each is cut to a row. Printable, no colours.
+  /// Lines between what was printed and the input line, until they are set anew; each is cut to a row.
+  /// Printable, no colours.
   void set_standing(std::vector<std::string> lines);
   /// One line above the input line. `line`: printable text, colours allowed.
   void print(std::string_view line);
@@ -32,7 +33,8 @@ class Terminal {
   void clear();
   /// Ctrl-Z: gives the terminal back and stops the process, with all others of its job; goes on where it was.
   void suspend();
-  /// The terminal has another size now: what was drawn is taken away however it was wrapped anew, and drawn again.
+  /// The terminal has another size now: what was drawn is taken away however it was wrapped anew, and drawn
+  /// again.
   void resized();
 
  private:

@@ -23,7 +23,9 @@ locale_t unicode() {
 
 std::uint32_t lower_point(std::uint32_t point) {
   if (point < 0x80) return point >= 'A' && point <= 'Z' ? point + 32 : point;
-  return unicode() == nullptr ? point : static_cast<std::uint32_t>(::towlower_l(static_cast<wint_t>(point), unicode()));
+  return unicode() == nullptr
+             ? point
+             : static_cast<std::uint32_t>(::towlower_l(static_cast<wint_t>(point), unicode()));
 }
 
 void append(std::string& out, std::uint32_t point) {
@@ -67,8 +69,10 @@ std::vector<std::string> folded(std::string_view text, std::size_t columns, std:
   std::string before;
   while (columns_of(text) > width - before.size()) {
     std::string_view part = cut(text, width - before.size());
-    for (std::size_t n = part.size(); n > 1 && columns_of(part) > width - before.size(); --n) part = cut(text, n - 1);  // wide characters
-    const std::size_t space = part.size() < text.size() && text[part.size()] == ' ' ? part.size() : part.rfind(' ');
+    for (std::size_t n = part.size(); n > 1 && columns_of(part) > width - before.size(); --n)
+      part = cut(text, n - 1);  // wide characters
+    const std::size_t space =
+        part.size() < text.size() && text[part.size()] == ' ' ? part.size() : part.rfind(' ');
     const bool between = space != std::string_view::npos && text.find_first_not_of(" -") < space;
     const std::size_t end = between ? space : part.size();
     rows.push_back(before + std::string(text.substr(0, end)));
@@ -79,6 +83,8 @@ std::vector<std::string> folded(std::string_view text, std::size_t columns, std:
   return rows;
 }
 
-std::string counted(std::uint64_t n, const std::string& noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+std::string counted(std::uint64_t n, const std::string& noun) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
+}
 
 }  // namespace client

@@ -6,8 +6,8 @@
 
 #include "chat/rows.h"
 
-/// paxosd-astray DIRECTORY: leads the state of a stopped replica astray, as a bug or damaged memory would: the hash chain at its
-/// applied slot is another, and no checksum tells. For tests; never installed.
+/// paxosd-astray DIRECTORY: leads the state of a stopped replica astray, as a bug or damaged memory would:
+/// the hash chain at its applied slot is another, and no checksum tells. For tests; never installed.
 int main(int argc, char** argv) {
   constexpr std::size_t hash_at = 1 + 1 + 8;  // docs/ROWS.md, meta
   if (argc != 2) {
@@ -23,7 +23,8 @@ int main(int argc, char** argv) {
     return fail("open", status);
   const std::unique_ptr<rocksdb::DB> db(opened);
   std::string meta;
-  if (const auto status = db->Get({}, chat::rows::meta(), &meta); !status.ok()) return fail("no meta row", status);
+  if (const auto status = db->Get({}, chat::rows::meta(), &meta); !status.ok())
+    return fail("no meta row", status);
   if (meta.size() < hash_at + 16) {
     std::fputs("paxosd-astray: the meta row is short\n", stderr);
     return 1;
@@ -31,7 +32,8 @@ int main(int argc, char** argv) {
   meta[hash_at] = static_cast<char>(meta[hash_at] ^ 1);
   rocksdb::WriteOptions without_log;
   without_log.disableWAL = true;
-  if (const auto status = db->Put(without_log, chat::rows::meta(), meta); !status.ok()) return fail("write", status);
+  if (const auto status = db->Put(without_log, chat::rows::meta(), meta); !status.ok())
+    return fail("write", status);
   if (const auto status = db->Flush({}); !status.ok()) return fail("flush", status);
   return 0;
 }

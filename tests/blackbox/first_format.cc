@@ -17,8 +17,9 @@
 #include "net/seal.h"
 #include "paxos/coding.h"
 
-/// A client of the first version, as far as the wire knows it: asks one replica one thing in datagram format 1, with destination
-/// 255, and prints the answer as JSON. first-format KEY-FILE PORT VERB [BOOT]. Exit 3: none came.
+/// A client of the first version, as far as the wire knows it: asks one replica one thing in datagram format
+/// 1, with destination 255, and prints the answer as JSON. first-format KEY-FILE PORT VERB [BOOT]. Exit 3:
+/// none came.
 namespace {
 
 constexpr int patience_ms = 2000;
@@ -75,8 +76,10 @@ nlohmann::json told(const paxos::Bytes& plain) {
   }
   const auto reply = chat::decode_operator_reply(body);
   if (!reply) return {{"kind", "malformed"}};
-  if (const auto* status = std::get_if<chat::StatusReply>(&reply->answer)) return {{"kind", "status"}, {"words", status->json}};
-  if (const auto* done = std::get_if<chat::DoneReply>(&reply->answer)) return {{"kind", "done"}, {"words", done->refused}};
+  if (const auto* status = std::get_if<chat::StatusReply>(&reply->answer))
+    return {{"kind", "status"}, {"words", status->json}};
+  if (const auto* done = std::get_if<chat::DoneReply>(&reply->answer))
+    return {{"kind", "done"}, {"words", done->refused}};
   return {{"kind", "other"}, {"words", ""}};
 }
 
@@ -91,7 +94,8 @@ int main(int argc, char** argv) {
   }
   net::Identity self;
   std::uint64_t id = 0;
-  if (::getrandom(self.incarnation.bytes.data(), 16, 0) != 16 || ::getrandom(&id, sizeof id, 0) != sizeof id) return 2;
+  if (::getrandom(self.incarnation.bytes.data(), 16, 0) != 16 || ::getrandom(&id, sizeof id, 0) != sizeof id)
+    return 2;
   net::Sealer sealer(net::ClusterKey(key->bytes), self);
   std::string datagram;
   sealer.seal(datagram, {.version = 1, .destination = net::any_destination}, net::Content::bodies,
@@ -111,7 +115,8 @@ int main(int argc, char** argv) {
     if (size < 0) break;
     const auto opened = sealer.open(std::span(buffer).first(static_cast<std::size_t>(size)));
     if (!opened) continue;
-    nlohmann::json out = opened->header.content == net::Content::bodies ? told(opened->plain) : nlohmann::json{{"kind", "part"}};
+    nlohmann::json out = opened->header.content == net::Content::bodies ? told(opened->plain)
+                                                                        : nlohmann::json{{"kind", "part"}};
     out["bytes"] = size;
     out["sent"] = datagram.size();
     std::printf("%s\n", out.dump().c_str());

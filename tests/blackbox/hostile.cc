@@ -18,9 +18,10 @@
 #include "net/seal.h"
 #include "paxos/coding.h"
 
-/// Replicas that hold the key and say what they please: hostile KEY-FILE ANSWERS PORT... Whoever asks the n-th port for its status or its
-/// surroundings gets the n-th object of the JSON file ANSWERS (read anew each time: {"status": ..., "doctor": ...}); everything else is
-/// refused, or answered, with the text of "words". Speaks datagram format 1, as a replica of the first version. For tests; never installed.
+/// Replicas that hold the key and say what they please: hostile KEY-FILE ANSWERS PORT... Whoever asks the
+/// n-th port for its status or its surroundings gets the n-th object of the JSON file ANSWERS (read anew each
+/// time: {"status": ..., "doctor": ...}); everything else is refused, or answered, with the text of "words".
+/// Speaks datagram format 1, as a replica of the first version. For tests; never installed.
 namespace {
 
 using nlohmann::json;
@@ -58,10 +59,12 @@ std::string answer(const paxos::Bytes& plain, const json& answers, std::size_t i
       if (pages) said.page = page_of(history->room, words);
       encode(out, chat::ClientReply(said));
     } else if (const auto* follow = std::get_if<chat::FollowRequest>(&*message)) {
-      encode(out, chat::ClientReply(chat::HistoryReply{.id = follow->id, .refused = words, .page = {}, .applied = {1}}));
+      encode(out, chat::ClientReply(
+                      chat::HistoryReply{.id = follow->id, .refused = words, .page = {}, .applied = {1}}));
     } else {
       const auto& commands = std::get<chat::ClientCommands>(*message).commands;
-      const auto command = commands.empty() ? std::nullopt : std::optional(chat::decode_command(commands.front().span()));
+      const auto command =
+          commands.empty() ? std::nullopt : std::optional(chat::decode_command(commands.front().span()));
       if (!command || !*command) return {};
       encode(out, chat::ClientReply(chat::CommandRefused{(*command)->session, (*command)->seq, words}));
     }
@@ -102,7 +105,8 @@ int main(int argc, char** argv) {
   for (int i = 3; i < argc; ++i) {
     net::Identity self{.sender = static_cast<std::uint8_t>(i - 3)};
     if (::getrandom(self.incarnation.bytes.data(), 16, 0) != 16) return 2;
-    Replica one{.socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), .sealer = std::make_unique<net::Sealer>(net::ClusterKey(key->bytes), self)};
+    Replica one{.socket = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+                .sealer = std::make_unique<net::Sealer>(net::ClusterKey(key->bytes), self)};
     sockaddr_in at{};
     at.sin_family = AF_INET;
     at.sin_port = htons(static_cast<std::uint16_t>(std::atoi(argv[i])));
@@ -122,7 +126,8 @@ int main(int argc, char** argv) {
       std::array<std::byte, 65536> buffer;
       sockaddr_in from{};
       socklen_t from_size = sizeof from;
-      const ssize_t size = ::recvfrom(wait[i].fd, buffer.data(), buffer.size(), 0, reinterpret_cast<sockaddr*>(&from), &from_size);
+      const ssize_t size = ::recvfrom(wait[i].fd, buffer.data(), buffer.size(), 0,
+                                      reinterpret_cast<sockaddr*>(&from), &from_size);
       if (size < 0) continue;
       const auto opened = replicas[i].sealer->open(std::span(buffer).first(static_cast<std::size_t>(size)));
       if (!opened || opened->header.content != net::Content::bodies) continue;
@@ -132,8 +137,11 @@ int main(int argc, char** argv) {
       const std::string said = answer(opened->plain, answers, i);
       if (said.empty()) continue;
       std::string datagram;
-      replicas[i].sealer->seal(datagram, {.version = net::format_version, .destination = net::any_destination}, net::Content::bodies, said);
-      (void)::sendto(wait[i].fd, datagram.data(), datagram.size(), 0, reinterpret_cast<const sockaddr*>(&from), from_size);
+      replicas[i].sealer->seal(datagram,
+                               {.version = net::format_version, .destination = net::any_destination},
+                               net::Content::bodies, said);
+      (void)::sendto(wait[i].fd, datagram.data(), datagram.size(), 0,
+                     reinterpret_cast<const sockaddr*>(&from), from_size);
     }
   }
 }

@@ -1,6 +1,6 @@
-/// A resolver that a test controls: preloaded, it answers getaddrinfo from the file that PAXOSD_TEST_HOSTS names, read anew each
-/// time. A line is a name and its addresses; `hangs` in their place is a name server that does not answer. What is no name
-/// goes to the real one; a name that is not in the file does not exist.
+/// A resolver that a test controls: preloaded, it answers getaddrinfo from the file that PAXOSD_TEST_HOSTS
+/// names, read anew each time. A line is a name and its addresses; `hangs` in their place is a name server
+/// that does not answer. What is no name goes to the real one; a name that is not in the file does not exist.
 #include <dlfcn.h>
 #include <netdb.h>
 #include <unistd.h>
@@ -18,7 +18,8 @@ extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo
   addrinfo numeric{};
   if (hints != nullptr) numeric = *hints;
   numeric.ai_flags |= AI_NUMERICHOST;
-  if (file == nullptr || node == nullptr || real(node, service, &numeric, found) == 0) return file == nullptr || node == nullptr ? real(node, service, hints, found) : 0;
+  if (file == nullptr || node == nullptr || real(node, service, &numeric, found) == 0)
+    return file == nullptr || node == nullptr ? real(node, service, hints, found) : 0;
   if (hints != nullptr && (hints->ai_flags & AI_NUMERICHOST) != 0) return EAI_NONAME;
   std::ifstream lines(file);
   for (std::string line; std::getline(lines, line);) {

@@ -5,8 +5,9 @@
 #include <cstdlib>
 #include <cstring>
 
-/// Preloaded into a replica by test_memory.py: while the file that SLOW_SYNC_WHILE names exists, syncs of files under a folder
-/// whose path contains SLOW_SYNC_PART do not come back. As a disk that hangs, and then goes on.
+/// Preloaded into a replica by test_memory.py: while the file that SLOW_SYNC_WHILE names exists, syncs of
+/// files under a folder whose path contains SLOW_SYNC_PART do not come back. As a disk that hangs, and then
+/// goes on.
 namespace {
 
 void wait_while_slow(int fd) {

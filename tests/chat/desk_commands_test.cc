@@ -504,8 +504,9 @@ TEST(Desk, TakesTheNextCommandHoweverManyWait) {
   EXPECT_EQ(office.receipts(1).size(), 1u) << "its repeat is answered";
 }
 
-// Found by small bounds (paxos-sim, seed 5 once it drew them): a session whose later commands were early, since it had not
-// confirmed the answers to its first ones, filled the table with them, and so never heard those answers.
+// Found by small bounds (paxos-sim, seed 5 once it drew them): a session whose later commands were early,
+// since it had not confirmed the answers to its first ones, filled the table with them, and so never heard
+// those answers.
 TEST(Desk, NobodyWaitsForWhatWasEarlyUntilItIsSaidAgain) {
   Office office({.waiters = 3});
   const SessionId s = office.open(1);
@@ -581,8 +582,8 @@ TEST(Desk, BoundsHowManyCommandsAreHeldBackInAll) {
   EXPECT_EQ(office.desk.figures().queued_commands, 65'536u);
 }
 
-// It waits for its predecessors here; its session expires in a slot that names it not; it comes again, and only the
-// log may refuse it now. The copy that waited is the same command.
+// It waits for its predecessors here; its session expires in a slot that names it not; it comes again, and
+// only the log may refuse it now. The copy that waited is the same command.
 TEST(Desk, ProposesAHeldCommandOnceWhenItsSessionIsGone) {
   Office office;
   const SessionId s = office.open(1);
@@ -654,7 +655,8 @@ TEST(Desk, SaysThatItCatchesUpWhereThatIsWhy) {
   // What was passed on is answered here, when it is applied here.
   EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}, .behind = true}, true), Reasons{WaitReason::catching_up});
   EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}}, true), Reasons{});
-  EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}, .behind = true}, false), Reasons{}) << "a redirect helps more";
+  EXPECT_EQ(reasons({.leader = paxos::ReplicaId{2}, .behind = true}, false), Reasons{})
+      << "a redirect helps more";
   // What is worse is said first.
   EXPECT_EQ(reasons({.quorum_connected = false, .behind = true}, false), Reasons{WaitReason::no_quorum});
 }

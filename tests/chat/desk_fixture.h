@@ -68,8 +68,7 @@ struct Office {
   void read_history() {
     DeskOutput out = desk.take_output();
     for (const Reply& r : out.replies) kept.push_back(r);
-    for (const HistoryWish& w : out.history)
-      desk.history_read(now, w.token, chat::read_page(log.rows, w));
+    for (const HistoryWish& w : out.history) desk.history_read(now, w.token, chat::read_page(log.rows, w));
     wished += out.history.size();
     reads.insert(reads.end(), out.reads.begin(), out.reads.end());
     forwarded.insert(forwarded.end(), out.forward.begin(), out.forward.end());

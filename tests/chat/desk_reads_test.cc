@@ -201,7 +201,10 @@ TEST(DeskHistory, IsNotConfirmedWhileNobodyCanTellWhoIsRight) {
   const auto answers = office.answers();
   ASSERT_EQ(answers.size(), 2u);
   for (const HistoryReply& reply : answers)
-    EXPECT_EQ(reply.refused.find("replicas disagree: replica 2 and this one have computed different states by slot 17"), 0u) << reply.refused;
+    EXPECT_EQ(reply.refused.find(
+                  "replicas disagree: replica 2 and this one have computed different states by slot 17"),
+              0u)
+        << reply.refused;
   office.send(1, local(7));
   ASSERT_EQ(office.answers().size(), 1u) << "--local shows what is applied here";
 }
@@ -402,7 +405,8 @@ TEST(DeskHistory, ThatWaitsForAHoleNamesIt) {
   office.pass(5000);
   const auto answers = office.answers();
   ASSERT_EQ(answers.size(), 1u);
-  EXPECT_NE(answers[0].refused.find("skipped slot " + std::to_string(office.standing.hole->n)), std::string::npos)
+  EXPECT_NE(answers[0].refused.find("skipped slot " + std::to_string(office.standing.hole->n)),
+            std::string::npos)
       << answers[0].refused;
 }
 

@@ -5,8 +5,8 @@
 #include <cstring>
 #include <set>
 
-/// Which records of a flight recorder tell about a slot, and dumps that are none. Records are written here by hand;
-/// tests/daemon has the recorder that makes them.
+/// Which records of a flight recorder tell about a slot, and dumps that are none. Records are written here by
+/// hand; tests/daemon has the recorder that makes them.
 namespace chat::test {
 namespace {
 
@@ -15,7 +15,8 @@ using Kind = FlightKind;
 /// A ballot of replica 1, packed.
 std::uint64_t ballot(std::uint64_t round) { return FlightEntry::pack({round, paxos::ReplicaId{1}}); }
 
-FlightEntry entry(std::int64_t ns, Kind kind, std::uint64_t slot, std::uint64_t round = 0, std::uint16_t detail = 0) {
+FlightEntry entry(std::int64_t ns, Kind kind, std::uint64_t slot, std::uint64_t round = 0,
+                  std::uint16_t detail = 0) {
   return {.ns = ns, .slot = slot, .ballot = round == 0 ? 0 : ballot(round), .kind = kind, .detail = detail};
 }
 /// Phase 1: from the slot on.
@@ -34,14 +35,39 @@ std::vector<std::int64_t> told(const std::vector<FlightEntry>& entries, std::uin
 using Times = std::vector<std::int64_t>;
 
 TEST(Flight, EveryKindHasWordsOfItsOwn) {
-  constexpr Kind kinds[] = {
-      Kind::boot,          Kind::candidate,        Kind::leader,         Kind::deposed,       Kind::candidacy_ended,
-      Kind::taking_over,   Kind::handing_over,     Kind::diverged,       Kind::prepare_sent,  Kind::prepare_received,
-      Kind::promise_sent,  Kind::promise_received, Kind::promise_named,  Kind::nack_sent,     Kind::nack_received,
-      Kind::proposed,      Kind::accept_repeated,  Kind::accept_received, Kind::voted,        Kind::vote_durable,
-      Kind::accepted_repeated, Kind::accepted_received, Kind::synced,    Kind::chosen,        Kind::told_chosen,
-      Kind::learned,       Kind::learn_asked,      Kind::learn_received, Kind::learn_sent,    Kind::applied,
-      Kind::skipped,       Kind::noop_filled,      Kind::commands_came};
+  constexpr Kind kinds[] = {Kind::boot,
+                            Kind::candidate,
+                            Kind::leader,
+                            Kind::deposed,
+                            Kind::candidacy_ended,
+                            Kind::taking_over,
+                            Kind::handing_over,
+                            Kind::diverged,
+                            Kind::prepare_sent,
+                            Kind::prepare_received,
+                            Kind::promise_sent,
+                            Kind::promise_received,
+                            Kind::promise_named,
+                            Kind::nack_sent,
+                            Kind::nack_received,
+                            Kind::proposed,
+                            Kind::accept_repeated,
+                            Kind::accept_received,
+                            Kind::voted,
+                            Kind::vote_durable,
+                            Kind::accepted_repeated,
+                            Kind::accepted_received,
+                            Kind::synced,
+                            Kind::chosen,
+                            Kind::told_chosen,
+                            Kind::learned,
+                            Kind::learn_asked,
+                            Kind::learn_received,
+                            Kind::learn_sent,
+                            Kind::applied,
+                            Kind::skipped,
+                            Kind::noop_filled,
+                            Kind::commands_came};
   std::set<std::string> words;
   for (const Kind kind : kinds) {
     EXPECT_FALSE(to_string(kind).starts_with("kind ")) << static_cast<int>(kind);
@@ -77,37 +103,38 @@ TEST(Flight, OfNoSlotOrOneThatNothingHappenedToTellsNothing) {
 // Between the first and the last word of a slot, any phase 1 that asks for it belongs to its story.
 TEST(Flight, PhaseOneIsToldOfItsBallotsAndOfThoseInBetween) {
   const std::vector<FlightEntry> entries{
-      from(1, Kind::prepare_received, 1, 1),   // another ballot's, over before the slot began
-      from(2, Kind::prepare_sent, 8, 2),       // of its ballot, for other slots
-      from(3, Kind::prepare_sent, 3, 2),       // of its ballot
-      entry(4, Kind::nack_received, 0, 3),     // names no slot, and came before
-      entry(5, Kind::proposed, 4, 2),          //
-      from(6, Kind::prepare_received, 2, 3),   // another's, meanwhile
-      entry(7, Kind::nack_received, 0, 3),     // names no slot: any may be meant
+      from(1, Kind::prepare_received, 1, 1),    // another ballot's, over before the slot began
+      from(2, Kind::prepare_sent, 8, 2),        // of its ballot, for other slots
+      from(3, Kind::prepare_sent, 3, 2),        // of its ballot
+      entry(4, Kind::nack_received, 0, 3),      // names no slot, and came before
+      entry(5, Kind::proposed, 4, 2),           //
+      from(6, Kind::prepare_received, 2, 3),    // another's, meanwhile
+      entry(7, Kind::nack_received, 0, 3),      // names no slot: any may be meant
       entry(8, Kind::accepted_received, 4, 2),  //
-      entry(9, Kind::nack_sent, 0, 3),         // it is over
-      from(10, Kind::prepare_received, 2, 4),  // likewise
+      entry(9, Kind::nack_sent, 0, 3),          // it is over
+      from(10, Kind::prepare_received, 2, 4),   // likewise
   };
   EXPECT_EQ(told(entries, 4), (Times{3, 5, 6, 7, 8}));
 }
 
 TEST(Flight, RolesAreToldOfItsBallotsAndOfThoseInBetween) {
   const std::vector<FlightEntry> entries{
-      entry(1, Kind::leader, 1, 1),         // another's, before
-      entry(2, Kind::candidate, 1, 2),      // its ballot's
-      entry(3, Kind::leader, 4, 2),         //
-      entry(4, Kind::proposed, 4, 2),       //
-      entry(5, Kind::taking_over, 0, 3),    // meanwhile
-      entry(6, Kind::chosen, 4),            //
-      entry(7, Kind::handing_over, 0, 4),   // another's, afterwards
-      entry(8, Kind::deposed, 0, 2),        // its ballot's
+      entry(1, Kind::leader, 1, 1),        // another's, before
+      entry(2, Kind::candidate, 1, 2),     // its ballot's
+      entry(3, Kind::leader, 4, 2),        //
+      entry(4, Kind::proposed, 4, 2),      //
+      entry(5, Kind::taking_over, 0, 3),   // meanwhile
+      entry(6, Kind::chosen, 4),           //
+      entry(7, Kind::handing_over, 0, 4),  // another's, afterwards
+      entry(8, Kind::deposed, 0, 2),       // its ballot's
   };
   EXPECT_EQ(told(entries, 4), (Times{2, 3, 4, 5, 6, 8}));
 }
 
 TEST(Flight, AStartIsToldOnceTheSlotHadBegun) {
-  const std::vector<FlightEntry> entries{entry(1, Kind::boot, 0), entry(2, Kind::voted, 4, 2, 9), entry(3, Kind::boot, 3, 2),
-                                         entry(4, Kind::synced, 9), entry(5, Kind::learned, 4)};
+  const std::vector<FlightEntry> entries{entry(1, Kind::boot, 0), entry(2, Kind::voted, 4, 2, 9),
+                                         entry(3, Kind::boot, 3, 2), entry(4, Kind::synced, 9),
+                                         entry(5, Kind::learned, 4)};
   EXPECT_EQ(told(entries, 4), (Times{2, 3, 5})) << "a sync after the restart is not that vote's";
 }
 
@@ -123,7 +150,8 @@ TEST(Flight, AVoteIsDurableWithTheFirstSyncThatReachesItsGroup) {
 }
 
 TEST(Flight, AVoteWithoutItsSyncIsNotCalledDurable) {
-  const std::vector<FlightEntry> entries{entry(1, Kind::voted, 4, 2, 9), entry(2, Kind::synced, 8), entry(3, Kind::applied, 3)};
+  const std::vector<FlightEntry> entries{entry(1, Kind::voted, 4, 2, 9), entry(2, Kind::synced, 8),
+                                         entry(3, Kind::applied, 3)};
   EXPECT_EQ(told(entries, 4), Times{1});
 }
 
@@ -132,10 +160,12 @@ TEST(Flight, CommandsAreToldWhereTheyWereProposed) {
   const FlightEntry early = entry(1, Kind::commands_came, 0);
   const FlightEntry late = entry(2, Kind::commands_came, 0);
   const FlightEntry later = entry(4, Kind::commands_came, 0);
-  EXPECT_EQ(told({early, late, entry(3, Kind::proposed, 4, 1), later, entry(5, Kind::proposed, 4, 2)}, 4), (Times{2, 3, 5}));
+  EXPECT_EQ(told({early, late, entry(3, Kind::proposed, 4, 1), later, entry(5, Kind::proposed, 4, 2)}, 4),
+            (Times{2, 3, 5}));
   EXPECT_EQ(told({early, entry(3, Kind::proposed, 4, 1, 1)}, 4), Times{3}) << "a no-op";
   EXPECT_EQ(told({entry(3, Kind::proposed, 4, 1)}, 4), Times{3}) << "none came";
-  EXPECT_EQ(told({entry(1, Kind::accept_received, 4, 1), late, entry(3, Kind::voted, 4, 1)}, 4), (Times{1, 3}));
+  EXPECT_EQ(told({entry(1, Kind::accept_received, 4, 1), late, entry(3, Kind::voted, 4, 1)}, 4),
+            (Times{1, 3}));
 }
 
 TEST(Flight, ALongStoryLosesItsMiddle) {

@@ -1,15 +1,16 @@
+#include "chat/keys.h"
+
 #include <gtest/gtest.h>
 
 #include "chat/invisible.h"
-#include "chat/keys.h"
 #include "tests/chat/fixture.h"
 
 /// Messages with a key (rules 2): one message a (room, key), whoever sends it again. And what nobody can see.
 namespace chat::test {
 namespace {
 
-Command keyed(const SessionId& session, std::uint64_t seq, std::string text, std::string key, std::string room = "ops",
-              std::string name = "ann") {
+Command keyed(const SessionId& session, std::uint64_t seq, std::string text, std::string key,
+              std::string room = "ops", std::string name = "ann") {
   return {.session = session,
           .seq = seq,
           .answered_below = 0,
@@ -57,7 +58,8 @@ TEST_F(Keys, AnotherTextUnderAKeyIsRefusedAndAnotherRoomIsAnotherMessage) {
   const auto s = log.open(1);
   log.one(keyed(s, 1, "db3 full", "db3"));
   EXPECT_EQ(log.one(keyed(s, 2, "db4 full", "db3")).verdict, Verdict::key_conflict);
-  EXPECT_EQ(log.one(keyed(s, 2, "db4 full", "db3")).verdict, Verdict::key_conflict) << "a refusal is answered with that refusal";
+  EXPECT_EQ(log.one(keyed(s, 2, "db4 full", "db3")).verdict, Verdict::key_conflict)
+      << "a refusal is answered with that refusal";
   EXPECT_EQ(log.one(keyed(s, 3, "db4 full", "db3", "dev")).verdict, Verdict::done);
   EXPECT_EQ(log.one(post(s, 4, "db3 full")).verdict, Verdict::done) << "without a key nothing is looked up";
 }
@@ -113,7 +115,8 @@ TEST_F(Keys, HashesAndRowsAreEqualAfterAReload) {
   EXPECT_EQ(a.rows, b.rows);
 }
 
-/// A program of 0.1.0 can't read such a batch and applies nothing of it; under rules 1 a new one does the same.
+/// A program of 0.1.0 can't read such a batch and applies nothing of it; under rules 1 a new one does the
+/// same.
 TEST(KeysUnderRules1, ABatchThatOlderProgramsCanNotReadDoesNothing) {
   Log log{.machine = Machine(rules_released), .rows = {}};
   const auto s = log.open(1);
@@ -141,7 +144,8 @@ TEST(KeyTable, RefusesAboveItsBoundsAndCountsWhatItHolds) {
   EXPECT_TRUE(table.expire(limits::key_kept_ms + 1));
   EXPECT_LT(table.bytes(), before);
   EXPECT_TRUE(table.takes("ops", "0", name.size()));
-  while (table.expire(limits::key_kept_ms + 1)) {}
+  while (table.expire(limits::key_kept_ms + 1)) {
+  }
   EXPECT_EQ(table.bytes(), 0u);
 }
 
@@ -150,7 +154,9 @@ TEST(KeyTable, RefusesAboveItsBoundsAndCountsWhatItHolds) {
 TEST(Invisible, CharactersAreFoundByNameButForThoseInsideOfEmoji) {
   EXPECT_EQ(first_invisible("ann"), "");
   EXPECT_EQ(first_invisible("an\u200bn"), "U+200B");
-  EXPECT_EQ(first_invisible("\ufeff" "ann"), "U+FEFF");
+  EXPECT_EQ(first_invisible("\ufeff"
+                            "ann"),
+            "U+FEFF");
   EXPECT_EQ(first_invisible("an\u00adn"), "U+00AD");
   EXPECT_EQ(first_invisible("ann\u2060"), "U+2060");
   EXPECT_EQ(first_invisible("an\u034fn"), "U+034F");

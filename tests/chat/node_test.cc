@@ -23,7 +23,8 @@ Node replica_zero(paxos::Time now, const NodeBounds& bounds = {}) {
   paxos::Recovered recovered;
   recovered.incarnation = incarnation(0);
   recovered.boot = 1;
-  recovered.birth = paxos::BirthRecord{.members = {incarnation(0), incarnation(1), incarnation(2)}, .born = true};
+  recovered.birth =
+      paxos::BirthRecord{.members = {incarnation(0), incarnation(1), incarnation(2)}, .born = true};
   return {paxos::Options{.self = {0}, .replicas = 3}, std::move(recovered), Machine(), now, bounds};
 }
 
@@ -35,7 +36,8 @@ paxos::LearnReply chosen(std::uint64_t first, std::uint64_t last) {
   return reply;
 }
 
-// A turn that applied all of a long way would overrun what may wait for the state's disk, and stand still meanwhile.
+// A turn that applied all of a long way would overrun what may wait for the state's disk, and stand still
+// meanwhile.
 TEST(Node, OneTurnAppliesALittleAndTheNextOneComesAtOnce) {
   paxos::Time now = at_ms(1000);
   Node node = replica_zero(now, {.turn_slots = 4});
@@ -94,8 +96,8 @@ ClientCommands opens(std::uint64_t first, std::uint64_t count) {
   return commands;
 }
 
-// Between the client's message and the end of the turn the leader may be lost: then nobody is asked, and the client,
-// which hears nothing, asks again.
+// Between the client's message and the end of the turn the leader may be lost: then nobody is asked, and the
+// client, which hears nothing, asks again.
 TEST(Node, PassesCommandsOnOnlyWhileItKnowsALeader) {
   paxos::Time now = at_ms(1000);
   Node node = replica_zero(now);
@@ -116,11 +118,15 @@ TEST(Node, PassesCommandsOnOnlyWhileItKnowsALeader) {
 }
 
 /// Answers the heartbeats of `out` as `from` would, who follows the leader of that ballot.
-void answer_heartbeats(Node& node, paxos::Time now, const NodeOutput& out, std::uint8_t from, paxos::Ballot leader) {
+void answer_heartbeats(Node& node, paxos::Time now, const NodeOutput& out, std::uint8_t from,
+                       paxos::Ballot leader) {
   for (const paxos::Envelope& e : out.send_now)
-    if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&e.message); request != nullptr && e.to == paxos::ReplicaId{from})
-      node.peer_message(now, {from}, incarnation(from),
-                        paxos::HeartbeatReply{.nonce = request->nonce, .ballot = leader, .leader = leader, .happy = true, .candidate = true});
+    if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&e.message);
+        request != nullptr && e.to == paxos::ReplicaId{from})
+      node.peer_message(
+          now, {from}, incarnation(from),
+          paxos::HeartbeatReply{
+              .nonce = request->nonce, .ballot = leader, .leader = leader, .happy = true, .candidate = true});
 }
 
 // Without clients nothing else asks for it; the journal, the status line and `paxosctl status` show it.
@@ -143,8 +149,8 @@ TEST(Node, KnowsItsStandingWithoutClientsToo) {
   EXPECT_EQ(node.last_standing().missing, (std::vector{paxos::ReplicaId{1}, paxos::ReplicaId{2}}));
 }
 
-// A datagram or a sync may tell the core a time behind the one at which a leader is missed: that does not take the
-// deadline away, or it would be missed at the next heartbeat only.
+// A datagram or a sync may tell the core a time behind the one at which a leader is missed: that does not
+// take the deadline away, or it would be missed at the next heartbeat only.
 TEST(Node, WhatRanOutIsDueUntilATickHasSeenIt) {
   paxos::Time now = at_ms(1000);
   Node node = replica_zero(now);
@@ -186,8 +192,10 @@ TEST(Node, ReadsEndWhenADisputeBegins) {
   node.tick(now);
   out = node.turn(now, 1);
   for (const paxos::Envelope& e : out.send_now)
-    if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&e.message); request != nullptr && e.to == paxos::ReplicaId{1}) {
-      paxos::HeartbeatReply reply{.nonce = request->nonce, .ballot = ballot, .leader = ballot, .happy = true, .candidate = true};
+    if (const auto* request = std::get_if<paxos::HeartbeatRequest>(&e.message);
+        request != nullptr && e.to == paxos::ReplicaId{1}) {
+      paxos::HeartbeatReply reply{
+          .nonce = request->nonce, .ballot = ballot, .leader = ballot, .happy = true, .candidate = true};
       reply.applied = {1};
       reply.hash.bytes.fill(7);
       node.peer_message(now, {1}, incarnation(1), reply);
@@ -207,7 +215,9 @@ TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
   Node node = replica_zero(now);
   const paxos::Ballot b{1, {1}};
   node.peer_message(now, {1}, incarnation(1),
-                    paxos::LearnReply{{{{1}, b, make_rules_decree(rules_released)}, {{2}, b, make_rules_decree(rules_released + 1)}, {{3}, b, {}}},
+                    paxos::LearnReply{{{{1}, b, make_rules_decree(rules_released)},
+                                       {{2}, b, make_rules_decree(rules_released + 1)},
+                                       {{3}, b, {}}},
                                       {1},
                                       {3}});
   NodeOutput out = node.turn(now, 1);
@@ -234,7 +244,9 @@ TEST(Node, AnIdleExLeaderHoldsNoCommands) {
   };
   sync();
   const paxos::Ballot ballot = node.status().ballot;
-  node.peer_message(now, {1}, incarnation(1), paxos::Promise{.ballot = ballot, .from = {1}, .chosen_prefix = {}, .entries = {}, .next = {}});
+  node.peer_message(
+      now, {1}, incarnation(1),
+      paxos::Promise{.ballot = ballot, .from = {1}, .chosen_prefix = {}, .entries = {}, .next = {}});
   sync();
   ASSERT_TRUE(node.is_leader());
   for (std::uint64_t n = 0; n < 2 * paxos::limits::pipeline_slots; ++n) {

@@ -316,8 +316,8 @@ TEST(Damage, OfASessionsKeyIsNamed) {
   const Log log = some_log();
   const std::string key = log.rows.rows().lower_bound(std::string(1, rows::family_session))->first;
   const std::string value = *log.rows.get(key);
-  for (const std::string& bad : {key.substr(0, key.size() - 1), key + "x",
-                                 key.substr(0, 9) + std::string("\0\0\0\1\0\0\0\0", 8)}) {
+  for (const std::string& bad :
+       {key.substr(0, key.size() - 1), key + "x", key.substr(0, 9) + std::string("\0\0\0\1\0\0\0\0", 8)}) {
     Log damaged = some_log();
     damaged.rows.rows()[bad] = value;
     const auto machine = Machine::load(damaged.rows);
@@ -336,7 +336,8 @@ std::string session_bytes(std::uint64_t last_seq, std::uint64_t answered_below, 
   return bytes;
 }
 
-// sessions.h: as many answers as there are seqs from the answered mark to the last, and never more than the bound.
+// sessions.h: as many answers as there are seqs from the answered mark to the last, and never more than the
+// bound.
 TEST(SessionRow, ThatContradictsItselfIsRefused) {
   const SessionId id{{1}, 0};
   EXPECT_TRUE(decode_session(id, session_bytes(3, 1, 3)));

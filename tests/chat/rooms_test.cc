@@ -1,7 +1,8 @@
+#include "chat/rooms.h"
+
 #include <gtest/gtest.h>
 
 #include "chat/presence.h"
-#include "chat/rooms.h"
 #include "tests/chat/desk_fixture.h"
 
 /// The list of rooms, topics (rules 2), and who is where.
@@ -10,12 +11,13 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Command topic(const SessionId& session, std::uint64_t seq, std::string text, std::string topic, std::string room = "ops",
-              std::string name = "ann", std::string key = {}) {
-  return {.session = session,
-          .seq = seq,
-          .answered_below = 0,
-          .operation = Post{std::move(room), std::move(name), std::move(text), std::move(key), std::move(topic)}};
+Command topic(const SessionId& session, std::uint64_t seq, std::string text, std::string topic,
+              std::string room = "ops", std::string name = "ann", std::string key = {}) {
+  return {
+      .session = session,
+      .seq = seq,
+      .answered_below = 0,
+      .operation = Post{std::move(room), std::move(name), std::move(text), std::move(key), std::move(topic)}};
 }
 
 struct Rooms : ::testing::Test {
@@ -39,8 +41,11 @@ TEST_F(Rooms, AreListedWithTheirMessagesAndTheLastOnesTime) {
   ASSERT_TRUE(page);
   ASSERT_EQ(page->rooms.size(), 3u);
   EXPECT_EQ(page->next, "");
-  EXPECT_EQ(page->rooms[0], (RoomLine{.name = "dev", .messages = 1, .last_ms = log.time_ms - 5000, .topic = {}, .topic_by = {}}));
-  EXPECT_EQ(page->rooms[1], (RoomLine{.name = "ops", .messages = 3, .last_ms = log.time_ms, .topic = {}, .topic_by = {}}));
+  EXPECT_EQ(
+      page->rooms[0],
+      (RoomLine{.name = "dev", .messages = 1, .last_ms = log.time_ms - 5000, .topic = {}, .topic_by = {}}));
+  EXPECT_EQ(page->rooms[1],
+            (RoomLine{.name = "ops", .messages = 3, .last_ms = log.time_ms, .topic = {}, .topic_by = {}}));
   EXPECT_EQ(page->rooms[2].name, "a longer name");
 }
 
@@ -59,14 +64,16 @@ TEST_F(Rooms, ComeInPagesWithoutAGapOrARepeat) {
       const auto page = read_rooms(log.rows, from, limit);
       ASSERT_TRUE(page);
       EXPECT_LE(page->rooms.size(), limit);
-      for (const RoomLine& room : page->rooms) EXPECT_TRUE(seen.insert(room.name).second) << room.name << " twice";
+      for (const RoomLine& room : page->rooms)
+        EXPECT_TRUE(seen.insert(room.name).second) << room.name << " twice";
       from = page->next;
       ++pages;
     } while (!from.empty());
     EXPECT_EQ(seen, made) << limit;
     EXPECT_EQ(pages, (40 + limit - 1) / limit);
   }
-  EXPECT_EQ(read_rooms(log.rows, "zz", 0)->rooms.at(0).name, "room1") << "a longer name comes behind every shorter one";
+  EXPECT_EQ(read_rooms(log.rows, "zz", 0)->rooms.at(0).name, "room1")
+      << "a longer name comes behind every shorter one";
   EXPECT_TRUE(read_rooms(log.rows, std::string(65, 'x'), 0)->rooms.empty());
 }
 
@@ -98,7 +105,8 @@ TEST_F(Rooms, ARepeatedCommandSetsNoTopicAgain) {
   log.one(topic(b, 1, "t", "second"));
   EXPECT_EQ(log.one(topic(a, 1, "t", "first")).verdict, Verdict::repeat);
   EXPECT_EQ(line("ops").topic, "second");
-  EXPECT_EQ(log.one(topic(a, 1, "t", "third")).verdict, Verdict::conflict) << "the topic is part of what a repeat must equal";
+  EXPECT_EQ(log.one(topic(a, 1, "t", "third")).verdict, Verdict::conflict)
+      << "the topic is part of what a repeat must equal";
   log.one(topic(a, 2, "k", "keyed", "ops", "ann", "key"));
   log.one(topic(b, 2, "t", "newer"));
   EXPECT_EQ(log.one(topic(b, 3, "k", "keyed", "ops", "bob", "key")).verdict, Verdict::repeat);
@@ -134,11 +142,13 @@ TEST(Topic, HasBounds) {
   const std::string most(limits::text_bytes_max, 'x');
   EXPECT_EQ(validate(topic(s, 1, most, ""), 2), "");
   EXPECT_NE(validate(topic(s, 1, most, "y"), 2), "") << "the two together are what a text may be";
-  const std::string key(limits::key_bytes_max, 'k'), room(limits::room_bytes_max, 'r'), name(limits::name_bytes_max, 'n');
+  const std::string key(limits::key_bytes_max, 'k'), room(limits::room_bytes_max, 'r'),
+      name(limits::name_bytes_max, 'n');
   const Command largest{.session = {{UINT64_MAX}, UINT32_MAX},
                         .seq = UINT64_MAX,
                         .answered_below = UINT64_MAX,
-                        .operation = Post{room, name, most.substr(limits::topic_bytes_max), key, std::string(limits::topic_bytes_max, 't')}};
+                        .operation = Post{room, name, most.substr(limits::topic_bytes_max), key,
+                                          std::string(limits::topic_bytes_max, 't')}};
   EXPECT_LE(encode(largest).size(), limits::command_bytes_max);
 }
 
@@ -258,7 +268,8 @@ TEST(Presence, IsBoundedAndTheLongestSilentGoesFirst) {
   for (const Present& present : presence.in(at_ms(10), "ops")) names.push_back(present.name);
   EXPECT_EQ(names, (std::vector<std::string>{"name1", "name3", "name4"}));
   presence.here(at_ms(20), client(9), "ops", "name1");
-  EXPECT_EQ(presence.in(at_ms(25), "ops").at(0), (Present{"name1", 5})) << "of two under one name the one heard last";
+  EXPECT_EQ(presence.in(at_ms(25), "ops").at(0), (Present{"name1", 5}))
+      << "of two under one name the one heard last";
 }
 
 }  // namespace

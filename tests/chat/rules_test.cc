@@ -43,7 +43,8 @@ TEST(Rules, ARaiseThatTheProgramDoesNotKnowStopsItBeforeAnythingIsApplied) {
   const auto session = log.open(1);
   const auto before = log.machine.hash();
   const Applied refused = log.machine.apply(log.machine.applied() + 1, make_rules_decree(rules_first + 1));
-  EXPECT_NE(refused.refused.find("raises the rules to 2, this program knows them up to 1"), std::string::npos) << refused.refused;
+  EXPECT_NE(refused.refused.find("raises the rules to 2, this program knows them up to 1"), std::string::npos)
+      << refused.refused;
   EXPECT_EQ(log.machine.hash(), before);
   EXPECT_EQ(log.machine.applied(), session.slot);
 }
@@ -53,7 +54,8 @@ TEST(Rules, AStateUnderLaterRulesIsRefusedByName) {
   log.apply(make_rules_decree(2));
   const auto old = Machine::load(log.rows, rules_first);
   ASSERT_FALSE(old);
-  EXPECT_NE(old.error().find("raised its rules to version 2, this program knows them up to version 1"), std::string::npos)
+  EXPECT_NE(old.error().find("raised its rules to version 2, this program knows them up to version 1"),
+            std::string::npos)
       << old.error();
   EXPECT_TRUE(Machine::load(log.rows, rules_rehearsal));
 }

@@ -290,8 +290,8 @@ TEST(SessionClock, ExpiresWhoWasIdleForADayAndNobodyElse) {
   EXPECT_EQ(log.one(post(idle, 1, "too late")).verdict, Verdict::session_unknown);
 }
 
-// Issue 10, point 6: a bound counts what is really held. 100,000 sessions that had 256 answers each, one after the other, held
-// 10 KB each for ever: a gigabyte, with next to no answers in it.
+// Issue 10, point 6: a bound counts what is really held. 100,000 sessions that had 256 answers each, one
+// after the other, held 10 KB each for ever: a gigabyte, with next to no answers in it.
 TEST(Answers, HoldNoMoreMemoryThanWhatIsStoredCallsFor) {
   SessionTable table;
   constexpr std::uint32_t count = 2000;
@@ -331,7 +331,8 @@ TEST(Answers, AreTheLatestOnesInOrderWhateverComesAndGoes) {
       model.erase(model.begin(), model.begin() + static_cast<std::ptrdiff_t>(gone));
     }
     ASSERT_EQ(answers.size(), model.size());
-    ASSERT_LE(answers.bytes_held(), std::max(Answers::capacity_min, 2 * model.size() + 1) * sizeof(StoredAnswer));
+    ASSERT_LE(answers.bytes_held(),
+              std::max(Answers::capacity_min, 2 * model.size() + 1) * sizeof(StoredAnswer));
     for (std::size_t k = 0; k < model.size(); ++k) ASSERT_EQ(answers.view()[k].content, model[k]);
   }
 }

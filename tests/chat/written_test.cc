@@ -41,7 +41,8 @@ TEST(Written, IsNotKnownBeforeRules2) {
   EXPECT_EQ(validate(command, 2), "");
   Log log{.machine = Machine(rules_released), .rows = {}};
   const SessionId session = log.open(1);
-  EXPECT_TRUE(log.apply({stamped(session, 1, "text")}).outcomes.empty()) << "no batch to a program of version 0.1.0";
+  EXPECT_TRUE(log.apply({stamped(session, 1, "text")}).outcomes.empty())
+      << "no batch to a program of version 0.1.0";
 }
 
 class WrittenTest : public ::testing::Test {
@@ -70,14 +71,16 @@ TEST_F(WrittenTest, IsNotPartOfWhatARepeatMustEqual) {
 }
 
 TEST_F(WrittenTest, StandsInTheHistoryOfThoseThatHaveItWhereverAPageBegins) {
-  log.apply({post(session, 1, "one"), stamped(session, 2, "two"), post(session, 3, "three"), stamped(session, 4, "four")});
+  log.apply({post(session, 1, "one"), stamped(session, 2, "two"), post(session, 3, "three"),
+             stamped(session, 4, "four")});
   log.one(post(session, 5, "five"));
   log.reload();
   for (std::uint64_t from = 1; from <= 5; ++from)
     for (std::size_t limit = 1; limit <= 5; ++limit) {
       const auto page = read_history(log.rows, "ops", from, limit);
       ASSERT_TRUE(page) << page.error();
-      for (const Message& m : page->messages) EXPECT_EQ(m.written_ms, m.seq == 2 || m.seq == 4 ? written : 0) << m.seq;
+      for (const Message& m : page->messages)
+        EXPECT_EQ(m.written_ms, m.seq == 2 || m.seq == 4 ? written : 0) << m.seq;
     }
 }
 
@@ -108,9 +111,15 @@ TEST(WrittenDesk, TellsThoseThatReadItAndNobodyElse) {
   for (const auto& [address, reply] : replies)
     EXPECT_EQ(reply.page.messages.at(0).written_ms, address == client(2) ? written : 0) << "pushed";
   for (const std::uint32_t limit : {std::uint32_t{0}, std::uint32_t{1}}) {
-    office.send(3, HistoryRequest{.id = 3 + limit, .room = "ops", .from = 1, .last = 0, .limit = limit, .local = true});
+    office.send(3, HistoryRequest{
+                       .id = 3 + limit, .room = "ops", .from = 1, .last = 0, .limit = limit, .local = true});
     EXPECT_EQ(written_of(3), 0);
-    office.send(4, HistoryRequest{.id = 5 + limit, .room = "ops", .from = 1, .last = 0, .limit = limit | limit_wants_stamps, .local = true});
+    office.send(4, HistoryRequest{.id = 5 + limit,
+                                  .room = "ops",
+                                  .from = 1,
+                                  .last = 0,
+                                  .limit = limit | limit_wants_stamps,
+                                  .local = true});
     EXPECT_EQ(written_of(4), written);
   }
   office.send(5, FollowRequest{.id = 9, .room = "ops", .from = 1, .wait_ms = wait_wants_stamps});
@@ -119,7 +128,8 @@ TEST(WrittenDesk, TellsThoseThatReadItAndNobodyElse) {
 
 TEST(WrittenWire, AReplyWithStampsIsOneOfItsOwnNumber) {
   HistoryReply reply;
-  reply.page.messages.push_back({.room = "ops", .seq = 1, .slot = {2}, .name = "ann", .session = {}, .text = "x"});
+  reply.page.messages.push_back(
+      {.room = "ops", .seq = 1, .slot = {2}, .name = "ann", .session = {}, .text = "x"});
   std::string plain;
   encode(plain, ClientReply(reply));
   EXPECT_EQ(plain[0], 5) << "what clients of version 0.1.0 read";
@@ -131,7 +141,8 @@ TEST(WrittenWire, AReplyWithStampsIsOneOfItsOwnNumber) {
   ASSERT_TRUE(back);
   EXPECT_EQ(std::get<HistoryReply>(*back), reply);
   plain[0] = 6;
-  EXPECT_FALSE(decode_client_reply(paxos::Bytes::from(plain + std::string(1, '\0')))) << "without any it is the other one";
+  EXPECT_FALSE(decode_client_reply(paxos::Bytes::from(plain + std::string(1, '\0'))))
+      << "without any it is the other one";
 }
 
 }  // namespace

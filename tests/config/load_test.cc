@@ -54,7 +54,8 @@ TEST(ConfigLoad, ListenStandsBesideAddressAndIsCheckedAsWell) {
   const Folder folder;
   const auto listening = [&](const std::string& one, const std::string& two = "") {
     std::string text = with("data_dir: data/1}", "data_dir: data/1, listen: \"" + one + "\"}");
-    if (!two.empty()) text.replace(text.find("data_dir: data/2}"), 17, "data_dir: data/2, listen: \"" + two + "\"}");
+    if (!two.empty())
+      text.replace(text.find("data_dir: data/2}"), 17, "data_dir: data/2, listen: \"" + two + "\"}");
     return config::load(folder.write("cluster.yaml", text));
   };
   for (const char* good_one : {"0.0.0.0:7401", "[::]:7401", "10.0.0.1:9000", "db1.example:7401"}) {
@@ -71,9 +72,12 @@ TEST(ConfigLoad, ListenStandsBesideAddressAndIsCheckedAsWell) {
   }
   const auto twice = listening("0.0.0.0:7401", "0.0.0.0:7401");
   ASSERT_FALSE(twice);
-  EXPECT_NE(twice.error().find(":7: key 'listen': replica 1 of the same machine listens there already"), std::string::npos) << twice.error();
+  EXPECT_NE(twice.error().find(":7: key 'listen': replica 1 of the same machine listens there already"),
+            std::string::npos)
+      << twice.error();
   const auto same = config::load(folder.write("cluster.yaml", good));
-  EXPECT_NE(config::fixed_difference(*same, *listening("0.0.0.0:7401")).find("replicas"), std::string::npos) << "a restart takes it";
+  EXPECT_NE(config::fixed_difference(*same, *listening("0.0.0.0:7401")).find("replicas"), std::string::npos)
+      << "a restart takes it";
 }
 
 TEST(ConfigLoad, FaultInjectionIsOffUnlessItStandsThere) {
@@ -105,8 +109,8 @@ TEST(ConfigLoad, MachinesOfTheirOwnMayUseTheSameFolder) {
 
 TEST(ConfigLoad, MetricsAreServedWhereAReplicaSaysSo) {
   const Folder folder;
-  const auto config =
-      config::load(folder.write("cluster.yaml", with("data_dir: data/1}", "data_dir: data/1, metrics: \"[::1]:9480\"}")));
+  const auto config = config::load(
+      folder.write("cluster.yaml", with("data_dir: data/1}", "data_dir: data/1, metrics: \"[::1]:9480\"}")));
   ASSERT_TRUE(config) << config.error();
   EXPECT_EQ(config->replicas[0].metrics, "");
   EXPECT_EQ(config->replicas[1].metrics, "[::1]:9480");
@@ -117,11 +121,13 @@ TEST(ConfigLoad, MetricsAreServedWhereAReplicaSaysSo) {
 }
 
 TEST(ConfigLoad, RefusesAMetricsAddressThatIsNoneOrTwiceOnAMachine) {
-  for (const auto& [value, says] : {std::pair("9480", "write host:port"), std::pair("127.0.0.1:0", "no port"),
-                                    std::pair("127.0.0.1:70000", "no port"), std::pair("::1:9480", "in brackets")}) {
+  for (const auto& [value, says] :
+       {std::pair("9480", "write host:port"), std::pair("127.0.0.1:0", "no port"),
+        std::pair("127.0.0.1:70000", "no port"), std::pair("::1:9480", "in brackets")}) {
     const Folder folder;
     const auto config = config::load(folder.write(
-        "cluster.yaml", with("data_dir: data/1}", std::string("data_dir: data/1, metrics: \"") + value + "\"}")));
+        "cluster.yaml",
+        with("data_dir: data/1}", std::string("data_dir: data/1, metrics: \"") + value + "\"}")));
     ASSERT_FALSE(config) << value;
     EXPECT_NE(config.error().find(":6: key 'metrics'"), std::string::npos) << config.error();
     EXPECT_NE(config.error().find(says), std::string::npos) << config.error();
@@ -397,7 +403,8 @@ TEST(ConfigKey, SaysWhyTheServiceManagerGaveNone) {
   ::setenv("INVOCATION_ID", "1", 1);
   auto key = config::load_key(cluster);
   ASSERT_FALSE(key);
-  EXPECT_NE(key.error().find("LoadCredential= in its unit; here it got none"), std::string::npos) << key.error();
+  EXPECT_NE(key.error().find("LoadCredential= in its unit; here it got none"), std::string::npos)
+      << key.error();
   ::setenv("CREDENTIALS_DIRECTORY", folder.path().c_str(), 1);
   key = config::load_key(cluster);
   ASSERT_FALSE(key);
@@ -436,7 +443,8 @@ TEST(ConfigLoad, LogLevelIsOneOfFourWords) {
   EXPECT_EQ(config->log_level, "debug");
   const auto bad = config::load(folder.write("cluster.yaml", std::string(good) + "log_level: loud\n"));
   ASSERT_FALSE(bad);
-  EXPECT_NE(bad.error().find(":12: key 'log_level': 'loud' is none of error, warning, info, debug"), std::string::npos)
+  EXPECT_NE(bad.error().find(":12: key 'log_level': 'loud' is none of error, warning, info, debug"),
+            std::string::npos)
       << bad.error();
 }
 
@@ -451,7 +459,9 @@ TEST(ConfigLoad, DatagramsHave508To61440BytesAndChangeInARunningReplica) {
   for (const std::string bad : {"507", "61441", "0", "-1", "big"}) {
     const auto refused = with_line("datagram_bytes: " + bad + "\n");
     ASSERT_FALSE(refused) << bad;
-    EXPECT_NE(refused.error().find("key 'datagram_bytes': '" + bad + "' is no whole number from 508 to 61440"), std::string::npos)
+    EXPECT_NE(
+        refused.error().find("key 'datagram_bytes': '" + bad + "' is no whole number from 508 to 61440"),
+        std::string::npos)
         << refused.error();
   }
   const auto plain = with_line("");
@@ -470,7 +480,9 @@ TEST(ConfigLoad, CrashDumpsKeptAreOneToAHundred) {
   for (const std::string bad : {"0", "101", "-1", "all", "4.5"}) {
     const auto refused = with_line("crash_dumps_kept: " + bad + "\n");
     ASSERT_FALSE(refused) << bad;
-    EXPECT_NE(refused.error().find(":12: key 'crash_dumps_kept': '" + bad + "' is no whole number from 1 to 100"), std::string::npos)
+    EXPECT_NE(
+        refused.error().find(":12: key 'crash_dumps_kept': '" + bad + "' is no whole number from 1 to 100"),
+        std::string::npos)
         << refused.error();
   }
 }

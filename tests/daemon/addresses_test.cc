@@ -28,9 +28,12 @@ class InAFolder : public testing::Test {
     out << std::ifstream(folder_ / "addresses").rdbuf();
     return out.str();
   }
-  void set(const std::string& text) { std::ofstream(folder_ / "addresses", std::ios::trunc | std::ios::binary) << text; }
-  const RememberedAddresses some_{{.id = 1, .name = "db1.example:7400", .address = *net::Address::literal("10.0.0.1:7400")},
-                                  {.id = 2, .name = "db2.example:7401", .address = *net::Address::literal("[fd00::2]:7401")}};
+  void set(const std::string& text) {
+    std::ofstream(folder_ / "addresses", std::ios::trunc | std::ios::binary) << text;
+  }
+  const RememberedAddresses some_{
+      {.id = 1, .name = "db1.example:7400", .address = *net::Address::literal("10.0.0.1:7400")},
+      {.id = 2, .name = "db2.example:7401", .address = *net::Address::literal("[fd00::2]:7401")}};
   std::filesystem::path folder_;
 };
 using AddressFile = InAFolder;
@@ -45,7 +48,7 @@ TEST_F(AddressFile, ComesBackAsItWasAndIsPrivate) {
   const auto read = paxosd::read_address_file(folder_);
   ASSERT_TRUE(read) << read.error();
   EXPECT_EQ(*read, some_);
-  struct stat info {};
+  struct stat info{};
   ASSERT_EQ(::stat((folder_ / "addresses").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777U, 0600U);
   EXPECT_FALSE(std::filesystem::exists(folder_ / "addresses.new"));
@@ -58,7 +61,8 @@ TEST_F(AddressFile, EveryBitFlipAndEveryTruncationIsNoticed) {
     text[bit / 8] = static_cast<char>(static_cast<unsigned char>(text[bit / 8]) ^ (1U << (bit % 8)));
     EXPECT_FALSE(paxosd::parse_address_file(text)) << "bit " << bit;
   }
-  for (std::size_t size = 0; size < whole.size(); ++size) EXPECT_FALSE(paxosd::parse_address_file(whole.substr(0, size)));
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_FALSE(paxosd::parse_address_file(whole.substr(0, size)));
   set(whole.substr(0, 40));
   const auto read = paxosd::read_address_file(folder_);
   ASSERT_FALSE(read);
@@ -83,7 +87,8 @@ TEST_F(StartDelay, GrowsWithLivesThatEndEarlyAndStartsAgainAfterOneThatLasted) {
   long_one.lived();
   EXPECT_EQ(paxosd::StartCounter().early_ends(), 0u);
   ASSERT_EQ(::unsetenv("RUNTIME_DIRECTORY"), 0);
-  for (int n = 0; n < 5; ++n) EXPECT_EQ(paxosd::StartCounter().early_ends(), 0u) << "by hand, nothing is counted";
+  for (int n = 0; n < 5; ++n)
+    EXPECT_EQ(paxosd::StartCounter().early_ends(), 0u) << "by hand, nothing is counted";
 }
 
 TEST(RoundTrips, AreTheMedianOfTheLastAnswersAndOnlyOfOurQuestions) {

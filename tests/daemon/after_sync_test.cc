@@ -28,8 +28,8 @@ TEST(AfterSync, WhatIsHeldLeavesWithItsGroupAndNoEarlier) {
   EXPECT_TRUE(after.synced(9).empty());
 }
 
-// Issue 10, point 6: a group without records waits for one that was handed out before, and which the log thread may have told
-// of by now. Nothing would look for it again.
+// Issue 10, point 6: a group without records waits for one that was handed out before, and which the log
+// thread may have told of by now. Nothing would look for it again.
 TEST(AfterSync, WhatComesTooLateForItsGroupLeavesAtOnce) {
   AfterSync after(5);
   EXPECT_EQ(after.hold(5, packets("of an earlier boot")).size(), 1u);

@@ -92,7 +92,8 @@ TEST(FlightRecorder, PhaseOneIsToldWhereItsBallotProposedTheSlot) {
   recorder.received(at(3), ReplicaId{0}, paxos::Accept{one, {901}, {}, {}});
   EXPECT_EQ(kinds(chat::flight_of_slot(recorder.all(), {900}, 100).entries),
             (std::vector{FlightKind::prepare_received, FlightKind::accept_received}));
-  EXPECT_EQ(kinds(chat::flight_of_slot(recorder.all(), {901}, 100).entries), (std::vector{FlightKind::accept_received}));
+  EXPECT_EQ(kinds(chat::flight_of_slot(recorder.all(), {901}, 100).entries),
+            (std::vector{FlightKind::accept_received}));
   EXPECT_TRUE(chat::flight_of_slot(recorder.all(), {902}, 100).entries.empty());
 }
 
@@ -144,7 +145,8 @@ class Dump : public testing::Test {
       ::setrlimit(RLIMIT_CORE, &none);
       FlightRecorder recorder(16);
       if (recorder.dump_on_crash(folder_ / "crash", ReplicaId{2}, boot)) ::_exit(99);
-      for (std::uint64_t i = 1; i <= records; ++i) recorder.applied(at(static_cast<std::int64_t>(i)), {2 * i});
+      for (std::uint64_t i = 1; i <= records; ++i)
+        recorder.applied(at(static_cast<std::int64_t>(i)), {2 * i});
       crash();
       ::_exit(98);
     }
@@ -160,17 +162,22 @@ class Dump : public testing::Test {
 };
 
 TEST_F(Dump, AFatalSignalLeavesTheRingBehindAndStillKills) {
-  const std::vector<std::pair<int, void (*)()>> crashes{{SIGABRT, [] { std::abort(); }},
-                                                        {SIGABRT, [] { std::terminate(); }},
-                                                        {SIGABRT, [] { ::kill(::getpid(), SIGABRT); ::pause(); }},
-                                                        {SIGABRT, [] { std::abort(); }},
-                                                        {SIGABRT, [] { std::abort(); }}
+  const std::vector<std::pair<int, void (*)()>> crashes{
+      {SIGABRT, [] { std::abort(); }},
+      {SIGABRT, [] { std::terminate(); }},
+      {SIGABRT,
+       [] {
+         ::kill(::getpid(), SIGABRT);
+         ::pause();
+       }},
+      {SIGABRT, [] { std::abort(); }},
+      {SIGABRT, [] { std::abort(); }}
 #if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
-                                                        // These a sanitizer takes for itself.
-                                                        ,
-                                                        {SIGFPE, [] { ::raise(SIGFPE); }},
-                                                        {SIGSEGV, [] { *reinterpret_cast<volatile int*>(8) = 1; }},
-                                                        {SIGBUS, [] { ::raise(SIGBUS); }}
+      // These a sanitizer takes for itself.
+      ,
+      {SIGFPE, [] { ::raise(SIGFPE); }},
+      {SIGSEGV, [] { *reinterpret_cast<volatile int*>(8) = 1; }},
+      {SIGBUS, [] { ::raise(SIGBUS); }}
 #endif
   };
   std::uint64_t boot = 0;
@@ -192,13 +199,15 @@ TEST_F(Dump, AFatalSignalLeavesTheRingBehindAndStillKills) {
 }
 
 TEST_F(Dump, OnlyTheNewestOfThemStay) {
-  for (const std::uint64_t boot : {99U, 100U, 9U}) ASSERT_TRUE(WIFSIGNALED(child(boot, 5, [] { std::abort(); })));
+  for (const std::uint64_t boot : {99U, 100U, 9U})
+    ASSERT_TRUE(WIFSIGNALED(child(boot, 5, [] { std::abort(); })));
   const std::filesystem::path crash = folder_ / "crash";
   std::ofstream(crash / "notes.txt") << "an operator's";
   FlightRecorder::keep_newest(crash, 3);
   EXPECT_EQ(FlightRecorder::dumps(crash).size(), 3U);
   FlightRecorder::keep_newest(crash, 2);
-  EXPECT_EQ(FlightRecorder::dumps(crash), (std::vector{crash / "flight-99.bin", crash / "flight-100.bin"})) << "by boot";
+  EXPECT_EQ(FlightRecorder::dumps(crash), (std::vector{crash / "flight-99.bin", crash / "flight-100.bin"}))
+      << "by boot";
   FlightRecorder::keep_newest(crash, 1);
   EXPECT_EQ(FlightRecorder::dumps(crash), std::vector{crash / "flight-100.bin"});
   EXPECT_TRUE(std::filesystem::exists(crash / "notes.txt"));

@@ -90,7 +90,8 @@ TEST(Pause, KeepsWhatComesInOrderUpToABuffersSize) {
   pause.hold([&] { done = done * 10 + 1; });
   pause.hold([&] { done = done * 10 + 2; });
   const auto message = [](std::uint64_t nonce) {
-    return net::Received{.from = {}, .sender = {}, .body = paxos::PeerMessage(paxos::HeartbeatRequest{nonce})};
+    return net::Received{
+        .from = {}, .sender = {}, .body = paxos::PeerMessage(paxos::HeartbeatRequest{nonce})};
   };
   pause.hold(message(1), 600, 1000);
   pause.hold(message(2), 600, 1000);

@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "daemon/log.h"
+
+#include <gtest/gtest.h>
 
 namespace {
 

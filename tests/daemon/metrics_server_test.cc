@@ -7,8 +7,8 @@
 
 #include <atomic>
 #include <chrono>
-#include <memory>
 #include <future>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -45,7 +45,8 @@ class Client {
   [[nodiscard]] std::string hear() const {
     std::string out;
     char piece[4096];
-    for (ssize_t got = 0; (got = ::recv(fd_, piece, sizeof piece, 0)) > 0;) out.append(piece, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::recv(fd_, piece, sizeof piece, 0)) > 0;)
+      out.append(piece, static_cast<std::size_t>(got));
     return out;
   }
 
@@ -64,7 +65,9 @@ const std::string get = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
 TEST(MetricsServer, AnswersAsHttpHasIt) {
   const auto server = listen();
   server->start([](const auto& reply) {
-    reply([](const MetricsServer::Figures& figures) { return "after " + std::to_string(figures.responses.size()) + "\n"; });
+    reply([](const MetricsServer::Figures& figures) {
+      return "after " + std::to_string(figures.responses.size()) + "\n";
+    });
   });
   const std::string good = ask(*server, get);
   EXPECT_TRUE(good.starts_with("HTTP/1.1 200 ")) << good;
@@ -77,7 +80,8 @@ TEST(MetricsServer, AnswersAsHttpHasIt) {
   EXPECT_TRUE(post.starts_with("HTTP/1.1 405 ")) << post;
   EXPECT_NE(post.find("Allow: GET"), std::string::npos) << post;
   EXPECT_TRUE(ask(*server, "junk\r\n\r\n").starts_with("HTTP/1.1 400 "));
-  EXPECT_TRUE(ask(*server, "GET /metrics HTTP/1.1\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n").starts_with("HTTP/1.1 431 "));
+  EXPECT_TRUE(ask(*server, "GET /metrics HTTP/1.1\r\nX: " + std::string(20'000, 'a') + "\r\n\r\n")
+                  .starts_with("HTTP/1.1 431 "));
   EXPECT_TRUE(ask(*server, get).ends_with("after 5\n")) << "every answer is counted";
 }
 

@@ -23,7 +23,8 @@ TEST(Latency, CountsADurationInTheFirstBucketThatHoldsIt) {
   EXPECT_EQ(figures.counts[0], 2u);
   EXPECT_EQ(figures.counts[1], 1u);
   EXPECT_EQ(figures.counts.back(), 1u) << "above every bound";
-  EXPECT_EQ(figures.sum_ns, static_cast<std::uint64_t>(2 * Latency::bounds_ns[0] + 1 + Latency::bounds_ns.back() + 1));
+  EXPECT_EQ(figures.sum_ns,
+            static_cast<std::uint64_t>(2 * Latency::bounds_ns[0] + 1 + Latency::bounds_ns.back() + 1));
 }
 
 std::string line(const std::string& text, const std::string& begin) {
@@ -62,11 +63,16 @@ TEST(MetricsText, HistogramsAreCumulativeInSecondsAndEndAtInfinity) {
   const std::string text = paxosd::metrics_text(loop, {});
   const std::string labels = R"({cluster="a\"b\\c",replica="2")";
   const std::string name = "paxosd_commit_duration_seconds";
-  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"2e-05\"}"), name + "_bucket" + labels + ",le=\"2e-05\"} 1");
-  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"0.001\"}"), name + "_bucket" + labels + ",le=\"0.001\"} 1");
-  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"0.002\"}"), name + "_bucket" + labels + ",le=\"0.002\"} 2");
-  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"10\"}"), name + "_bucket" + labels + ",le=\"10\"} 2");
-  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"+Inf\"}"), name + "_bucket" + labels + ",le=\"+Inf\"} 3");
+  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"2e-05\"}"),
+            name + "_bucket" + labels + ",le=\"2e-05\"} 1");
+  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"0.001\"}"),
+            name + "_bucket" + labels + ",le=\"0.001\"} 1");
+  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"0.002\"}"),
+            name + "_bucket" + labels + ",le=\"0.002\"} 2");
+  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"10\"}"),
+            name + "_bucket" + labels + ",le=\"10\"} 2");
+  EXPECT_EQ(line(text, name + "_bucket" + labels + ",le=\"+Inf\"}"),
+            name + "_bucket" + labels + ",le=\"+Inf\"} 3");
   EXPECT_EQ(line(text, name + "_count"), name + "_count" + labels + "} 3");
   EXPECT_NE(line(text, name + "_sum").find(" 60.001515"), std::string::npos) << line(text, name + "_sum");
 }
@@ -84,13 +90,15 @@ TEST(MetricsText, DroppedDatagramsHaveEveryReasonOnce) {
   const std::string text = paxosd::metrics_text(loop, {});
   std::map<std::string, int> reasons;
   const std::string name = "paxosd_datagrams_dropped_total{";
-  for (std::size_t at = text.find("\n" + name); at != std::string::npos; at = text.find("\n" + name, at + 1)) {
+  for (std::size_t at = text.find("\n" + name); at != std::string::npos;
+       at = text.find("\n" + name, at + 1)) {
     const std::size_t from = text.find("reason=\"", at) + 8;
     ++reasons[text.substr(from, text.find('"', from) - from)];
   }
   EXPECT_EQ(reasons.size(), net::drop_reasons + 4);
   for (const auto& [reason, count] : reasons) EXPECT_EQ(count, 1) << reason;
-  EXPECT_NE(text.find("reason=\"replayed\"} " + std::to_string(1000 + static_cast<int>(net::Drop::replayed))), std::string::npos);
+  EXPECT_NE(text.find("reason=\"replayed\"} " + std::to_string(1000 + static_cast<int>(net::Drop::replayed))),
+            std::string::npos);
   EXPECT_NE(text.find("reason=\"stray\"} 7\n"), std::string::npos);
 }
 

@@ -18,7 +18,8 @@ class Manager {
   explicit Manager(bool abstract) {
     std::string name = (std::filesystem::temp_directory_path() / "notify-XXXXXX").string();
     folder_ = ::mkdtemp(name.data());
-    const std::string path = abstract ? "@paxosd-test-" + std::to_string(::getpid()) : (folder_ / "socket").string();
+    const std::string path =
+        abstract ? "@paxosd-test-" + std::to_string(::getpid()) : (folder_ / "socket").string();
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::copy(path.begin(), path.end(), address.sun_path);
@@ -37,7 +38,8 @@ class Manager {
   std::vector<std::string> heard() {
     std::vector<std::string> out;
     char text[4096];
-    for (ssize_t got = 0; (got = ::recv(fd_, text, sizeof text, 0)) >= 0;) out.emplace_back(text, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::recv(fd_, text, sizeof text, 0)) >= 0;)
+      out.emplace_back(text, static_cast<std::size_t>(got));
     return out;
   }
 
@@ -55,7 +57,8 @@ TEST(ServiceManager, IsHeardUnderEitherKindOfName) {
     told.status("leads");
     told.alive();
     told.stopping();
-    EXPECT_EQ(manager.heard(), (std::vector<std::string>{"READY=1", "STATUS=leads", "WATCHDOG=1", "STOPPING=1"}));
+    EXPECT_EQ(manager.heard(),
+              (std::vector<std::string>{"READY=1", "STATUS=leads", "WATCHDOG=1", "STOPPING=1"}));
   }
 }
 
@@ -69,7 +72,8 @@ TEST(ServiceManager, OneThatHangsHoldsNobodyUpAndHearsWhatMattersLater) {
   told.stopping();
   for (const std::string& text : manager.heard()) EXPECT_TRUE(text.starts_with("STATUS=line ")) << text;
   told.status("the last line");
-  EXPECT_EQ(manager.heard(), std::vector<std::string>{"STATUS=the last line"}) << "not taken for said when it was not";
+  EXPECT_EQ(manager.heard(), std::vector<std::string>{"STATUS=the last line"})
+      << "not taken for said when it was not";
   told.flush();
   EXPECT_EQ(manager.heard(), (std::vector<std::string>{"READY=1", "STOPPING=1"}));
 }

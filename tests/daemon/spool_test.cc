@@ -23,9 +23,12 @@ using daemon_log::Line;
 using daemon_log::Spool;
 using namespace std::chrono_literals;
 
-Line line(std::string text) { return {.at = {}, .level = Level::info, .event = {}, .ballot = {}, .slot = {}, .text = std::move(text)}; }
+Line line(std::string text) {
+  return {.at = {}, .level = Level::info, .event = {}, .ballot = {}, .slot = {}, .text = std::move(text)};
+}
 
-/// What the sink got; it hangs while the gate is shut. Outlives its spool's thread, as everything does that a sink holds.
+/// What the sink got; it hangs while the gate is shut. Outlives its spool's thread, as everything does that a
+/// sink holds.
 struct Gate {
   std::mutex mutex;
   std::condition_variable changed;
@@ -59,13 +62,16 @@ TEST(Spool, NobodyWaitsForASinkThatHangsAndWhatIsLostIsToldWhereItIsMissing) {
   ASSERT_TRUE(gate->wait_for([&] { return gate->reached; })) << "from here on nothing leaves the queue";
   std::size_t taken = 1;
   std::size_t refused = 0;
-  for (std::size_t i = 1; i < 3 * Spool::lines_max; ++i) (spool.push(line("early " + std::to_string(i))) ? taken : refused) += 1;
+  for (std::size_t i = 1; i < 3 * Spool::lines_max; ++i)
+    (spool.push(line("early " + std::to_string(i))) ? taken : refused) += 1;
   EXPECT_EQ(taken, Spool::lines_max + 1) << "and the one in the sink's hands";
   EXPECT_EQ(spool.lost(), refused);
   EXPECT_FALSE(spool.empty());
   gate->set_open();
-  ASSERT_TRUE(gate->wait_for([&] { return gate->got.size() == taken + 1; })) << "also when no further line comes";
-  EXPECT_TRUE(gate->got.back().starts_with(std::to_string(refused) + " log lines are lost here")) << gate->got.back();
+  ASSERT_TRUE(gate->wait_for([&] { return gate->got.size() == taken + 1; }))
+      << "also when no further line comes";
+  EXPECT_TRUE(gate->got.back().starts_with(std::to_string(refused) + " log lines are lost here"))
+      << gate->got.back();
   EXPECT_EQ(gate->got[taken - 1], "early " + std::to_string(taken - 1));
   ASSERT_TRUE(spool.push(line("late")));
   ASSERT_TRUE(gate->wait_for([&] { return gate->got.back() == "late"; }));
@@ -85,7 +91,8 @@ TEST(Spool, TheLineThatFoundRoomAgainComesBehindTheWordOfThoseLost) {
   ASSERT_TRUE(spool.push(line("x"))) << "bounded by bytes, and this one fits";
   gate->set_open();
   ASSERT_TRUE(gate->wait_for([&] { return !gate->got.empty() && gate->got.back() == "x"; }));
-  EXPECT_EQ(gate->got[gate->got.size() - 2], "1 log line is lost here: whoever takes the log did not take it");
+  EXPECT_EQ(gate->got[gate->got.size() - 2],
+            "1 log line is lost here: whoever takes the log did not take it");
 }
 
 TEST(Spool, TellsHowLongTheSinkHasBeenStuck) {
@@ -94,7 +101,8 @@ TEST(Spool, TellsHowLongTheSinkHasBeenStuck) {
   EXPECT_EQ(spool.stuck_for(), 0ms);
   ASSERT_TRUE(spool.push(line("one")));
   const auto until = std::chrono::steady_clock::now() + 30s;
-  while (spool.stuck_for() < 20ms && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(1ms);
+  while (spool.stuck_for() < 20ms && std::chrono::steady_clock::now() < until)
+    std::this_thread::sleep_for(1ms);
   EXPECT_GE(spool.stuck_for(), 20ms);
   gate->set_open();
   while (!spool.empty() && std::chrono::steady_clock::now() < until) std::this_thread::sleep_for(1ms);
@@ -150,7 +158,8 @@ class Child {
     given_ = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
     std::string all;
     char chunk[512];
-    for (ssize_t got = 0; (got = ::read(out_, chunk, sizeof chunk)) > 0;) all.append(chunk, static_cast<std::size_t>(got));
+    for (ssize_t got = 0; (got = ::read(out_, chunk, sizeof chunk)) > 0;)
+      all.append(chunk, static_cast<std::size_t>(got));
     return all;
   }
   [[nodiscard]] int flags() const { return ::fcntl(given_, F_GETFL); }

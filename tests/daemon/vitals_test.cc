@@ -75,17 +75,22 @@ TEST(RecentCounts, TellTheLastMinuteOnly) {
   RecentCounts recent;
   const Time t0 = Time{} + 1h;
   EXPECT_TRUE(recent.until(t0, {{"drops", 5}}).counts.empty());
-  for (std::uint64_t i = 0; i <= 30; ++i) recent.take(t0 + i * RecentCounts::every, {{"drops", i < 10 ? 900 * i : 9000}, {"syncs", 10 * i}});
-  const auto window = recent.until(t0 + 30 * RecentCounts::every + 5s, {{"drops", 9000}, {"syncs", 303}, {"new", 7}});
+  for (std::uint64_t i = 0; i <= 30; ++i)
+    recent.take(t0 + i * RecentCounts::every, {{"drops", i < 10 ? 900 * i : 9000}, {"syncs", 10 * i}});
+  const auto window =
+      recent.until(t0 + 30 * RecentCounts::every + 5s, {{"drops", 9000}, {"syncs", 303}, {"new", 7}});
   EXPECT_EQ(window.span, 65s);
   EXPECT_EQ(window.counts, (Counts{{"drops", 0}, {"syncs", 63}}));
 }
 
 TEST(UdpDrops, AreTakenFromThePortsLine) {
   const std::string_view table =
-      "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
-      "  100: 0100007F:1CE8 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 7 2 0000000000000000 17\n"
-      "  101: 0100007F:1CE9 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8 2 0000000000000000 3\n"
+      "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref "
+      "pointer drops\n"
+      "  100: 0100007F:1CE8 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 7 2 "
+      "0000000000000000 17\n"
+      "  101: 0100007F:1CE9 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 8 2 "
+      "0000000000000000 3\n"
       "torn 0100007F:1CE8";
   EXPECT_EQ(udp_drops(table, 7400), 17U);
   EXPECT_EQ(udp_drops(table, 7401), 3U);

@@ -14,7 +14,8 @@ namespace paxos {
 ///
 /// Every role is taken apart by a structured binding that names *all* of its members: who adds one gets a
 /// compile error here and decides whether it belongs to the state. What does not, and why:
-///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all of
+///  - the clock, deadlines, round trip times, backoffs: time is not part of the state. set_timers() puts all
+///  of
 ///    them far ahead before each event, but the one whose turn it is;
 ///  - the random generator: what it may decide is a choice of the explorer's (set_timers() again);
 ///  - heartbeats, reads, birth, the hash watch: their messages are not delivered, so that they never change;
@@ -154,7 +155,8 @@ struct StateAccess {
 
   template <class A>
   static std::uint64_t visit_env(A& a, Env& env) {
-    auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now, reached] = env;
+    auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now,
+           reached] = env;
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());
     std::uint64_t unsynced = last_group - synced_group;
@@ -165,15 +167,16 @@ struct StateAccess {
       synced_group = 0;
     }
     // The bounds on what waits for the disk are far away here.
-    PAXOS_ASSERT(records.bytes() < options.bounds.unsynced_bytes / 2 && held.bytes() < options.bounds.after_sync_bytes / 2);
+    PAXOS_ASSERT(records.bytes() < options.bounds.unsynced_bytes / 2 &&
+                 held.bytes() < options.bounds.after_sync_bytes / 2);
     PAXOS_ASSERT(held_now == 0);
     return synced_group;
   }
 
   template <class A>
   static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
-    auto& [bounds, reached, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied, bytes_total,
-           bytes_hot, unchecked] = log;
+    auto& [bounds, reached, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied,
+           bytes_total, bytes_hot, unchecked] = log;
     explore::sequence(a, entries, [&](SlotEntry& entry) {
       auto& [present, voted, chosen, ballot, entry_group, decree] = entry;
       explore::field(a, present);
@@ -205,8 +208,8 @@ struct StateAccess {
 
   template <class A>
   static void visit_learner(A& a, Learner& learner, Slot known) {
-    auto& [env, log, peers, handed_out, handed_out_bytes, target, commit_ballot, commit_prefix, commit_scanned, pull_at,
-           prefix_when_armed, asked, source, held, silent] = learner;
+    auto& [env, log, peers, handed_out, handed_out_bytes, target, commit_ballot, commit_prefix,
+           commit_scanned, pull_at, prefix_when_armed, asked, source, held, silent] = learner;
     PAXOS_ASSERT(!held);  // the state machine keeps up
     for (Learner::Peer& peer : peers) {
       auto& [prefix] = peer;
@@ -226,7 +229,8 @@ struct StateAccess {
   template <class A>
   static void visit_proposer(A& a, Proposer& proposer, std::uint64_t synced) {
     auto& [env, log, acceptor, learner, phase, ballot, pages, own_promise_group, adopted, learn_to,
-           adopted_max, learning_since, learning_prefix, flights, own_votes, commit_sent, commit_at, repeat_at, rtt, retransmissions] = proposer;
+           adopted_max, learning_since, learning_prefix, flights, own_votes, commit_sent, commit_at,
+           repeat_at, rtt, retransmissions] = proposer;
     using Phase = Proposer::Phase;
     explore::field(a, phase);
     if (phase == Phase::idle) return;

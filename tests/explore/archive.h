@@ -48,7 +48,8 @@ class Loader {
 };
 
 template <class A, class T>
-requires(std::is_integral_v<T> || std::is_enum_v<T>) void field(A& archive, T& value) {
+  requires(std::is_integral_v<T> || std::is_enum_v<T>)
+void field(A& archive, T& value) {
   auto n = static_cast<std::uint64_t>(value);
   archive.number(n);
   if constexpr (A::loading) value = static_cast<T>(n);

@@ -31,7 +31,8 @@ const Config presets[] = {
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--page N] [--window N] [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats "
+    "                     [--crashes C] [--skips K] [--page N] [--window N] [--syncs 0|1] [--late 0|1] "
+    "[--pulls 0|1] [--repeats "
     "0|1]\n"
     "                     [--stops 0|1] [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] "
     "[--both] [--progress]\n"
@@ -96,10 +97,9 @@ std::string describe(const Config& c) {
          many(c.proposers, "proposer") + ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") +
          ", " + (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " +
          many(c.skips, "skip") + (c.page == 0 ? "" : ", promises in pages of " + many(c.page, "slot")) +
-         (c.window == 0 ? "" : ", a window of " + many(c.window, "slot")) +
-         (c.syncs ? ", syncs" : "") + (c.late ? ", late" : "") +
-         (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") + (c.stops ? ", stops" : "") +
-         (c.reduce ? ", reduced" : ", not reduced");
+         (c.window == 0 ? "" : ", a window of " + many(c.window, "slot")) + (c.syncs ? ", syncs" : "") +
+         (c.late ? ", late" : "") + (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") +
+         (c.stops ? ", stops" : "") + (c.reduce ? ", reduced" : ", not reduced");
 }
 
 struct Limits {

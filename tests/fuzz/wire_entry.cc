@@ -127,14 +127,17 @@ void terms(std::span<const std::byte> input) {
     const auto plain = r.raw(std::min<std::size_t>(r.fixed<std::uint8_t>(), r.remaining()));
     const std::string_view text(reinterpret_cast<const char*>(plain.data()), plain.size());
     const bool to_client = (control & 2) != 0;
-    const auto content = static_cast<net::Content>((control & 4) != 0 ? 7 + (to_client ? 1 : 0) : 1 + (control >> 6));
-    const auto version = static_cast<std::uint8_t>((control & 8) != 0 && content < net::Content::hello ? 1 : 2);
+    const auto content =
+        static_cast<net::Content>((control & 4) != 0 ? 7 + (to_client ? 1 : 0) : 1 + (control >> 6));
+    const auto version =
+        static_cast<std::uint8_t>((control & 8) != 0 && content < net::Content::hello ? 1 : 2);
     std::string sealed;
     (to_client ? as_replica : as_client)
         .seal(sealed, {version, to_client ? net::any_destination : std::uint8_t{0}, receiver}, content, text);
     net::Transport& at = to_client ? served : serving;
     at.receive(now, to_client ? replica_at : client_at, std::as_bytes(std::span{sealed}), out);
-    if ((control & 16) != 0) served.send(now, replica_at, chat::ClientMessage(chat::FollowRequest{1, "r", 0, 0}));
+    if ((control & 16) != 0)
+      served.send(now, replica_at, chat::ClientMessage(chat::FollowRequest{1, "r", 0, 0}));
     at.flush(now);
     for (const net::Outgoing& datagram : at.take_outgoing())
       PAXOS_ASSERT(to_client || datagram.data.size() <= sealed.size());  // nobody guesses a ticket

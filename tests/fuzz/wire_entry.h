@@ -13,8 +13,9 @@ void bodies(std::span<const std::byte> input);
 /// Fragments and needs, as they come out of an opened datagram. First byte: which sender; then parts, each
 /// behind a 16-bit length.
 void fragments(std::span<const std::byte> input);
-/// Sealed by somebody who holds the key, but whatever the input says: to a replica that gave no ticket, which never answers with
-/// more than came and takes nothing, and to a client. Control bytes, then texts behind an 8-bit length.
+/// Sealed by somebody who holds the key, but whatever the input says: to a replica that gave no ticket, which
+/// never answers with more than came and takes nothing, and to a client. Control bytes, then texts behind an
+/// 8-bit length.
 void terms(std::span<const std::byte> input);
 /// A whole datagram from the network.
 void datagram(std::span<const std::byte> input);

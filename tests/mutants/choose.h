@@ -7,8 +7,8 @@
 #include "tests/mutants/mutants.h"
 #endif
 
-/// The flags --mutant NAME and --mutants of the test programs that are compiled with planted bugs, which tests/mutants/meson.build
-/// tells by PAXOS_MUTANTS.
+/// The flags --mutant NAME and --mutants of the test programs that are compiled with planted bugs, which
+/// tests/mutants/meson.build tells by PAXOS_MUTANTS.
 namespace mutants {
 
 /// One line a mutant: its name, then what is wrong with it. Nothing in a program without planted bugs.
@@ -24,9 +24,9 @@ inline void list() {
 inline bool choose([[maybe_unused]] std::string_view name_given) {
 #ifdef PAXOS_MUTANTS
 #define MUTANT_CHOICE(name, what) \
-  if (name_given == #name) {        \
-    chosen = Mutant::name;          \
-    return true;                    \
+  if (name_given == #name) {      \
+    chosen = Mutant::name;        \
+    return true;                  \
   }
   MUTANT_LIST(MUTANT_CHOICE)
 #undef MUTANT_CHOICE

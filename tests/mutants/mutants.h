@@ -2,9 +2,10 @@
 
 #include <cstdint>
 
-/// Planted bugs, to show that the tests would see them (docs/RELIABILITY.md, "Planted bugs"). The sources know nothing of them:
-/// the patches beside this file put them in, into copies that only test programs are compiled from (planting.py); those copies
-/// include this. The test `shipped` looks at the installed programs.
+/// Planted bugs, to show that the tests would see them (docs/RELIABILITY.md, "Planted bugs"). The sources
+/// know nothing of them: the patches beside this file put them in, into copies that only test programs are
+/// compiled from (planting.py); those copies include this. The test `shipped` looks at the installed
+/// programs.
 namespace mutants {
 
 // clang-format off

@@ -15,7 +15,9 @@ using net::Identity;
 using paxos::Time;
 using Kind = AddressBook::Event::Kind;
 
-Address at(std::string_view host, unsigned port = 7400) { return *Address::literal(std::string(host) + ":" + std::to_string(port)); }
+Address at(std::string_view host, unsigned port = 7400) {
+  return *Address::literal(std::string(host) + ":" + std::to_string(port));
+}
 const Address a = at("10.0.0.1"), b = at("10.0.0.2"), c = at("10.0.0.3"), evil = at("192.0.2.66");
 Identity life(std::uint8_t n, std::uint8_t id = 1, std::uint64_t boot = 1) {
   return {.sender = id, .incarnation = {{id, n}}, .boot = boot};
@@ -43,8 +45,12 @@ struct Book {
     }
   }
   void name_says(std::vector<Address> all) { book.looked_up(now, 1, std::move(all)); }
-  void name_fails() { book.looked_up(now, 1, tl::make_unexpected(std::string("name 'one' does not resolve: no"))); }
-  void heard(const Address& from, bool newest = true, std::uint8_t n = 1) { book.heard(now, 1, from, life(n), newest); }
+  void name_fails() {
+    book.looked_up(now, 1, tl::make_unexpected(std::string("name 'one' does not resolve: no")));
+  }
+  void heard(const Address& from, bool newest = true, std::uint8_t n = 1) {
+    book.heard(now, 1, from, life(n), newest);
+  }
   std::optional<AddressBook::Probe> probe_to(const Address& to) {
     for (const auto& probe : book.take_probes(now))
       if (probe.id == 1 && probe.to == to) return probe;
@@ -307,8 +313,9 @@ TEST(AddressBook, KnowsWhoseAnAddressIsWhileItIsBeingProbed) {
   EXPECT_GT(one.book.revision(), before);
 }
 
-/// A replica that moves about, with and without its name; a name server that lies or is dead; an attacker who says recorded
-/// datagrams again, from addresses of his own. The book never follows him, and finds the replica whenever it stays.
+/// A replica that moves about, with and without its name; a name server that lies or is dead; an attacker who
+/// says recorded datagrams again, from addresses of his own. The book never follows him, and finds the
+/// replica whenever it stays.
 TEST(AddressBook, FollowsTheReplicaAndNobodyElseWhateverComes) {
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     std::mt19937_64 random(seed);
@@ -345,10 +352,12 @@ TEST(AddressBook, FollowsTheReplicaAndNobodyElseWhateverComes) {
         if (chance(10)) one.heard(traps[random() % traps.size()], chance(30));
         for (const auto& probe : one.book.take_probes(one.now)) {
           ASSERT_LT(probe.id, 3u);
-          if (probe.id == 1 && probe.to == home && !chance(loss)) one.book.proved(one.now, 1, home, life(1), probe.nonce);
+          if (probe.id == 1 && probe.to == home && !chance(loss))
+            one.book.proved(one.now, 1, home, life(1), probe.nonce);
         }
         if (one.book.at(1) == evil) {
-          ASSERT_TRUE(poisoned) << "seed " << seed;  // only the name leads there, and only while nothing answers
+          ASSERT_TRUE(poisoned) << "seed "
+                                << seed;  // only the name leads there, and only while nothing answers
         } else {
           ASSERT_NE(one.book.at(1), traps[1]) << "seed " << seed;
         }

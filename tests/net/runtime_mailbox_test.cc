@@ -60,7 +60,8 @@ TEST(Mailbox, AnItemFromTheHandlerItselfArrivesToo) {
   EXPECT_EQ(last, 1000);
 }
 
-/// Two loops that look before they sleep throw a ball to each other; neither may sleep on a ball that came while it looked.
+/// Two loops that look before they sleep throw a ball to each other; neither may sleep on a ball that came
+/// while it looked.
 TEST(Mailbox, LoopsThatLookBeforeTheySleepMissNothing) {
   constexpr int stop = -1;
   Loop here(2ms);
@@ -80,7 +81,8 @@ TEST(Mailbox, LoopsThatLookBeforeTheySleepMissNothing) {
     });
     made.set_value(&to_there);
     there.run(wait_for(ended));
-    pushed.get_future().wait();  // the item may be here before push() has returned, and a mailbox outlives that
+    pushed.get_future()
+        .wait();  // the item may be here before push() has returned, and a mailbox outlives that
   });
   Mailbox<int>* to_there = made.get_future().get();
   const auto deadline = std::chrono::steady_clock::now() + 60s;

@@ -56,7 +56,8 @@ TEST(Resolver, AnswersEachNumberInTheLoop) {
   EXPECT_EQ(answers.at(0)->front(), Address::loopback(7400));
   EXPECT_EQ(answers.at(7)->front().to_string(), "[::1]:7401");
   ASSERT_FALSE(answers.at(2));
-  EXPECT_NE(answers.at(2).error().find("name 'no-such-name.invalid' does not resolve: "), std::string::npos) << answers.at(2).error();
+  EXPECT_NE(answers.at(2).error().find("name 'no-such-name.invalid' does not resolve: "), std::string::npos)
+      << answers.at(2).error();
 }
 
 TEST(Resolver, GoesWhileLookUpsAreUnderWay) {

@@ -211,8 +211,8 @@ TEST(Udp, ALargestDecreeInSegmentsOfAnEthernetMtuLeavesWhole) {
   EXPECT_TRUE(got == all) << got.size() << " bytes of " << all.size();
 }
 
-/// Its socket from now on refuses to cut anything (EINVAL), as a device without checksums does (EIO) or a path of a smaller
-/// MTU (EMSGSIZE).
+/// Its socket from now on refuses to cut anything (EINVAL), as a device without checksums does (EIO) or a
+/// path of a smaller MTU (EMSGSIZE).
 void refuse_to_cut(const Address& local) {
   for (int fd = 3; fd < 256; ++fd) {
     sockaddr_storage name{};

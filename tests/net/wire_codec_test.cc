@@ -174,7 +174,8 @@ TEST(WireCodec, OutOfRangeFieldsAreRefused) {
 TEST(WireCodec, AShareIsANumberBetweenZeroAndOne) {
   const auto survives = [](double share) {
     std::string out;
-    chat::encode(out, chat::OperatorRequest{.id = 1, .target = {.boot = 2}, .command = chat::LossRequest{share}});
+    chat::encode(out,
+                 chat::OperatorRequest{.id = 1, .target = {.boot = 2}, .command = chat::LossRequest{share}});
     return chat::decode_operator_request(Bytes::copy_of(out)).has_value();
   };
   EXPECT_TRUE(survives(0.0));
@@ -312,13 +313,43 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
             "00"},
       {chat::OperatorReply{1, chat::DoneReply{"", {{7}}, {8}}}, id + "0500010708"},
       {chat::OperatorReply{1, chat::DoctorReply{"{}"}}, id + "06027b7d"},
-      {chat::OperatorReply{1, chat::ExplainReply{.boot = 2, .now_ns = 1, .started_ns = 1, .oldest_ns = 1, .first_slot = {3},
-                                                 .chosen = {4}, .applied = {5}, .accepted = {6}, .damage = {},
-                                                 .held = chat::ExplainReply::Held{true, b, paxos::DecreeKind::commands, 8, 9},
-                                                 .left_out = 10,
-                                                 .records = {{.ns = 1, .slot = 7, .ballot = 0x102, .count = 1,
-                                                              .kind = chat::FlightKind::voted, .peer = 255, .detail = 3}}}},
-       id + "07" "02" + id + id + id + "03040506" "00" "01" "01050202" "0809" "0a" "01" + id + "17" "ff" "07" "01" "8202" "03"},
+      {chat::OperatorReply{
+           1, chat::ExplainReply{.boot = 2,
+                                 .now_ns = 1,
+                                 .started_ns = 1,
+                                 .oldest_ns = 1,
+                                 .first_slot = {3},
+                                 .chosen = {4},
+                                 .applied = {5},
+                                 .accepted = {6},
+                                 .damage = {},
+                                 .held = chat::ExplainReply::Held{true, b, paxos::DecreeKind::commands, 8, 9},
+                                 .left_out = 10,
+                                 .records = {{.ns = 1,
+                                              .slot = 7,
+                                              .ballot = 0x102,
+                                              .count = 1,
+                                              .kind = chat::FlightKind::voted,
+                                              .peer = 255,
+                                              .detail = 3}}}},
+       id +
+           "07"
+           "02" +
+           id + id + id +
+           "03040506"
+           "00"
+           "01"
+           "01050202"
+           "0809"
+           "0a"
+           "01" +
+           id +
+           "17"
+           "ff"
+           "07"
+           "01"
+           "8202"
+           "03"},
   };
   for (const auto& [message, bytes] : others) {
     EXPECT_EQ(hex(encoded(message)), bytes);

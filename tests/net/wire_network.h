@@ -40,30 +40,32 @@ class Network {
   };
 
   /// One of three that know each other's addresses; speaks the format of the rules in force.
-  Node& add_replica(std::uint8_t id, std::size_t datagram_bytes = 1400, std::uint64_t boot = 1, std::uint8_t version_max = 2,
-                    std::uint8_t speaks = 2) {
-    Node& out = add({.self = {.sender = id, .incarnation = {{id, 1}}, .boot = boot, .life = boot << 8 | id | 64},
-                     .key = key,
-                     .tickets = {id, static_cast<std::uint8_t>(boot)},
-                     .datagram_bytes = datagram_bytes,
-                     .loopback_bytes = datagram_bytes,  // as given, without any probe
-                     .replicas = 3,
-                     .addresses = replica_addresses(),
-                     .version_max = version_max,
-                     .speaks = speaks},
-                    address(id));
+  Node& add_replica(std::uint8_t id, std::size_t datagram_bytes = 1400, std::uint64_t boot = 1,
+                    std::uint8_t version_max = 2, std::uint8_t speaks = 2) {
+    Node& out =
+        add({.self = {.sender = id, .incarnation = {{id, 1}}, .boot = boot, .life = boot << 8 | id | 64},
+             .key = key,
+             .tickets = {id, static_cast<std::uint8_t>(boot)},
+             .datagram_bytes = datagram_bytes,
+             .loopback_bytes = datagram_bytes,  // as given, without any probe
+             .replicas = 3,
+             .addresses = replica_addresses(),
+             .version_max = version_max,
+             .speaks = speaks},
+            address(id));
     out.transport.serve_clients_from(speaks);
     return out;
   }
   Node& add_client(std::uint8_t n, std::size_t datagram_bytes = 1400, std::uint8_t version_max = 2) {
-    return add({.self = {.sender = net::client_sender, .incarnation = {{n, 2}}, .boot = 1, .life = 100ULL + n},
-                .key = key,
-                .datagram_bytes = datagram_bytes,
-                .loopback_bytes = datagram_bytes,  // as given, without any probe
-                .replicas = 3,
-                .addresses = replica_addresses(),
-                .version_max = version_max},
-               address(static_cast<std::uint16_t>(100 + n)));
+    return add(
+        {.self = {.sender = net::client_sender, .incarnation = {{n, 2}}, .boot = 1, .life = 100ULL + n},
+         .key = key,
+         .datagram_bytes = datagram_bytes,
+         .loopback_bytes = datagram_bytes,  // as given, without any probe
+         .replicas = 3,
+         .addresses = replica_addresses(),
+         .version_max = version_max},
+        address(static_cast<std::uint16_t>(100 + n)));
   }
   /// Has the client say something, so that both know each other.
   void introduce(Node& client, Node& replica) {
@@ -97,7 +99,8 @@ class Network {
         EXPECT_LE(out.data.size(), 65'507U);
         EXPECT_LE((out.data.size() + step - 1) / step, 64U);
         if (step > refuse_above) {  // the kernel does, at each try
-          node->transport.refused(now, {.to = out.to, .error = EMSGSIZE, .bytes = step, .segmented = out.segment != 0});
+          node->transport.refused(
+              now, {.to = out.to, .error = EMSGSIZE, .bytes = step, .segmented = out.segment != 0});
           continue;
         }
         for (std::size_t at = 0; at < out.data.size(); at += step)

@@ -30,7 +30,8 @@ struct World {
   void run_for(paxos::Duration length) {
     const paxos::Time until = now + length;
     for (;;) {
-      const paxos::Time next = std::min(paths.deadline(), answers.empty() ? paxos::time_never : answers.begin()->first);
+      const paxos::Time next =
+          std::min(paths.deadline(), answers.empty() ? paxos::time_never : answers.begin()->first);
       if (next > until) break;
       now = std::max(now, next);
       while (!answers.empty() && answers.begin()->first <= now) {
@@ -95,7 +96,8 @@ TEST(Paths, ByDefaultNothingIsProbedWhileNothingIsSent) {
 }
 
 TEST(Paths, TheLargestThatPassesIsFound) {
-  for (const auto [passes, found] : {std::pair(8952U, 8900U), {4500U, 4000U}, {1472U, 1444U}, {1392U, 1372U}, {1300U, 1232U}}) {
+  for (const auto [passes, found] :
+       {std::pair(8952U, 8900U), {4500U, 4000U}, {1472U, 1444U}, {1392U, 1372U}, {1300U, 1232U}}) {
     World w;
     w.passes = passes;
     w.paths.set_peers({peer(1)});
@@ -144,7 +146,8 @@ TEST(Paths, WhatIsSwallowedFarBelowTheSizeInUseIsFoundOutToo) {
   w.passes = 520;
   w.paths.set_peers({peer(1)});
   for (int n = 0; n < 400; ++n) {
-    w.paths.used(w.now, peer(1), 700);  // a message in one datagram: nothing of it is ever said again by the transport
+    w.paths.used(w.now, peer(1),
+                 700);  // a message in one datagram: nothing of it is ever said again by the transport
     w.run_for(50ms);
   }
   EXPECT_EQ(w.bytes(), net::datagram_bytes_least);
@@ -200,7 +203,8 @@ TEST(Paths, ASearchThatIsDueWaitsForTheProbeUnderWay) {
   w.paths.set_peers({peer(1)});
   w.run_for(10s);
   ASSERT_EQ(w.bytes(), net::default_datagram_bytes);
-  // The search for more is due some time in the next minute; nobody answers the pairs of a probe that is under way then.
+  // The search for more is due some time in the next minute; nobody answers the pairs of a probe that is
+  // under way then.
   w.there = false;
   for (int n = 0; n < 800; ++n) {
     w.paths.doubt(w.now, peer(1));
@@ -243,7 +247,8 @@ TEST(Paths, RefusedSizesGoDownUntilOneIsTaken) {
   ASSERT_EQ(w.changes.size(), 1U) << "the whole way down is said once";
   EXPECT_EQ(w.changes[0].bytes, 1232U);
   EXPECT_FALSE(w.changes[0].swallowed);
-  EXPECT_EQ(w.bytes(), 1232U) << "no probe in between: the kernel cuts a single one into fragments, which says nothing";
+  EXPECT_EQ(w.bytes(), 1232U)
+      << "no probe in between: the kernel cuts a single one into fragments, which says nothing";
   w.run_for(2min);
   EXPECT_EQ(w.bytes(), jumbo) << "routes change";
 }
@@ -316,7 +321,10 @@ TEST(Paths, RememberAFewHundredAddressesAndNeverForgetAPeer) {
     in.sin_port = htons(static_cast<std::uint16_t>(20'000 + n));
     in.sin_addr.s_addr = htonl(0x0a4e'0001U);
     w.now += 1ms;
-    w.paths.refused(w.now, {.to = Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&in), sizeof in), .error = EMSGSIZE, .bytes = 1232, .segmented = true});
+    w.paths.refused(w.now, {.to = Address::from_sockaddr(reinterpret_cast<const sockaddr*>(&in), sizeof in),
+                            .error = EMSGSIZE,
+                            .bytes = 1232,
+                            .segmented = true});
   }
   EXPECT_EQ(w.bytes(), 1000U);
   w.run_for(2s);

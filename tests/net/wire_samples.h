@@ -158,8 +158,10 @@ class Samples {
       case 3:
         return chat::RoomsRequest{.id = number(), .from = text(64), .limit = number32(), .local = coin()};
       case 4:
-        return chat::WhoRequest{
-            .id = number(), .what = static_cast<chat::Whereabouts>(1 + below(3)), .room = text(64), .name = text(64)};
+        return chat::WhoRequest{.id = number(),
+                                .what = static_cast<chat::Whereabouts>(1 + below(3)),
+                                .room = text(64),
+                                .name = text(64)};
       default:
         return chat::FollowRequest{.id = number(), .room = text(64), .from = number(), .wait_ms = number32()};
     }
@@ -309,15 +311,27 @@ class Samples {
         m.answer = chat::DoctorReply{text(500)};
         break;
       default: {
-        chat::ExplainReply reply{.boot = number(), .now_ns = signed_number(), .started_ns = signed_number(),
-                                 .oldest_ns = signed_number(), .first_slot = slot(), .chosen = slot(), .applied = slot(),
-                                 .accepted = slot(), .damage = text(50), .held = {}, .left_out = number(), .records = {}};
+        chat::ExplainReply reply{.boot = number(),
+                                 .now_ns = signed_number(),
+                                 .started_ns = signed_number(),
+                                 .oldest_ns = signed_number(),
+                                 .first_slot = slot(),
+                                 .chosen = slot(),
+                                 .applied = slot(),
+                                 .accepted = slot(),
+                                 .damage = text(50),
+                                 .held = {},
+                                 .left_out = number(),
+                                 .records = {}};
         if (coin()) {
           const auto d = decree();
           reply.held = {coin(), ballot(), d.kind, number32(), number32()};
         }
         for (std::uint64_t n = below(5); n > 0; --n)
-          reply.records.push_back({.ns = signed_number(), .slot = number(), .ballot = number(), .count = number32(),
+          reply.records.push_back({.ns = signed_number(),
+                                   .slot = number(),
+                                   .ballot = number(),
+                                   .count = number32(),
                                    .kind = static_cast<chat::FlightKind>(1 + below(255)),
                                    .peer = static_cast<std::uint8_t>(below(256)),
                                    .detail = static_cast<std::uint16_t>(below(65536))});
@@ -327,8 +341,8 @@ class Samples {
     return m;
   }
 
-  static constexpr std::size_t body_kinds =
-      peer_kinds + client_message_kinds + client_reply_kinds + operator_request_kinds + operator_reply_kinds + 2;
+  static constexpr std::size_t body_kinds = peer_kinds + client_message_kinds + client_reply_kinds +
+                                            operator_request_kinds + operator_reply_kinds + 2;
   /// Every kind of body there is, by number.
   net::Body body(std::size_t kind) {
     if (kind < peer_kinds) return peer(kind);

@@ -30,7 +30,8 @@ std::vector<Bytes> recorded(const Network& net, const Address& from, const Addre
   return out;
 }
 /// Gives it a recording, as from `from`; what it sends back then.
-std::vector<net::Outgoing> replay(Network& net, Network::Node& at, const Address& from, const Bytes& datagram) {
+std::vector<net::Outgoing> replay(Network& net, Network::Node& at, const Address& from,
+                                  const Bytes& datagram) {
   (void)at.transport.take_outgoing();
   at.received.clear();
   at.transport.receive(net.now, from, datagram.span(), at.received);
@@ -71,7 +72,8 @@ TEST(Terms, AHelloIsSaidAgainUntilItIsAnswered) {
     }
     EXPECT_EQ(client.transport.terms({0}).version, 2);
     questions += dropped(replica, Drop::outdated);
-    EXPECT_EQ(dropped(replica, Drop::version), 0U) << "who asks in the first format too speaks no unknown one";
+    EXPECT_EQ(dropped(replica, Drop::version), 0U)
+        << "who asks in the first format too speaks no unknown one";
   }
   EXPECT_GT(questions, 0U) << "a second hello comes with a question in the first format";
 }
@@ -83,7 +85,9 @@ TEST(Terms, ARecordedDatagramOfAClientIsWorthNothingAnywhere) {
   auto& client = net.add_client(0);
   client.transport.send(net.now, replica->at, ask);
   net.run_for(10ms);
-  client.transport.send(net.now, replica->at, chat::ClientMessage(chat::ClientCommands{false, {Bytes::copy_of(std::string(16'000, 'c'))}}));
+  client.transport.send(
+      net.now, replica->at,
+      chat::ClientMessage(chat::ClientCommands{false, {Bytes::copy_of(std::string(16'000, 'c'))}}));
   net.run_for(10ms);
   ASSERT_EQ(replica->received.size(), 2U);
   const auto tape = recorded(net, client.at, replica->at);
@@ -158,7 +162,8 @@ TEST(Terms, ARecordedReplyIsWorthNothingToAnotherClient) {
   net.run_for(10ms);
   ASSERT_EQ(client.received.size(), 1U);
   const auto before = victim.transport.terms({0}).version;
-  for (const Bytes& datagram : recorded(net, replica.at, client.at)) EXPECT_TRUE(replay(net, victim, replica.at, datagram).empty());
+  for (const Bytes& datagram : recorded(net, replica.at, client.at))
+    EXPECT_TRUE(replay(net, victim, replica.at, datagram).empty());
   EXPECT_TRUE(victim.received.empty());
   EXPECT_EQ(victim.transport.terms({0}).version, before);
   EXPECT_GT(dropped(victim, Drop::other_life), 0U);
@@ -371,7 +376,8 @@ TEST(Terms, AnOldClientIsMarkedOnceItsFormatIsNotServed) {
   Sealer old(key, {.incarnation = {{7}}, .boot = 1}, 3);
   const auto say = [&](std::uint8_t destination) {
     std::string bytes, plain(1, '\x04'), datagram;
-    chat::encode(bytes, chat::OperatorRequest{.id = 5, .target = {.boot = 1}, .command = chat::KillRequest{}});
+    chat::encode(bytes,
+                 chat::OperatorRequest{.id = 5, .target = {.boot = 1}, .command = chat::KillRequest{}});
     paxos::ByteWriter(plain).sized(bytes);
     old.seal(datagram, {1, destination, 0}, Content::bodies, plain);
     replica.received.clear();
@@ -453,7 +459,8 @@ TEST(NamedHeader, EveryBitFlipAndEveryTruncationIsRefused) {
 }
 
 TEST(NamedHeader, EachReasonHasItsCase) {
-  Sealer a(key, replica_of(0, 5)), b(key, replica_of(1, 6)), c(key, {.incarnation = {{4}}, .boot = 1, .life = 7});
+  Sealer a(key, replica_of(0, 5)), b(key, replica_of(1, 6)),
+      c(key, {.incarnation = {{4}}, .boot = 1, .life = 7});
   b.take_versions_to(2);
   c.take_versions_to(2);
   EXPECT_EQ(reason(b, sealed(a, {2, 2, 6}, "x")), Drop::destination);
@@ -461,10 +468,12 @@ TEST(NamedHeader, EachReasonHasItsCase) {
   EXPECT_EQ(reason(b, sealed(a, {2, 1, 99}, "x")), Drop::other_life);
   EXPECT_EQ(reason(b, sealed(a, {2, 1, 0}, "x")), Drop::count_) << "not heard from yet";
   EXPECT_EQ(reason(b, sealed(a, {2, net::all_replicas, 0}, "x")), Drop::count_);
-  EXPECT_EQ(reason(c, sealed(a, {2, net::any_destination, 0}, "x")), Drop::other_life) << "a client is always named";
+  EXPECT_EQ(reason(c, sealed(a, {2, net::any_destination, 0}, "x")), Drop::other_life)
+      << "a client is always named";
   EXPECT_EQ(reason(c, sealed(a, {2, net::any_destination, 7}, "x")), Drop::count_);
   EXPECT_EQ(reason(c, sealed(a, {2, net::all_replicas, 7}, "x")), Drop::destination);
-  EXPECT_EQ(reason(b, sealed(c, {2, net::any_destination, 0}, "x")), Drop::header) << "a client names the replica";
+  EXPECT_EQ(reason(b, sealed(c, {2, net::any_destination, 0}, "x")), Drop::header)
+      << "a client names the replica";
   EXPECT_EQ(reason(b, sealed(c, {2, net::all_replicas, 0}, "x")), Drop::header);
   EXPECT_EQ(reason(b, sealed(a, {2, 1, 6}, "x", Content::hello)), Drop::header) << "only a client says hello";
   EXPECT_EQ(reason(b, sealed(a, {2, 1, 6}, "x", Content::welcome)), Drop::header) << "and only it is welcome";

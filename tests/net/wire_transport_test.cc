@@ -115,8 +115,10 @@ TEST(Transport, ABroadcastToPathsOfTwoSizesIsCutForEach) {
   Network net(5);
   auto nodes = jumbo_replicas(net);
   net.run_for(1s);
-  nodes[0]->transport.refused(net.now, {.to = address(2), .error = EMSGSIZE, .bytes = 8900, .segmented = true});
-  nodes[0]->transport.refused(net.now, {.to = address(2), .error = EMSGSIZE, .bytes = 4000, .segmented = true});
+  nodes[0]->transport.refused(net.now,
+                              {.to = address(2), .error = EMSGSIZE, .bytes = 8900, .segmented = true});
+  nodes[0]->transport.refused(net.now,
+                              {.to = address(2), .error = EMSGSIZE, .bytes = 4000, .segmented = true});
   const std::vector<Address> others{address(1), address(2)};
   nodes[0]->transport.broadcast(net.now, others, accept(50'000));
   nodes[0]->transport.broadcast(net.now, others, accept(3'000, 2));
@@ -129,7 +131,8 @@ TEST(Transport, ABroadcastToPathsOfTwoSizesIsCutForEach) {
     count[out.to] += (out.data.size() + step - 1) / step;
     std::vector<net::Received>& got = nodes[out.to == address(1) ? 1 : 2]->received;
     for (std::size_t at = 0; at < out.data.size(); at += step)
-      nodes[out.to == address(1) ? 1 : 2]->transport.receive(net.now, address(0), out.data.slice(at, std::min(step, out.data.size() - at)).span(), got);
+      nodes[out.to == address(1) ? 1 : 2]->transport.receive(
+          net.now, address(0), out.data.slice(at, std::min(step, out.data.size() - at)).span(), got);
   }
   EXPECT_GT(largest[address(1)], 8000U);
   EXPECT_LE(largest[address(2)], 1444U);
@@ -142,7 +145,10 @@ TEST(Transport, ABroadcastToPathsOfTwoSizesIsCutForEach) {
 TEST(Transport, NoPathIsProbedBeforeTheSecondFormat) {
   Network net(6);
   const auto wide = [](std::uint8_t id) {
-    return Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1}, .key = key, .datagram_bytes = 8900, .replicas = 3};
+    return Transport::Options{.self = {.sender = id, .incarnation = {{id, 1}}, .boot = 1},
+                              .key = key,
+                              .datagram_bytes = 8900,
+                              .replicas = 3};
   };
   auto& a = net.add(wide(0), address(0));
   auto& b = net.add(wide(1), address(1));
@@ -167,8 +173,10 @@ TEST(Transport, WordsAboutPathsAreForReplicasAndEarnNothingLonger) {
   Network net(7);
   auto& a = net.add_replica(0);
   std::uint64_t life = 76;
-  const auto datagram = [&](std::uint8_t sender, const net::Way& way, net::Content content, std::size_t bytes) {
-    net::Sealer sealer(net::ClusterKey(key), {.sender = sender, .incarnation = {{9, 9}}, .boot = 1, .life = ++life});
+  const auto datagram = [&](std::uint8_t sender, const net::Way& way, net::Content content,
+                            std::size_t bytes) {
+    net::Sealer sealer(net::ClusterKey(key),
+                       {.sender = sender, .incarnation = {{9, 9}}, .boot = 1, .life = ++life});
     std::string out;
     sealer.seal(out, way, content, std::string(bytes, 'x'));
     return out;
@@ -180,7 +188,8 @@ TEST(Transport, WordsAboutPathsAreForReplicasAndEarnNothingLonger) {
     return a.transport.take_outgoing();
   };
   for (const net::Content content : {net::Content::path_probe, net::Content::path_answer})
-    for (const auto& [sender, destination] : {std::pair{net::client_sender, std::uint8_t{0}}, std::pair{std::uint8_t{1}, net::all_replicas}}) {
+    for (const auto& [sender, destination] :
+         {std::pair{net::client_sender, std::uint8_t{0}}, std::pair{std::uint8_t{1}, net::all_replicas}}) {
       const std::uint64_t before = dropped(a, Drop::header);
       EXPECT_TRUE(given(datagram(sender, {2, destination, 0}, content, 12)).empty());
       EXPECT_EQ(dropped(a, Drop::header), before + 1);
@@ -198,7 +207,8 @@ TEST(Transport, WordsAboutPathsAreForReplicasAndEarnNothingLonger) {
     EXPECT_TRUE(opened->bound);
     EXPECT_EQ(opened->header.content, net::Content::path_answer);
   }
-  EXPECT_TRUE(given(datagram(2, {2, 0, 0}, net::Content::path_probe, 11)).empty()) << "too short for its answer";
+  EXPECT_TRUE(given(datagram(2, {2, 0, 0}, net::Content::path_probe, 11)).empty())
+      << "too short for its answer";
   EXPECT_EQ(dropped(a, Drop::undecodable), 1U);
   const std::uint64_t before = dropped(a, Drop::other_life);
   EXPECT_TRUE(given(datagram(1, {2, 0, 0}, net::Content::path_answer, 12)).empty());

@@ -278,7 +278,8 @@ TEST(Acceptor, DropsVotesTooFarAboveWhatItHasApplied) {
   EXPECT_EQ(c.status(0).accepted, Slot{limits::unapplied_slots_max});
 }
 
-// What is chosen and not applied is in memory as well: a replica whose state's disk hangs takes no more than what fits.
+// What is chosen and not applied is in memory as well: a replica whose state's disk hangs takes no more than
+// what fits.
 TEST(Acceptor, CountsWhatIsChosenAndNotAppliedToo) {
   Cluster c({.bounds = {.unapplied_slots = 8, .unapplied_bytes = 1000}});
   c.hold_applying(0, true);
@@ -292,7 +293,8 @@ TEST(Acceptor, CountsWhatIsChosenAndNotAppliedToo) {
   EXPECT_EQ(c.status(0).chosen, Slot{4});
   c.step(0, 1, Accept{ballot(1, 1), Slot{5}, {}, command(std::string(201, 'x'))});
   EXPECT_EQ(c.status(0).accepted, Slot{4}) << "one byte too many";
-  for (std::uint64_t slot = 5; slot <= 8; ++slot) c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command("y")});
+  for (std::uint64_t slot = 5; slot <= 8; ++slot)
+    c.step(0, 1, Accept{ballot(1, 1), Slot{slot}, {}, command("y")});
   c.step(0, 1, Accept{ballot(1, 1), Slot{9}, {}, command("y")});
   EXPECT_EQ(c.status(0).accepted, Slot{8}) << "one slot too many";
   EXPECT_LE(c[0].held().unapplied_bytes, 1000u);
@@ -301,7 +303,8 @@ TEST(Acceptor, CountsWhatIsChosenAndNotAppliedToo) {
   EXPECT_EQ(c.status(0).accepted, Slot{9});
 }
 
-// A disk that hangs syncs nothing: what is written to it must not grow for ever, and neither what waits for it.
+// A disk that hangs syncs nothing: what is written to it must not grow for ever, and neither what waits for
+// it.
 TEST(Acceptor, WhatWaitsForADiskThatHangsIsBounded) {
   Cluster c({.auto_sync = false, .bounds = {.unsynced_bytes = 20'000, .after_sync_bytes = 5'000}});
   const Decree big = command(std::string(1000, 'x'));

@@ -237,7 +237,8 @@ TEST(Birth, OnlyAMemberOfTheBornVectorCanTellIt) {
   EXPECT_FALSE(c.status(0).voting);
 }
 
-// Quorums of five need not meet those of three: a directory may not take part under another number of replicas.
+// Quorums of five need not meet those of three: a directory may not take part under another number of
+// replicas.
 TEST(Birth, ADirectoryOfAClusterOfAnotherSizeNeitherVotesNorIsBornAgain) {
   for (const bool born : {true, false}) {
     Cluster c({.replicas = 5, .born = false});

@@ -137,7 +137,8 @@ SkipResult Cluster::skip(std::size_t id, std::vector<std::uint64_t> slots) {
 }
 
 void Cluster::step(std::size_t to, std::size_t from, const PeerMessage& message) {
-  (*this)[to].step(time(to), ReplicaId{static_cast<std::uint8_t>(from)}, nodes_[from].disk.incarnation, message);
+  (*this)[to].step(time(to), ReplicaId{static_cast<std::uint8_t>(from)}, nodes_[from].disk.incarnation,
+                   message);
   after(to);
 }
 
@@ -436,7 +437,8 @@ void Cluster::run_for(Duration d) {
     for (std::size_t id = 0; id < size(); ++id) {
       if (!up(id)) continue;
       const Node& n = nodes_[id];
-      if (const Time at = std::max(now_, n.replica->deadline() - n.clock_ahead); at < next && !n.clock_stands_at) {
+      if (const Time at = std::max(now_, n.replica->deadline() - n.clock_ahead);
+          at < next && !n.clock_stands_at) {
         next = at;
         who = id;
       }

@@ -139,7 +139,9 @@ class Cluster {
 
   // --- time ---
   [[nodiscard]] Time now() const { return now_; }
-  [[nodiscard]] Time time(std::size_t id) const { return nodes_[id].clock_stands_at.value_or(now_ + nodes_[id].clock_ahead); }
+  [[nodiscard]] Time time(std::size_t id) const {
+    return nodes_[id].clock_stands_at.value_or(now_ + nodes_[id].clock_ahead);
+  }
   void advance(Duration d) { now_ += d; }
   /// Lets deadlines, letters and disks happen in the order of their times.
   void run_for(Duration d);

@@ -12,8 +12,8 @@ using paxos::ByteReader;
 using paxos::ByteWriter;
 
 TEST(Varint, ReadsBackEverySize) {
-  for (std::uint64_t value : {std::uint64_t{0}, std::uint64_t{127}, std::uint64_t{128}, std::uint64_t{1} << 35,
-                              std::uint64_t{1} << 63, UINT64_MAX}) {
+  for (std::uint64_t value : {std::uint64_t{0}, std::uint64_t{127}, std::uint64_t{128},
+                              std::uint64_t{1} << 35, std::uint64_t{1} << 63, UINT64_MAX}) {
     std::string bytes;
     ByteWriter(bytes).varint(value);
     ByteReader r{std::string_view(bytes)};

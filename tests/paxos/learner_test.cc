@@ -25,7 +25,8 @@ TEST(Learner, NamesWhatIsChosenBehindAHoleAndNothingElse) {
   c.step(0, 2, chosen(3, 3, "x", 0));
   c.step(0, 1, Accept{ballot(1, 2), Slot{4}, {}, command("a vote")});
   c.step(0, 2, chosen(6, 6, "x", 0));
-  EXPECT_EQ(c[0].chosen_ahead(), (std::vector<std::pair<Slot, Ballot>>{{Slot{3}, ballot(1, 2)}, {Slot{6}, ballot(1, 2)}}));
+  EXPECT_EQ(c[0].chosen_ahead(),
+            (std::vector<std::pair<Slot, Ballot>>{{Slot{3}, ballot(1, 2)}, {Slot{6}, ballot(1, 2)}}));
 }
 
 TEST(Learner, ACommitTakesAVoteAtExactlyItsBallot) {
@@ -107,7 +108,8 @@ TEST(Learner, NothingAboveAHoleIsApplied) {
   EXPECT_EQ(c.applied(0), 3u);
 }
 
-// The rows of what is applied wait in memory for a disk that takes none: so nothing more is applied, and nothing pulled.
+// The rows of what is applied wait in memory for a disk that takes none: so nothing more is applied, and
+// nothing pulled.
 TEST(Learner, WhileApplyingIsHeldNothingIsHandedOutOrPulled) {
   Cluster c({});
   c.step(0, 1, chosen(1, 2, "x"));
@@ -137,7 +139,8 @@ TEST(Learner, WhileApplyingIsHeldNothingIsHandedOutOrPulled) {
 // The network is faster than the disk: what is pulled and not synced, or not applied, is in memory.
 TEST(Learner, PullsNoFurtherThanWhatItHasApplied) {
   const auto catches_up = [](const std::function<void(Cluster&, bool)>& slow, const char* what) {
-    Cluster c({.disk_delay = 1ms, .bounds = {.unapplied_slots = 64, .unapplied_bytes = 4000, .unsynced_bytes = 1 << 20}});
+    Cluster c({.disk_delay = 1ms,
+               .bounds = {.unapplied_slots = 64, .unapplied_bytes = 4000, .unsynced_bytes = 1 << 20}});
     c.elect(0);
     c.isolate(2);
     for (int i = 0; i < 500; ++i) {
@@ -172,8 +175,11 @@ TEST(Learner, HandsOutAFewSlotsAtATime) {
     most_bytes = std::max(most_bytes, bytes);
   };
   c.step(0, 1, chosen(2, 20, "x"));
-  c.step(0, 1, LearnReply{{{Slot{21}, ballot(1, 1), command(std::string(200, 'x'))},
-                           {Slot{22}, ballot(1, 1), command(std::string(200, 'x'))}}, Slot{1}, Slot{22}});
+  c.step(0, 1,
+         LearnReply{{{Slot{21}, ballot(1, 1), command(std::string(200, 'x'))},
+                     {Slot{22}, ballot(1, 1), command(std::string(200, 'x'))}},
+                    Slot{1},
+                    Slot{22}});
   EXPECT_EQ(c.applied(0), 0u);
   c.step(0, 1, chosen(1, 1, "x"));
   EXPECT_EQ(c.applied(0), 22u);
@@ -325,7 +331,8 @@ TEST(Learner, ColdSlotsComeFromThePeersLog) {
   EXPECT_EQ(c.text(2, 50), "m49");
 }
 
-// What was learned last may not be on the disk yet; an older vote of the same slot is, and is not what was chosen.
+// What was learned last may not be on the disk yet; an older vote of the same slot is, and is not what was
+// chosen.
 TEST(Learner, TeachesFromItsDiskOnlyWhatStandsThereAsChosen) {
   Cluster c({});
   c.step(0, 1, Accept{ballot(1, 1), Slot{1}, {}, command("a")});
@@ -464,7 +471,9 @@ void learn_up_to(Cluster& c, std::uint64_t last, const std::string& text) {
 /// What a peer that asks for a slot is read from the log, not answered from memory.
 bool is_cold(Cluster& c, std::uint64_t slot) {
   bool read = false;
-  c.on_ready = [&](std::size_t id, const Ready& ready) { read = read || (id == 0 && !ready.log_reads.empty()); };
+  c.on_ready = [&](std::size_t id, const Ready& ready) {
+    read = read || (id == 0 && !ready.log_reads.empty());
+  };
   c.step(0, 2, LearnRequest{Slot{slot}, Slot{slot}});
   c.on_ready = nullptr;
   const auto replies = take<LearnReply>(c, 0, 2);
@@ -474,7 +483,8 @@ bool is_cold(Cluster& c, std::uint64_t slot) {
   return read;
 }
 
-// I10. bounds.h, hot_slots_max: what is applied is kept in memory for those who are just behind, and no longer.
+// I10. bounds.h, hot_slots_max: what is applied is kept in memory for those who are just behind, and no
+// longer.
 TEST(Learner, AppliedSlotsInMemoryAreBoundedByCount) {
   Cluster c({});
   const std::uint64_t last = limits::hot_slots_max + 10;

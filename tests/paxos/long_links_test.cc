@@ -6,8 +6,8 @@
 
 #include "tests/paxos/cluster.h"
 
-/// Issue 10, point 6: what is repeated before its answer can come is work for nothing, and on a link of 600 ms it was done a dozen
-/// times over. Repeats follow round trips that heartbeats measure.
+/// Issue 10, point 6: what is repeated before its answer can come is work for nothing, and on a link of 600
+/// ms it was done a dozen times over. Repeats follow round trips that heartbeats measure.
 namespace paxos_test {
 namespace {
 
@@ -93,8 +93,9 @@ TEST_P(LongLinks, AReadAsksEachAcceptorOnce) {
   for (std::uint64_t id = 1; id <= count; ++id) {
     c.read(leader, id);
     c.read(follower, 100 + id);
-    ASSERT_TRUE(c.run_until([&] { return c.node(leader).reads.size() == id && c.node(follower).reads.size() == id; },
-                            2 * c.setup().election_timeout));
+    ASSERT_TRUE(
+        c.run_until([&] { return c.node(leader).reads.size() == id && c.node(follower).reads.size() == id; },
+                    2 * c.setup().election_timeout));
   }
   EXPECT_TRUE(c.node(leader).reads_failed.empty());
   EXPECT_TRUE(c.node(follower).reads_failed.empty());
@@ -121,7 +122,8 @@ TEST(Backoff, NeverFallsBelowTheEstimateThatItBeganWith) {
   EXPECT_EQ(repeat.at() - now, Duration(1300ms));
   now = repeat.at();
   repeat.again(now);
-  EXPECT_EQ(repeat.at() - now, Duration(1300ms)) << "twice as long would be above the bound for short links, and above its own";
+  EXPECT_EQ(repeat.at() - now, Duration(1300ms))
+      << "twice as long would be above the bound for short links, and above its own";
   repeat.start(now, 20ms);
   for (int i = 0; i < 10; ++i) {
     now = repeat.at();

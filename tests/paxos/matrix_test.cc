@@ -259,8 +259,8 @@ TEST(Matrix, EveryMessageInEveryStandAtEveryAge) {
   EXPECT_EQ(matrix.exercised(), matrix.cells());
 }
 
-// What a decree is for is the state machine's: the protocol keeps it, and asks for it nowhere. So the cells of the messages
-// that bring a decree hold for each kind of it, rules included.
+// What a decree is for is the state machine's: the protocol keeps it, and asks for it nowhere. So the cells
+// of the messages that bring a decree hold for each kind of it, rules included.
 
 void set_decree(Accept& m, const Decree& decree) { m.decree = decree; }
 void set_decree(LearnReply& m, const Decree& decree) { m.decrees.front().decree = decree; }
@@ -273,8 +273,10 @@ std::optional<Decree> written(const Node& node, Slot slot) {
   if (node.disk.entries.contains(slot)) out = node.disk.entries.at(slot).decree;
   for (const Group& group : node.unsynced)
     for (const Record& record : group.records) {
-      if (const auto* vote = std::get_if<VoteRecord>(&record); vote != nullptr && vote->slot == slot) out = vote->decree;
-      if (const auto* told = std::get_if<ChosenRecord>(&record); told != nullptr && told->slot == slot) out = told->decree;
+      if (const auto* vote = std::get_if<VoteRecord>(&record); vote != nullptr && vote->slot == slot)
+        out = vote->decree;
+      if (const auto* told = std::get_if<ChosenRecord>(&record); told != nullptr && told->slot == slot)
+        out = told->decree;
     }
   return out;
 }
@@ -308,7 +310,8 @@ TEST(Matrix, ALeaderAdoptsADecreeOfEveryKindAsItIs) {
   for (const DecreeKind kind : {DecreeKind::noop, DecreeKind::commands, DecreeKind::rules}) {
     const Decree decree{kind, kind == DecreeKind::noop ? Bytes{} : Bytes::copy_of("x")};
     for (const bool chosen : {false, true}) {
-      SCOPED_TRACE(std::string(chosen ? "chosen" : "voted for") + ", kind " + std::to_string(static_cast<int>(kind)));
+      SCOPED_TRACE(std::string(chosen ? "chosen" : "voted for") + ", kind " +
+                   std::to_string(static_cast<int>(kind)));
       const Scene s = scene(Stand::candidate_preparing);
       const Slot next = s.prefix() + 1;
       Promise promise = Cell<Promise>::say(s, Age::equal);

@@ -182,7 +182,8 @@ TEST(Proposer, LearnsUpToTheHighestPrefixOfItsQuorumFirst) {
   EXPECT_EQ(proposals(c), (std::map<std::uint64_t, Decree>{{3, command("c")}}));
 }
 
-// A question to a silent peer may be under way, and its backoff long: the acceptor that just spoke is asked at once.
+// A question to a silent peer may be under way, and its backoff long: the acceptor that just spoke is asked
+// at once.
 TEST(Proposer, WhatItsAcceptorsKnowIsPulledAtOnceFromTheOneThatKnowsMost) {
   Cluster c({.replicas = 5});
   c.step(0, 3, Commit{ballot(1, 3), Slot{9}});
@@ -340,7 +341,8 @@ TEST(Proposer, ProposesNothingBeyondTheWindowInBytes) {
   }
   EXPECT_EQ(taken, limits::window_bytes_max / limits::decree_bytes_max);
   const Slot next = c[0].skip_next(c.now(), 0).next_free;
-  EXPECT_NE(c.skip(0, {next.n}).refused.find("not yet applied"), std::string::npos) << "a no-op above it has no room";
+  EXPECT_NE(c.skip(0, {next.n}).refused.find("not yet applied"), std::string::npos)
+      << "a no-op above it has no room";
 }
 
 // DESIGN 4, election: a Nack stops a proposer, but never raises a ballot.
@@ -489,8 +491,9 @@ TEST(Proposer, IsLiveAtThirtyPercentLoss) {
   }
 }
 
-/// Replica 0 has voted for an earlier leader's decrees of `bytes` bytes in the slots from 2 to `last`, and leads now: all of
-/// them stand above a hole that it alone can fill. A quorum votes for each as it comes, and `look` looks on before.
+/// Replica 0 has voted for an earlier leader's decrees of `bytes` bytes in the slots from 2 to `last`, and
+/// leads now: all of them stand above a hole that it alone can fill. A quorum votes for each as it comes, and
+/// `look` looks on before.
 template <class Look>
 void finish_above_a_hole(Cluster& c, std::uint64_t last, std::size_t bytes, Look&& look) {
   for (std::uint64_t slot = 2; slot <= last; ++slot)
@@ -510,8 +513,8 @@ void finish_above_a_hole(Cluster& c, std::uint64_t last, std::size_t bytes, Look
   EXPECT_TRUE(c[0].can_propose()) << "the window is open again";
 }
 
-// A new leader must always be able to finish what phase 1 found, whatever the bounds say of new work: here it fills its
-// window in slots and in bytes.
+// A new leader must always be able to finish what phase 1 found, whatever the bounds say of new work: here it
+// fills its window in slots and in bytes.
 TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
   Cluster c({.bounds = {.window_slots = 4, .window_bytes = 1000}});
   const std::uint64_t last = 20;
@@ -526,7 +529,8 @@ TEST(Proposer, FinishesWhatPhase1FoundHoweverMuchStandsAboveAHole) {
 // The same under the shipped bounds: more than the window's bytes stands above the hole.
 TEST(Proposer, FinishesMoreThanTheShippedWindowAboveAHole) {
   Cluster c({});
-  finish_above_a_hole(c, 1 + limits::window_bytes_max / limits::decree_bytes_max + 4, limits::decree_bytes_max, [](auto) {});
+  finish_above_a_hole(c, 1 + limits::window_bytes_max / limits::decree_bytes_max + 4,
+                      limits::decree_bytes_max, [](auto) {});
 }
 
 // A leader whose state machine is held has nothing of it applied; finishing does not wait for that either.

@@ -28,8 +28,10 @@ TEST(Withdrawn, SaysNothingThatCountsAndTheOthersGoOn) {
   EXPECT_EQ(c[1].withdrawn(), "a vote is damaged");
   std::size_t counted = 0;
   c.on_deliver = [&](const Letter& letter) {
-    const bool counts = std::holds_alternative<Promise>(letter.message) || std::holds_alternative<Accepted>(letter.message) ||
-                        std::holds_alternative<Prepare>(letter.message) || std::holds_alternative<ReadConfirmed>(letter.message) ||
+    const bool counts = std::holds_alternative<Promise>(letter.message) ||
+                        std::holds_alternative<Accepted>(letter.message) ||
+                        std::holds_alternative<Prepare>(letter.message) ||
+                        std::holds_alternative<ReadConfirmed>(letter.message) ||
                         std::holds_alternative<HeartbeatReply>(letter.message);
     if (letter.from.n == 1 && counts) ++counted;
   };
@@ -37,13 +39,15 @@ TEST(Withdrawn, SaysNothingThatCountsAndTheOthersGoOn) {
   c.settle();
   EXPECT_EQ(c.status(0).chosen, Slot{2});
   c.crash(0);
-  EXPECT_FALSE(c.run_until([&] { return c.leader().has_value(); }, 5s)) << "two of three are left, and one of them does not count";
+  EXPECT_FALSE(c.run_until([&] { return c.leader().has_value(); }, 5s))
+      << "two of three are left, and one of them does not count";
   c.restart(0);
   EXPECT_TRUE(c.run_until([&] { return c.leader().has_value(); }, 5s));
   EXPECT_NE(c.leader(), 1U);
   EXPECT_EQ(counted, 0U);
   c.restart(1);
-  EXPECT_TRUE(c.run_until([&] { return c.status(1).voting && c.status(1).chosen >= Slot{2}; }, 5s)) << "a start reads its disk again";
+  EXPECT_TRUE(c.run_until([&] { return c.status(1).voting && c.status(1).chosen >= Slot{2}; }, 5s))
+      << "a start reads its disk again";
   EXPECT_TRUE(c.violations().empty());
 }
 
@@ -403,7 +407,8 @@ TEST(Replica, TheUnbornDoNotCampaign) {
   EXPECT_EQ(c.status(0).ballot, Ballot{});
 }
 
-// bounds.h, recent_hashes_max: only so many slots back are hashes compared; what is older proves nothing any more.
+// bounds.h, recent_hashes_max: only so many slots back are hashes compared; what is older proves nothing any
+// more.
 TEST(Replica, ComparesHashesOfRecentSlotsOnly) {
   const auto diverges = [](std::uint64_t slot) {
     Cluster c({});
@@ -423,8 +428,7 @@ TEST(Replica, ComparesHashesOfRecentSlotsOnly) {
     for (const std::size_t peer : {1u, 2u}) {
       const auto requests = take<HeartbeatRequest>(c, 0, peer);
       EXPECT_EQ(requests.size(), 1u);
-      c.step(0, peer,
-             HeartbeatReply{.nonce = requests.at(0).nonce, .applied = Slot{slot}, .hash = other});
+      c.step(0, peer, HeartbeatReply{.nonce = requests.at(0).nonce, .applied = Slot{slot}, .hash = other});
     }
     return c[0].diverged().has_value();
   };

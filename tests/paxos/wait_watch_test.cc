@@ -49,8 +49,8 @@ TEST(WaitWatch, WhatADeposedLeaderProposedNoLongerWaits) {
   EXPECT_FALSE(w.oldest());
 }
 
-// A replica that catches up for an hour while the others go on, and one that stands still as long: memory is bounded, and
-// no slot is ever told to be older than it is.
+// A replica that catches up for an hour while the others go on, and one that stands still as long: memory is
+// bounded, and no slot is ever told to be older than it is.
 TEST(WaitWatch, RemembersLittleAndExaggeratesNothing) {
   for (const std::uint64_t applies_every : {2U, 1'000'000U}) {
     WaitWatch w(10ms, Slot{0}, t0);
@@ -119,11 +119,14 @@ TEST(Waiting, AFollowerThatCanNotApplyKnowsThatItStandsStill) {
   EXPECT_FALSE(c.status(2).waiting);
 }
 
-// The slot of such a vote may stay empty for as long as nobody has anything to say: nothing is wrong with that.
+// The slot of such a vote may stay empty for as long as nobody has anything to say: nothing is wrong with
+// that.
 TEST(Waiting, AVoteThatNobodyElseKnowsOfDoesNotWait) {
   Cluster c({});
   c.elect(0);
-  c.on_post = [](const paxos_test::Letter& l) { return std::holds_alternative<Accepted>(l.message) || l.to == ReplicaId{1}; };
+  c.on_post = [](const paxos_test::Letter& l) {
+    return std::holds_alternative<Accepted>(l.message) || l.to == ReplicaId{1};
+  };
   c.propose(0, "lost");
   c.settle();
   c.on_post = {};

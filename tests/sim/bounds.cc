@@ -2,8 +2,8 @@
 
 #include "tests/sim/world.h"
 
-/// Small bounds: what happens at a bound is rare with the shipped ones, and common here. Which are drawn, what must hold
-/// whatever they are, and how often each was reached.
+/// Small bounds: what happens at a bound is rare with the shipped ones, and common here. Which are drawn,
+/// what must hold whatever they are, and how often each was reached.
 namespace sim {
 
 namespace {
@@ -13,7 +13,8 @@ constexpr std::uint32_t runs_with_held_disks_ppm = 250'000;
 
 void draw_core(Random& r, paxos::Bounds& b) {
   const auto draw = [&](auto& bound, std::int64_t least, std::int64_t most) {
-    if (r.chance(500'000)) bound = static_cast<std::remove_reference_t<decltype(bound)>>(r.between(least, most));
+    if (r.chance(500'000))
+      bound = static_cast<std::remove_reference_t<decltype(bound)>>(r.between(least, most));
   };
   draw(b.window_slots, 2, 12);
   draw(b.window_bytes, 512, 8 * 1024);
@@ -64,11 +65,12 @@ void draw_desk(Random& r, chat::NodeBounds& b) {
 }
 
 void draw_machine(Random& r, const Scenario& s, chat::MachineBounds& b) {
-  // Fewer sessions than clients: whoever comes back after the others finds its own gone. With far fewer nobody's would live
-  // long enough to say anything.
+  // Fewer sessions than clients: whoever comes back after the others finds its own gone. With far fewer
+  // nobody's would live long enough to say anything.
   if (r.chance(400'000)) b.sessions = std::max<std::size_t>(3, s.clients - r.below(s.clients / 4 + 2));
   if (r.chance(300'000)) b.outstanding = static_cast<std::size_t>(r.between(1, 8));
-  if (r.chance(300'000)) b.answers = std::max<std::size_t>(b.outstanding, 64) + static_cast<std::size_t>(r.between(1, 64));
+  if (r.chance(300'000))
+    b.answers = std::max<std::size_t>(b.outstanding, 64) + static_cast<std::size_t>(r.between(1, 64));
   if (r.chance(300'000)) b.rooms = static_cast<std::size_t>(r.between(1, static_cast<std::int64_t>(s.rooms)));
 }
 
@@ -89,9 +91,11 @@ void draw_bounds(Scenario& s) {
   // Who was silent for a while finds its session gone.
   Random idle(s.seed ^ 0x6964'6c65'2e2e'2e2eULL);
   if (idle.chance(250'000)) s.machine_bounds.session_idle_ms = idle.between(500, 8000);
-  // But not while a client that reaches one replica goes around all of them: it would never find its session there.
+  // But not while a client that reaches one replica goes around all of them: it would never find its session
+  // there.
   if (s.reach_one && s.machine_bounds.session_idle_ms < chat::limits::session_idle_max_ms)
-    s.machine_bounds.session_idle_ms = std::max(s.machine_bounds.session_idle_ms, 3000 * static_cast<std::int64_t>(s.replicas));
+    s.machine_bounds.session_idle_ms =
+        std::max(s.machine_bounds.session_idle_ms, 3000 * static_cast<std::int64_t>(s.replicas));
   Random r(s.seed ^ 0x626f'756e'6473'2e2eULL);
   if (r.chance(runs_with_held_disks_ppm)) {
     s.faults.push_back(Fault::hold_applying);
@@ -108,19 +112,22 @@ void draw_bounds(Scenario& s) {
   s.small_bounds = true;
   draw_core(r, s.bounds);
   draw_desk(r, s.node_bounds);
-  // A leader whose clock stands still for good tells each client once to wait. If it forgot whom it told, it would tell them
-  // for ever, and they would wait.
+  // A leader whose clock stands still for good tells each client once to wait. If it forgot whom it told, it
+  // would tell them for ever, and they would wait.
   if (s.mixes(Fault::clock_stall)) s.node_bounds.noticed = std::max<std::size_t>(s.node_bounds.noticed, 64);
   draw_machine(r, s, s.machine_bounds);
   if (r.chance(300'000)) draw_reassembly(r, s.reassembly);
   // Else nearly everything is said again after pauses that grow, and queues are as long as the run.
   s.bounds.unapplied_slots = std::max<std::uint64_t>(s.bounds.unapplied_slots, 2 * s.bounds.pipeline_slots);
-  s.bounds.unapplied_bytes = std::max(s.bounds.unapplied_bytes, 2 * std::min<std::size_t>(s.node_bounds.batch_bytes, 16 * 1024));
-  // Nobody queues for a place in the queue, or among those who wait: one client among more than they hold may never get in.
+  s.bounds.unapplied_bytes =
+      std::max(s.bounds.unapplied_bytes, 2 * std::min<std::size_t>(s.node_bounds.batch_bytes, 16 * 1024));
+  // Nobody queues for a place in the queue, or among those who wait: one client among more than they hold may
+  // never get in.
   s.node_bounds.queue_commands = std::max(s.node_bounds.queue_commands, s.clients + 1);
   s.node_bounds.waiters = std::max(s.node_bounds.waiters, 2 * (s.clients + 1));
   // From next to nothing to as big as a text may be.
-  if (r.chance(300'000)) s.text_bytes_max = static_cast<std::size_t>(r.between(1, chat::limits::text_bytes_max - 32));
+  if (r.chance(300'000))
+    s.text_bytes_max = static_cast<std::size_t>(r.between(1, chat::limits::text_bytes_max - 32));
 }
 
 std::string describe_bounds(const Scenario& s) {
@@ -184,12 +191,12 @@ std::string describe_bounds(const Scenario& s) {
 
 // --- what must hold ---
 
-/// I10, after each turn: nothing grows above its bound. What phase 1 found may stand above it, so a replica that leads, or
-/// led, is asked only not to take more from others.
+/// I10, after each turn: nothing grows above its bound. What phase 1 found may stand above it, so a replica
+/// that leads, or led, is asked only not to take more from others.
 void World::within_bounds(Host& host) {
   const auto broken = [&](const std::string& what, std::uint64_t is, std::uint64_t bound) {
-    throw Violation("I10: replica " + std::to_string(host.id) + " holds " + std::to_string(is) + " " + what + ", its bound is " +
-                    std::to_string(bound));
+    throw Violation("I10: replica " + std::to_string(host.id) + " holds " + std::to_string(is) + " " + what +
+                    ", its bound is " + std::to_string(bound));
   };
   const paxos::Replica::Held held = host.node->held();
   const paxos::Bounds& core = scenario_.bounds;
@@ -209,9 +216,11 @@ void World::within_bounds(Host& host) {
     broken("slots that are handed out", held.handed_out_slots, core.handed_out_slots);
 
   const chat::NodeBounds& desk = scenario_.node_bounds;
-  if (output_.state.size() > desk.turn_slots) broken("slots applied in one turn", output_.state.size(), desk.turn_slots);
+  if (output_.state.size() > desk.turn_slots)
+    broken("slots applied in one turn", output_.state.size(), desk.turn_slots);
   const chat::Desk::Figures figures = host.node->desk_figures();
-  if (figures.waiting_receipts > desk.waiters) broken("commands with somebody waiting", figures.waiting_receipts, desk.waiters);
+  if (figures.waiting_receipts > desk.waiters)
+    broken("commands with somebody waiting", figures.waiting_receipts, desk.waiters);
   const std::size_t queued = desk.queue_commands + std::max(desk.held_commands, desk.held_per_session);
   if (figures.queued_commands > queued) broken("queued commands", figures.queued_commands, queued);
   if (figures.polls > desk.polls) broken("polls", figures.polls, desk.polls);
@@ -219,7 +228,8 @@ void World::within_bounds(Host& host) {
   const chat::Machine& machine = host.node->machine();
   if (machine.sessions() > scenario_.machine_bounds.sessions)
     broken("sessions", machine.sessions(), scenario_.machine_bounds.sessions);
-  if (machine.rooms() > scenario_.machine_bounds.rooms) broken("rooms", machine.rooms(), scenario_.machine_bounds.rooms);
+  if (machine.rooms() > scenario_.machine_bounds.rooms)
+    broken("rooms", machine.rooms(), scenario_.machine_bounds.rooms);
 }
 
 // --- how often each was reached ---

@@ -12,7 +12,9 @@ namespace {
 std::string name(std::uint8_t replica) { return "replica " + std::to_string(replica); }
 std::string text(paxos::Slot slot) { return "slot " + std::to_string(slot.n); }
 
-[[noreturn]] void broken(const char* rule, const std::string& what) { throw Violation(std::string(rule) + ": " + what); }
+[[noreturn]] void broken(const char* rule, const std::string& what) {
+  throw Violation(std::string(rule) + ": " + what);
+}
 
 constexpr std::size_t kept_max = 512;
 // Of the meta row: docs/ROWS.md.
@@ -24,8 +26,10 @@ void forget_oldest(Map& map) {
     auto oldest = map.begin();
     for (auto at = map.begin(); at != map.end(); ++at) {
       const auto when = [](const auto& of) {
-        if constexpr (requires { of.second.said; }) return of.second.said;
-        else return of.second.heard;
+        if constexpr (requires { of.second.said; })
+          return of.second.said;
+        else
+          return of.second.heard;
       };
       if (when(*at) < when(*oldest)) oldest = at;
     }
@@ -42,8 +46,8 @@ void Conduct::started(std::uint8_t replica, const Disk& disk) {
 
 // --- C3: reads; C9: hand-over ---
 
-void Conduct::hears(std::uint8_t replica, std::uint8_t from, const paxos::PeerMessage& message, const chat::Node& node,
-                    paxos::Slot acknowledged) {
+void Conduct::hears(std::uint8_t replica, std::uint8_t from, const paxos::PeerMessage& message,
+                    const chat::Node& node, paxos::Slot acknowledged) {
   Own& own = of_[replica];
   if (const auto* request = std::get_if<paxos::ReadRequest>(&message)) {
     own.requests.try_emplace({from, request->id}, Request{++order_, acknowledged});
@@ -59,7 +63,8 @@ void Conduct::hears(std::uint8_t replica, std::uint8_t from, const paxos::PeerMe
 void Conduct::says(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk) {
   Own& own = of_[replica];
   if (const auto* confirm = std::get_if<paxos::ReadConfirm>(&envelope.message)) {
-    if (own.rounds.try_emplace(confirm->nonce, Round{++order_, 1U << replica}).second) forget_oldest(own.rounds);
+    if (own.rounds.try_emplace(confirm->nonce, Round{++order_, 1U << replica}).second)
+      forget_oldest(own.rounds);
   } else if (const auto* reply = std::get_if<paxos::ReadReply>(&envelope.message)) {
     const auto request = own.requests.find({envelope.to->n, reply->id});
     if (request == own.requests.end()) return;  // long ago
@@ -80,7 +85,8 @@ void Conduct::says(std::uint8_t replica, const paxos::Envelope& envelope, const 
 
 // --- C1, C2, C4: proposals; C6: promises ---
 
-void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::NodeOutput& out, const Disk& disk) {
+void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::NodeOutput& out,
+                   const Disk& disk) {
   Own& own = of_[replica];
   if (node.is_leader()) decided_elsewhere(own, out, disk);
   // What it takes from then on, and maybe proposes much later, it judges by what it has applied.
@@ -96,7 +102,8 @@ void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::Nod
         promised = std::max(promised, promise->ballot);
       }
     for (const paxos::Envelope& envelope : group.send_after_sync)
-      if (const auto* page = std::get_if<paxos::Promise>(&envelope.message); page != nullptr && page->ballot < own.promised)
+      if (const auto* page = std::get_if<paxos::Promise>(&envelope.message);
+          page != nullptr && page->ballot < own.promised)
         broken("C6", name(replica) + " serves a page of its promise of " + to_string(page->ballot) +
                          ", but has promised " + to_string(own.promised));
   }
@@ -104,10 +111,12 @@ void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::Nod
   if (!node.is_leader()) own.elsewhere.clear();
   for (const paxos::LogReadWish& wish : out.log_reads)
     if (wish.last > node.machine().applied())
-      broken("C10", name(replica) + " reads " + text(wish.last) + " from its disk for another, but has applied only " +
-                        text(node.machine().applied()) + ": what stands there may be an older vote");
+      broken("C10", name(replica) + " reads " + text(wish.last) +
+                        " from its disk for another, but has applied only " + text(node.machine().applied()) +
+                        ": what stands there may be an older vote");
   if (own.noop_due)
-    broken("C2", name(replica) + " leaves slots empty, and proposes nothing in " + text(*own.noop_due) + " above them");
+    broken("C2", name(replica) + " leaves slots empty, and proposes nothing in " + text(*own.noop_due) +
+                     " above them");
   if (own.stale_hand_over && !own.good_hand_over)
     for (const paxos::Event& event : out.events)
       if (event.name == "take_over" && event.text.find("hands over") != std::string::npos)
@@ -133,7 +142,8 @@ void Conduct::votes(std::uint8_t replica, Own& own, const chat::Node& node, cons
     std::erase_if(own.skipped, [&](const auto& skipped) { return skipped.second != vote.ballot; });
   }
   if (own.noop_due == vote.slot) own.noop_due.reset();
-  if (const auto skipped = own.skipped.find(vote.slot); skipped != own.skipped.end() && skipped->second == vote.ballot)
+  if (const auto skipped = own.skipped.find(vote.slot);
+      skipped != own.skipped.end() && skipped->second == vote.ballot)
     broken("C2", name(replica) + " proposes in " + text(vote.slot) + " at " + to_string(vote.ballot) +
                      ", which it was told to leave empty");
   if (vote.slot <= own.adopted) {
@@ -153,8 +163,9 @@ Conduct::CommandKey Conduct::key_of(const chat::CommandView& command) {
                                          command.operation_bytes.size()})};
 }
 
-/// An earlier leader's slot may hold what waits or is under way here, and there it came early and changed nothing. So it is under way no
-/// more, as far as the desk knows, its sender says it again, and it stands in the log a third time.
+/// An earlier leader's slot may hold what waits or is under way here, and there it came early and changed
+/// nothing. So it is under way no more, as far as the desk knows, its sender says it again, and it stands in
+/// the log a third time.
 void Conduct::decided_elsewhere(Own& own, const chat::NodeOutput& out, const Disk& disk) {
   for (const chat::StateWrite& write : out.state) {
     const Disk::Entry* entry = disk.find(write.slot);
@@ -169,9 +180,11 @@ void Conduct::decided_elsewhere(Own& own, const chat::NodeOutput& out, const Dis
   }
 }
 
-/// While a command is under way, its leader does not propose it again; and each session's in order. Of sessions only that it
-/// knew before it led: what an unknown one sends is not for the desk to judge. What phase 1 found may stand anywhere.
-void Conduct::proposes_in_order(std::uint8_t replica, Own& own, const chat::Node& node, const paxos::VoteRecord& vote) {
+/// While a command is under way, its leader does not propose it again; and each session's in order. Of
+/// sessions only that it knew before it led: what an unknown one sends is not for the desk to judge. What
+/// phase 1 found may stand anywhere.
+void Conduct::proposes_in_order(std::uint8_t replica, Own& own, const chat::Node& node,
+                                const paxos::VoteRecord& vote) {
   const auto batch = chat::view_batch(vote.decree);
   if (!batch) return;
   for (const chat::CommandView& command : batch->commands) {
@@ -181,11 +194,12 @@ void Conduct::proposes_in_order(std::uint8_t replica, Own& own, const chat::Node
     const auto known = node.machine().session(command.session);
     // What has run meanwhile, by another slot, may be said again.
     if (vote.slot <= own.adopted || (known && command.seq <= known->last_seq)) continue;
-    const std::string what = "seq " + std::to_string(command.seq) + " of session " + chat::to_string(command.session);
+    const std::string what =
+        "seq " + std::to_string(command.seq) + " of session " + chat::to_string(command.session);
     const auto [at, fresh] = own.proposed.try_emplace(key_of(command), vote.slot);
     if (!fresh && at->second > node.machine().applied() && !own.elsewhere.contains(at->first))
-      broken("C4", name(replica) + " proposes " + what + " in " + text(vote.slot) + ", which is under way in " +
-                       text(at->second));
+      broken("C4", name(replica) + " proposes " + what + " in " + text(vote.slot) +
+                       ", which is under way in " + text(at->second));
     at->second = vote.slot;
     if (known && command.session.slot <= own.applied && command.seq > std::max(before, known->last_seq) + 1)
       broken("C4", name(replica) + " proposes " + what + " in " + text(vote.slot) + " after seq " +
@@ -195,24 +209,28 @@ void Conduct::proposes_in_order(std::uint8_t replica, Own& own, const chat::Node
 
 // --- C5: birth ---
 
-void Conduct::announced(std::uint8_t replica, const paxos::BirthRecord& birth, std::uint8_t other, const Disk& disk) const {
+void Conduct::announced(std::uint8_t replica, const paxos::BirthRecord& birth, std::uint8_t other,
+                        const Disk& disk) const {
   if (other != replica && (!disk.birth || disk.birth->members != birth.members))
-    broken("C5", name(replica) + " is born, but the disk of " + name(other) + " does not hold the same incarnations");
+    broken("C5", name(replica) + " is born, but the disk of " + name(other) +
+                     " does not hold the same incarnations");
 }
 
 // --- C7: the session clock ---
 
 void Conduct::applied(paxos::Slot slot, const std::vector<chat::Row>& rows) {
   if (slot <= clock_of_) return;
-  const auto meta = std::find_if(rows.rbegin(), rows.rend(), [](const chat::Row& row) { return row.key == "a"; });
+  const auto meta =
+      std::find_if(rows.rbegin(), rows.rend(), [](const chat::Row& row) { return row.key == "a"; });
   if (meta == rows.rend() || !meta->value || meta->value->size() < meta_clock + 8)
     broken("C7", "the rows of " + text(slot) + " do not say what the session clock shows");
   std::uint64_t clock = 0;
-  for (std::size_t i = 8; i-- > 0;) clock = clock << 8 | static_cast<unsigned char>((*meta->value)[meta_clock + i]);
+  for (std::size_t i = 8; i-- > 0;)
+    clock = clock << 8 | static_cast<unsigned char>((*meta->value)[meta_clock + i]);
   const auto now = static_cast<std::int64_t>(clock);
   if (now < clock_ms_ || (clock_ms_ != 0 && now - clock_ms_ > 60'000))
-    broken("C7", "the session clock goes from " + std::to_string(clock_ms_) + " to " + std::to_string(now) + " ms in " +
-                     text(slot));
+    broken("C7", "the session clock goes from " + std::to_string(clock_ms_) + " to " + std::to_string(now) +
+                     " ms in " + text(slot));
   clock_ms_ = now;
   clock_of_ = slot;
 }

@@ -13,7 +13,8 @@ namespace {
 
 const std::string cluster_name = "8d3f6a52-0000-4000-8000-5eed5eed5eed";
 
-/// Stands for a record of RocksDB's write-ahead log: checksum, then the rows, which `add(frame)` appends. Empty without any.
+/// Stands for a record of RocksDB's write-ahead log: checksum, then the rows, which `add(frame)` appends.
+/// Empty without any.
 template <class Add>
 std::string frame_of(std::size_t bytes, Add&& add) {
   std::string out;
@@ -132,12 +133,13 @@ std::string Disk::rot(Random& random) {
   std::size_t covered = 0;
   if (mark.boot == boot && !start_rows_.empty()) {
     covered = 1;
-    while (covered - 1 < batches_.size() && batches_[covered - 1].groups.back().number <= mark.group) ++covered;
+    while (covered - 1 < batches_.size() && batches_[covered - 1].groups.back().number <= mark.group)
+      ++covered;
   }
   const auto in_table = [&](bool recent) -> std::string {
     if (table_slots_.empty()) return {};
-    const std::uint64_t behind = random.below(recent ? std::min<std::uint64_t>(table_slots_.size(), 40)
-                                                     : table_slots_.size());
+    const std::uint64_t behind =
+        random.below(recent ? std::min<std::uint64_t>(table_slots_.size(), 40) : table_slots_.size());
     const std::uint64_t slot = table_slots_.size() - behind;
     std::string& row = table_slots_[slot - 1];
     if (row.empty()) return {};
@@ -155,8 +157,8 @@ std::string Disk::rot(Random& random) {
                             : where == 1 ? std::min<std::size_t>(1, covered - 1)
                                          : random.below(covered);
   spoilt_frame_ = SpoiltFrame{.frame = frame, .at = random.next(), .zeros = kind == 3};
-  return std::string(kind == 3 ? "zeros in place of" : "a flipped bit in") + " write " + std::to_string(frame) + " of " +
-         std::to_string(batches_.size() + 1) + " in the write-ahead log";
+  return std::string(kind == 3 ? "zeros in place of" : "a flipped bit in") + " write " +
+         std::to_string(frame) + " of " + std::to_string(batches_.size() + 1) + " in the write-ahead log";
 }
 
 void Disk::repair() {
@@ -180,8 +182,9 @@ std::vector<std::string> Disk::frames() const {
   paxos::Ballot stored = start_promised_;
   for (const Batch& batch : batches_)
     out.push_back(frame_of(256, [&](std::string& rows) {
-      stored = storage::each_row(batch.groups, stored,
-                                 [&](std::string_view key, std::string_view value) { add_row(rows, key, value); });
+      stored = storage::each_row(batch.groups, stored, [&](std::string_view key, std::string_view value) {
+        add_row(rows, key, value);
+      });
     }));
   if (!torn_.empty()) out.push_back(torn_);
   if (spoilt_frame_ && spoilt_frame_->frame < out.size()) {
@@ -194,8 +197,8 @@ std::vector<std::string> Disk::frames() const {
   return out;
 }
 
-/// As RocksDB reads it, with storage::WalChain looking on: up to the first record that does not read; zeros are stepped
-/// over. Gives what is missing.
+/// As RocksDB reads it, with storage::WalChain looking on: up to the first record that does not read; zeros
+/// are stepped over. Gives what is missing.
 std::string Disk::read_frames(const std::vector<std::string>& frames, Overlay& into) const {
   storage::GroupChain chain;
   for (std::size_t i = 0; i < frames.size(); ++i) {
@@ -288,7 +291,8 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
     table_slots_[slot - 1] = value;
     std::erase_if(spoilt_rows_, [&, n = slot](const SpoiltRow& row) { return row.slot == n; });
   }
-  for (const auto& [key, value] : overlay.others) table_others_.insert_or_assign(std::string(key), std::string(value));
+  for (const auto& [key, value] : overlay.others)
+    table_others_.insert_or_assign(std::string(key), std::string(value));
   batches_.clear();
   torn_.clear();
   spoilt_frame_.reset();

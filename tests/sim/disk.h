@@ -17,12 +17,12 @@
 namespace sim {
 
 /// One replica's modelled data directory: what is durable, and the groups that are written but not synced.
-/// A write is atomic and writes are ordered, so what a crash leaves of the unsynced groups is a prefix; one that was
-/// torn is dropped whole, as its checksum demands.
+/// A write is atomic and writes are ordered, so what a crash leaves of the unsynced groups is a prefix; one
+/// that was torn is dropped whole, as its checksum demands.
 ///
-/// The fields tell what is durable, in plain values: the truth. With real rows, a start does not take it from there, but
-/// from the bytes that storage/ would have written (rows in tables, a write-ahead log of batches, two mark cells), through
-/// storage/'s own decisions; the result must be the truth or a refusal.
+/// The fields tell what is durable, in plain values: the truth. With real rows, a start does not take it from
+/// there, but from the bytes that storage/ would have written (rows in tables, a write-ahead log of batches,
+/// two mark cells), through storage/'s own decisions; the result must be the truth or a refusal.
 class Disk {
  public:
   struct Entry {
@@ -54,7 +54,8 @@ class Disk {
 
   // --- real rows ---
 
-  /// One write of whole groups, which are applied already; `mark`: the mark was written after it. Takes the records.
+  /// One write of whole groups, which are applied already; `mark`: the mark was written after it. Takes the
+  /// records.
   void write(std::vector<chat::GroupWrite>& groups, bool mark);
   /// The write that was under way when the power went: its bytes are cut.
   void tear(const chat::GroupWrite& group, Random& random);
@@ -71,10 +72,11 @@ class Disk {
     std::uint32_t known = storage::format_version;
     std::uint32_t in_force = storage::format_version;
   };
-  /// A start, as storage::Storage::open does it: what it gives to the replica, or why it refuses. Raises `boot` and
-  /// `format`.
+  /// A start, as storage::Storage::open does it: what it gives to the replica, or why it refuses. Raises
+  /// `boot` and `format`.
   [[nodiscard]] tl::expected<paxos::Recovered, std::string> open(paxos::ReplicaId self, paxos::Slot applied,
-                                                                 const paxos::Hash& hash, const Formats& formats);
+                                                                 const paxos::Hash& hash,
+                                                                 const Formats& formats);
   [[nodiscard]] tl::expected<paxos::Recovered, std::string> open(paxos::ReplicaId self, paxos::Slot applied,
                                                                  const paxos::Hash& hash) {
     return open(self, applied, hash, Formats{});

@@ -76,14 +76,15 @@ void report(std::uint64_t seed, const sim::Reduction& reduction, const sim::Tria
     std::fflush(stdout);
     const sim::Minimised less = sim::minimise(scenario, reduction, seen);
     const sim::Scenario left = sim::reduce(scenario, less.reduction);
-    std::printf("minimised in %u runs, %.0f s: %zu of %zu faults, %zu of %zu clients, the first %.3f s with faults\n",
-                less.runs, less.seconds, left.schedule.size(), scenario.schedule.size(), left.clients,
-                scenario.clients, static_cast<double>(left.safety_length) / 1e9);
+    std::printf(
+        "minimised in %u runs, %.0f s: %zu of %zu faults, %zu of %zu clients, the first %.3f s with faults\n",
+        less.runs, less.seconds, left.schedule.size(), scenario.schedule.size(), left.clients,
+        scenario.clients, static_cast<double>(left.safety_length) / 1e9);
     for (const sim::PlannedFault& fault : left.schedule)
       std::printf("  fault %u at %.3f ms: %s\n", fault.number, static_cast<double>(fault.at) / 1e6,
                   to_string(fault.kind));
-    std::printf("it violates %s\nreplay it: paxos-sim --seed %llu%s%s --no-minimise\n", less.violation.c_str(), number,
-                sim::to_flags(less.reduction).c_str(), pretend.c_str());
+    std::printf("it violates %s\nreplay it: paxos-sim --seed %llu%s%s --no-minimise\n",
+                less.violation.c_str(), number, sim::to_flags(less.reduction).c_str(), pretend.c_str());
     shown = less.reduction;
   }
   std::printf("timeline:\n");
@@ -124,8 +125,7 @@ int run_one(std::uint64_t seed, const sim::Reduction& reduction, bool trace) {
       static_cast<unsigned long long>(seed), static_cast<unsigned long long>(result.trace_hash),
       static_cast<unsigned long long>(result.events), static_cast<unsigned long long>(result.slots),
       result.posted, static_cast<unsigned long long>(result.leaders),
-      static_cast<unsigned long long>(result.faults),
-      static_cast<unsigned long long>(result.reassembled),
+      static_cast<unsigned long long>(result.faults), static_cast<unsigned long long>(result.reassembled),
       static_cast<double>(result.recovery) / 1e6, static_cast<double>(result.length) / 1e9 / real);
   return 0;
 }
@@ -137,13 +137,13 @@ struct Tally {
   std::uint64_t events = 0;
   std::uint64_t posted = 0;
   std::uint64_t faults = 0;
-  std::uint64_t sealed = 0;  ///< messages that went through net::Transport
-  double length = 0;         ///< virtual seconds
-  double faulty = 0;         ///< of them: with faults
-  double replicas = 0;       ///< times virtual seconds
-  double cpu = 0;            ///< seconds
-  sim::BoundTotals bounds{};       ///< how often each was reached
-  sim::BoundTotals bound_runs{};   ///< and in how many runs
+  std::uint64_t sealed = 0;       ///< messages that went through net::Transport
+  double length = 0;              ///< virtual seconds
+  double faulty = 0;              ///< of them: with faults
+  double replicas = 0;            ///< times virtual seconds
+  double cpu = 0;                 ///< seconds
+  sim::BoundTotals bounds{};      ///< how often each was reached
+  sim::BoundTotals bound_runs{};  ///< and in how many runs
 
   void add(const Tally& other) {
     runs += other.runs;
@@ -180,7 +180,8 @@ sim::BoundTotals reached(const sim::BoundTotals& counts) {
   return out;
 }
 
-/// With so many runs, a bound that none of them reached says that the simulator does not see what happens at it.
+/// With so many runs, a bound that none of them reached says that the simulator does not see what happens at
+/// it.
 constexpr std::uint64_t runs_that_reach_all = 1000;
 
 /// How often each bound was reached. False: one should have been, and was not.
@@ -233,7 +234,8 @@ void run_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, 
   }
 }
 
-/// Runs `seeds` in a process that may die of it; with --keep-going another one goes on behind the seed it died of.
+/// Runs `seeds` in a process that may die of it; with --keep-going another one goes on behind the seed it
+/// died of.
 pid_t start_some(const std::vector<std::uint64_t>& seeds, Clock::time_point until, Desk& desk) {
   std::fflush(stdout);
   // Processes, not threads: with one thread, shared pointers count without atomics.
@@ -262,8 +264,9 @@ bool ended(pid_t child, Desk& desk) {
 
 int run_many(const std::vector<std::uint64_t>& seeds, unsigned jobs, double seconds) {
   const auto begin = Clock::now();
-  const auto until = seconds > 0 ? begin + std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))
-                                 : Clock::time_point::max();
+  const auto until = seconds > 0
+                         ? begin + std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000))
+                         : Clock::time_point::max();
   void* shared =
       mmap(nullptr, jobs * sizeof(Desk), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) {
@@ -288,7 +291,8 @@ int run_many(const std::vector<std::uint64_t>& seeds, unsigned jobs, double seco
   const double real = std::chrono::duration<double>(Clock::now() - begin).count();
   const double length = std::max(total.length, 1e-9);
   std::printf(
-      "a virtual second on average: %.1f replicas, %.1f commands, %.2f faults while there are any, %.0f events, "
+      "a virtual second on average: %.1f replicas, %.1f commands, %.2f faults while there are any, %.0f "
+      "events, "
       "%.1f messages sealed or in fragments\n",
       total.replicas / length, static_cast<double>(total.posted) / length,
       static_cast<double>(total.faults) / std::max(total.faulty, 1e-9),

@@ -49,7 +49,8 @@ std::string kind_of(const std::string& violation) {
 std::string drained(int from) {
   std::string out;
   char buffer[4096];
-  for (ssize_t got; (got = read(from, buffer, sizeof buffer)) > 0;) out.append(buffer, static_cast<std::size_t>(got));
+  for (ssize_t got; (got = read(from, buffer, sizeof buffer)) > 0;)
+    out.append(buffer, static_cast<std::size_t>(got));
   return out;
 }
 
@@ -142,8 +143,7 @@ class Search {
     if (faults().empty() || attempt_with({}, shakes)) return;
     for (unsigned kind = 0; kind < fault_kinds; ++kind) {
       std::vector<unsigned> kept = faults();
-      std::erase_if(kept,
-                    [&](unsigned n) { return scenario_.schedule[n].kind == static_cast<Fault>(kind); });
+      std::erase_if(kept, [&](unsigned n) { return scenario_.schedule[n].kind == static_cast<Fault>(kind); });
       if (kept.size() != faults().size()) attempt_with(std::move(kept), shakes);
     }
     for (std::size_t parts = 2; !faults().empty() && !spent();) {

@@ -27,14 +27,14 @@ struct Minimised {
   double seconds = 0;
 };
 
-/// Leaves out what the failure `seen` does not need, as long as the same failure remains: faults by kinds, in halves
-/// and one by one, settings, clients, and the end. `start`: what is left out already.
-/// Source: Zeller, Hildebrandt, Simplifying and Isolating Failure-Inducing Input (TSE 2002), the ddmin algorithm.
+/// Leaves out what the failure `seen` does not need, as long as the same failure remains: faults by kinds, in
+/// halves and one by one, settings, clients, and the end. `start`: what is left out already. Source: Zeller,
+/// Hildebrandt, Simplifying and Isolating Failure-Inducing Input (TSE 2002), the ddmin algorithm.
 [[nodiscard]] Minimised minimise(const Scenario& scenario, const Reduction& start, const Trial& seen,
                                  const MinimiseBounds& bounds = {});
 
-/// Runs it once more, in a process of its own, and prints what is relevant of its timeline and where the replicas stood;
-/// with `all`, its whole timeline.
+/// Runs it once more, in a process of its own, and prints what is relevant of its timeline and where the
+/// replicas stood; with `all`, its whole timeline.
 void print_transcript(const Scenario& scenario, bool all, std::size_t lines_max);
 
 }  // namespace sim

@@ -26,8 +26,8 @@ struct Narrowing {
   Narrow kind = Narrow::refuse;
 };
 
-/// Links that carry less than the datagrams that they are given. None of it is a fault that has to heal: progress is owed all
-/// the same.
+/// Links that carry less than the datagrams that they are given. None of it is a fault that has to heal:
+/// progress is owed all the same.
 struct Narrowings {
   std::vector<Narrowing> all;  ///< ascending by time
   bool swallow = false;        ///< some of them do

@@ -181,7 +181,8 @@ void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, con
 void Observer::promise_is_whole(std::uint8_t replica, const paxos::Promise& promise) const {
   const auto durable = [&](const Vote& v) { return (v.replicas >> replica & 1) != 0; };
   auto entry = promise.entries.begin();
-  for (paxos::Slot slot = std::max(promise.from, promise.chosen_prefix + 1); slot.n <= slots_.size(); ++slot) {
+  for (paxos::Slot slot = std::max(promise.from, promise.chosen_prefix + 1); slot.n <= slots_.size();
+       ++slot) {
     if (!promise.next.none() && slot >= promise.next) break;
     while (entry != promise.entries.end() && entry->slot < slot) ++entry;
     const bool told = entry != promise.entries.end() && entry->slot == slot;
@@ -305,11 +306,13 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
   const std::string who = "message " + std::to_string(ticket - 1) + " of client " + std::to_string(client);
   Posted& known = messages_.at(client).at(ticket - 1);
   if (!refused.empty()) {
-    // Its refusal may have been forgotten by the log before it came: then the client knows that it ran, and stands nowhere.
+    // Its refusal may have been forgotten by the log before it came: then the client knows that it ran, and
+    // stands nowhere.
     const bool full = rooms_may_fill_ && (refused == chat::to_string(chat::Verdict::rooms_full) ||
                                           refused == "the log refused it earlier; its reason is gone");
     if (!full && !shares_[client]) broken("I2", who + " was refused: " + refused);
-    if (!known.slot.none()) broken("I2", who + " was refused (" + refused + "), but stands in " + text(known.slot));
+    if (!known.slot.none())
+      broken("I2", who + " was refused (" + refused + "), but stands in " + text(known.slot));
     known.refused = true;
     return;
   }

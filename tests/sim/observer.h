@@ -47,7 +47,8 @@ class Observer {
   void started(std::uint8_t replica, const Disk& disk, const chat::Node& node);
   void leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped);
   void applied(std::uint8_t replica, chat::StateWrite write, const Disk& disk);
-  /// By one that is known to apply otherwise than the rest: what it applied must be right, what came of it is not looked at.
+  /// By one that is known to apply otherwise than the rest: what it applied must be right, what came of it is
+  /// not looked at.
   void misapplied(std::uint8_t replica, paxos::Slot slot, const Disk& disk);
   void after_turn(std::uint8_t replica, const chat::Node& node, bool misapplies);
 
@@ -59,8 +60,11 @@ class Observer {
   void taken_back(std::uint32_t client, std::size_t count);
   /// The client's state file was copied, or is a copy: it may be told that its session is in use elsewhere.
   void shares_session(std::uint32_t client) { shares_[client] = true; }
-  /// The client's journal says that it knows the message's fate, and gives up the session that could tell it again.
-  void may_stay_untold(std::uint32_t client, std::uint64_t ticket) { messages_.at(client).at(ticket - 1).untold = true; }
+  /// The client's journal says that it knows the message's fate, and gives up the session that could tell it
+  /// again.
+  void may_stay_untold(std::uint32_t client, std::uint64_t ticket) {
+    messages_.at(client).at(ticket - 1).untold = true;
+  }
   void delivered(std::uint32_t client, std::uint64_t ticket, const std::string& refused,
                  const chat::Message& message);
   struct ReadFloor {

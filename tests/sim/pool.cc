@@ -8,8 +8,9 @@
 #include <cstdlib>
 #include <new>
 
-/// The simulator's memory: one thread, and millions of small pieces that live for microseconds. A list of free pieces
-/// per size; what was never used comes from a page of its size, in order. Sanitizer builds keep their own.
+/// The simulator's memory: one thread, and millions of small pieces that live for microseconds. A list of
+/// free pieces per size; what was never used comes from a page of its size, in order. Sanitizer builds keep
+/// their own.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
 #define SIM_NO_POOL
@@ -59,7 +60,8 @@ bool open_page(std::size_t kind) {
   if (!pool.tried) {
     pool.tried = true;
     // Address space only.
-    void* region = mmap(nullptr, region_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* region = mmap(nullptr, region_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (region != MAP_FAILED) pool.renewable = pool.region = static_cast<char*>(region);
   }
   if (pool.region == nullptr || pool.used + page_bytes > region_bytes) return false;
@@ -112,7 +114,8 @@ void operator delete(void* at) noexcept {
     std::free(at);
     return;
   }
-  const std::size_t kind = kind_of_page[static_cast<std::size_t>(static_cast<char*>(at) - pool.region) / page_bytes];
+  const std::size_t kind =
+      kind_of_page[static_cast<std::size_t>(static_cast<char*>(at) - pool.region) / page_bytes];
   pool.live -= static_cast<char*>(at) >= pool.renewable ? 1 : 0;
   auto* piece = static_cast<Piece*>(at);
   piece->next = pool.free[kind];
@@ -126,7 +129,8 @@ void operator delete[](void* at, std::size_t) noexcept { operator delete(at); }
 void sim::renew_pool() {
   if (pool.region == nullptr) return;
   if (pool.live != 0) {
-    // What was made before the first run, or once in one: it stays behind, with the pages around it and their free pieces.
+    // What was made before the first run, or once in one: it stays behind, with the pages around it and their
+    // free pieces.
     const auto run = static_cast<std::size_t>(pool.region + pool.used - pool.renewable);
     if (pool.left + run > left_max) return;
     pool.left += run;

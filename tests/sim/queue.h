@@ -34,18 +34,35 @@ enum class EventKind : std::uint8_t {
   resume,
   fault,
   fault_end,
-  datagram,           ///< a sealed one, to a replica
-  client_datagram,    ///< a sealed one, to a client
-  datagram_tick,      ///< of a replica's fragments
+  datagram,         ///< a sealed one, to a replica
+  client_datagram,  ///< a sealed one, to a client
+  datagram_tick,    ///< of a replica's fragments
   client_datagram_tick,
 };
 
 [[nodiscard]] inline const char* to_string(EventKind kind) {
-  static constexpr const char* names[] = {
-      "-",         "peer_arrival", "client_arrival", "reply_arrival", "node_tick",   "node_turn",
-      "sync_done", "state_flush",  "history_done",   "log_read_done", "client_tick", "client_post",
-      "client_read", "client_resume", "restart",     "resume",        "fault",       "fault_end",
-      "datagram",  "client_datagram", "datagram_tick", "client_datagram_tick"};
+  static constexpr const char* names[] = {"-",
+                                          "peer_arrival",
+                                          "client_arrival",
+                                          "reply_arrival",
+                                          "node_tick",
+                                          "node_turn",
+                                          "sync_done",
+                                          "state_flush",
+                                          "history_done",
+                                          "log_read_done",
+                                          "client_tick",
+                                          "client_post",
+                                          "client_read",
+                                          "client_resume",
+                                          "restart",
+                                          "resume",
+                                          "fault",
+                                          "fault_end",
+                                          "datagram",
+                                          "client_datagram",
+                                          "datagram_tick",
+                                          "client_datagram_tick"};
   return names[static_cast<std::size_t>(kind)];
 }
 
@@ -60,8 +77,8 @@ struct Event {
   std::shared_ptr<const void> payload;
 };
 
-/// What happens next, by (time, order of scheduling): no two events are ever equal. Some fifty are waiting at a time, and
-/// a new one is mostly among the next ten: a sorted array, the next one last, beats a heap.
+/// What happens next, by (time, order of scheduling): no two events are ever equal. Some fifty are waiting at
+/// a time, and a new one is mostly among the next ten: a sorted array, the next one last, beats a heap.
 class Queue {
  public:
   void push(Nanos at, Event&& event) {

@@ -50,7 +50,8 @@ std::uint16_t RulesWatch::rules_after(paxos::Slot slot) const {
 
 void RulesWatch::says(std::uint8_t replica, std::uint16_t program, std::uint16_t said, Nanos now) {
   if (said != program)
-    broken("U1", replica, "says that it knows " + rules_text(said) + ", but its program knows " + rules_text(program));
+    broken("U1", replica,
+           "says that it knows " + rules_text(said) + ", but its program knows " + rules_text(program));
   for (std::size_t rules = 1; rules <= said && rules < rules_max; ++rules) said_[replica][rules] = now;
 }
 
@@ -68,8 +69,9 @@ void RulesWatch::proposes(std::uint8_t replica, std::uint16_t program, Nanos now
       if (program < *rules) broken("U1", replica, what + ", which its own program does not know");
       for (std::size_t other = 0; other < said_.size(); ++other)
         if (other != replica && clock_ok && now - said_[other].at(*rules) > fresh_)
-          broken("U1", replica, what + ", but replica " + std::to_string(other) +
-                                    " has not said within an election timeout that it knows them");
+          broken("U1", replica,
+                 what + ", but replica " + std::to_string(other) +
+                     " has not said within an election timeout that it knows them");
     }
 }
 
@@ -85,19 +87,22 @@ void RulesWatch::applies(std::uint8_t replica, std::uint16_t program, const chat
     applied_ = write.slot;
   }
   if (const std::uint16_t rules = rules_after(write.slot); rules > program)
-    broken("U2", replica, "applies slot " + std::to_string(write.slot.n) + ", after which " + rules_text(rules) +
-                              " are in force, but its program knows " + rules_text(program));
+    broken("U2", replica,
+           "applies slot " + std::to_string(write.slot.n) + ", after which " + rules_text(rules) +
+               " are in force, but its program knows " + rules_text(program));
 }
 
 void RulesWatch::rows_fit(const chat::StateWrite& write, const paxos::Decree& decree, std::uint16_t before,
                           std::uint16_t after) {
   const std::string slot = "slot " + std::to_string(write.slot.n);
-  const auto meta = std::find_if(write.rows.begin(), write.rows.end(), [](const chat::Row& row) { return row.key == "a"; });
+  const auto meta =
+      std::find_if(write.rows.begin(), write.rows.end(), [](const chat::Row& row) { return row.key == "a"; });
   if (meta == write.rows.end() || !meta->value || meta->value->size() != meta_bytes)
     throw Violation("U3: the rows of " + slot + " do not say which rules are in force");
   const std::string& row = *meta->value;
   if (static_cast<std::uint8_t>(row[meta_rules]) != after)
-    throw Violation("U3: the rows of " + slot + " say that " + rules_text(static_cast<std::uint8_t>(row[meta_rules])) +
+    throw Violation("U3: the rows of " + slot + " say that " +
+                    rules_text(static_cast<std::uint8_t>(row[meta_rules])) +
                     " are in force after it, and not " + rules_text(after));
   const std::string hash = row.substr(meta_hash, 16);
   const std::string previous = std::exchange(hash_, hash);
@@ -119,8 +124,8 @@ void RulesWatch::rows_fit(const chat::StateWrite& write, const paxos::Decree& de
     throw Violation("U3: the hash of " + slot + " is not that of " + rules_text(before));
 }
 
-void RulesWatch::ends_turn(std::uint8_t replica, std::uint16_t program, const chat::Node& node, const Disk& disk,
-                           bool settled, const std::string& stop) const {
+void RulesWatch::ends_turn(std::uint8_t replica, std::uint16_t program, const chat::Node& node,
+                           const Disk& disk, bool settled, const std::string& stop) const {
   const paxos::Slot next = node.machine().applied() + 1;
   if (!stop.empty()) {
     const Disk::Entry* entry = disk.find(next);
@@ -132,19 +137,23 @@ void RulesWatch::ends_turn(std::uint8_t replica, std::uint16_t program, const ch
     return;
   }
   if (settled && node.chosen() >= next && rules_after(next) > program)
-    broken("U2", replica, "knows that slot " + std::to_string(next.n) + " is chosen, which raises the rules above those "
-                          "that its program knows, and goes on");
+    broken("U2", replica,
+           "knows that slot " + std::to_string(next.n) +
+               " is chosen, which raises the rules above those "
+               "that its program knows, and goes on");
 }
 
 void RulesWatch::starts(std::uint8_t replica, std::uint16_t program, paxos::Slot state) const {
   if (unknown(program, state))
-    broken("U2", replica, "starts with a program that knows " + rules_text(program) + " on a state under " +
-                              rules_text(rules_after(state)));
+    broken("U2", replica,
+           "starts with a program that knows " + rules_text(program) + " on a state under " +
+               rules_text(rules_after(state)));
 }
 
 void RulesWatch::cannot_read(std::uint8_t replica, std::uint16_t rules) const {
   if (said_[replica].at(rules) == long_ago)
-    broken("U4", replica, "gets a datagram in the format of " + rules_text(rules) + ", which it never said that it knows");
+    broken("U4", replica,
+           "gets a datagram in the format of " + rules_text(rules) + ", which it never said that it knows");
 }
 
 void RulesWatch::refuses(std::uint8_t replica, const std::string& why) {

@@ -1,10 +1,12 @@
+#include "tests/sim/rules_watch.h"
+
 #include <gtest/gtest.h>
 
 #include "tests/sim/observer.h"
-#include "tests/sim/rules_watch.h"
 #include "tests/sim/run.h"
 
-/// What watches upgrades must see what it is there for, and nothing else. The rows are those of a real machine.
+/// What watches upgrades must see what it is there for, and nothing else. The rows are those of a real
+/// machine.
 namespace sim {
 namespace {
 
@@ -18,7 +20,8 @@ struct Watched {
   void all_say(std::uint16_t rules, Nanos now) {
     for (std::uint8_t replica = 0; replica < 3; ++replica) watch.says(replica, rules, rules, now);
   }
-  void propose(std::uint8_t replica, std::uint64_t slot, Nanos now, paxos::Ballot ballot, std::uint16_t program = 2) {
+  void propose(std::uint8_t replica, std::uint64_t slot, Nanos now, paxos::Ballot ballot,
+               std::uint16_t program = 2) {
     chat::NodeOutput out;
     out.groups.push_back({.group = 1, .records = {}, .send_after_sync = {}});
     out.groups[0].records.emplace_back(paxos::VoteRecord{{slot}, ballot, chat::make_rules_decree(2)});
@@ -160,7 +163,8 @@ TEST(Disk, OfALaterFormatIsRefusedByNameAndOpensWithTheProgramThatKnowsIt) {
   EXPECT_EQ(disk.format, 3u);
   const auto refused = disk.open({1}, {}, {}, old);
   ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().find("format version 3; this program knows version 2"), std::string::npos) << refused.error();
+  EXPECT_NE(refused.error().find("format version 3; this program knows version 2"), std::string::npos)
+      << refused.error();
   ASSERT_TRUE(disk.open({1}, {}, {}, before)) << "the state may lag behind the log";
   EXPECT_FALSE(disk.open({1}, {}, {}, old)) << "it does not go down again";
 }

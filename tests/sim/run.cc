@@ -8,15 +8,15 @@ namespace sim {
 
 namespace {
 
-/// What a phase 1 takes longer where the run has pages of a few slots: the window's votes in as many round trips. Shipped pages hold
-/// them all. Twice, since a first candidate may give way to a second one.
+/// What a phase 1 takes longer where the run has pages of a few slots: the window's votes in as many round
+/// trips. Shipped pages hold them all. Twice, since a first candidate may give way to a second one.
 Nanos paging_time(const Scenario& s) {
   const auto pages = static_cast<Nanos>(s.bounds.window_slots / s.bounds.promise_entries);
   return 2 * pages * 2 * (s.delay_max + s.turn_delay + millisecond);
 }
 
-/// And where a replica learns few slots at a time: as many round trips as whoever lags most has to go, each with a sync before the
-/// next one where little may be on its way to the disk, or wait to be applied.
+/// And where a replica learns few slots at a time: as many round trips as whoever lags most has to go, each
+/// with a sync before the next one where little may be on its way to the disk, or wait to be applied.
 Nanos learning_time(const World& world) {
   const Scenario& s = world.scenario();
   if (!s.small_bounds) return 0;
@@ -24,26 +24,30 @@ Nanos learning_time(const World& world) {
   const paxos::Bounds shipped;
   const bool few_bytes = b.page_bytes < shipped.page_bytes || b.unapplied_bytes < shipped.unapplied_bytes ||
                          b.unsynced_bytes < shipped.unsynced_bytes;
-  const std::uint64_t slots = few_bytes ? 1 : std::min<std::uint64_t>(b.learn_entries, (b.unapplied_slots + 1) / 2);
+  const std::uint64_t slots =
+      few_bytes ? 1 : std::min<std::uint64_t>(b.learn_entries, (b.unapplied_slots + 1) / 2);
   // A page that gets lost, or a part of it, is asked for again after a pull's patience.
   const Nanos lost = (s.lossy_liveness ? 100 : 10) * millisecond;
   return static_cast<Nanos>(world.lag() / slots) * (2 * (s.delay_max + s.turn_delay) + s.sync_max + lost);
 }
 
-/// The shipped bounds are related (paxos/bounds.h): whoever is a window behind still votes, and a page holds any decree. Where a run
-/// draws others, what a replica has no room for is dropped and said again after growing pauses. It gets there, later.
+/// The shipped bounds are related (paxos/bounds.h): whoever is a window behind still votes, and a page holds
+/// any decree. Where a run draws others, what a replica has no room for is dropped and said again after
+/// growing pauses. It gets there, later.
 bool unrelated(const Scenario& s) {
   const paxos::Bounds& b = s.bounds;
-  const std::size_t decree = std::max(std::min(s.node_bounds.batch_bytes, s.machine_bounds.outstanding * (s.text_bytes_max + 256)),
-                                      s.text_bytes_max + 256);
-  return b.unapplied_slots < 2 * b.window_slots || b.unapplied_bytes < 2 * std::min(b.window_bytes, b.window_slots * decree) ||
+  const std::size_t decree =
+      std::max(std::min(s.node_bounds.batch_bytes, s.machine_bounds.outstanding * (s.text_bytes_max + 256)),
+               s.text_bytes_max + 256);
+  return b.unapplied_slots < 2 * b.window_slots ||
+         b.unapplied_bytes < 2 * std::min(b.window_bytes, b.window_slots * decree) ||
          b.unsynced_bytes < b.window_bytes + b.unapplied_slots * paxos::limits::record_overhead_bytes ||
          b.after_sync_bytes < s.replicas * b.page_bytes || b.page_bytes < decree || b.window_bytes < decree ||
          s.node_bounds.queue_commands < s.clients || s.node_bounds.under_way < s.clients;
 }
 
-/// What it takes to find out that a path swallows what is above a size: to begin with a doubt, then as many rounds of probes as
-/// there are sizes, through links that may lose most of them.
+/// What it takes to find out that a path swallows what is above a size: to begin with a doubt, then as many
+/// rounds of probes as there are sizes, through links that may lose most of them.
 Nanos narrow_time(const Scenario& s) {
   if (!s.narrow || !s.narrow->swallow) return 0;
   return 6 * second + 20 * (s.delay_max + (s.late_ppm != 0 ? s.late_max : 0));
@@ -63,8 +67,10 @@ void rules_at_the_end(World& world) {
                       " never ran a program that knows the next ones");
   } else if (s.upgrades->finish) {
     // Four for a leader, as ever; the raise itself takes a heartbeat, a decree and a Commit.
-    if (!world.run_until(world.now() + 8 * s.election_timeout, [&] { return all_have(s.upgrades->from + 1); }))
-      throw Violation("I8: all replicas run the next version, and the rules are not raised within 8 election timeouts");
+    if (!world.run_until(world.now() + 8 * s.election_timeout,
+                         [&] { return all_have(s.upgrades->from + 1); }))
+      throw Violation(
+          "I8: all replicas run the next version, and the rules are not raised within 8 election timeouts");
     if (!world.run_until(world.now() + second, [&] { return world.settled(); }))
       throw Violation("I8: the replicas have not applied the same, 1 s after the rules were raised");
   }
@@ -92,7 +98,8 @@ void phases(World& world, Result& result) {
   // A heartbeat that is still under way, sent before a clock stood still, counts from when it comes.
   const bool slow = s.small_bounds && unrelated(s);
   const Nanos patience = (slow ? 300 : 60) * second;
-  const Nanos bound = (s.lossy_liveness || slow ? 60 : 4) * s.election_timeout + paging_time(s) + narrow_time(s) + learning +
+  const Nanos bound = (s.lossy_liveness || slow ? 60 : 4) * s.election_timeout + paging_time(s) +
+                      narrow_time(s) + learning +
                       (s.mixes(Fault::clock_stall) && s.late_ppm != 0 ? s.late_max : 0);
   const Nanos healed = world.now();
   world.start_probe();
@@ -108,13 +115,15 @@ void phases(World& world, Result& result) {
 
   world.heal_all();
   if (!world.run_until(world.now() + patience + learning_time(world), [&] { return world.settled(); }))
-    fail("the replicas have not applied the same, " + std::to_string(patience / second) + " s after everything was healed");
+    fail("the replicas have not applied the same, " + std::to_string(patience / second) +
+         " s after everything was healed");
   if (s.upgrades) rules_at_the_end(world);
   if (s.reach_one) {
     // A command reaches the leader through whatever replica its client reaches, and so does its answer.
     world.reach_one();
     if (!world.run_until(world.now() + 30 * second, [&] { return world.pending() == 0; }))
-      fail(std::to_string(world.pending()) + " messages have no answer, 30 s after all was well, where each client reaches one replica");
+      fail(std::to_string(world.pending()) +
+           " messages have no answer, 30 s after all was well, where each client reaches one replica");
     if (!world.run_until(world.now() + 10 * second, [&] { return world.settled(); }))
       fail("the replicas have not applied the same, 10 s after the last message was answered");
   }

@@ -21,12 +21,12 @@ struct Result {
   std::uint64_t faults = 0;
   std::uint64_t reassembled = 0;  ///< messages that were sealed, and maybe cut
   std::uint64_t narrow_hits = 0;  ///< datagrams above what their path carries
-  std::uint64_t leaders = 0;  ///< changes
-  Nanos recovery = 0;         ///< from the healing of a core to an answered command
-  std::uint16_t rules = 0;    ///< at the end, in a run with upgrades
+  std::uint64_t leaders = 0;      ///< changes
+  Nanos recovery = 0;             ///< from the healing of a core to an answered command
+  std::uint16_t rules = 0;        ///< at the end, in a run with upgrades
   RulesWatch::Refusals refusals;
   BoundTotals bounds_reached{};
-  std::string standing;       ///< of every replica, when something was violated
+  std::string standing;  ///< of every replica, when something was violated
 };
 
 /// One whole run: faults for at least a minute, then a core heals and must make progress, then everything

@@ -39,8 +39,9 @@ std::string joined(const std::vector<unsigned>& numbers) {
 }  // namespace
 
 const char* to_string(Setting setting) {
-  static constexpr const char* names[] = {"loss", "duplicates", "late", "drift", "twice", "gathering", "texts",
-                                          "datagrams", "rows", "pages", "upgrades", "bounds", "narrow"};
+  static constexpr const char* names[] = {"loss",      "duplicates", "late",      "drift", "twice",
+                                          "gathering", "texts",      "datagrams", "rows",  "pages",
+                                          "upgrades",  "bounds",     "narrow"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -171,7 +172,8 @@ Scenario draw_scenario(std::uint64_t seed) {
           {.number = static_cast<unsigned>(s.schedule.size()), .at = at, .kind = kind, .seed = times.next()});
     }
   }
-  // Else there is next to no promise of more than one page: that many votes rarely stand above a chosen prefix.
+  // Else there is next to no promise of more than one page: that many votes rarely stand above a chosen
+  // prefix.
   if (r.chance(250'000)) s.bounds.promise_entries = static_cast<std::size_t>(r.between(1, 4));
   draw_upgrades(s);
   draw_clock_faults(s);
@@ -212,7 +214,9 @@ Scenario reduce(Scenario s, const Reduction& r) {
     });
   if (r.clients) s.clients = std::clamp<std::size_t>(*r.clients, 1, s.clients);
   if (r.length) s.safety_length = std::min(s.safety_length, *r.length);
-  const auto without = [&](Setting setting) { return (r.without >> static_cast<unsigned>(setting) & 1) != 0; };
+  const auto without = [&](Setting setting) {
+    return (r.without >> static_cast<unsigned>(setting) & 1) != 0;
+  };
   if (without(Setting::loss)) s.loss_ppm = 0;
   if (without(Setting::duplicates)) s.duplicate_ppm = 0;
   if (without(Setting::late)) s.late_ppm = 0;

@@ -41,23 +41,25 @@ enum class Fault : std::uint8_t {
   hand_over,
   campaign,
   wipe,
-  rot,  ///< of bits on a disk, within what a minority may lose
-  upgrade,  ///< a replica gets the next version of the program, or goes back to the old one (upgrades.cc)
+  rot,          ///< of bits on a disk, within what a minority may lose
+  upgrade,      ///< a replica gets the next version of the program, or goes back to the old one (upgrades.cc)
   clock_stall,  ///< a monotonic clock stands still, while its replica goes on; it may catch up afterwards
   clock_jump,   ///< a monotonic clock leaps forward
   hold_applying,  ///< the state's disk does not keep up, or hangs: nothing is applied (bounds.cc)
   full_disk,      ///< the next write fails, which ends the replica; it does not start either
-  lag,            ///< a replica misses much, and is a candidate as soon as it is back, while a leader's votes are under way
+  lag,  ///< a replica misses much, and is a candidate as soon as it is back, while a leader's votes are under
+        ///< way
   misapply,       ///< a replica applies otherwise than the rest, which must be noticed
   client_cut,     ///< between a client and some replicas, one way or both
   share_session,  ///< a client's state file is copied to another one, which goes on with it
 };
 inline constexpr unsigned fault_kinds = 28;
-inline constexpr unsigned mixed_fault_kinds = 19;  ///< those that any run may mix; the rest is drawn by itself
+inline constexpr unsigned mixed_fault_kinds =
+    19;  ///< those that any run may mix; the rest is drawn by itself
 [[nodiscard]] const char* to_string(Fault fault);
 
-/// One fault of a run. Whom it hits and for how long it draws from a seed of its own, so that leaving one out changes
-/// nothing about the others.
+/// One fault of a run. Whom it hits and for how long it draws from a seed of its own, so that leaving one out
+/// changes nothing about the others.
 struct PlannedFault {
   unsigned number = 0;  ///< its place in the whole schedule
   Nanos at = 0;
@@ -66,16 +68,31 @@ struct PlannedFault {
 };
 
 /// What is always on in a run that has it, and can be left out when a failure is minimised.
-enum class Setting : std::uint8_t { loss, duplicates, late, drift, twice, gathering, texts, datagrams, rows, pages, upgrades, bounds, narrow };
+enum class Setting : std::uint8_t {
+  loss,
+  duplicates,
+  late,
+  drift,
+  twice,
+  gathering,
+  texts,
+  datagrams,
+  rows,
+  pages,
+  upgrades,
+  bounds,
+  narrow
+};
 inline constexpr unsigned setting_kinds = 13;
 [[nodiscard]] const char* to_string(Setting setting);
 
-/// A run in which the cluster is upgraded: from the first version to the released one, or from that to the one that upgrades
-/// are rehearsed with (chat/versions.h).
+/// A run in which the cluster is upgraded: from the first version to the released one, or from that to the
+/// one that upgrades are rehearsed with (chat/versions.h).
 struct Upgrades {
   std::uint16_t from = chat::rules_first;  ///< rules that the old program knows; the next one knows one more
-  bool mixed_birth = false;  ///< some of them are born with the next version
-  bool careless = false;     ///< operators go back to the old version even when they can see that the rules were raised
+  bool mixed_birth = false;                ///< some of them are born with the next version
+  bool careless =
+      false;  ///< operators go back to the old version even when they can see that the rules were raised
   std::optional<std::uint8_t> never;  ///< this replica is never upgraded: the rules must stay
   bool finish = false;                ///< at the end all are upgraded: the rules must be raised
 };
@@ -99,17 +116,20 @@ struct Scenario {
   Nanos late_max = 0;
   Nanos turn_delay = 0;  ///< inputs gather this long, at most, before a turn
 
-  /// Messages that do not fit into one datagram are sealed, cut and put together as the programs do it; 0: none are.
+  /// Messages that do not fit into one datagram are sealed, cut and put together as the programs do it; 0:
+  /// none are.
   std::size_t datagram_bytes = 1400;
   bool seal_all = false;  ///< all others too
 
   Nanos sync_min = 200'000;
   Nanos sync_max = 2 * millisecond;
-  bool real_rows = false;  ///< disks hold the bytes that storage/ writes, and starts read them
+  bool real_rows = false;        ///< disks hold the bytes that storage/ writes, and starts read them
   Nanos flush_max = 2 * second;  ///< rows of the state become durable after this, at most
 
   std::vector<Fault> faults;  ///< those that happen in this run
-  [[nodiscard]] bool mixes(Fault fault) const { return std::find(faults.begin(), faults.end(), fault) != faults.end(); }
+  [[nodiscard]] bool mixes(Fault fault) const {
+    return std::find(faults.begin(), faults.end(), fault) != faults.end();
+  }
   std::vector<PlannedFault> schedule;
   Nanos fault_every = second;
   Nanos fault_length_max = 3 * second;
@@ -122,14 +142,15 @@ struct Scenario {
   chat::NodeBounds node_bounds;
   net::ReassemblyBounds reassembly;
   bool small_bounds = false;  ///< some of them were drawn
-  Nanos skips_until = 57 * second;  ///< what is skipped at the very end would show only when nobody mends it any more
-  bool safety_only = false;         ///< no healing afterwards
+  Nanos skips_until =
+      57 * second;  ///< what is skipped at the very end would show only when nobody mends it any more
+  bool safety_only = false;  ///< no healing afterwards
   std::uint32_t posts_per_second = 50;
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
   std::optional<Upgrades> upgrades;
-  std::size_t followers = 0;    ///< clients that follow a room besides
-  bool reach_one = false;       ///< at the very end each client reaches one replica only
+  std::size_t followers = 0;  ///< clients that follow a room besides
+  bool reach_one = false;     ///< at the very end each client reaches one replica only
   std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
@@ -137,8 +158,8 @@ struct Scenario {
 };
 
 [[nodiscard]] Scenario draw_scenario(std::uint64_t seed);
-/// The parts of it that are about upgrades and about clocks that fail, from generators of their own: runs without any are
-/// what they would be otherwise.
+/// The parts of it that are about upgrades and about clocks that fail, from generators of their own: runs
+/// without any are what they would be otherwise.
 void draw_upgrades(Scenario& scenario);
 void draw_clock_faults(Scenario& scenario);
 /// Small bounds, and disks that are held or full, likewise.
@@ -160,9 +181,7 @@ struct Reduction {
   std::uint32_t without = 0;                    ///< bits: Setting
   std::uint64_t shake = 0;
 
-  [[nodiscard]] bool none() const {
-    return !faults && !clients && !length && without == 0 && shake == 0;
-  }
+  [[nodiscard]] bool none() const { return !faults && !clients && !length && without == 0 && shake == 0; }
 };
 [[nodiscard]] Scenario reduce(Scenario scenario, const Reduction& reduction);
 /// As paxos-sim takes it: " --only-faults 3,17 --clients 2", each flag behind a space.

@@ -63,15 +63,16 @@ struct Teller {
     for (const paxos::PromiseEntry& entry : m.entries) {
       widen(line.slots, entry.slot);
       if (++told <= 12)
-        words += "; " + number(entry.slot) + (entry.chosen ? " chosen " : " voted ") + to_string(entry.ballot) +
-                 " " + text(entry.decree);
+        words += "; " + number(entry.slot) + (entry.chosen ? " chosen " : " voted ") +
+                 to_string(entry.ballot) + " " + text(entry.decree);
     }
     if (told > 12) words += "; and " + std::to_string(told - 12) + " more";
     return say(Topic::ballot, words + (m.next.none() ? "" : "; more from slot " + number(m.next)));
   }
   bool operator()(const paxos::Accept& m) const {
     widen(line.slots, m.slot);
-    return say(Topic::slot, "Accept " + to_string(m.ballot) + " slot " + number(m.slot) + " " + text(m.decree));
+    return say(Topic::slot,
+               "Accept " + to_string(m.ballot) + " slot " + number(m.slot) + " " + text(m.decree));
   }
   bool operator()(const paxos::Accepted& m) const {
     std::string words = "Accepted " + to_string(m.ballot) + " slots";
@@ -110,7 +111,8 @@ struct Teller {
   }
   bool operator()(const paxos::VoteRecord& r) const {
     widen(line.slots, r.slot);
-    return say(Topic::slot, "vote for slot " + number(r.slot) + " " + to_string(r.ballot) + " " + text(r.decree));
+    return say(Topic::slot,
+               "vote for slot " + number(r.slot) + " " + to_string(r.ballot) + " " + text(r.decree));
   }
   bool operator()(const paxos::ChosenRecord& r) const {
     widen(line.slots, r.slot);

@@ -32,8 +32,8 @@ class Timeline {
   [[nodiscard]] std::size_t size() const { return lines_.size(); }
   /// All of it, or the last `lines_max`.
   [[nodiscard]] std::string all(std::size_t lines_max = SIZE_MAX) const;
-  /// Lives, ballots, and what concerns the slots and client messages that `violation` names; the last `lines_max`.
-  /// Where it names none: the last lines but for heartbeats and the like.
+  /// Lives, ballots, and what concerns the slots and client messages that `violation` names; the last
+  /// `lines_max`. Where it names none: the last lines but for heartbeats and the like.
   [[nodiscard]] std::string relevant(std::string_view violation, std::size_t lines_max) const;
 
  private:

@@ -52,7 +52,10 @@ std::string text(const Links& links) {
       const bool there = (links[a] >> b & 1) != 0;
       const bool back = (links[b] >> a & 1) != 0;
       if (there || back)
-        out += (out.empty() ? "" : " ") + std::to_string(a) + (there && back ? "-" : there ? ">" : "<") +
+        out += (out.empty() ? "" : " ") + std::to_string(a) +
+               (there && back ? "-"
+                : there       ? ">"
+                              : "<") +
                std::to_string(b);
     }
   return out;
@@ -136,7 +139,8 @@ TEST(Topology, EveryGraphOfFiveWithAQuorumConnectedReplica) {
   EXPECT_GT(tried, 700u);
 }
 
-// Links that carry one way only: a replica that is heard but deaf, one that hears but is mute, and all between.
+// Links that carry one way only: a replica that is heard but deaf, one that hears but is mute, and all
+// between.
 TEST(Topology, SampledDirectedGraphs) {
   Random random(20);
   unsigned tried = 0;

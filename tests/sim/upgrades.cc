@@ -55,14 +55,16 @@ void World::change_program(Random& random, Nanos length) {
     seen_raised = seen_raised || (host.node && host.node->machine().rules() >= next_rules);
   }
   // Once there is nothing else to do, going back is what is left to try.
-  const bool back = random.below(have_old.empty() ? 2 : 4) == 0 && !have_next.empty() && (!seen_raised || upgrades.careless);
+  const bool back = random.below(have_old.empty() ? 2 : 4) == 0 && !have_next.empty() &&
+                    (!seen_raised || upgrades.careless);
   const auto& from = back ? have_next : have_old;
   if (from.empty()) return;
   Host& host = *from[random.below(from.size())];
   install(host, back ? old_rules : next_rules);
   if (random.below(3) == 0) return;  // it runs from the next start on, whenever that is
   const bool last = !back && have_old.size() == 1 && !have_next.empty() && random.below(2) == 0;
-  if (!last && host.node && host.paused == 0 && random.below(2) == 0 && host.node->hand_over(local(host))) turn(host);
+  if (!last && host.node && host.paused == 0 && random.below(2) == 0 && host.node->hand_over(local(host)))
+    turn(host);
   crash(host, "to run another version");
   if (!last) {
     restart_later(host, random.between(millisecond, millisecond + length / 4));
@@ -79,8 +81,8 @@ void World::change_program(Random& random, Nanos length) {
 void World::install(Host& host, std::uint16_t rules) {
   host.installed = rules;
   if (saying())
-    say("replica " + std::to_string(host.id) + " gets the " + (rules <= scenario_.upgrades->from ? "old" : "next") +
-        " version of the program");
+    say("replica " + std::to_string(host.id) + " gets the " +
+        (rules <= scenario_.upgrades->from ? "old" : "next") + " version of the program");
 }
 
 void World::refused(Host& host, const std::string& why) {

@@ -20,7 +20,8 @@ namespace sim {
 /// Rows of every applied slot, kept once for all replicas: the observer demands that each replica's rows of a
 /// slot are equal, byte for byte, so a replica's state store is (these rows, the slot it stands at).
 ///
-/// The two families of which every slot writes one row are found by the slot's number; all others by their key.
+/// The two families of which every slot writes one row are found by the slot's number; all others by their
+/// key.
 class VersionedRows {
   using Versions = std::vector<std::pair<std::uint64_t, const std::optional<std::string>*>>;
   using Index = std::map<std::string_view, Versions>;
@@ -55,7 +56,9 @@ class VersionedRows {
         if (at < end && at < to) {
           const auto [first, last] = numbers(family, at, to);
           for (std::uint64_t n = first; n < last; ++n)
-            if (const NumberedRow* row = numbered_row(family, n); row != nullptr && !visit(row->key, row->value)) return;
+            if (const NumberedRow* row = numbered_row(family, n);
+                row != nullptr && !visit(row->key, row->value))
+              return;
           at = end;
         }
       }
@@ -73,10 +76,14 @@ class VersionedRows {
         if (begin < at && from < at) {
           const auto [first, last] = numbers(*family, from, at);
           for (std::uint64_t n = last; n-- > first;) {
-            // Starts read thousands of them, each from memory that was last touched when its slot was applied.
+            // Starts read thousands of them, each from memory that was last touched when its slot was
+            // applied.
             if (n >= first + ahead)
-              if (const NumberedRow* row = numbered_row(*family, n - ahead)) __builtin_prefetch(row->value.data());
-            if (const NumberedRow* row = numbered_row(*family, n); row != nullptr && !visit(row->key, row->value)) return;
+              if (const NumberedRow* row = numbered_row(*family, n - ahead))
+                __builtin_prefetch(row->value.data());
+            if (const NumberedRow* row = numbered_row(*family, n);
+                row != nullptr && !visit(row->key, row->value))
+              return;
           }
           at = begin;
         }
@@ -111,8 +118,9 @@ class VersionedRows {
       return true;
     }
     [[nodiscard]] const std::string* current(const Versions& versions) const {
-      const auto above = std::upper_bound(versions.begin(), versions.end(), slot_.n,
-                                          [](std::uint64_t slot, const auto& version) { return slot < version.first; });
+      const auto above =
+          std::upper_bound(versions.begin(), versions.end(), slot_.n,
+                           [](std::uint64_t slot, const auto& version) { return slot < version.first; });
       if (above == versions.begin()) return nullptr;
       const std::optional<std::string>& value = *std::prev(above)->second;
       return value ? &*value : nullptr;
@@ -133,7 +141,8 @@ class VersionedRows {
       return paxos::ByteReader(std::string_view(number)).key64() + (key.size() > 9 ? 1 : 0);
     }
     [[nodiscard]] const NumberedRow* numbered_row(char family, std::uint64_t n) const {
-      if (family == chat::rows::family_hash) return n == 0 || n > slot_.n ? nullptr : &rows_.rows_of_[n - 1].hash;
+      if (family == chat::rows::family_hash)
+        return n == 0 || n > slot_.n ? nullptr : &rows_.rows_of_[n - 1].hash;
       if (n >= chat::rows::journal_slots) return nullptr;
       // The last slot of that place in the ring.
       const std::uint64_t back = (slot_.n - n) % chat::rows::journal_slots;
@@ -174,8 +183,8 @@ class VersionedRows {
   }
   std::vector<std::vector<chat::Row>> slots_;  ///< a slot's rows never move: the rest points into them
   std::uint64_t indexed_ = 0;
-  std::vector<Numbered> rows_of_;  ///< [i] is slot i + 1
-  Index index_;                    ///< of the other families
+  std::vector<Numbered> rows_of_;                           ///< [i] is slot i + 1
+  Index index_;                                             ///< of the other families
   std::array<std::optional<Index::iterator>, 256> last_{};  ///< by the first byte of the key
 };
 

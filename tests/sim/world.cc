@@ -16,20 +16,23 @@ World::World(const Scenario& scenario, Timeline* timeline)
     : scenario_(scenario),
       random_(scenario.seed ^ 0x5eedULL ^ scenario.shake << 48),
       timeline_(timeline),
-      observer_(scenario.replicas, scenario.clients, scenario.rooms, scenario.machine_bounds.rooms < scenario.rooms),
+      observer_(scenario.replicas, scenario.clients, scenario.rooms,
+                scenario.machine_bounds.rooms < scenario.rooms),
       conduct_(scenario.replicas, scenario.bounds.window_slots),
       hosts_(scenario.replicas),
       clients_(scenario.clients),
       loss_ppm_(scenario.loss_ppm),
       pretend_(scenario.pretend) {
   if (scenario.upgrades)
-    rules_ = std::make_unique<RulesWatch>(scenario.replicas, scenario.election_timeout, scenario.upgrades->from);
+    rules_ =
+        std::make_unique<RulesWatch>(scenario.replicas, scenario.election_timeout, scenario.upgrades->from);
 }
 
 World::~World() = default;
 
 void World::say(std::string line) {
-  if (timeline_ != nullptr) timeline_->add({.at = now_, .topic = Topic::life, .slots = {}, .text = std::move(line)});
+  if (timeline_ != nullptr)
+    timeline_->add({.at = now_, .topic = Topic::life, .slots = {}, .text = std::move(line)});
 }
 
 void World::begin() {
@@ -55,7 +58,8 @@ void World::begin() {
     start_client(clients_[i]);
     queue_.push(random_.between(0, second), {.kind = EventKind::client_post, .a = i});
     queue_.push(random_.between(0, 3 * second), {.kind = EventKind::client_read, .a = i});
-    if (i < scenario_.followers) queue_.push(random_.between(0, second), {.kind = EventKind::client_read, .a = i, .b = 1});
+    if (i < scenario_.followers)
+      queue_.push(random_.between(0, second), {.kind = EventKind::client_read, .a = i, .b = 1});
   }
   if (!scenario_.schedule.empty()) queue_.push(scenario_.schedule.front().at, {.kind = EventKind::fault});
 }
@@ -76,9 +80,10 @@ Nanos World::global(const Host& host, paxos::Time at) const {
   if (host.clock_ppm == 0) return std::max(now_, host.clock_at + wanted);
   // local() steps by whole milliseconds' worth of drift: a little late is fine, early would spin.
   const Nanos divisor = 1'000'000 + host.clock_ppm;
-  const Nanos passed = 50'000 + (wanted >= 0 && wanted < never / 1'000'000
-                                     ? wanted * 1'000'000 / divisor
-                                     : static_cast<Nanos>(static_cast<__int128>(wanted) * 1'000'000 / divisor));
+  const Nanos passed =
+      50'000 + (wanted >= 0 && wanted < never / 1'000'000
+                    ? wanted * 1'000'000 / divisor
+                    : static_cast<Nanos>(static_cast<__int128>(wanted) * 1'000'000 / divisor));
   return std::max(now_ + 1000, host.clock_at + passed);
 }
 
@@ -193,8 +198,8 @@ void World::start(Host& host) {
   }
   if (rules_) rules_->starts(host.id, host.program, applied);
   host.led = true;  // what it finds is what it finds
-  host.node =
-      std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host), scenario_.node_bounds);
+  host.node = std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host),
+                                           scenario_.node_bounds);
   host.misapplies_from = applied;
   host.unnoticed_until = never;
   observer_.started(host.id, host.disk, *host.node);
@@ -313,7 +318,9 @@ void World::on_host(Host& host, const Event& event) {
     case EventKind::peer_arrival: {
       if (now_ < host.narrow_until) {
         const auto& message = *static_cast<const paxos::PeerMessage*>(event.payload.get());
-        if (std::holds_alternative<paxos::Accept>(message) || std::holds_alternative<paxos::LearnReply>(message)) return;
+        if (std::holds_alternative<paxos::Accept>(message) ||
+            std::holds_alternative<paxos::LearnReply>(message))
+          return;
       }
       if (rules_ && !reads(host, 1 + (event.b >> 8))) return;
       if (!latest_boot(host, event.from, event.incarnation, event.a)) return;
@@ -321,14 +328,15 @@ void World::on_host(Host& host, const Event& event) {
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
              *static_cast<const paxos::PeerMessage*>(event.payload.get()));
-      conduct_.hears(host.id, event.from, *static_cast<const paxos::PeerMessage*>(event.payload.get()), *host.node,
-                     observer_.acknowledged_slot());
+      conduct_.hears(host.id, event.from, *static_cast<const paxos::PeerMessage*>(event.payload.get()),
+                     *host.node, observer_.acknowledged_slot());
       host.node->peer_message(at, {event.from}, event.incarnation,
                               *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       break;
     }
     case EventKind::client_arrival: {
-      host.node->client_message(at, client_address(event.a, event.b), *static_cast<const chat::ClientMessage*>(event.payload.get()));
+      host.node->client_message(at, client_address(event.a, event.b),
+                                *static_cast<const chat::ClientMessage*>(event.payload.get()));
       break;
     }
     case EventKind::datagram:
@@ -376,7 +384,8 @@ void World::on_host(Host& host, const Event& event) {
       std::vector<paxos::ChosenDecree> decrees;
       std::size_t bytes = 0;
       const bool reads = !host.disk.spoilt(wish->from, wish->last);
-      for (paxos::Slot slot = wish->from; reads && slot <= wish->last && decrees.size() < scenario_.bounds.learn_entries; ++slot) {
+      for (paxos::Slot slot = wish->from;
+           reads && slot <= wish->last && decrees.size() < scenario_.bounds.learn_entries; ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
         bytes += entry->decree.value.size();
@@ -424,9 +433,10 @@ void World::turn(Host& host) {
   if (host.life != life) return;
   if (rules_ || !stop.empty()) {
     // And nothing is left to apply that is held, or that the turn was too short for.
-    const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty() && host.held == 0 &&
-                         host.node->deadline() > at;
-    if (!stop.empty() && !rules_) throw Violation("U2: replica " + std::to_string(host.id) + " stops: " + stop);
+    const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty() &&
+                         host.held == 0 && host.node->deadline() > at;
+    if (!stop.empty() && !rules_)
+      throw Violation("U2: replica " + std::to_string(host.id) + " stops: " + stop);
     rules_->ends_turn(host.id, host.program, *host.node, host.disk, settled, stop);
     if (!stop.empty()) {
       // The program ends by itself: what it handed out is under way, as in any crash.
@@ -461,7 +471,8 @@ void World::watch_leader(Host& host) {
 void World::carry_out(Host& host, chat::NodeOutput& out) {
   const std::uint64_t life = host.life;
   if (saying())
-    for (const paxos::Event& event : out.events) say("replica " + std::to_string(host.id) + ": " + event.text);
+    for (const paxos::Event& event : out.events)
+      say("replica " + std::to_string(host.id) + ": " + event.text);
   unsigned order[4];
   unsigned parts = 0;
   if (!out.groups.empty()) order[parts++] = 0;
@@ -488,7 +499,8 @@ void World::carry_out(Host& host, chat::NodeOutput& out) {
         if (!effect(host)) return;
         if (host.misapplies) {
           // Its rows are of no use to anybody: on its disk it is as slow as the others.
-          host.disk.state_written = std::max(host.disk.state_written, std::min(write.slot, observer_.applied_max()));
+          host.disk.state_written =
+              std::max(host.disk.state_written, std::min(write.slot, observer_.applied_max()));
           observer_.misapplied(host.id, write.slot, host.disk);
           continue;
         }
@@ -620,10 +632,9 @@ std::string World::standing() const {
            std::to_string(s.chosen_max.n) + ", accepted " + std::to_string(s.accepted.n) + ", in flight " +
            std::to_string(s.inflight) + (s.hole ? ", hole at " + std::to_string(s.hole->n) : "") +
            (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) : "") +
-           (rules_ ? " of " + std::to_string(host.program) : "") +
-           (host.shelf ? ", emptied" : "") + (host.paused ? ", paused" : "") +
-           (host.hung ? ", disk hangs" : "") + (host.full ? ", disk full" : "") + (host.held ? ", applies nothing" : "") +
-           ", hears";
+           (rules_ ? " of " + std::to_string(host.program) : "") + (host.shelf ? ", emptied" : "") +
+           (host.paused ? ", paused" : "") + (host.hung ? ", disk hangs" : "") +
+           (host.full ? ", disk full" : "") + (host.held ? ", applies nothing" : "") + ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);
     out += ", cut to";
     for (std::uint8_t to = 0; to < scenario_.replicas; ++to)

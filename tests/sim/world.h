@@ -37,7 +37,8 @@ inline constexpr std::uint64_t probe_client = 1'000'000;
   return out;
 }
 
-/// Each bound of core, state machine, desk and datagrams (paxos/bounds.h, chat/bounds.h), and what happens at it.
+/// Each bound of core, state machine, desk and datagrams (paxos/bounds.h, chat/bounds.h), and what happens at
+/// it.
 struct BoundName {
   const char* name;
   const char* what;
@@ -102,7 +103,8 @@ class World {
   [[nodiscard]] std::size_t pending() const;  ///< of all clients: messages without a known fate
   [[nodiscard]] bool settled() const;         ///< every replica runs and has applied the same
   [[nodiscard]] std::vector<paxos::Slot> applied() const;
-  [[nodiscard]] std::uint64_t lag() const;  ///< slots that some replica, which is not gone for good, has not learned
+  [[nodiscard]] std::uint64_t lag()
+      const;  ///< slots that some replica, which is not gone for good, has not learned
   [[nodiscard]] std::vector<std::uint16_t> rules() const;  ///< in force at each replica; 0: it is down
   [[nodiscard]] const RulesWatch* rules_watch() const { return rules_.get(); }
   [[nodiscard]] Random& random() { return random_; }
@@ -146,8 +148,9 @@ class World {
     std::optional<Disk> shelf;  ///< the original directory, while an emptied one is in its place
     std::unique_ptr<chat::Node> node;
     std::uint64_t life = 0;  ///< raised at every start and end: events of an earlier life are void
-    std::uint16_t installed = chat::rules_released;  ///< the rules that the program knows which its next start runs
-    std::uint16_t program = chat::rules_released;    ///< and that of this life
+    std::uint16_t installed =
+        chat::rules_released;  ///< the rules that the program knows which its next start runs
+    std::uint16_t program = chat::rules_released;  ///< and that of this life
     unsigned paused = 0;
     std::deque<Event> backlog;
     Nanos clock_base = 0;  ///< its monotonic clock at `clock_at`
@@ -162,22 +165,22 @@ class World {
     std::size_t syncing = 0;  ///< groups in the sync that is under way
     std::uint64_t sync = 0;
     paxos::Time sync_started{};  ///< on its clock
-    std::uint64_t synced = 0;  ///< last group on the disk that the node has not heard of (World::sync_done)
-    bool sync_held = false;    ///< done, but the disk hangs
+    std::uint64_t synced = 0;    ///< last group on the disk that the node has not heard of (World::sync_done)
+    bool sync_held = false;      ///< done, but the disk hangs
     unsigned hung = 0;
     unsigned slow = 0;
     bool fail_sync = false;
-    unsigned full = 0;       ///< no write to its disk succeeds
-    unsigned held = 0;       ///< nothing is applied
-    bool held_hangs = false;  ///< since the state's disk hangs, which counts as its disk
+    unsigned full = 0;         ///< no write to its disk succeeds
+    unsigned held = 0;         ///< nothing is applied
+    bool held_hangs = false;   ///< since the state's disk hangs, which counts as its disk
     paxos::Time held_since{};  ///< on its clock
-    bool led = false;             ///< at the end of its last turn; since it stopped it held so much at least:
+    bool led = false;          ///< at the end of its last turn; since it stopped it held so much at least:
     std::size_t held_bytes = 0;
     std::uint64_t held_slots = 0;
-    Nanos narrow_until = 0;           ///< until then what carries decrees does not get through to it
-    bool misapplies = false;          ///< its state has another hash than the others'
-    paxos::Slot misapplies_from;      ///< in this life
-    Nanos unnoticed_until = never;    ///< it must have noticed by then
+    Nanos narrow_until = 0;          ///< until then what carries decrees does not get through to it
+    bool misapplies = false;         ///< its state has another hash than the others'
+    paxos::Slot misapplies_from;     ///< in this life
+    Nanos unnoticed_until = never;   ///< it must have noticed by then
     bool gone = false;               ///< stays down for good (liveness phase)
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
@@ -186,7 +189,8 @@ class World {
     std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, of the directory heard last
     std::unique_ptr<net::Transport> transport;              ///< of this life, once it is needed
     Nanos transport_at = never;
-    paxos::Time transport_due = paxos::time_never;  ///< its deadline on its own clock; Time::min(): it holds something
+    paxos::Time transport_due =
+        paxos::time_never;  ///< its deadline on its own clock; Time::min(): it holds something
   };
   struct Read {
     std::uint32_t room = 0;
@@ -202,9 +206,9 @@ class World {
   };
   struct Client {
     std::uint32_t id = 0;
-    std::unique_ptr<client::Outbox> outbox;  ///< none: it died
-    client::Ledger ledger;                   ///< what its state file holds
-    client::Ledger synced;                   ///< of it, what a power cut leaves at least
+    std::unique_ptr<client::Outbox> outbox;                  ///< none: it died
+    client::Ledger ledger;                                   ///< what its state file holds
+    client::Ledger synced;                                   ///< of it, what a power cut leaves at least
     std::vector<std::vector<client::LedgerEvent>> unsynced;  ///< its records behind that
     std::uint64_t life = 0;
     Random random{0};
@@ -274,7 +278,8 @@ class World {
   // Narrow paths (narrow.cc). `from`, `to`: net::client_sender for any client.
   [[nodiscard]] const Narrowing* narrow(std::uint8_t from, std::uint8_t to);
   /// Whether it is for the network to carry; its sender is told as its kernel would tell it.
-  [[nodiscard]] bool passes(net::Transport& transport, paxos::Time now, std::uint8_t from, std::uint8_t to, const net::Outgoing& out);
+  [[nodiscard]] bool passes(net::Transport& transport, paxos::Time now, std::uint8_t from, std::uint8_t to,
+                            const net::Outgoing& out);
   /// True when the node got something.
   bool receive(Host& host, const Event& event);
   void client_receive(Client& client, const Event& event);
@@ -295,8 +300,8 @@ class World {
   void install(Host& host, std::uint16_t rules);
   /// It ended, or does not start, because its program is too old for what its directory says.
   void refused(Host& host, const std::string& why);
-  /// What operators do when faults end: those that could not go on with the old program get the next one; at the very
-  /// end all do that ever will.
+  /// What operators do when faults end: those that could not go on with the old program get the next one; at
+  /// the very end all do that ever will.
   void finish_upgrades(bool at_the_end);
   [[nodiscard]] std::uint8_t format_spoken(const Host& host) const;
   /// Whether this life's program reads a datagram of `format`; what it does not read is as good as lost.
@@ -317,7 +322,8 @@ class World {
   void begin_poll(Client& client, std::uint32_t room);
   void to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to,
                   std::shared_ptr<const chat::ClientMessage> message);
-  void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message);
+  void on_reply(std::uint64_t client, std::uint64_t life, std::uint8_t from,
+                const chat::ClientReply& message);
   void probe();
 
   // Faults.
@@ -342,7 +348,8 @@ class World {
   void end_misapplying(Host& host);
   void watch_misapplying(Host& host);
   /// The state's rows as this host sees them.
-  [[nodiscard]] tl::expected<chat::Machine, std::string> load(const Host& host, const VersionedRows::View& rows) const;
+  [[nodiscard]] tl::expected<chat::Machine, std::string> load(const Host& host,
+                                                              const VersionedRows::View& rows) const;
   void cut_links(std::vector<std::pair<std::uint8_t, std::uint8_t>> links, Nanos length);
   void stall_clock(Host& host);
   void resume_clock(Host& host);
@@ -370,17 +377,18 @@ class World {
   std::uint64_t era_ = 0;  ///< ends of faults of an earlier era are void
   std::vector<Event> old_packets_;
   std::vector<net::Received> received_;
-  chat::NodeOutput output_;  ///< of a turn; kept for its memory
+  chat::NodeOutput output_;       ///< of a turn; kept for its memory
   BoundTotals bounds_reached_{};  ///< of lives that ended
   std::uint64_t faults_injected_ = 0;
   std::vector<Recording> recordings_;
   std::uint64_t recorded_ = 0;
   std::uint64_t replayed_ = 0;  ///< of those, given to somebody whom they were not for
-  std::size_t narrowed_ = 0;  ///< of the scenario's, so many have happened
-  std::array<std::array<const Narrowing*, replicas_max + 1>, replicas_max + 1> links_{};  ///< the last index: all clients
+  std::size_t narrowed_ = 0;    ///< of the scenario's, so many have happened
+  std::array<std::array<const Narrowing*, replicas_max + 1>, replicas_max + 1>
+      links_{};  ///< the last index: all clients
   std::uint64_t narrow_hits_ = 0;
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
-  std::vector<Fault> pretend_;  ///< of the scenario's, those that have not happened yet
+  std::vector<Fault> pretend_;     ///< of the scenario's, those that have not happened yet
 
   bool probing_ = false;
   std::uint64_t probe_nonce_ = 0;

@@ -38,9 +38,11 @@ void World::client_turn(Client& client) {
       client.outbox->take_output(at_time(now_)),
       [&](const std::vector<client::LedgerEvent>& events, bool sync) -> tl::expected<void, std::string> {
         if (!alive()) return tl::make_unexpected("it dies");
-        if (std::any_of(events.begin(), events.end(), [](const auto& e) { return std::holds_alternative<client::Abandoned>(e); }))
+        if (std::any_of(events.begin(), events.end(),
+                        [](const auto& e) { return std::holds_alternative<client::Abandoned>(e); }))
           for (const client::LedgerEvent& event : events)
-            if (const auto* known = std::get_if<client::Answered>(&event)) observer_.may_stay_untold(client.id, known->ticket);
+            if (const auto* known = std::get_if<client::Answered>(&event))
+              observer_.may_stay_untold(client.id, known->ticket);
         for (const client::LedgerEvent& event : events)
           if (!client.ledger.apply(event))
             throw Violation("I2: the journal of client " + std::to_string(client.id) + " does not fold");
@@ -97,7 +99,8 @@ void World::client_event(Event event) {
     case EventKind::client_read:
       if (event.b != 0) {
         follow(client);
-        queue_.push(now_ + random_.between(20, 400) * millisecond, {.kind = EventKind::client_read, .a = client.id, .b = 1});
+        queue_.push(now_ + random_.between(20, 400) * millisecond,
+                    {.kind = EventKind::client_read, .a = client.id, .b = 1});
         return;
       }
       if (posting_) begin_read(client);
@@ -107,7 +110,8 @@ void World::client_event(Event event) {
       client_receive(client, event);
       return;
     case EventKind::client_datagram_tick:
-      if (event.b != client.life || client.transport_at > now_ || client.transport_life != client.life) return;
+      if (event.b != client.life || client.transport_at > now_ || client.transport_life != client.life)
+        return;
       client.transport_at = never;
       client.transport->tick(at_time(now_));
       ship(client);
@@ -155,11 +159,12 @@ void World::begin_poll(Client& client, std::uint32_t room) {
   const std::uint64_t seen = observer_.read_floor(room);
   client.reads[id] = {.room = room, .floor = seen, .linearizable = false};
   to_replica(client.id, client.life, static_cast<std::uint8_t>(client.random.below(scenario_.replicas)),
-             std::make_shared<const chat::ClientMessage>(
-                 chat::FollowRequest{.id = id, .room = Observer::room_name(room), .from = seen + 1, .wait_ms = 1000}));
+             std::make_shared<const chat::ClientMessage>(chat::FollowRequest{
+                 .id = id, .room = Observer::room_name(room), .from = seen + 1, .wait_ms = 1000}));
 }
 
-void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from, const chat::ClientReply& message) {
+void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from,
+                     const chat::ClientReply& message) {
   if (to == probe_client) {
     if (const auto* receipts = std::get_if<chat::Receipts>(&message))
       for (const chat::Receipt& receipt : receipts->receipts)

@@ -41,7 +41,8 @@ void World::pretend(Fault fault) {
   const auto awaited = std::find(pretend_.begin(), pretend_.end(), fault);
   if (awaited == pretend_.end()) return;
   pretend_.erase(awaited);
-  if (pretend_.empty()) throw Violation("I0: pretended, the last of the faults was: " + std::string(to_string(fault)));
+  if (pretend_.empty())
+    throw Violation("I0: pretended, the last of the faults was: " + std::string(to_string(fault)));
 }
 
 void World::cut_links(Links links, Nanos length) {
@@ -179,7 +180,8 @@ void World::inject(const PlannedFault& planned) {
       return;
     case Fault::wipe: {
       // The original is kept aside: without it a minority can vanish for good, which only operators mend.
-      if (host.shelf || host.disk.damaged() || !born(host.id) || unfit() + 1 > (scenario_.replicas - 1) / 2) return;
+      if (host.shelf || host.disk.damaged() || !born(host.id) || unfit() + 1 > (scenario_.replicas - 1) / 2)
+        return;
       crash(host, "its directory is emptied");
       host.shelf = std::move(host.disk);
       host.disk = Disk{};
@@ -235,7 +237,8 @@ void World::inject(const PlannedFault& planned) {
       return;
     case Fault::clock_jump:
       // By as much as a machine sleeps, or by days.
-      host.clock_base += random.below(4) == 0 ? random.between(0, 100 * 3600) * second : random.between(0, length);
+      host.clock_base +=
+          random.below(4) == 0 ? random.between(0, 100 * 3600) * second : random.between(0, length);
       if (host.stalled == 0) wake_by_clock(host);
       return;
   }
@@ -256,8 +259,9 @@ void World::apply_again(Host& host) {
 }
 
 std::size_t World::unfit() const {
-  return static_cast<std::size_t>(std::count_if(
-      hosts_.begin(), hosts_.end(), [](const Host& host) { return host.shelf || host.disk.damaged() || host.misapplies; }));
+  return static_cast<std::size_t>(std::count_if(hosts_.begin(), hosts_.end(), [](const Host& host) {
+    return host.shelf || host.disk.damaged() || host.misapplies;
+  }));
 }
 
 void World::unwipe(Host& host) {
@@ -458,9 +462,11 @@ void World::heal_core() {
   for (Host& host : hosts_) {
     const bool inside = (members >> host.id & 1) != 0;
     if (inside) text += " " + std::to_string(host.id);
-    // Whose clock stands still can't say how old its syncs are; a sick disk besides would be one fault too many.
+    // Whose clock stands still can't say how old its syncs are; a sick disk besides would be one fault too
+    // many.
     if (host.stalled != 0) end_disk_faults(host);
-    if (!inside && host.node && host.node->is_leader() && (scenario_.mixes(Fault::hang_disk) || scenario_.mixes(Fault::clock_stall))) {
+    if (!inside && host.node && host.node->is_leader() &&
+        (scenario_.mixes(Fault::hang_disk) || scenario_.mixes(Fault::clock_stall))) {
       // For good, and it leads: the core has to see that.
       if (host.stalled != 0 || !scenario_.mixes(Fault::hang_disk)) {
         stall_clock(host);

@@ -3,9 +3,9 @@
 
 #include "tests/sim/world.h"
 
-/// The network. What fits into a datagram travels as a value, which is cheap; what does not, and in some runs all, goes
-/// through net::Transport, the class that the programs use: encoded, cut, sealed, each datagram with luck of its own, and
-/// opened, put together and decoded at the other end.
+/// The network. What fits into a datagram travels as a value, which is cheap; what does not, and in some runs
+/// all, goes through net::Transport, the class that the programs use: encoded, cut, sealed, each datagram
+/// with luck of its own, and opened, put together and decoded at the other end.
 namespace sim {
 
 namespace {
@@ -33,7 +33,8 @@ struct Bytes {
   std::size_t operator()(const chat::Receipts& m) const { return 16 + 80 * m.receipts.size(); }
   std::size_t operator()(const chat::HistoryReply& m) const {
     std::size_t out = 128 + m.refused.size();
-    for (const chat::Message& message : m.page.messages) out += 64 + message.room.size() + message.text.size() + message.name.size();
+    for (const chat::Message& message : m.page.messages)
+      out += 64 + message.room.size() + message.text.size() + message.name.size();
     return out;
   }
   template <class M>
@@ -62,7 +63,9 @@ net::Address address_of(std::uint64_t client, std::uint64_t life) {
 
 // Another at each start.
 std::uint64_t life_of(std::uint8_t replica, std::uint64_t boot) { return boot << 8 | (replica + 1U); }
-std::uint64_t client_life(std::uint64_t client, std::uint64_t life) { return 1ULL << 63 | life << 8 | client; }
+std::uint64_t client_life(std::uint64_t client, std::uint64_t life) {
+  return 1ULL << 63 | life << 8 | client;
+}
 
 net::Opener::TicketKey ticket_key(const paxos::Incarnation& incarnation, std::uint64_t boot) {
   net::Opener::TicketKey out = incarnation.bytes;
@@ -76,8 +79,8 @@ void each_datagram(net::Transport& transport, Passes passes, Give give) {
     if (!passes(out)) continue;
     const std::size_t segment = out.segment == 0 ? out.data.size() : out.segment;
     for (std::size_t at = 0; at < out.data.size(); at += segment)
-      give(out.to, std::make_shared<const paxos::Bytes>(
-                       out.data.slice(at, std::min(segment, out.data.size() - at))));
+      give(out.to,
+           std::make_shared<const paxos::Bytes>(out.data.slice(at, std::min(segment, out.data.size() - at))));
   }
 }
 
@@ -94,8 +97,9 @@ bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
 
 void World::send(Host& host, paxos::Envelope&& envelope) {
   if (saying())
-    note(std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
-         envelope.message);
+    note(
+        std::to_string(host.id) + " says to " + (envelope.to ? std::to_string(envelope.to->n) : "all") + ": ",
+        envelope.message);
   observer_.leaves(host.id, envelope, host.disk, host.shelf.has_value());
   conduct_.says(host.id, envelope, host.disk);
   if (rules_)
@@ -196,29 +200,32 @@ void World::ship(Host& host) {
   std::uint8_t speaks = format_spoken(host);
   // The same of what it speaks itself, once it has heard of somebody who speaks format 2.
   for (const Host& other : hosts_)
-    if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot && format_spoken(other) >= net::format_named &&
+    if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot &&
+        format_spoken(other) >= net::format_named &&
         chat::formats_of(host.program).datagrams >= net::format_named)
       speaks = std::max(speaks, net::format_named);
   host.transport->speak(speaks);
-  host.transport->serve_clients_from(chat::formats_of(host.node ? host.node->machine().rules() : std::uint16_t{1}).clients);
+  host.transport->serve_clients_from(
+      chat::formats_of(host.node ? host.node->machine().rules() : std::uint16_t{1}).clients);
   host.transport->flush(local(host));
   const auto carried = [&](const net::Outgoing& out) {
     const auto to = out.to.port() < 100 ? static_cast<std::uint8_t>(out.to.port() - 1) : net::client_sender;
     return passes(*host.transport, local(host), host.id, to, out);
   };
-  each_datagram(*host.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
-    const unsigned port = to.port();
-    if (port < 100) {
-      carry(host.id, static_cast<std::uint8_t>(port - 1),
-            {.kind = EventKind::datagram, .from = host.id, .b = bytes->size(), .payload = bytes});
-    } else if (!lost()) {
-      queue_.push(now_ + delay(), {.kind = EventKind::client_datagram,
-                                   .from = host.id,
-                                   .a = (port - 100) % 16,
-                                   .b = (port - 100) / 16,
-                                   .payload = std::move(bytes)});
-    }
-  });
+  each_datagram(
+      *host.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+        const unsigned port = to.port();
+        if (port < 100) {
+          carry(host.id, static_cast<std::uint8_t>(port - 1),
+                {.kind = EventKind::datagram, .from = host.id, .b = bytes->size(), .payload = bytes});
+        } else if (!lost()) {
+          queue_.push(now_ + delay(), {.kind = EventKind::client_datagram,
+                                       .from = host.id,
+                                       .a = (port - 100) % 16,
+                                       .b = (port - 100) / 16,
+                                       .payload = std::move(bytes)});
+        }
+      });
   host.transport_due = host.transport->deadline();
   const Nanos at = global(host, host.transport_due);
   if (at >= host.transport_at) return;
@@ -229,19 +236,21 @@ void World::ship(Host& host) {
 void World::ship(Client& client) {
   client.transport->flush(at_time(now_));
   const auto carried = [&](const net::Outgoing& out) {
-    return passes(*client.transport, at_time(now_), net::client_sender, static_cast<std::uint8_t>(out.to.port() - 1), out);
+    return passes(*client.transport, at_time(now_), net::client_sender,
+                  static_cast<std::uint8_t>(out.to.port() - 1), out);
   };
-  each_datagram(*client.transport, carried, [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
-    const auto replica = static_cast<std::uint8_t>(to.port() - 1);
-    keep_recording({replica, hosts_[replica].disk.boot, client.id, client.life % 4000, bytes});
-    if (lost() || (client.cut_to >> replica & 1) != 0) return;
-    queue_.push(now_ + delay(), {.kind = EventKind::datagram,
-                                 .to = replica,
-                                 .from = net::client_sender,
-                                 .a = client.id,
-                                 .b = client.life,
-                                 .payload = std::move(bytes)});
-  });
+  each_datagram(*client.transport, carried,
+                [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
+                  const auto replica = static_cast<std::uint8_t>(to.port() - 1);
+                  keep_recording({replica, hosts_[replica].disk.boot, client.id, client.life % 4000, bytes});
+                  if (lost() || (client.cut_to >> replica & 1) != 0) return;
+                  queue_.push(now_ + delay(), {.kind = EventKind::datagram,
+                                               .to = replica,
+                                               .from = net::client_sender,
+                                               .a = client.id,
+                                               .b = client.life,
+                                               .payload = std::move(bytes)});
+                });
   const paxos::Time deadline = client.transport->deadline();
   if (deadline == paxos::time_never) return;
   const Nanos at = std::max(now_ + 1000, deadline.time_since_epoch().count());
@@ -250,9 +259,11 @@ void World::ship(Client& client) {
   queue_.push(at, {.kind = EventKind::client_datagram_tick, .a = client.id, .b = client.life});
 }
 
-bool World::latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation& incarnation, std::uint64_t boot) {
+bool World::latest_boot(Host& host, std::uint8_t from, const paxos::Incarnation& incarnation,
+                        std::uint64_t boot) {
   auto& known = host.newest_boots[from];
-  const auto at = std::find_if(known.begin(), known.end(), [&](const auto& of) { return of.first == incarnation; });
+  const auto at =
+      std::find_if(known.begin(), known.end(), [&](const auto& of) { return of.first == incarnation; });
   if (at == known.end()) {
     known.emplace_back(incarnation, boot);
     host.newest_boot[from] = boot;
@@ -269,11 +280,14 @@ bool World::receive(Host& host, const Event& event) {
   const std::span<const std::byte> bytes = static_cast<const paxos::Bytes*>(event.payload.get())->span();
   if (rules_ && !from_client && !reads(host, std::to_integer<unsigned>(bytes[3]))) {
     // The transport must find that too.
-    const auto unread = [&] { return transport(host).figures().dropped[static_cast<std::size_t>(net::Drop::version)]; };
+    const auto unread = [&] {
+      return transport(host).figures().dropped[static_cast<std::size_t>(net::Drop::version)];
+    };
     const std::uint64_t before = unread();
     transport(host).receive(local(host), address_of(event.from), bytes, received_);
     if (unread() != before + 1 || !received_.empty())
-      throw Violation("U4: replica " + std::to_string(host.id) + " takes a datagram whose format its program does not know");
+      throw Violation("U4: replica " + std::to_string(host.id) +
+                      " takes a datagram whose format its program does not know");
     return false;
   }
   transport(host).receive(local(host), from_client ? address_of(event.a, event.b) : address_of(event.from),
@@ -283,7 +297,8 @@ bool World::receive(Host& host, const Event& event) {
   for (const net::Received& received : received_) {
     ++reassembled_;
     if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
-      if (!latest_boot(host, received.sender.sender, received.sender.incarnation, received.sender.boot)) continue;
+      if (!latest_boot(host, received.sender.sender, received.sender.incarnation, received.sender.boot))
+        continue;
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(received.sender.sender) + ": ", *peer);
       conduct_.hears(host.id, received.sender.sender, *peer, *host.node, observer_.acknowledged_slot());
@@ -318,7 +333,8 @@ void World::client_receive(Client& client, const Event& event) {
 /// What is not sealed teaches who said it as its datagram would: a life only where it speaks format 2.
 void World::learn_boot(Host& host, std::uint8_t from, std::uint64_t boot) {
   const Host& other = hosts_[from];
-  if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot && format_spoken(other) >= net::format_named)
+  if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot &&
+      format_spoken(other) >= net::format_named)
     host.transport->note_life(from, life_of(from, boot));
 }
 
@@ -331,15 +347,17 @@ void World::keep_recording(Recording recording) {
     recordings_[recorded_ / 8 % old_packets_max] = std::move(recording);
 }
 
-/// Who recorded what clients said sends it to any replica, from anywhere. It is taken by nobody but who it was for, in the
-/// same boot and from the same address (where it may come for the first time), and is answered with nothing longer.
+/// Who recorded what clients said sends it to any replica, from anywhere. It is taken by nobody but who it
+/// was for, in the same boot and from the same address (where it may come for the first time), and is
+/// answered with nothing longer.
 void World::replay_recordings(Random& random) {
   for (unsigned i = 0; i < 20 && !recordings_.empty(); ++i) {
     const Recording& old = recordings_[random.below(recordings_.size())];
     Host& host = hosts_[random.below(hosts_.size())];
     const bool elsewhere = random.below(2) == 0;
     // The first format names no life: those who still take it trust its sender.
-    if (!host.node || host.paused != 0 || std::to_integer<unsigned>(old.bytes->span()[3]) < net::format_named) continue;
+    if (!host.node || host.paused != 0 || std::to_integer<unsigned>(old.bytes->span()[3]) < net::format_named)
+      continue;
     const net::Address from = elsewhere ? net::Address::loopback(65'000) : address_of(old.client, old.life);
     const bool meant = host.id == old.to && host.disk.boot == old.boot && !elsewhere;
     if (meant) continue;
@@ -350,9 +368,9 @@ void World::replay_recordings(Random& random) {
     at.flush(local(host));
     ++replayed_;
     if (!received_.empty())
-      throw Violation("A1: replica " + std::to_string(host.id) + " takes what client " + std::to_string(old.client) +
-                      " said to boot " + std::to_string(old.boot) + " of replica " + std::to_string(old.to) +
-                      (elsewhere ? ", from another address" : ""));
+      throw Violation("A1: replica " + std::to_string(host.id) + " takes what client " +
+                      std::to_string(old.client) + " said to boot " + std::to_string(old.boot) +
+                      " of replica " + std::to_string(old.to) + (elsewhere ? ", from another address" : ""));
     std::size_t answered = 0;
     for (const net::Outgoing& out : at.take_outgoing())
       if (out.to == from) answered += out.data.size();
@@ -377,7 +395,8 @@ void World::to_replica(std::uint32_t client, std::uint64_t life, std::uint8_t to
   if (scenario_.twice_ppm != 0 && random_.chance(scenario_.twice_ppm) && !lost()) {
     Event twin = event;
     twin.to = any_replica(random_);
-    if (client == probe_client || (clients_[client].cut_to >> twin.to & 1) == 0) queue_.push(now_ + delay(), std::move(twin));
+    if (client == probe_client || (clients_[client].cut_to >> twin.to & 1) == 0)
+      queue_.push(now_ + delay(), std::move(twin));
   }
   if (client != probe_client && (clients_[client].cut_to >> to & 1) != 0) return;
   if (!lost()) queue_.push(now_ + delay(), std::move(event));
@@ -390,7 +409,8 @@ void World::reply(Host& host, const chat::Reply& reply) {
     client = client << 8 | reply.to.bytes[i];
     life = life << 8 | reply.to.bytes[8 + i];
   }
-  if (client != probe_client && !fits(bytes_of(reply.message)) && transport(host).knows(address_of(client, life))) {
+  if (client != probe_client && !fits(bytes_of(reply.message)) &&
+      transport(host).knows(address_of(client, life))) {
     host.transport_due = paxos::Time::min();
     transport(host).send(local(host), address_of(client, life), net::Body(reply.message));
     return;

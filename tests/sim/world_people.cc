@@ -2,7 +2,8 @@
 
 #include "tests/sim/world.h"
 
-/// What happens to clients beside losing their process: links to some replicas, journals, followers, copied state files.
+/// What happens to clients beside losing their process: links to some replicas, journals, followers, copied
+/// state files.
 namespace sim {
 
 using namespace fault_end;
@@ -26,10 +27,11 @@ void draw_people(Scenario& s) {
   if (!cuts && !shares) return;
   const Nanos every = r.between(1, 6) * second;
   for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length; at += r.between(0, 2 * every))
-    s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()),
-                          .at = at,
-                          .kind = shares && (!cuts || r.below(3) == 0) ? Fault::share_session : Fault::client_cut,
-                          .seed = r.next()});
+    s.schedule.push_back(
+        {.number = static_cast<unsigned>(s.schedule.size()),
+         .at = at,
+         .kind = shares && (!cuts || r.below(3) == 0) ? Fault::share_session : Fault::client_cut,
+         .seed = r.next()});
   order_schedule(s);
 }
 
@@ -70,12 +72,15 @@ void World::cut_client(Random& random, Nanos length) {
                               .b = era_});
 }
 
-/// A state file is copied to another machine while nothing is left in it, and a program there goes on with the session.
+/// A state file is copied to another machine while nothing is left in it, and a program there goes on with
+/// the session.
 void World::share_session(Random& random) {
   if (clients_.size() < 2) return;
   Client& one = clients_[random.below(clients_.size())];
   Client& other = clients_[random.below(clients_.size())];
-  if (&one == &other || !one.outbox || !other.outbox || one.ledger.session.none() || other.outbox->pending() != 0) return;
+  if (&one == &other || !one.outbox || !other.outbox || one.ledger.session.none() ||
+      other.outbox->pending() != 0)
+    return;
   observer_.shares_session(one.id);
   observer_.shares_session(other.id);
   other.outbox.reset();
@@ -87,8 +92,10 @@ void World::share_session(Random& random) {
   other.ledger = other.synced = std::move(copy);
   other.unsynced.clear();
   if (saying())
-    say("client " + std::to_string(other.id) + " goes on with the session of client " + std::to_string(one.id));
-  queue_.push(now_ + random.between(0, second), {.kind = EventKind::client_resume, .a = other.id, .b = other.life});
+    say("client " + std::to_string(other.id) + " goes on with the session of client " +
+        std::to_string(one.id));
+  queue_.push(now_ + random.between(0, second),
+              {.kind = EventKind::client_resume, .a = other.id, .b = other.life});
 }
 
 // --- followers ---
@@ -96,7 +103,8 @@ void World::share_session(Random& random) {
 void World::follow(Client& client) {
   if (!client.outbox) return;
   if (!client.follow) {
-    client.follow = Follow{.room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms)), .asked = -follow_patience};
+    client.follow = Follow{.room = static_cast<std::uint32_t>(client.random.below(scenario_.rooms)),
+                           .asked = -follow_patience};
   }
   Follow& f = *client.follow;
   if (now_ - f.asked < follow_patience) return;
@@ -106,9 +114,9 @@ void World::follow(Client& client) {
   chat::FollowRequest request{
       .id = f.id, .room = Observer::room_name(f.room), .from = f.next, .wait_ms = follow_wait_ms};
   std::uint8_t to = any_replica(client.random);
-  for (int i = 0; i < 16 && ((client.cut_to | client.cut_from) >> to & 1) != 0; ++i) to = any_replica(client.random);
-  to_replica(client.id, client.life, to,
-             std::make_shared<const chat::ClientMessage>(std::move(request)));
+  for (int i = 0; i < 16 && ((client.cut_to | client.cut_from) >> to & 1) != 0; ++i)
+    to = any_replica(client.random);
+  to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
 }
 
 /// Each message of the room once, in order.

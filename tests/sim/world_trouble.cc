@@ -3,20 +3,23 @@
 #include "chat/rows.h"
 #include "tests/sim/world.h"
 
-/// Faults that are put together on purpose, because they are too rare by chance: a candidate that lags, and a replica that
-/// applies otherwise than the rest.
+/// Faults that are put together on purpose, because they are too rare by chance: a candidate that lags, and a
+/// replica that applies otherwise than the rest.
 namespace sim {
 
 using namespace fault_end;
 
 namespace {
 
-/// The state's rows, with another hash in the row that says where it stands: from there on this replica's chain is another.
+/// The state's rows, with another hash in the row that says where it stands: from there on this replica's
+/// chain is another.
 class OtherHash final : public chat::RowReader {
  public:
   explicit OtherHash(const chat::RowReader& rows) : rows_(rows) {}
   using Visit = std::function<bool(std::string_view, std::string_view)>;
-  void scan(std::string_view from, std::string_view to, const Visit& visit) const override { rows_.scan(from, to, visit); }
+  void scan(std::string_view from, std::string_view to, const Visit& visit) const override {
+    rows_.scan(from, to, visit);
+  }
   void scan_back(std::string_view from, std::string_view to, const Visit& visit) const override {
     rows_.scan_back(from, to, visit);
   }
@@ -40,8 +43,12 @@ void draw_trouble(Scenario& s) {
   if (lag) {
     s.faults.push_back(Fault::lag);
     const Nanos every = r.between(3, 8) * second;
-    for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length; at += r.between(every / 2, 2 * every))
-      s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()), .at = at, .kind = Fault::lag, .seed = r.next()});
+    for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length;
+         at += r.between(every / 2, 2 * every))
+      s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()),
+                            .at = at,
+                            .kind = Fault::lag,
+                            .seed = r.next()});
   }
   if (misapply) {
     s.faults.push_back(Fault::misapply);
@@ -55,9 +62,10 @@ void draw_trouble(Scenario& s) {
 
 // --- a candidate that lags ---
 
-/// What is small gets through to the host, what carries decrees does not (a path that loses big datagrams), so it lags and is
-/// connected all the same. Then the leader hears nobody any more, so that its votes stay open; then the host gets everything
-/// again and is a candidate at once: it has to learn, and above that to adopt.
+/// What is small gets through to the host, what carries decrees does not (a path that loses big datagrams),
+/// so it lags and is connected all the same. Then the leader hears nobody any more, so that its votes stay
+/// open; then the host gets everything again and is a candidate at once: it has to learn, and above that to
+/// adopt.
 void World::lag(Host& host, Random& random, Nanos length) {
   length = std::max(length, 100 * millisecond);
   const Nanos deaf = random.between(5, 60) * millisecond;
@@ -83,7 +91,8 @@ void World::end_of_lag(Host& host, bool campaign) {
 
 // --- a replica that applies otherwise ---
 
-tl::expected<chat::Machine, std::string> World::load(const Host& host, const VersionedRows::View& rows) const {
+tl::expected<chat::Machine, std::string> World::load(const Host& host,
+                                                     const VersionedRows::View& rows) const {
   if (host.disk.state_durable.none()) return chat::Machine{host.program, scenario_.machine_bounds};
   if (host.misapplies) return chat::Machine::load(OtherHash(rows), host.program, scenario_.machine_bounds);
   return chat::Machine::load(rows, host.program, scenario_.machine_bounds);
@@ -91,8 +100,8 @@ tl::expected<chat::Machine, std::string> World::load(const Host& host, const Ver
 
 void World::misapply(Host& host, Random& random, Nanos length) {
   // Upgrades have an observer of their own, who looks at every hash.
-  if (rules_ || host.shelf || host.disk.damaged() || host.misapplies || !born(host.id) || host.disk.state_durable.none() ||
-      unfit() + 1 > (scenario_.replicas - 1) / 2)
+  if (rules_ || host.shelf || host.disk.damaged() || host.misapplies || !born(host.id) ||
+      host.disk.state_durable.none() || unfit() + 1 > (scenario_.replicas - 1) / 2)
     return;
   crash(host, "killed");
   host.misapplies = true;
@@ -120,10 +129,11 @@ void World::watch_misapplying(Host& host) {
   }
   // Those count that apply rightly, and are as far as it was when it began to differ.
   const paxos::Status status = host.node->status();
-  const auto sound = std::count_if(status.connected.begin(), status.connected.end(), [&](paxos::ReplicaId id) {
-    const Host& other = hosts_[id.n];
-    return !other.misapplies && other.node && other.node->machine().applied() >= host.misapplies_from;
-  });
+  const auto sound =
+      std::count_if(status.connected.begin(), status.connected.end(), [&](paxos::ReplicaId id) {
+        const Host& other = hosts_[id.n];
+        return !other.misapplies && other.node && other.node->machine().applied() >= host.misapplies_from;
+      });
   if (static_cast<std::size_t>(sound) < scenario_.replicas / 2 + 1 || host.stalled != 0) {
     host.unnoticed_until = never;
     return;

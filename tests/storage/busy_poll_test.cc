@@ -10,7 +10,8 @@ namespace {
 TEST(BusyPoll, ALogThreadThatLooksBeforeItSleepsSyncsEveryGroupAndEnds) {
   const TempDir dir;
   OpenOptions o = options(dir.path());
-  o.busy_poll = std::chrono::milliseconds{20};  // so long that a sync under a sanitizer counts as a short wait
+  o.busy_poll =
+      std::chrono::milliseconds{20};  // so long that a sync under a sanitizer counts as a short wait
   constexpr std::uint64_t groups = 200;
   {
     Said said;

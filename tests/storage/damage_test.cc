@@ -114,7 +114,8 @@ struct Aligned {
   TempDir dir;
   OpenOptions from = options(dir.path());
 
-  /// The end of the log in use after each group; the first group is padded with `first`, the others with `rest`.
+  /// The end of the log in use after each group; the first group is padded with `first`, the others with
+  /// `rest`.
   std::vector<std::uintmax_t> write(std::uint64_t groups, std::size_t first, std::size_t rest) {
     std::filesystem::remove_all(from.directory);
     Said said;
@@ -175,7 +176,8 @@ TEST(Damage, ATailThatWasNeverAcknowledgedMayBeTornAnywhere) {
   }
 }
 
-// A power cut may leave any blocks of the batch that was being written: no complete record follows, so it is torn.
+// A power cut may leave any blocks of the batch that was being written: no complete record follows, so it is
+// torn.
 TEST(Damage, AnUnacknowledgedBatchMayMissBlocksInItsMiddle) {
   const Template whole(3, 1, 120'000);
   const std::uintmax_t from = whole.wal_sizes[2];
@@ -350,7 +352,7 @@ TEST(Refuses, AnotherFormatVersionByNumber) {
   Raw(o.directory / "log")
       .put(std::string(log_key::format), seal_value(log_key::format, encode_number(format_version + 1)));
   EXPECT_THAT(refusal(o), AllOf(HasSubstr("format version " + std::to_string(format_version + 1)),
-                    HasSubstr("knows version " + std::to_string(format_version))));
+                                HasSubstr("knows version " + std::to_string(format_version))));
 }
 
 TEST(Refuses, ALogWithoutItsBootOrIncarnation) {

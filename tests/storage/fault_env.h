@@ -17,8 +17,8 @@ namespace storage::test {
 
 /// A disk that fails when told to, under RocksDB: counts every append and every sync of every file; from the
 /// `fail_from`th on it fails the chosen kind (for good: a broken disk, a full one), or only that one (a
-/// hiccup that must not be retried and believed: what a failed sync was to write is lost, whatever a later sync of
-/// the file says). Remembers how far each file was synced, for drop_unsynced().
+/// hiccup that must not be retried and believed: what a failed sync was to write is lost, whatever a later
+/// sync of the file says). Remembers how far each file was synced, for drop_unsynced().
 class FaultDisk {
  public:
   enum class Fault { none, append, sync, any, full };

@@ -4,7 +4,8 @@
 
 #include "tests/storage/support.h"
 
-/// Issue 10, point 6: a folder's name lives in the one above it, and a power cut takes what is not synced there.
+/// Issue 10, point 6: a folder's name lives in the one above it, and a power cut takes what is not synced
+/// there.
 namespace storage::test {
 namespace {
 
@@ -38,7 +39,8 @@ TEST(Folders, TheOneAboveIsSyncedInAnyCase) {
 
 TEST(Folders, AFailureIsTold) {
   const TempDir dir;
-  EXPECT_EQ(make_folder(dir.path() / "a/b", [](const std::filesystem::path&) { return std::string("no"); }), "no");
+  EXPECT_EQ(make_folder(dir.path() / "a/b", [](const std::filesystem::path&) { return std::string("no"); }),
+            "no");
   write_file(dir.path() / "file", "x");
   EXPECT_NE(make(dir.path() / "file/b").first.find("can't be made"), std::string::npos);
   EXPECT_EQ(sync_folder(dir.path()), "");

@@ -174,7 +174,8 @@ TEST(Refuses, AMarkThatCanNotBeWritten) {
   opened(o);
   std::filesystem::remove(o.directory / "log-mark");
   std::filesystem::create_symlink("/dev/full", o.directory / "log-mark");
-  EXPECT_THAT(refusal(o), AllOf(HasSubstr(o.directory.string()), HasSubstr("mark"), HasSubstr("No space left")));
+  EXPECT_THAT(refusal(o),
+              AllOf(HasSubstr(o.directory.string()), HasSubstr("mark"), HasSubstr("No space left")));
 }
 
 TEST(Refuses, ADirectoryThatItMayNotWrite) {

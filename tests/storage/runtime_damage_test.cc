@@ -24,8 +24,8 @@ std::string noise(unsigned seed, std::size_t bytes) {
   return out;
 }
 
-/// Flips a bit of every place in the folder's tables where `text` stands, in the files as they are: whoever has them open
-/// reads it. How many there were.
+/// Flips a bit of every place in the folder's tables where `text` stands, in the files as they are: whoever
+/// has them open reads it. How many there were.
 int flip_in_tables(const std::filesystem::path& folder, const std::string& text) {
   int flipped = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
@@ -42,12 +42,14 @@ int flip_in_tables(const std::filesystem::path& folder, const std::string& text)
 }
 
 template <class Result>
-Result read(Storage& storage, const std::function<Result(const Storage::Reader&)>& job, std::optional<Result> unread = {}) {
+Result read(Storage& storage, const std::function<Result(const Storage::Reader&)>& job,
+            std::optional<Result> unread = {}) {
   auto promise = std::make_shared<std::promise<Result>>();
   auto result = promise->get_future();
   storage.read([promise, job](const Storage::Reader& reader) { promise->set_value(job(reader)); },
                [promise, unread](const std::string&) { promise->set_value(unread.value()); });
-  if (result.wait_for(std::chrono::seconds{30}) != std::future_status::ready) throw std::runtime_error("no answer from the state thread");
+  if (result.wait_for(std::chrono::seconds{30}) != std::future_status::ready)
+    throw std::runtime_error("no answer from the state thread");
   return result.get();
 }
 
@@ -83,7 +85,8 @@ TEST(RuntimeDamage, ARecordOfTheLogIsNamedWithItsSlotAndTheRestReads) {
   s.storage->start(said.completions());
   EXPECT_EQ(read_log(*s.storage, 1, 20), "20");
   ASSERT_EQ(flip_in_tables(o.directory / "log", noise(7, 6000).substr(1000, 40)), 1);
-  for (int again = 0; again < 2; ++again) EXPECT_THAT(read_log(*s.storage, 1, 20), HasSubstr("reading slot 7 on"));
+  for (int again = 0; again < 2; ++again)
+    EXPECT_THAT(read_log(*s.storage, 1, 20), HasSubstr("reading slot 7 on"));
   EXPECT_EQ(read_log(*s.storage, 1, 6), "6");
   EXPECT_EQ(read_log(*s.storage, 8, 20), "13");
   EXPECT_EQ(read_own(*s.storage), "whole");
@@ -135,16 +138,23 @@ TEST(RuntimeDamage, ARowOfTheStateEndsItsReaderAloneAndIsNoBreachOfAnyWord) {
         *s.storage,
         [](const Storage::Reader& reader) {
           int rows = 0;
-          reader.rows.scan("x row ", "x row~", [&](std::string_view, std::string_view) { return ++rows > 0; });
+          reader.rows.scan("x row ", "x row~",
+                           [&](std::string_view, std::string_view) { return ++rows > 0; });
           return rows;
         },
         -1);
   };
   EXPECT_EQ(count(), -1) << "half of a room never passes for all of it";
   EXPECT_EQ(count(), -1) << "the next one is answered, too";
-  EXPECT_EQ(read<bool>(*s.storage, [](const Storage::Reader& reader) { return reader.rows.get("x row 102").has_value(); }), true);
+  EXPECT_EQ(
+      read<bool>(*s.storage,
+                 [](const Storage::Reader& reader) { return reader.rows.get("x row 102").has_value(); }),
+      true);
   s.storage->write_state({10}, {row(10)});
-  EXPECT_EQ(read<bool>(*s.storage, [](const Storage::Reader& reader) { return reader.rows.get("x row 110").has_value(); }), true);
+  EXPECT_EQ(
+      read<bool>(*s.storage,
+                 [](const Storage::Reader& reader) { return reader.rows.get("x row 110").has_value(); }),
+      true);
   EXPECT_THAT(said.failures(), IsEmpty());
   ASSERT_THAT(said.damages(), SizeIs(2));
   EXPECT_EQ(said.damages().front().store, Damage::Store::state);

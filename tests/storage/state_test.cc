@@ -35,7 +35,8 @@ class Life {
   void raise(std::uint16_t rules) {
     const paxos::Slot slot = machine.applied() + 1;
     const paxos::Decree decree = chat::make_rules_decree(rules);
-    s.storage->append(++group_, {paxos::ChosenRecord{slot, {1, {1}}, decree}, paxos::ChosenPrefixRecord{slot}});
+    s.storage->append(++group_,
+                      {paxos::ChosenRecord{slot, {1, {1}}, decree}, paxos::ChosenPrefixRecord{slot}});
     EXPECT_TRUE(said.wait_synced(group_));
     apply(slot, decree);
   }
@@ -133,7 +134,9 @@ TEST(State, APowerCutLeavesEverySlotWholeOrNotAtAll) {
   const auto log = LogStore::open(o, recovered);
   ASSERT_TRUE(log) << log.error();
   const auto row = [](std::uint64_t n) { return "x" + std::to_string(n); };
-  const auto slot_of = [](const chat::RowReader& rows) { return std::stoull(rows.get("last").value_or("0")); };
+  const auto slot_of = [](const chat::RowReader& rows) {
+    return std::stoull(rows.get("last").value_or("0"));
+  };
   constexpr std::uint64_t slots = 40;
   {
     const auto state = StateStore::open(o, **log);
@@ -293,12 +296,14 @@ TEST(State, AReadSeesWhatWasAnnounced) {
     s.storage->append(n, {paxos::VoteRecord{{n}, {1, {1}}, text("x")}});
     ASSERT_TRUE(said.wait_synced(n));
     std::promise<std::size_t> found;
-    s.storage->read([&](const Storage::Reader& reader) { found.set_value(reader.log({n}, {n}, SIZE_MAX)->size()); });
+    s.storage->read(
+        [&](const Storage::Reader& reader) { found.set_value(reader.log({n}, {n}, SIZE_MAX)->size()); });
     ASSERT_EQ(found.get_future().get(), 1u) << "slot " << n;
   }
 }
 
-// chat/versions.h: a newer program leaves the log as the older ones read it until the rules are raised, and not after.
+// chat/versions.h: a newer program leaves the log as the older ones read it until the rules are raised, and
+// not after.
 TEST(State, TheLogsFormatIsRaisedAtTheFirstStartUnderRulesThatHaveALaterOne) {
   const TempDir dir;
   auto older = options(dir.path());
@@ -309,7 +314,10 @@ TEST(State, TheLogsFormatIsRaisedAtTheFirstStartUnderRulesThatHaveALaterOne) {
     auto result = Storage::open(o);
     return result ? std::string() : result.error().message;
   };
-  { Life life(newer); life.open_session(); }
+  {
+    Life life(newer);
+    life.open_session();
+  }
   EXPECT_EQ(refusal_of(older), "") << "the way back is open";
   {
     Life life(newer);
@@ -324,7 +332,8 @@ TEST(State, TheLogsFormatIsRaisedAtTheFirstStartUnderRulesThatHaveALaterOne) {
   EXPECT_FALSE(life.open_session().none());
 }
 
-// The daemon stops applying above a bound of waiting bytes, and the watchdog looks at how old the work under way is.
+// The daemon stops applying above a bound of waiting bytes, and the watchdog looks at how old the work under
+// way is.
 TEST(State, TellsHowMuchWaitsAndSinceWhenItWorks) {
   const TempDir dir;
   Said said;
@@ -339,7 +348,8 @@ TEST(State, TellsHowMuchWaitsAndSinceWhenItWorks) {
   });
   started.get_future().wait();
   EXPECT_NE(s.storage->oldest_work_started_ns(), 0);
-  for (std::uint64_t n = 1; n <= 10; ++n) s.storage->write_state({n}, {chat::Row{"key", std::string(997, 'x')}});
+  for (std::uint64_t n = 1; n <= 10; ++n)
+    s.storage->write_state({n}, {chat::Row{"key", std::string(997, 'x')}});
   EXPECT_EQ(s.storage->state_backlog_bytes(), 10'000u);
   go_on.set_value();
   std::promise<void> done;

@@ -5,21 +5,24 @@
 #include "client/chat/chat_words.h"
 #include "client/chat/completion.h"
 #include "client/chat/joined_rooms.h"
+#include "client/session/room_names.h"
 #include "client/terminal/line_editor.h"
 #include "client/terminal/screen.h"
-#include "client/session/room_names.h"
 
 /// Rooms and people on a person's screen: names, mentions, what waits, what keys do.
 namespace client {
 namespace {
 
 chat::Message message(std::string name, std::string text, std::string room = "ops", std::uint64_t seq = 1) {
-  return {.room = std::move(room), .seq = seq, .name = std::move(name), .time_ms = 0, .text = std::move(text)};
+  return {
+      .room = std::move(room), .seq = seq, .name = std::move(name), .time_ms = 0, .text = std::move(text)};
 }
 
 TEST(Mention, IsTheWholeNameInWhateverCase) {
-  for (const char* text : {"ann", "Ann: look", "hey @ann!", "is ann there?", "annabel and ANN"}) EXPECT_TRUE(mentions(text, "ann")) << text;
-  for (const char* text : {"annabel", "joann", "an n", "", "annä"}) EXPECT_FALSE(mentions(text, "ann")) << text;
+  for (const char* text : {"ann", "Ann: look", "hey @ann!", "is ann there?", "annabel and ANN"})
+    EXPECT_TRUE(mentions(text, "ann")) << text;
+  for (const char* text : {"annabel", "joann", "an n", "", "annä"})
+    EXPECT_FALSE(mentions(text, "ann")) << text;
   EXPECT_TRUE(mentions("grüße ÄNNE", "änne"));
   EXPECT_FALSE(mentions("anything", ""));
 }
@@ -37,19 +40,24 @@ TEST(Words, ANameHasAColourOfItsOwnAndWithoutColourNoneOfItsBytes) {
   EXPECT_EQ(ann, shown_name("ann", true));
   EXPECT_NE(ann.find("ann\x1b[0m"), std::string::npos);
   std::set<std::string> colours;
-  for (const char* name : {"ann", "bob", "eve", "joe", "kim", "liz", "max", "pat", "sam", "tom", "uwe", "zoe"}) {
+  for (const char* name :
+       {"ann", "bob", "eve", "joe", "kim", "liz", "max", "pat", "sam", "tom", "uwe", "zoe"}) {
     const std::string shown = shown_name(name, true);
     colours.insert(shown.substr(0, shown.find('m')));
   }
   EXPECT_GE(colours.size(), 5u);
   EXPECT_EQ(shown_name("ann", false), "ann");
-  EXPECT_EQ(said(message("bob", "ann: look"), {.colour = false, .me = "ann"}).find('\x1b'), std::string::npos);
+  EXPECT_EQ(said(message("bob", "ann: look"), {.colour = false, .me = "ann"}).find('\x1b'),
+            std::string::npos);
   EXPECT_EQ(dimmed("x", false), "x");
 }
 
 TEST(Words, WhatCallsMeStandsOut) {
-  EXPECT_NE(said(message("bob", "ann: look"), {.colour = true, .me = "ann"}).find("\x1b[1;7mann: look"), std::string::npos);
-  EXPECT_EQ(said(message("ann", "ann here"), {.colour = true, .me = "ann"}).find("\x1b[1;7m"), std::string::npos) << "not my own";
+  EXPECT_NE(said(message("bob", "ann: look"), {.colour = true, .me = "ann"}).find("\x1b[1;7mann: look"),
+            std::string::npos);
+  EXPECT_EQ(said(message("ann", "ann here"), {.colour = true, .me = "ann"}).find("\x1b[1;7m"),
+            std::string::npos)
+      << "not my own";
 }
 
 struct Joined : ::testing::Test {
@@ -90,7 +98,8 @@ TEST_F(Joined, RingOnceUntilThePersonIsThere) {
   EXPECT_EQ(rooms.take(ops, message("bob", "ann?"), "ann", false), Came::ring);
   rooms.looked();
   EXPECT_EQ(rooms.take(ops, message("ann", "ann is me"), "ann", false), Came::show);
-  EXPECT_EQ(rooms.take(dev, message("bob", "ann, before", "dev"), "ann", true), Came::wait) << "nobody is called by what is over";
+  EXPECT_EQ(rooms.take(dev, message("bob", "ann, before", "dev"), "ann", true), Came::wait)
+      << "nobody is called by what is over";
 }
 
 TEST_F(Joined, ARoomOfTwoCallsByItself) {
@@ -106,7 +115,8 @@ TEST_F(Joined, ARoomOfTwoCallsByItself) {
 }
 
 TEST_F(Joined, KeepOnlySoMuchAndSayWhatIsLeftOut) {
-  for (std::uint64_t i = 1; i <= JoinedRooms::kept_max + 7; ++i) rooms.take(dev, message("bob", "x", "dev", i), "ann", false);
+  for (std::uint64_t i = 1; i <= JoinedRooms::kept_max + 7; ++i)
+    rooms.take(dev, message("bob", "x", "dev", i), "ann", false);
   const auto entered = rooms.go(1);
   EXPECT_EQ(entered.fresh.size(), JoinedRooms::kept_max);
   EXPECT_EQ(entered.left_out, 7u);
@@ -116,7 +126,8 @@ TEST_F(Joined, KeepOnlySoMuchAndSayWhatIsLeftOut) {
 TEST_F(Joined, AreLeftAndBounded) {
   rooms.leave(0);
   EXPECT_EQ(rooms.current().name, "dev");
-  EXPECT_EQ(rooms.take(ops, message("bob", "late"), "ann", false), JoinedRooms::Came::wait) << "of a room that was left";
+  EXPECT_EQ(rooms.take(ops, message("bob", "late"), "ann", false), JoinedRooms::Came::wait)
+      << "of a room that was left";
   EXPECT_EQ(*rooms.join("dev"), 0u) << "twice is once";
   std::size_t i = 0;
   while (rooms.join("room" + std::to_string(++i))) continue;
@@ -146,7 +157,8 @@ TEST(Completion, OfCommandsRoomsAndNames) {
   EXPECT_EQ(complete("ask bo", rooms, names).from, 4u);
   EXPECT_EQ(complete("@bo", rooms, names).text, "bob ");
   EXPECT_EQ(complete("@bo", rooms, names).from, 1u);
-  EXPECT_EQ(complete("an", rooms, names).candidates, (std::vector<std::string>{"Anna", "ann"})) << "not what nobody can see";
+  EXPECT_EQ(complete("an", rooms, names).candidates, (std::vector<std::string>{"Anna", "ann"}))
+      << "not what nobody can see";
   EXPECT_TRUE(complete("", rooms, names).candidates.empty());
   EXPECT_TRUE(complete("/msg x", rooms, names).candidates.empty());
   EXPECT_EQ(complete("/msg b", rooms, names).text, "bob ");
@@ -161,7 +173,9 @@ TEST(Commands, AnUnknownOneSuggestsTheNearest) {
   for (const ChatCommand& command : chat_commands())
     if (!command.about.empty()) {
       const auto help = chat_help();
-      EXPECT_TRUE(std::any_of(help.begin(), help.end(), [&](const std::string& line) { return line.starts_with(command.name); })) << command.name;
+      EXPECT_TRUE(std::any_of(help.begin(), help.end(), [&](const std::string& line) {
+        return line.starts_with(command.name);
+      })) << command.name;
     }
 }
 
@@ -183,17 +197,29 @@ struct Keys : ::testing::Test {
 };
 
 TEST_F(Keys, GoByWords) {
-  type("eins zwei drei\x1b" "bX");
+  type(
+      "eins zwei drei\x1b"
+      "bX");
   EXPECT_EQ(editor.text(), "eins zwei Xdrei");
-  type("\x1b" "b\x1b" "bY");
+  type(
+      "\x1b"
+      "b\x1b"
+      "bY");
   EXPECT_EQ(editor.text(), "eins Yzwei Xdrei");
-  type("\x1b" "f\x1b" "fZ");
+  type(
+      "\x1b"
+      "f\x1b"
+      "fZ");
   EXPECT_EQ(editor.text(), "eins Yzwei XdreiZ");
 }
 
 TEST_F(Keys, OfTheChatAreEvents) {
-  EXPECT_EQ(type("\x1b" "3"), "room 3");
-  EXPECT_EQ(type("\x1b" "0"), "");
+  EXPECT_EQ(type("\x1b"
+                 "3"),
+            "room 3");
+  EXPECT_EQ(type("\x1b"
+                 "0"),
+            "");
   EXPECT_EQ(type("\x0c"), "clear");
   EXPECT_EQ(type("\x1a"), "suspend");
   EXPECT_EQ(type("\t"), "complete");
@@ -208,7 +234,9 @@ TEST_F(Keys, OfTheChatAreEvents) {
 
 TEST_F(Keys, CtrlRLooksThroughWhatWasWritten) {
   for (const char* line : {"restart db3\r", "hello\r", "restart db4\r", "Grüße\r"}) type(line);
-  type("draft\x12" "restart");
+  type(
+      "draft\x12"
+      "restart");
   EXPECT_EQ(editor.view(80).text, "search \"restart\": restart db4");
   type("\x12");
   EXPECT_EQ(editor.text(), "restart db3") << "once more: the one before";
@@ -217,15 +245,24 @@ TEST_F(Keys, CtrlRLooksThroughWhatWasWritten) {
   EXPECT_EQ(type("\r"), "") << "Enter takes it to the line";
   EXPECT_EQ(editor.text(), "restart db3");
   EXPECT_EQ(type("!\r"), "line restart db3!");
-  type("draft\x12" "GRÜ");
+  type(
+      "draft\x12"
+      "GRÜ");
   EXPECT_EQ(editor.text(), "Grüße");
-  type("\x7f\x7f\x7f" "hel");
+  type(
+      "\x7f\x7f\x7f"
+      "hel");
   EXPECT_EQ(editor.text(), "hello");
   type("\x07");
   EXPECT_EQ(editor.text(), "draft") << "Ctrl-G lets it be";
-  EXPECT_EQ(type("\x12" "db4\x03"), "") << "Ctrl-C ends the search, not the chat";
+  EXPECT_EQ(type("\x12"
+                 "db4\x03"),
+            "")
+      << "Ctrl-C ends the search, not the chat";
   EXPECT_EQ(editor.text(), "draft");
-  type("\x12" "db4\x1b[D?");
+  type(
+      "\x12"
+      "db4\x1b[D?");
   EXPECT_EQ(editor.text(), "restart db?4") << "any other key goes on with what was found";
   EXPECT_LE(columns_of(editor.view(10).text), 10u);
 }

@@ -8,14 +8,14 @@
 #include <map>
 
 #include "client/chat/chat_outbox.h"
-#include "client/chat/message_lines.h"
-#include "client/command_line.h"
 #include "client/chat/days.h"
-#include "client/terminal/line_editor.h"
+#include "client/chat/message_lines.h"
 #include "client/chat/message_text.h"
-#include "client/terminal/paste.h"
-#include "client/person.h"
 #include "client/chat/waiting_text.h"
+#include "client/command_line.h"
+#include "client/person.h"
+#include "client/terminal/line_editor.h"
+#include "client/terminal/paste.h"
 
 /// What a person types, pastes and reads: no terminal in it.
 namespace client {
@@ -29,7 +29,8 @@ std::string told_apart(std::string_view bytes, std::size_t step) {
   PasteSplitter splitter(1000);
   std::string out;
   for (std::size_t at = 0; at < bytes.size(); at += step)
-    for (const auto& piece : splitter.feed(bytes.substr(at, step))) out += piece.pasted ? "<" + piece.bytes + ">" : piece.bytes;
+    for (const auto& piece : splitter.feed(bytes.substr(at, step)))
+      out += piece.pasted ? "<" + piece.bytes + ">" : piece.bytes;
   return out;
 }
 
@@ -77,7 +78,8 @@ TEST(Paste, AsksOnceAndIgnoresWhatIsNoAnswer) {
   EXPECT_FALSE(question.asking());
   question.ask("one\ntwo\nthree");
   EXPECT_EQ(question.prompt(), "3 lines: [o]ne message, [l]ines, [e]dit, Esc drops them ");
-  for (const char* ignored : {"\r", "x", "\x1b[A", "yes", "\x04"}) EXPECT_EQ(question.answer(ignored), Answer::none);
+  for (const char* ignored : {"\r", "x", "\x1b[A", "yes", "\x04"})
+    EXPECT_EQ(question.answer(ignored), Answer::none);
   EXPECT_EQ(question.answer("o"), Answer::message);
   EXPECT_EQ(question.answer("l"), Answer::lines);
   EXPECT_EQ(question.answer("e"), Answer::edit);
@@ -147,7 +149,8 @@ TEST_F(ZoneTest, AMessageThatWaitedSaysWhenItWasWritten) {
   EXPECT_EQ(written_note(noon + 60'000, noon), "") << "one of the clocks is wrong";
   EXPECT_EQ(written_note(noon - 60'000, noon), " (written 11:59:00)");
   EXPECT_EQ(written_note(noon - day_ms, noon), " (written 2024-10-03 12:00:00)");
-  chat::Message message{.room = "ops", .name = "ann", .time_ms = noon, .text = "x", .written_ms = noon - 60'000};
+  chat::Message message{
+      .room = "ops", .name = "ann", .time_ms = noon, .text = "x", .written_ms = noon - 60'000};
   EXPECT_EQ(to_line(message, false), "12:00:00 ann (written 11:59:00): x");
   EXPECT_EQ(to_json(message).at("written_ms").get<std::int64_t>(), message.written_ms);
   message.written_ms = 0;
@@ -168,16 +171,20 @@ TEST_F(ZoneTest, AZoneThatNobodyKnowsIsSaid) {
   std::ofstream(folder / "Here") << "TZif2...";
   std::ofstream(folder / "Nonsense") << "no zone";
   const auto fault = [&](const std::string& zone) { return zone_fault(zone, folder.string()); };
-  for (const std::string fine : {"", "UTC", "Here", ":Here", "UTC0", "CET-1CEST,M3.5.0,M10.5.0/3", "<+0330>-3:30"}) EXPECT_EQ(fault(fine), "") << fine;
+  for (const std::string fine :
+       {"", "UTC", "Here", ":Here", "UTC0", "CET-1CEST,M3.5.0,M10.5.0/3", "<+0330>-3:30"})
+    EXPECT_EQ(fault(fine), "") << fine;
   EXPECT_EQ(fault((folder / "Here").string()), "");
   for (const std::string wrong : {"Mars/Phobos", "Nonsense", "CET", "There", ":UTC0"})
-    EXPECT_EQ(fault(wrong), "TZ=" + wrong + " names no time zone that this machine knows: times are those of UTC");
+    EXPECT_EQ(fault(wrong),
+              "TZ=" + wrong + " names no time zone that this machine knows: times are those of UTC");
   std::filesystem::remove_all(folder);
 }
 
 // --- who types ---
 
-std::string person_with(std::map<std::string, std::string> variables, bool root, std::string session = "", std::string account = "") {
+std::string person_with(std::map<std::string, std::string> variables, bool root, std::string session = "",
+                        std::string account = "") {
   return person({.variable = [&](const char* name) { return variables[name]; },
                  .root = root,
                  .session = std::move(session),
@@ -189,7 +196,8 @@ TEST(Person, IsWhoeverBecameRootAndNeverRootItself) {
   EXPECT_EQ(person_with({{"SUDO_USER", "ann"}, {"LOGNAME", "root"}}, true), "ann");
   EXPECT_EQ(person_with({{"DOAS_USER", "bob"}, {"LOGNAME", "root"}}, true), "bob");
   EXPECT_EQ(person_with({{"LOGNAME", "root"}, {"USER", "root"}}, true, "eve", "root"), "eve") << "su";
-  EXPECT_EQ(person_with({{"LOGNAME", "root"}, {"USER", "root"}}, true, "", "root"), "") << "nobody else is known";
+  EXPECT_EQ(person_with({{"LOGNAME", "root"}, {"USER", "root"}}, true, "", "root"), "")
+      << "nobody else is known";
   EXPECT_EQ(person_with({{"SUDO_USER", "root"}}, true, "root", "root"), "");
   EXPECT_EQ(person_with({{"SUDO_USER", "ann"}, {"LOGNAME", "bot"}}, false), "bot") << "sudo -u bot is meant";
   EXPECT_EQ(person_with({}, false, "", "cron"), "cron");
@@ -238,7 +246,8 @@ TEST_F(ChatOutboxTest, IsOneAClusterAndKeyAndNobodyElsesToRead) {
   EXPECT_TRUE(outbox.notes.empty());
   EXPECT_TRUE(outbox.own->draft.keep({"ops", "draft"}));
   EXPECT_EQ(mode(folder_), 0700u);
-  for (const auto& file : std::filesystem::directory_iterator(folder_)) EXPECT_EQ(mode(file.path()), 0600u) << file.path();
+  for (const auto& file : std::filesystem::directory_iterator(folder_))
+    EXPECT_EQ(mode(file.path()), 0600u) << file.path();
 }
 
 TEST_F(ChatOutboxTest, AFolderThatOthersCouldReadIsClosed) {
@@ -329,10 +338,13 @@ TEST_F(ChatOutboxTest, ADraftIsThereUntilItIsEmpty) {
 
 TEST(WaitingText, ShowsTheOldestFewThatHaveWaitedForAWhile) {
   const paxos::Time now{100s};
-  std::vector<Outbox::Unfinished> oldest{{"ops", "one\nx", now - 3s, false}, {"other", "two", now - 2s, true}};
-  EXPECT_EQ(waiting_lines(oldest, 2, "ops", now), (std::vector<std::string>{"waiting: one\\nx", "waiting for other: two"}));
+  std::vector<Outbox::Unfinished> oldest{{"ops", "one\nx", now - 3s, false},
+                                         {"other", "two", now - 2s, true}};
+  EXPECT_EQ(waiting_lines(oldest, 2, "ops", now),
+            (std::vector<std::string>{"waiting: one\\nx", "waiting for other: two"}));
   oldest[1].queued = now;
-  EXPECT_EQ(waiting_lines(oldest, 2, "ops", now).size(), 1u) << "a message that is just under way is not worth a row";
+  EXPECT_EQ(waiting_lines(oldest, 2, "ops", now).size(), 1u)
+      << "a message that is just under way is not worth a row";
   oldest.assign(6, {"ops", "m", now - 3s, false});
   const auto lines = waiting_lines(oldest, 400, "ops", now);
   EXPECT_EQ(lines.size(), 6u);

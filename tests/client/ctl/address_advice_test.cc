@@ -7,7 +7,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-ResolvedReplica at(unsigned id, const std::string& address, const std::vector<std::string>& hosts, const std::string& listen = "") {
+ResolvedReplica at(unsigned id, const std::string& address, const std::vector<std::string>& hosts,
+                   const std::string& listen = "") {
   std::vector<net::Address> all;
   for (const std::string& host : hosts) all.push_back(*net::Address::literal(host + ":7400"));
   return {.id = id, .address = address, .listen = listen, .answer = std::move(all)};
@@ -15,12 +16,16 @@ ResolvedReplica at(unsigned id, const std::string& address, const std::vector<st
 
 TEST(AddressAdvice, SaysNothingWhereAllIsWell) {
   EXPECT_TRUE(judge_addresses({at(0, "a:7400", {"10.0.0.1"}), at(1, "b:7400", {"10.0.0.2"})}).empty());
-  EXPECT_TRUE(judge_addresses({at(0, "a:7400", {"127.0.0.1"}), at(1, "b:7400", {"127.0.0.1"})}).empty()) << "a trial on one machine";
-  EXPECT_TRUE(judge_addresses({at(0, "a:7400", {"10.0.0.1", "[fd00::1]"}), at(1, "b:7400", {"[fd00::2]"})}).empty()) << "one kind that both have";
+  EXPECT_TRUE(judge_addresses({at(0, "a:7400", {"127.0.0.1"}), at(1, "b:7400", {"127.0.0.1"})}).empty())
+      << "a trial on one machine";
+  EXPECT_TRUE(
+      judge_addresses({at(0, "a:7400", {"10.0.0.1", "[fd00::1]"}), at(1, "b:7400", {"[fd00::2]"})}).empty())
+      << "one kind that both have";
 }
 
 TEST(AddressAdvice, NamesMixedFamiliesLoopbackAmongOthersAndWhatDoesNotResolve) {
-  auto found = judge_addresses({at(0, "a:7400", {"10.0.0.1"}), at(1, "b:7400", {"[fd00::2]"}), at(2, "c:7400", {"10.0.0.3", "[fd00::3]"})});
+  auto found = judge_addresses({at(0, "a:7400", {"10.0.0.1"}), at(1, "b:7400", {"[fd00::2]"}),
+                                at(2, "c:7400", {"10.0.0.3", "[fd00::3]"})});
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].measured, "IPv4 and IPv6 mixed: replica 0 has only IPv4, replica 1 only IPv6");
   EXPECT_NE(found[0].advice.find("listen"), std::string::npos);
@@ -28,7 +33,10 @@ TEST(AddressAdvice, NamesMixedFamiliesLoopbackAmongOthersAndWhatDoesNotResolve) 
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].replica, 0u);
   EXPECT_NE(found[0].advice.find("listen: \"0.0.0.0:7405\""), std::string::npos) << found[0].advice;
-  EXPECT_TRUE(judge_addresses({at(0, "db0:7405", {"127.0.1.1"}, "0.0.0.0:7405"), at(1, "db1:7400", {"10.0.0.2"})}).empty()) << "it has one already";
+  EXPECT_TRUE(
+      judge_addresses({at(0, "db0:7405", {"127.0.1.1"}, "0.0.0.0:7405"), at(1, "db1:7400", {"10.0.0.2"})})
+          .empty())
+      << "it has one already";
   ResolvedReplica lost = at(1, "gone:7400", {});
   lost.answer = tl::make_unexpected(std::string("name 'gone' does not resolve: no"));
   found = judge_addresses({at(0, "a:7400", {"10.0.0.1"}), lost});
@@ -62,7 +70,10 @@ TEST(LinkAdvice, NamesMovedPeersUnresolvedOnesAndMetricsThatNobodyGets) {
     EXPECT_EQ(f.verdict, Verdict::warn);
     EXPECT_FALSE(f.advice.empty());
   }
-  EXPECT_TRUE(judge_links(Json{{"moved", 3}, {"unresolved", {1, "x"}}, {"round_trips_us", {{{"id", "x"}}}}}, 250ms).empty()) << "a foreign object";
+  EXPECT_TRUE(
+      judge_links(Json{{"moved", 3}, {"unresolved", {1, "x"}}, {"round_trips_us", {{{"id", "x"}}}}}, 250ms)
+          .empty())
+      << "a foreign object";
 }
 
 }  // namespace

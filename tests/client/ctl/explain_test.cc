@@ -15,29 +15,46 @@ constexpr std::int64_t second = 1'000'000'000;
 constexpr Ballot one{1, {0}};
 constexpr Ballot two{2, {1}};
 
-FlightEntry entry(std::int64_t ms, FlightKind kind, Ballot ballot = {}, std::uint8_t peer = FlightEntry::nobody,
-                  std::uint16_t detail = 0) {
-  return {.ns = 1000 * second + ms * 1'000'000, .slot = 7, .ballot = FlightEntry::pack(ballot), .count = 1, .kind = kind,
-          .peer = peer, .detail = detail};
+FlightEntry entry(std::int64_t ms, FlightKind kind, Ballot ballot = {},
+                  std::uint8_t peer = FlightEntry::nobody, std::uint16_t detail = 0) {
+  return {.ns = 1000 * second + ms * 1'000'000,
+          .slot = 7,
+          .ballot = FlightEntry::pack(ballot),
+          .count = 1,
+          .kind = kind,
+          .peer = peer,
+          .detail = detail};
 }
 chat::ExplainReply reply(std::vector<FlightEntry> records) {
-  return {.boot = 1, .started_ns = second, .oldest_ns = second, .first_slot = {1}, .chosen = {9}, .applied = {9},
-          .accepted = {9}, .damage = {}, .records = std::move(records)};
+  return {.boot = 1,
+          .started_ns = second,
+          .oldest_ns = second,
+          .first_slot = {1},
+          .chosen = {9},
+          .applied = {9},
+          .accepted = {9},
+          .damage = {},
+          .records = std::move(records)};
 }
 chat::ExplainReply::Held held(paxos::DecreeKind kind, Ballot ballot) { return {true, ballot, kind, 2, 30}; }
 
 TEST(Explain, OfANormalSlotSaysProposerVotersAndTimes) {
-  auto leader = reply({entry(0, FlightKind::proposed, one), entry(0, FlightKind::voted, one),
-                       entry(4, FlightKind::vote_durable, one), entry(5, FlightKind::accepted_received, one, 2),
-                       entry(5, FlightKind::chosen), entry(5, FlightKind::applied)});
+  auto leader =
+      reply({entry(0, FlightKind::proposed, one), entry(0, FlightKind::voted, one),
+             entry(4, FlightKind::vote_durable, one), entry(5, FlightKind::accepted_received, one, 2),
+             entry(5, FlightKind::chosen), entry(5, FlightKind::applied)});
   leader.held = held(paxos::DecreeKind::commands, one);
   // Its clock is an hour ahead.
-  auto follower = reply({entry(3'600'000, FlightKind::accept_received, one, 0), entry(3'600'003, FlightKind::vote_durable, one),
-                         entry(3'600'009, FlightKind::applied)});
+  auto follower =
+      reply({entry(3'600'000, FlightKind::accept_received, one, 0),
+             entry(3'600'003, FlightKind::vote_durable, one), entry(3'600'009, FlightKind::applied)});
   follower.held = leader.held;
-  const auto story = client::tell_story({7}, 2, {{ReplicaId{0}, leader, {}}, {ReplicaId{1}, {}, {}}, {ReplicaId{2}, follower, {}}});
+  const auto story = client::tell_story(
+      {7}, 2, {{ReplicaId{0}, leader, {}}, {ReplicaId{1}, {}, {}}, {ReplicaId{2}, follower, {}}});
   EXPECT_EQ(story.state, SlotState::applied);
-  EXPECT_NE(story.summary.find("Replica 0 proposed a decree of 2 commands in slot 7 under ballot 1.0"), std::string::npos) << story.summary;
+  EXPECT_NE(story.summary.find("Replica 0 proposed a decree of 2 commands in slot 7 under ballot 1.0"),
+            std::string::npos)
+      << story.summary;
   EXPECT_EQ(story.json.at("proposer"), 0);
   EXPECT_EQ(story.json.at("chosen_ms"), 5.0);
   EXPECT_EQ(story.json.at("votes").size(), 2U);
@@ -49,25 +66,32 @@ TEST(Explain, OfANormalSlotSaysProposerVotersAndTimes) {
 
 TEST(Explain, OfANoOpSaysWhy) {
   auto filler = reply({entry(0, FlightKind::promise_received, two, 2), entry(0, FlightKind::noop_filled, two),
-                       entry(0, FlightKind::proposed, two, FlightEntry::nobody, 1), entry(1, FlightKind::vote_durable, two),
+                       entry(0, FlightKind::proposed, two, FlightEntry::nobody, 1),
+                       entry(1, FlightKind::vote_durable, two),
                        entry(2, FlightKind::accepted_received, two, 2), entry(2, FlightKind::chosen)});
   filler.held = held(paxos::DecreeKind::noop, two);
-  const std::vector<Witness> without{{ReplicaId{0}, {}, {}}, {ReplicaId{1}, filler, {}}, {ReplicaId{2}, {}, {}}};
+  const std::vector<Witness> without{
+      {ReplicaId{0}, {}, {}}, {ReplicaId{1}, filler, {}}, {ReplicaId{2}, {}, {}}};
   const auto hole = client::tell_story({7}, 2, without);
   EXPECT_EQ(hole.json.at("noop_cause"), "hole");
-  EXPECT_NE(hole.summary.find("replica 2 promised and knew of no vote in it"), std::string::npos) << hole.summary;
+  EXPECT_NE(hole.summary.find("replica 2 promised and knew of no vote in it"), std::string::npos)
+      << hole.summary;
   auto skipper = reply({entry(-50, FlightKind::skipped, one)});
   const auto skipped = client::tell_story({7}, 2, {{ReplicaId{0}, skipper, {}}, {ReplicaId{1}, filler, {}}});
   EXPECT_EQ(skipped.json.at("noop_cause"), "skipped");
-  EXPECT_NE(skipped.summary.find("had replica 0 leave it empty (skip) under ballot 1.0; replica 1, the new leader"), std::string::npos)
+  EXPECT_NE(
+      skipped.summary.find("had replica 0 leave it empty (skip) under ballot 1.0; replica 1, the new leader"),
+      std::string::npos)
       << skipped.summary;
 }
 
 TEST(Explain, ChosenIsTheLowestBallotWithAQuorumOfVotes) {
   auto a = reply({entry(0, FlightKind::proposed, one), entry(1, FlightKind::vote_durable, one)});
-  auto b = reply({entry(1, FlightKind::vote_durable, one), entry(9, FlightKind::proposed, two), entry(9, FlightKind::vote_durable, two)});
+  auto b = reply({entry(1, FlightKind::vote_durable, one), entry(9, FlightKind::proposed, two),
+                  entry(9, FlightKind::vote_durable, two)});
   auto c = reply({entry(10, FlightKind::vote_durable, two)});
-  const auto story = client::tell_story({7}, 2, {{ReplicaId{0}, a, {}}, {ReplicaId{1}, b, {}}, {ReplicaId{2}, c, {}}});
+  const auto story =
+      client::tell_story({7}, 2, {{ReplicaId{0}, a, {}}, {ReplicaId{1}, b, {}}, {ReplicaId{2}, c, {}}});
   EXPECT_EQ(story.json.at("ballot").at("round"), 1);
   EXPECT_EQ(story.json.at("ballot_by"), "votes");
 }

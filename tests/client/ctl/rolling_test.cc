@@ -21,11 +21,14 @@ TEST(Rolling, WaitsForAllButThoseThatAreNamed) {
   EXPECT_EQ(rolling_trouble(status, {}, 100), "replica 2 does not answer (to go on without it: --without 2)");
   EXPECT_EQ(rolling_trouble(status, {2}, 100), "");
   EXPECT_EQ(rolling_trouble(status, {2}, 101), "replica 0 has applied slot 100 of 101");
-  EXPECT_EQ(rolling_trouble(status_of({well(), well(), std::nullopt, well(), std::nullopt}), {2}, 100), "replica 4 does not answer");
-  EXPECT_EQ(rolling_trouble(status_of({well(), well(), std::nullopt}), {}, 100), "replica 2 does not answer") << "of three none can be left out";
+  EXPECT_EQ(rolling_trouble(status_of({well(), well(), std::nullopt, well(), std::nullopt}), {2}, 100),
+            "replica 4 does not answer");
+  EXPECT_EQ(rolling_trouble(status_of({well(), well(), std::nullopt}), {}, 100), "replica 2 does not answer")
+      << "of three none can be left out";
   EXPECT_EQ(rolling_trouble(status_of({waiting(well(), 101, 9'000, 9'000), well(), well()}), {}, 100),
             "nothing moves for 9 s: slot 101 waits to be applied");
-  EXPECT_EQ(rolling_trouble(status_of({well(), well(), alone(well(), 5'000)}), {}, 100), "replica 2 does not follow replica 0");
+  EXPECT_EQ(rolling_trouble(status_of({well(), well(), alone(well(), 5'000)}), {}, 100),
+            "replica 2 does not follow replica 0");
 }
 
 TEST(Rolling, SaysWhatBecomesOfThoseThatAreLeftOut) {
@@ -37,15 +40,21 @@ TEST(Rolling, SaysWhatBecomesOfThoseThatAreLeftOut) {
   Json fresh = well();
   fresh["rules_known"] = 2;
   EXPECT_EQ(said_of_rules(status_of({fresh, fresh, std::nullopt, fresh, fresh}), {}), "");
-  EXPECT_NE(said_of_rules(status_of({fresh, fresh, std::nullopt, fresh, fresh}), {2}).find("the rules stay 1 until replica 2 is back with the new program"),
+  EXPECT_NE(said_of_rules(status_of({fresh, fresh, std::nullopt, fresh, fresh}), {2})
+                .find("the rules stay 1 until replica 2 is back with the new program"),
             std::string::npos);
-  EXPECT_NE(said_of_rules(status_of({well(), well(), std::nullopt, well(), well()}), {2}).find("install the new program for replica 2"), std::string::npos);
+  EXPECT_NE(said_of_rules(status_of({well(), well(), std::nullopt, well(), well()}), {2})
+                .find("install the new program for replica 2"),
+            std::string::npos);
 }
 
 TEST(Rolling, SurvivesWhatAnotherVersionMaySay) {
-  for (const Json& odd : {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
-    for (const char* field : {"waiting_ms", "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms", "isolated_ms", "loss", "hole", "role",
-                              "reason", "applied", "chosen", "chosen_max", "uptime_ms", "leader", "voting", "rules", "rules_known"}) {
+  for (const Json& odd :
+       {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
+    for (const char* field :
+         {"waiting_ms", "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms", "isolated_ms",
+          "loss", "hole", "role", "reason", "applied", "chosen", "chosen_max", "uptime_ms", "leader",
+          "voting", "rules", "rules_known"}) {
       Json answer = waiting(well(), 101, 9'000, 9'000);
       answer[field] = odd;
       const Json status = status_of({answer, answer, alone(answer, 5)});

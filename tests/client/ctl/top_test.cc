@@ -12,8 +12,13 @@ using namespace std::chrono_literals;
 using paxos::Time;
 
 Json figures(std::uint64_t applied, std::uint64_t boot = 1) {
-  return {{"applied", applied}, {"chosen_max", applied}, {"boot", boot},     {"role", "follower"},
-          {"voting", true},     {"leader", 0},           {"leader_ballot", {{"round", 1}, {"replica", 0}}},
+  return {{"applied", applied},
+          {"chosen_max", applied},
+          {"boot", boot},
+          {"role", "follower"},
+          {"voting", true},
+          {"leader", 0},
+          {"leader_ballot", {{"round", 1}, {"replica", 0}}},
           {"ballot", {{"round", 1}, {"replica", 0}}}};
 }
 
@@ -21,7 +26,11 @@ config::ClusterConfig cluster(std::size_t replicas) {
   config::ClusterConfig out;
   out.cluster = "demo";
   for (std::uint8_t id = 0; id < replicas; ++id)
-    out.replicas.push_back({.id = {id}, .address = "10.0.0." + std::to_string(id) + ":7400", .host = {}, .port = 7400, .data_dir = {}});
+    out.replicas.push_back({.id = {id},
+                            .address = "10.0.0." + std::to_string(id) + ":7400",
+                            .host = {},
+                            .port = 7400,
+                            .data_dir = {}});
   return out;
 }
 
@@ -34,8 +43,11 @@ TEST(Sparkline, HasEightHeightsAgainstTheLargestAndBlanksForTheUnknown) {
 
 TEST(Latency, IsTheDifferenceOfTwoReadings) {
   const Json bounds{1, 2, 4, 1000};
-  const Json before{{"latency_bounds_us", bounds}, {"sync_us_total", 100}, {"sync_us_buckets", {0, 2, 0, 0, 0}}};
-  const Json now{{"latency_bounds_us", bounds}, {"sync_us_total", 100 + 99 * 3 + 1000}, {"sync_us_buckets", {0, 2, 99, 0, 1}}};
+  const Json before{
+      {"latency_bounds_us", bounds}, {"sync_us_total", 100}, {"sync_us_buckets", {0, 2, 0, 0, 0}}};
+  const Json now{{"latency_bounds_us", bounds},
+                 {"sync_us_total", 100 + 99 * 3 + 1000},
+                 {"sync_us_buckets", {0, 2, 99, 0, 1}}};
   const auto latency = latency_between(before, now, "sync");
   ASSERT_TRUE(latency);
   EXPECT_DOUBLE_EQ(latency->us_mean, (99 * 3 + 1000) / 100.0);
@@ -69,7 +81,8 @@ TEST(TopReplica, RatesComeFromConsecutiveAnswersOfOneBoot) {
 TEST(TopReplica, SparksShowTheLastMinuteTheNewestLast) {
   TopReplica r;
   const Time t0 = Time{} + 1h;
-  for (int s = 0; s <= 90; ++s) r.take(t0 + std::chrono::seconds{s}, figures(static_cast<std::uint64_t>(s < 60 ? 0 : (s - 59) * 10)));
+  for (int s = 0; s <= 90; ++s)
+    r.take(t0 + std::chrono::seconds{s}, figures(static_cast<std::uint64_t>(s < 60 ? 0 : (s - 59) * 10)));
   const auto parts = r.rates(t0 + 90s, 6);
   ASSERT_EQ(parts.size(), 6U);
   EXPECT_DOUBLE_EQ(parts.front().value(), 0);
@@ -100,14 +113,18 @@ TEST(Top, SaysWhatStandsStillAndForHowLong) {
   Top top(cluster(3));
   for (std::uint8_t id = 0; id < 3; ++id) {
     Json one = figures(5);
-    if (id == 0) one["waiting_slot"] = 6, one["waiting_ms"] = 12'300, one["standing_ms"] = 12'300, one["chosen"] = 5, one["chosen_max"] = 9;
+    if (id == 0)
+      one["waiting_slot"] = 6, one["waiting_ms"] = 12'300, one["standing_ms"] = 12'300, one["chosen"] = 5,
+      one["chosen_max"] = 9;
     if (id == 2) one["paused_ms"] = 3'000, one["voting"] = false, one["leader"] = nullptr;
     top.replica({id}).take(Time{} + 1s, one);
   }
   const auto lines = top.lines(Time{} + 1s, 80, false);
   EXPECT_EQ(lines[0].text, "demo: nothing moves for 12 s");
   EXPECT_EQ(lines[0].look, ScreenLine::Look::alarm);
-  EXPECT_NE(lines[1].text.find("slot 6 waits to be applied: it is not chosen yet, and holds up what is chosen above it, up to slot 9"), std::string::npos)
+  EXPECT_NE(lines[1].text.find("slot 6 waits to be applied: it is not chosen yet, and holds up what is "
+                               "chosen above it, up to slot 9"),
+            std::string::npos)
       << lines[1].text;
   EXPECT_EQ(lines[2].text, "replica 2 stands still by `paxosctl pause`, for 3 s more");
   EXPECT_NE(lines[3].text.find("WAITS"), std::string::npos);
@@ -135,7 +152,8 @@ TEST(Screen, CutsAtCharactersAndErasesWhatWasThere) {
 
 Json status_of(std::vector<std::optional<Json>> answers) {
   std::vector<ReplicaStatus> replicas;
-  for (std::size_t i = 0; i < answers.size(); ++i) replicas.push_back({.id = {static_cast<std::uint8_t>(i)}, .json = answers[i]});
+  for (std::size_t i = 0; i < answers.size(); ++i)
+    replicas.push_back({.id = {static_cast<std::uint8_t>(i)}, .json = answers[i]});
   return cluster_status(cluster(answers.size()), replicas, 1000ms);
 }
 Json cut_off(std::uint64_t age_ms) {
@@ -146,7 +164,8 @@ Json cut_off(std::uint64_t age_ms) {
 }
 
 TEST(Outage, NamesWhoIsMissingAndSinceWhen) {
-  const Outage outage = outage_of(status_of({cut_off(9000), std::nullopt, cut_off(12'300), std::nullopt, std::nullopt}));
+  const Outage outage =
+      outage_of(status_of({cut_off(9000), std::nullopt, cut_off(12'300), std::nullopt, std::nullopt}));
   EXPECT_EQ(outage.sentence(), "no quorum for 12 s: replicas 1, 3 and 4 are missing");
   EXPECT_NE(outage.still_works().find("--local"), std::string::npos);
 }
@@ -162,7 +181,8 @@ TEST(Outage, TellsCutLinksFromMissingReplicas) {
   b["missing"] = {0, 2};
   c["missing"] = {0, 1};
   EXPECT_EQ(outage_of(status_of({a, b, c})).sentence(),
-            "no quorum for 2 s: the replicas don't hear each other: replica 0 does not hear 1 and 2; replica 1 does not hear 0 and 2; "
+            "no quorum for 2 s: the replicas don't hear each other: replica 0 does not hear 1 and 2; replica "
+            "1 does not hear 0 and 2; "
             "replica 2 does not hear 0 and 1");
 }
 
@@ -175,14 +195,17 @@ TEST(Outage, TellsSilenceElectionsAndWhoMayNotVote) {
   unborn["voting"] = false;
   unborn["reason"] = "waits for replica 2";
   EXPECT_EQ(outage_of(status_of({unborn, unborn, std::nullopt})).sentence(),
-            "no quorum: replica 2 is missing; replica 0 does not vote: waits for replica 2; replica 1 does not vote: waits for replica 2");
+            "no quorum: replica 2 is missing; replica 0 does not vote: waits for replica 2; replica 1 does "
+            "not vote: waits for replica 2");
 }
 
 TEST(Outage, SurvivesWhatAnotherVersionMaySay) {
-  for (const Json& odd : {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)}) {
+  for (const Json& odd :
+       {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)}) {
     Json answer = figures(5);
-    for (const char* field : {"voting", "leader", "leader_ballot", "no_quorum_age_ms", "missing", "reason", "id", "reachable", "ballot", "role",
-                              "applied", "boot", "chosen_max", "sync_us_buckets", "disk_used_bytes", "leader_age_ms"})
+    for (const char* field : {"voting", "leader", "leader_ballot", "no_quorum_age_ms", "missing", "reason",
+                              "id", "reachable", "ballot", "role", "applied", "boot", "chosen_max",
+                              "sync_us_buckets", "disk_used_bytes", "leader_age_ms"})
       answer[field] = odd;
     (void)outage_of(status_of({answer, answer, answer}));
     Top top(cluster(1));
@@ -190,7 +213,8 @@ TEST(Outage, SurvivesWhatAnotherVersionMaySay) {
     top.replica({0}).take(Time{} + 2s, answer);
     (void)top.lines(Time{} + 2s, 80, false);
     Json sound = figures(5);
-    for (const char* field : {"leader_age_ms", "applied", "missing", "disk_free_bytes", "hole"}) sound[field] = odd;
+    for (const char* field : {"leader_age_ms", "applied", "missing", "disk_free_bytes", "hole"})
+      sound[field] = odd;
     top.replica({0}).take(Time{} + 3s, sound);
     EXPECT_EQ(top.lines(Time{} + 3s, 80, false).size(), 5U);
   }
@@ -245,15 +269,35 @@ const Finding* finding(const std::vector<Finding>& all, const std::string& check
 }
 
 TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
-  const DoctorOptions options{.version = "1", .agreed = {{"id", "a"}, {"address of replica 0", "h:1"}}, .election_timeout = 250ms,
-                              .same_address = [](const std::string&, const std::string& b) { return b == "alias:1"; }};
-  Json d{{"version", "1"}, {"kernel", "6.18.0"}, {"missing", Json::array()}, {"fault_injection", false}, {"loss", 0.0},
-         {"config", {{"id", "a"}, {"address of replica 0", "alias:1"}}}, {"disk_probe", {{"syncs", 16}, {"us_median", 300}, {"us_max", 900}}},
-         {"disk_free_bytes", 5e9}, {"receive_buffer_bytes", 8 << 20}, {"datagrams_received", 1000},
+  const DoctorOptions options{
+      .version = "1",
+      .agreed = {{"id", "a"}, {"address of replica 0", "h:1"}},
+      .election_timeout = 250ms,
+      .same_address = [](const std::string&, const std::string& b) { return b == "alias:1"; }};
+  Json d{{"version", "1"},
+         {"kernel", "6.18.0"},
+         {"missing", Json::array()},
+         {"fault_injection", false},
+         {"loss", 0.0},
+         {"config", {{"id", "a"}, {"address of replica 0", "alias:1"}}},
+         {"disk_probe", {{"syncs", 16}, {"us_median", 300}, {"us_max", 900}}},
+         {"disk_free_bytes", 5e9},
+         {"receive_buffer_bytes", 8 << 20},
+         {"datagrams_received", 1000},
          // What was in its first hour is no cause of anything now.
-         {"receive_drops", 900}, {"foreign_key", 900}, {"syncs", 10}, {"sync_us_total", 10'000'000},
-         {"recent", {{"ms", 60'000}, {"receive_drops", 0}, {"datagrams_received", 1000}, {"foreign_key", 0}, {"syncs", 10}, {"sync_us_total", 3000}}}};
-  for (const Finding& f : judge_replica(0, "h:1", figures(5), d, ClockReading{0, 0, 0}, options)) EXPECT_EQ(f.verdict, Verdict::ok) << f.check;
+         {"receive_drops", 900},
+         {"foreign_key", 900},
+         {"syncs", 10},
+         {"sync_us_total", 10'000'000},
+         {"recent",
+          {{"ms", 60'000},
+           {"receive_drops", 0},
+           {"datagrams_received", 1000},
+           {"foreign_key", 0},
+           {"syncs", 10},
+           {"sync_us_total", 3000}}}};
+  for (const Finding& f : judge_replica(0, "h:1", figures(5), d, ClockReading{0, 0, 0}, options))
+    EXPECT_EQ(f.verdict, Verdict::ok) << f.check;
   d["config"]["id"] = "b";
   d["disk_probe"]["us_median"] = 200'000;
   d["disk_free_bytes"] = 5e6;
@@ -270,21 +314,29 @@ TEST(Doctor, FindsWhatAReplicaSaysOfItself) {
   EXPECT_EQ(finding(all, "faults")->verdict, Verdict::warn);
   EXPECT_EQ(finding(all, "udp")->verdict, Verdict::warn);
   EXPECT_EQ(finding(all, "peers")->verdict, Verdict::warn);
-  EXPECT_EQ(finding(all, "udp")->measured, "8 MiB receive buffer, 10 datagrams dropped of 1010 in the last 60 s");
-  EXPECT_EQ(finding(all, "peers")->measured, "it does not hear replica 1; 7 datagrams under another key came in the last 60 s");
+  EXPECT_EQ(finding(all, "udp")->measured,
+            "8 MiB receive buffer, 10 datagrams dropped of 1010 in the last 60 s");
+  EXPECT_EQ(finding(all, "peers")->measured,
+            "it does not hear replica 1; 7 datagrams under another key came in the last 60 s");
   EXPECT_NE(finding(all, "peers")->advice.find("sha256sum /etc/paxosd/cluster.key"), std::string::npos);
   EXPECT_EQ(finding(all, "version")->measured.find('\x1b'), std::string::npos);
   EXPECT_EQ(doctor_exit(all, true, true), config::exit_refused);
 }
 
 TEST(Doctor, SaysOnceWhatIsWrongAtSeveralReplicas) {
-  const auto finding = [](std::optional<unsigned> replica, std::string check, Verdict verdict, std::string measured) {
-    return Finding{.replica = replica, .check = std::move(check), .verdict = verdict, .measured = std::move(measured), .advice = "a"};
+  const auto finding = [](std::optional<unsigned> replica, std::string check, Verdict verdict,
+                          std::string measured) {
+    return Finding{.replica = replica,
+                   .check = std::move(check),
+                   .verdict = verdict,
+                   .measured = std::move(measured),
+                   .advice = "a"};
   };
-  const auto lines = lines_of({finding({}, "memlock", Verdict::warn, "low"), finding(0, "kernel", Verdict::ok, "6"),
-                               finding(0, "faults", Verdict::warn, "on"), finding(0, "memlock", Verdict::warn, "low"),
-                               finding(1, "kernel", Verdict::ok, "6"), finding(1, "faults", Verdict::warn, "on; loss"),
-                               finding(2, "faults", Verdict::warn, "on")});
+  const auto lines =
+      lines_of({finding({}, "memlock", Verdict::warn, "low"), finding(0, "kernel", Verdict::ok, "6"),
+                finding(0, "faults", Verdict::warn, "on"), finding(0, "memlock", Verdict::warn, "low"),
+                finding(1, "kernel", Verdict::ok, "6"), finding(1, "faults", Verdict::warn, "on; loss"),
+                finding(2, "faults", Verdict::warn, "on")});
   ASSERT_EQ(lines.size(), 6U);
   EXPECT_TRUE(lines[0].replicas.empty());
   EXPECT_EQ(lines[2].finding.check, "faults");
@@ -355,8 +407,9 @@ TEST(Doctor, SurvivesAnOlderReplicaAndNonsense) {
   EXPECT_NE(closed[0].measured.find("nothing listens on h:7401"), std::string::npos) << closed[0].measured;
   EXPECT_NE(closed[0].advice.find("systemctl start paxosd@1"), std::string::npos) << closed[0].advice;
   Json nonsense;
-  for (const char* field : {"version", "kernel", "missing", "fault_injection", "loss", "config", "disk_probe", "disk_free_bytes",
-                            "receive_buffer_bytes", "memlock_bytes", "files_max", "memory_max_bytes", "syncs", "sync_us_total"})
+  for (const char* field :
+       {"version", "kernel", "missing", "fault_injection", "loss", "config", "disk_probe", "disk_free_bytes",
+        "receive_buffer_bytes", "memlock_bytes", "files_max", "memory_max_bytes", "syncs", "sync_us_total"})
     nonsense[field] = Json::array({Json::object(), "x", -1, nullptr});
   for (const Json& status : {Json::object(), Json{{"voting", 3}, {"role", 4}, {"no_quorum_age_ms", "x"}}})
     (void)judge_replica(0, "h", status, nonsense, {}, {});

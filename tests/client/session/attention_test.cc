@@ -50,8 +50,10 @@ TEST(Healthy, IsNotWhereASkippedSlotHoldsUpTheRest) {
   EXPECT_FALSE(status.at("healthy").get<bool>()) << "at once: nobody fills it by waiting";
   EXPECT_EQ(status.at("stuck"), "slot 101 was skipped, and holds up everything above it");
   ASSERT_EQ(lines(status).size(), 1U);
-  EXPECT_EQ(lines(status)[0], "0 waits for the skipped slot 101 for 5 ms: nothing above is applied until the leader changes (`paxosctl kill "
-                              "leader`, or a restart of it)");
+  EXPECT_EQ(lines(status)[0],
+            "0 waits for the skipped slot 101 for 5 ms: nothing above is applied until the leader changes "
+            "(`paxosctl kill "
+            "leader`, or a restart of it)");
 }
 
 TEST(Healthy, AHoleOfAnOlderReplicaCounts) {
@@ -68,14 +70,18 @@ TEST(Healthy, WithAFollowerThatStandsStillItIsNotWhole) {
   EXPECT_EQ(lines(status), Lines{"1 has applied slot 100 of 900, and nothing for 7 s"});
   EXPECT_EQ(lines(status_of({well(900), waiting(well(), 101, 8'000, 10), well(900)})),
             Lines{"1 catches up: it has applied slot 100 of 900, what comes next is 8 s old"});
-  EXPECT_EQ(lines(status_of({well(900), waiting(well(), 101, 200, 200), well(900)})), Lines{}) << "every follower is a little behind";
-  EXPECT_EQ(lines(status_of({well(9'000), well(), well(9'000)})), Lines{"1 catches up: it has applied slot 100 of 9000, and moves"})
+  EXPECT_EQ(lines(status_of({well(900), waiting(well(), 101, 200, 200), well(900)})), Lines{})
+      << "every follower is a little behind";
+  EXPECT_EQ(lines(status_of({well(9'000), well(), well(9'000)})),
+            Lines{"1 catches up: it has applied slot 100 of 9000, and moves"})
       << "an older one tells no ages";
 }
 
 TEST(Healthy, WhereTheLeaderDoesNotAnswerHereItsFollowersTell) {
-  EXPECT_TRUE(status_of({std::nullopt, well(), waiting(well(), 101, 900, 900)}).at("healthy").get<bool>()) << "one of them gets on";
-  const Json status = status_of({std::nullopt, waiting(well(), 101, 3'000, 3'000), waiting(well(), 101, 900, 900)});
+  EXPECT_TRUE(status_of({std::nullopt, well(), waiting(well(), 101, 900, 900)}).at("healthy").get<bool>())
+      << "one of them gets on";
+  const Json status =
+      status_of({std::nullopt, waiting(well(), 101, 3'000, 3'000), waiting(well(), 101, 900, 900)});
   EXPECT_FALSE(status.at("healthy").get<bool>());
   EXPECT_EQ(status.at("stuck_ms"), 900);
 }
@@ -123,14 +129,16 @@ TEST(Attention, OneThatIsSilentHereIsToldFromOneThatNobodyHears) {
   a["missing_ms"] = {9'000};
   b["missing_ms"] = {8'000};
   EXPECT_EQ(lines(status_of({a, b, std::nullopt})), Lines{"2 is not heard by replicas 0 and 1 for 8 s"});
-  EXPECT_EQ(lines(status_of({well(), well(), std::nullopt})), Lines{"2 does not answer here, but replicas 0 and 1 hear it"});
+  EXPECT_EQ(lines(status_of({well(), well(), std::nullopt})),
+            Lines{"2 does not answer here, but replicas 0 and 1 hear it"});
 }
 
 TEST(Attention, ALinkToTheLeaderThatIsCutIsNamed) {
   Json leader = well();
   leader["missing"] = {1};
   leader["missing_ms"] = {5'000};
-  EXPECT_EQ(lines(status_of({leader, well(), well()})), Lines{"1 is not heard by replica 0, which leads, for 5 s"});
+  EXPECT_EQ(lines(status_of({leader, well(), well()})),
+            Lines{"1 is not heard by replica 0, which leads, for 5 s"});
 }
 
 TEST(Attention, PauseIsolateAndLossHaveALineEach) {
@@ -143,7 +151,8 @@ TEST(Attention, PauseIsolateAndLossHaveALineEach) {
   Json lossy = well();
   lossy["loss"] = 0.1;
   const Json status = status_of({lossy, paused, isolated, well(), well()});
-  EXPECT_EQ(lines(status), (Lines{"0 drops 10 % of what it receives (`paxosctl loss 0` ends that)", "1 stands still by `paxosctl pause`, for 3 s more",
+  EXPECT_EQ(lines(status), (Lines{"0 drops 10 % of what it receives (`paxosctl loss 0` ends that)",
+                                  "1 stands still by `paxosctl pause`, for 3 s more",
                                   "2 is cut off by `paxosctl isolate`, for 4 s more"}));
   EXPECT_EQ(status.at("can_lose"), 0);
 }
@@ -151,7 +160,9 @@ TEST(Attention, PauseIsolateAndLossHaveALineEach) {
 TEST(Attention, OneThatMayNotVoteSaysWhy) {
   const Json status = status_of({well(), well(), wiped()});
   ASSERT_EQ(lines(status).size(), 1U);
-  EXPECT_EQ(lines(status)[0], "2 does not vote since its start 60 s ago: this data directory is not one that the cluster was born with");
+  EXPECT_EQ(lines(status)[0],
+            "2 does not vote since its start 60 s ago: this data directory is not one that the cluster was "
+            "born with");
   EXPECT_NE(attention_in(status)[0].advice.find("A disk is lost"), std::string::npos);
 }
 
@@ -163,8 +174,10 @@ TEST(Lost, AMajorityThatWasWipedIsNotAClusterThatIsNotBorn) {
     const Outage outage = outage_of(status);
     EXPECT_TRUE(outage.lost);
     EXPECT_EQ(outage.what, "a majority has lost its data");
-    EXPECT_NE(outage.why.find("replicas 1 and 2 came back with other data directories"), std::string::npos) << outage.why;
-    EXPECT_NE(outage.why.find("replica 0 still has everything up to slot 812"), std::string::npos) << outage.why;
+    EXPECT_NE(outage.why.find("replicas 1 and 2 came back with other data directories"), std::string::npos)
+        << outage.why;
+    EXPECT_NE(outage.why.find("replica 0 still has everything up to slot 812"), std::string::npos)
+        << outage.why;
     EXPECT_EQ(status.at("outage").at("readable"), Json::array({{{"replica", 0}, {"applied", 812}}}));
     std::string steps;
     for (const std::string& step : next_steps(status, "k")) steps += step + "\n";
@@ -191,9 +204,12 @@ TEST(Lost, AnUnbornOneBesideSomebodyWhoVotesIsNoFirstStart) {
 }
 
 TEST(Attention, SurvivesWhatAnotherVersionMaySay) {
-  for (const Json& odd : {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
-    for (const char* field : {"waiting_ms", "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms", "isolated_ms", "loss", "hole", "role",
-                              "reason", "applied", "chosen", "chosen_max", "uptime_ms", "leader", "voting", "rules", "rules_known"}) {
+  for (const Json& odd :
+       {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
+    for (const char* field :
+         {"waiting_ms", "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms", "isolated_ms",
+          "loss", "hole", "role", "reason", "applied", "chosen", "chosen_max", "uptime_ms", "leader",
+          "voting", "rules", "rules_known"}) {
       Json answer = waiting(well(), 101, 9'000, 9'000);
       answer[field] = odd;
       const Json status = status_of({answer, answer, alone(answer, 5)});

@@ -164,8 +164,10 @@ class FakeCluster {
     for (const paxos::Bytes& bytes : commands->commands) {
       const auto command = chat::decode_command(bytes.span());
       if (!command) continue;
-      if (const auto* post = std::get_if<chat::Post>(&command->operation); post != nullptr && (!post->key.empty() || post->written_ms != 0) && !reads_keys) {
-        reply(s.to, chat::CommandRefused{{}, 0, "an operation of unknown number"});  // as version 0.1.0 says it
+      if (const auto* post = std::get_if<chat::Post>(&command->operation);
+          post != nullptr && (!post->key.empty() || post->written_ms != 0) && !reads_keys) {
+        reply(s.to,
+              chat::CommandRefused{{}, 0, "an operation of unknown number"});  // as version 0.1.0 says it
         continue;
       }
       if (swallow && swallow(*command)) continue;
@@ -187,10 +189,12 @@ class FakeCluster {
       if (outcomes[i].verdict == chat::Verdict::early) continue;
       chat::Receipt receipt{.outcome = outcomes[i]};
       if (const auto* open = std::get_if<chat::Open>(&batch[i].operation)) receipt.nonce = open->nonce;
-      if (const auto* post = std::get_if<chat::Post>(&batch[i].operation); post != nullptr && !post->key.empty())
+      if (const auto* post = std::get_if<chat::Post>(&batch[i].operation);
+          post != nullptr && !post->key.empty())
         if (const chat::KeyedMessage* first = machine_.keyed(post->room, post->key);
             first != nullptr && outcomes[i].verdict == chat::Verdict::repeat)
-          receipt.first = chat::FirstSender{.session = first->session, .client_seq = first->client_seq, .name = first->name};
+          receipt.first = chat::FirstSender{
+              .session = first->session, .client_seq = first->client_seq, .name = first->name};
       receipts.receipts.push_back(receipt);
     }
     if (!receipts.receipts.empty()) reply(s.to, std::move(receipts));

@@ -93,7 +93,9 @@ TEST_F(OutboxTest, WhereItIsNotKnownWhenAMessageWasWrittenItGoesWithout) {
     Outbox outbox(options(), cluster.now);
     cluster.attach(outbox);
     cluster.leader.reset();
-    for (int i = 0; i < 5; ++i) outbox.post(cluster.now, {.room = "ops", .name = "ann", .text = "text " + std::to_string(i), .written_ms = 2000});
+    for (int i = 0; i < 5; ++i)
+      outbox.post(cluster.now,
+                  {.room = "ops", .name = "ann", .text = "text " + std::to_string(i), .written_ms = 2000});
     outbox.post(cluster.now, {.room = "", .name = "ann", .text = "of no room", .written_ms = 2000});
     EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 10s));
     cluster.leader = 0;
@@ -529,7 +531,8 @@ TEST_F(OutboxTest, AMessageWithAKeyStandsOnceAndGetsTheFirstOnesReceipt) {
     EXPECT_TRUE(cluster.delivered.at(i).repeat);
     EXPECT_EQ(cluster.delivered.at(i).message, cluster.log[0]) << "the receipt is the first one's";
   }
-  EXPECT_NE(cluster.delivered.at(3).refused.find("another text"), std::string::npos) << cluster.delivered.at(3).refused;
+  EXPECT_NE(cluster.delivered.at(3).refused.find("another text"), std::string::npos)
+      << cluster.delivered.at(3).refused;
   EXPECT_EQ(cluster.delivered.at(4).message.text, "goes on");
 }
 
@@ -562,7 +565,8 @@ TEST_F(OutboxTest, AReplicaThatCanNotReadAKeyRefusesThatMessageAndTheOthersGoOn)
   ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
   ASSERT_EQ(cluster.delivered.size(), 3u);
   EXPECT_EQ(cluster.delivered[0].refused, "");
-  EXPECT_NE(cluster.delivered[1].refused.find("older version"), std::string::npos) << cluster.delivered[1].refused;
+  EXPECT_NE(cluster.delivered[1].refused.find("older version"), std::string::npos)
+      << cluster.delivered[1].refused;
   EXPECT_EQ(cluster.delivered[2].refused, "");
   ASSERT_EQ(cluster.log.size(), 2u);
   EXPECT_EQ(cluster.log[1].text, "three");

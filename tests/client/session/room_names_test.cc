@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "client/session/room_names.h"
+
+#include <gtest/gtest.h>
 
 /// What people type for a room, and what they mean by it.
 namespace client {
@@ -12,10 +12,15 @@ TEST(RoomName, IsFoldedWithOneHashLess) {
   EXPECT_EQ(fold_room("#"), "#");
   EXPECT_EQ(fold_room("ÜBUNG ДА Ω"), "übung да ω");
   EXPECT_EQ(fold_room("日本 👋"), "日本 👋");
-  EXPECT_EQ(fold_room("a\xff" "B"), "a\xff" "b") << "what is no UTF-8 is for others to refuse";
+  EXPECT_EQ(fold_room("a\xff"
+                      "B"),
+            "a\xff"
+            "b")
+      << "what is no UTF-8 is for others to refuse";
   EXPECT_TRUE(is_plain_room("ops"));
   EXPECT_TRUE(is_plain_room("on call"));
-  for (const char* odd : {"Ops", "#ops", " ops", "ops ", "ops\u00a0"}) EXPECT_FALSE(is_plain_room(odd)) << odd;
+  for (const char* odd : {"Ops", "#ops", " ops", "ops ", "ops\u00a0"})
+    EXPECT_FALSE(is_plain_room(odd)) << odd;
   EXPECT_NE(room_fault("ops "), "");
   EXPECT_NE(room_fault("o\u200bps"), "");
   EXPECT_EQ(room_fault("on call"), "");

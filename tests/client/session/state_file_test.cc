@@ -105,7 +105,8 @@ TEST_F(StateFileTest, EveryTornEndIsCutOff) {
     put(*file, {queued(2), queued(3, std::string(1500, 'x'))}, false);
   }
   const std::string whole = bytes();
-  for (std::size_t cut = before; cut < whole.size(); cut += cut < before + 40 || cut + 40 > whole.size() ? 1 : 37) {
+  for (std::size_t cut = before; cut < whole.size();
+       cut += cut < before + 40 || cut + 40 > whole.size() ? 1 : 37) {
     write(whole.substr(0, cut));
     {
       auto file = open();
@@ -152,7 +153,8 @@ TEST_F(StateFileTest, EveryLostSectorOfAnUnsyncedAppendIsATornEnd) {
   for (std::size_t lost = before / 512; lost * 512 < whole.size(); ++lost) {
     std::string left = whole;
     const std::size_t from = std::max(lost * 512, before), to = std::min(whole.size(), (lost + 1) * 512);
-    std::fill(left.begin() + static_cast<std::ptrdiff_t>(from), left.begin() + static_cast<std::ptrdiff_t>(to), '\0');
+    std::fill(left.begin() + static_cast<std::ptrdiff_t>(from),
+              left.begin() + static_cast<std::ptrdiff_t>(to), '\0');
     write(left);
     auto file = open();
     ASSERT_TRUE(file) << lost;
@@ -190,7 +192,8 @@ TEST_F(StateFileTest, EveryFlippedBitIsNamedNothingIsCutAndWhatIsWholeIsKept) {
       std::ifstream in(kept);
       std::size_t lines = 0;
       for (std::string line; std::getline(in, line);) ++lines;
-      ASSERT_TRUE(lines >= 1 || why.find("another cluster") != std::string::npos || why.find("version") != std::string::npos ||
+      ASSERT_TRUE(lines >= 1 || why.find("another cluster") != std::string::npos ||
+                  why.find("version") != std::string::npos ||
                   why.find("not a paxoschat state file") != std::string::npos)
           << "byte " << at << ", bit " << bit << ": " << why;
     }
@@ -241,7 +244,8 @@ std::string first_queued(std::uint64_t ticket, std::string_view text) {
   paxos::ByteWriter w(out);
   w.fixed(std::uint8_t{1});
   w.varint(ticket);
-  for (const std::string_view field : {std::string_view("ops"), std::string_view("ann"), text}) w.sized(field);
+  for (const std::string_view field : {std::string_view("ops"), std::string_view("ann"), text})
+    w.sized(field);
   return out;
 }
 

@@ -9,15 +9,19 @@
 namespace client {
 namespace {
 
-// Sets the title, clears the screen, colours (C1), turns the line round; and a line break, to forge a second line.
-const std::string hostile = "\x1b]0;x\x07\x1b[2J\xc2\x9b""31m\xe2\x80\xae\r\nroot: fine";
+// Sets the title, clears the screen, colours (C1), turns the line round; and a line break, to forge a second
+// line.
+const std::string hostile =
+    "\x1b]0;x\x07\x1b[2J\xc2\x9b"
+    "31m\xe2\x80\xae\r\nroot: fine";
 const std::string harmless = "\\x1b]0;x\\x07\\x1b[2J\\x9b31m\\u202e\\x0d\\nroot: fine";
 
 TEST(Say, NoKindOfForeignStringMovesTheTerminal) {
   testing::internal::CaptureStdout();
   say(stdout, "{}|{}|{}|{:>3}|{:.1f}\n", hostile, std::string_view(hostile), std::string(hostile), 7, 0.25);
   std::fflush(stdout);
-  EXPECT_EQ(testing::internal::GetCapturedStdout(), harmless + "|" + harmless + "|" + harmless + "|  7|0.2\n");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(),
+            harmless + "|" + harmless + "|" + harmless + "|  7|0.2\n");
 }
 
 TEST(Say, LinesKeepTheirBreaksAndNothingElse) {

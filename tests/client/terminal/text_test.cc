@@ -53,7 +53,9 @@ TEST(Printable, NoControlCharacterEverGetsThrough) {
 
 TEST(Printable, ShowsInNamesWhatNobodyWouldSee) {
   EXPECT_EQ(printable_name("an\u200bn"), "an\\u200bn");
-  EXPECT_EQ(printable_name("\ufeff" "ann\u00ad"), "\\ufeffann\\xad");
+  EXPECT_EQ(printable_name("\ufeff"
+                           "ann\u00ad"),
+            "\\ufeffann\\xad");
   EXPECT_EQ(printable_name("👨\u200d👩 ❤\ufe0f"), "👨\u200d👩 ❤\ufe0f") << "emoji stay whole";
   EXPECT_EQ(printable("an\u200bn"), "an\u200bn") << "texts may have them";
 }
