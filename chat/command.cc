@@ -171,14 +171,16 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     if (auto fault = validate_name(post->name); !fault.empty()) return fault;
     if (post->redacted) return {};  // it ran, or ran again: there was nothing wrong with it
     if (auto fault = validate_text(post->text); !fault.empty()) return fault;
-    if (rules < options_since)
-      return post->topic
-                 ? "topics are not known yet: some replica still runs an older version (`paxosctl status`)"
-             : !post->key.empty() ? "messages with a key are not known yet: some replica still runs an older "
-                                    "version (`paxosctl status`)"
-             : post->written_ms != 0 ? "when a message was written is not known yet: some replica still runs "
-                                       "an older version (`paxosctl status`)"
-                                     : std::string();
+    if (rules < options_since) {
+      constexpr std::string_view older =
+          " are not known yet: some replica still runs an older version (`paxosctl status`)";
+      if (post->topic) return "topics" + std::string(older);
+      if (!post->key.empty()) return "messages with a key" + std::string(older);
+      if (post->written_ms != 0)
+        return std::string(written_not_known) +
+               ": some replica still runs an older version (`paxosctl status`)";
+      return {};
+    }
     if (post->topic) {
       if (auto fault = validate_topic(*post->topic); !fault.empty()) return fault;
       if (post->text.size() + post->topic->size() > limits::text_bytes_max)

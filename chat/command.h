@@ -26,6 +26,10 @@ struct SessionId {
 [[nodiscard]] std::string to_string(const SessionId& id);
 [[nodiscard]] std::optional<SessionId> parse_session(std::string_view text);
 
+/// With these words begins what validate() says of a message that tells when it was written, before the rules
+/// allow it: a client sends it without, and is not refused.
+inline constexpr std::string_view written_not_known = "when a message was written is not known yet";
+
 using Nonce = std::array<std::uint8_t, 16>;
 
 /// Opens a session. `nonce` is random and lets the client know its own session; a second open with the

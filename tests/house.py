@@ -139,7 +139,7 @@ claim(not bad, "paths that documents name are there", bad)
 
 def constant(header, name):
     """The value of a constant, by the text of its header alone: numbers, and + * - of numbers and its other constants."""
-    found = re.search(rf"\b{name} = ([^;]+);", read(header))
+    found = re.search(rf"\b{name} =\s+([^;]+);", read(header))
     expression = re.sub(r"(?<=\d)'(?=\d)", "", found[1])
     expression = re.sub(r"(?<=\d)(?:LL|ULL|U|u)\b", "", expression)
     expression = re.sub(r"[a-z_]\w*", lambda m: str(constant(header, m[0])), expression)

@@ -13,6 +13,7 @@
 #include "client/chat/chat_words.h"
 #include "client/chat/completion.h"
 #include "client/chat/days.h"
+#include "client/chat/find_room.h"
 #include "client/chat/message_lines.h"
 #include "client/chat/waiting_text.h"
 #include "client/session/cluster_view.h"
@@ -46,6 +47,7 @@ constexpr paxos::Duration paste_patience = 2s;
 /// part them.
 constexpr paxos::Duration escape_patience = 150ms;
 constexpr paxos::Duration draft_pause = 1s;
+constexpr std::chrono::milliseconds settle_timeout = 2s;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
@@ -177,7 +179,9 @@ class Interactive {
     }
   }
   [[nodiscard]] DraftFile::Draft draft() const {
-    return {here(), question_.asking() ? question_.text() : editor_.text()};
+    const std::string written = question_.asking() ? question_.text() : editor_.text();
+    const std::string ahead = waiting_lines_text();
+    return {here(), ahead.empty() || written.empty() ? ahead + written : ahead + "\n" + written};
   }
 
   [[nodiscard]] std::size_t unfinished() const {
@@ -292,10 +296,7 @@ class Interactive {
       if (stopped_ || leaving_) continue;
       show_waiting();
       tell_recovery();
-      if (c_.loop().now() - pasted_ >= escape_patience) {
-        (void)splitter_.lone_escape();
-        editor_.forget_escape();
-      }
+      settle_escape();
       if (splitter_.inside() && c_.loop().now() - pasted_ >= paste_patience) {
         pasted(splitter_.give_up());
         terminal_.redraw();
@@ -351,7 +352,11 @@ class Interactive {
 
   void message_to(const std::string& rest) {
     const std::size_t space = std::min(rest.find(' '), rest.size());
-    if (!visits_.go_to_two(rest.substr(0, space))) return;
+    if (!visits_.go_to_two(rest.substr(0, space))) {
+      // It is meant for nobody else.
+      if (terminal_.interactive()) editor_.put("/msg " + rest);
+      return;
+    }
     std::string text = rest.substr(space);
     text.erase(0, text.find_first_not_of(' '));
     if (!text.empty()) send(text);
@@ -382,7 +387,7 @@ class Interactive {
 
   /// In order, one after the other is done with; what was typed ahead of a question waits for its answer.
   void take_lines() {
-    while (!visits_.busy() && !visits_.asks() && !lines_.empty()) {
+    while (!leaving_ && !visits_.busy() && !visits_.asks() && !lines_.empty()) {
       const std::string line = std::move(lines_.front());
       lines_.pop_front();
       on_line(line);
@@ -497,10 +502,44 @@ class Interactive {
     show_prompt();
   }
 
+  /// An ESC by itself, once nothing came behind it for a while.
+  void settle_escape() {
+    if (c_.loop().now() - pasted_ < escape_patience) return;
+    const bool lone = splitter_.lone_escape();
+    editor_.forget_escape();
+    if (!lone || !question_.asking()) return;
+    answer(PasteQuestion::Answer::drop);
+    terminal_.redraw();
+  }
+
   void typed(std::string_view bytes) {
     if (question_.asking()) return answer(question_.answer(bytes));
     for (const LineEditor::Event& event : editor_.feed(bytes)) on_key(event);
     take_lines();
+  }
+
+  void answer_visit(const std::string& line) {
+    const std::uint64_t before = visits_.here().visit;
+    if (!visits_.answer(line)) {
+      editor_.put(line);
+    } else if (visits_.here().visit == before) {
+      keep_lines();
+    }
+  }
+
+  /// What was typed ahead for a room that was not entered goes nowhere else: back to the person.
+  void keep_lines() {
+    if (lines_.empty()) return;
+    const std::string text = waiting_lines_text();
+    const bool one = lines_.size() == 1;
+    lines_.clear();
+    if (one && editor_.text().empty() && editor_.put(text)) return;
+    ask(editor_.take_with(text));
+  }
+  [[nodiscard]] std::string waiting_lines_text() const {
+    std::string out;
+    for (const std::string& line : lines_) out += (out.empty() ? "" : "\n") + line;
+    return out;
   }
 
   void on_key(const LineEditor::Event& event) {
@@ -508,7 +547,7 @@ class Interactive {
     switch (event.key) {
       case Key::line:
         if (!visits_.asks()) return lines_.push_back(event.line);
-        if (!visits_.answer(event.line)) editor_.put(event.line);
+        answer_visit(event.line);
         return;
       case Key::end:
       case Key::interrupt:
@@ -568,6 +607,7 @@ class Interactive {
         lines.feed(bytes);
         continue;
       }
+      settle_escape();
       pasted_ = c_.loop().now();
       visits_.looked();
       for (const PasteSplitter::Piece& piece : splitter_.feed(bytes))
@@ -575,7 +615,6 @@ class Interactive {
           pasted(piece);
         else
           typed(piece.bytes);
-      if (question_.asking() && splitter_.lone_escape()) answer(PasteQuestion::Answer::drop);
       terminal_.redraw();
       typed_.notify();
     }
@@ -617,7 +656,8 @@ class Interactive {
                   .ring = [this] { terminal_.ring(); },
                   .prompt_changed = [this] { show_prompt(); },
                   .free =
-                      [this] {
+                      [this](bool there) {
+                        if (!there && terminal_.interactive()) keep_lines();
                         take_lines();
                         terminal_.redraw();
                         changed_.notify();
@@ -630,7 +670,14 @@ class Interactive {
 };
 
 net::Task<int> interactive(Connection& c, std::string room, std::string name) {
-  Interactive here(c, std::move(room), std::move(name));
+  const RoomMeant meant = co_await find_room(c, room, false, settle_timeout);
+  if (!meant.fault.empty()) co_return complain("paxoschat", meant.fault, config::exit_refused);
+  if (!meant.certain)
+    complain("paxoschat",
+             fmt::format("nobody can tell now whether there is a room that is written {}: taken for {}",
+                         printable_name(room), printable_name(meant.name)),
+             0);
+  Interactive here(c, meant.name, std::move(name));
   co_return co_await here.run();
 }
 

@@ -26,7 +26,12 @@ constexpr std::chrono::milliseconds look_timeout = 1500ms;
 /// How often a replica is told who is here: it forgets whom it has not heard of for presence_kept_ms.
 constexpr paxos::Duration presence_every = 10s;
 constexpr paxos::Duration old_every = 60s;
-constexpr std::size_t known_rooms_max = 2048;
+/// Rooms that a replica is asked for at one time; the next look begins behind them.
+constexpr std::size_t looked_at_max = 512;
+constexpr std::size_t known_rooms_max = 65'536;
+constexpr std::size_t shown_rooms_max = 2048;
+/// Rooms of two are joined by themselves up to here: some places are for those that the person wants.
+constexpr std::size_t joined_by_itself_max = JoinedRooms::rooms_max - 8;
 constexpr std::uint32_t shown_on_join = 20;
 constexpr std::uint32_t posted_lately = 500;  ///< messages looked at for names
 constexpr std::uint32_t searched_max = 20'000;
@@ -121,7 +126,7 @@ net::Task<tl::expected<Searched, std::string>> search_room(Connection& c, std::s
 
 std::vector<std::string> People::rooms() const {
   std::vector<std::string> out;
-  for (const chat::RoomLine& line : known_) out.push_back(line.name);
+  out.assign(known_.begin(), known_.end());
   for (const JoinedRooms::Room& room : joined_.all()) out.push_back(room.name);
   return out;
 }
@@ -130,20 +135,26 @@ void People::tell(chat::Whereabouts what) {
   if (!chat_.interactive || !understood_ || name_.empty()) return;
   for (const JoinedRooms::Room& room : joined_.all()) tell_whereabouts(c_, what, room.name, name_);
 }
+void People::tell_gone(const std::string& room) {
+  if (!chat_.interactive || !understood_ || name_.empty()) return;
+  tell_whereabouts(c_, chat::Whereabouts::gone, room, name_);
+}
 
 /// Says who is here, and learns which rooms there are: for Tab, and for rooms of two that somebody else has
 /// begun.
 net::Task<void> People::keep_in_touch() {
   while (!chat_.over()) {
-    const auto rooms =
-        co_await list_rooms(c_, {.at_most = known_rooms_max, .local = true, .timeout = look_timeout});
+    const auto rooms = co_await list_rooms(
+        c_, {.from = look_from_, .at_most = looked_at_max, .local = true, .timeout = look_timeout});
     if (chat_.over()) co_return;
     // Nothing is said to replicas that don't understand it: they would count it as damage.
     if (rooms || rooms.error().too_old) understood_ = rooms.has_value();
     if (rooms) {
-      known_ = *rooms;
+      for (const chat::RoomLine& line : rooms->lines)
+        if (known_.size() < known_rooms_max) known_.insert(line.name);
+      look_from_ = rooms->next;
       tell(chat::Whereabouts::here);
-      for (const chat::RoomLine& line : *rooms)
+      for (const chat::RoomLine& line : rooms->lines)
         if (!other_of_two(line.name, name_).empty() && !joined_.find(line.name)) co_await look_into(line);
     }
     co_await chat_.nap(understood_ ? presence_every : old_every);
@@ -165,7 +176,7 @@ net::Task<void> People::look_into(chat::RoomLine line) {
       unread_from = message.seq;
   }
   looked_into_[line.name] = line.messages;
-  if (unread_from == 0 || joined_.find(line.name)) co_return;
+  if (unread_from == 0 || joined_.find(line.name) || joined_.all().size() >= joined_by_itself_max) co_return;
   if (const auto at = joined_.join(line.name)) chat_.follow(line.name, joined_.all()[*at].visit, unread_from);
   tell(chat::Whereabouts::here);
 }
@@ -193,18 +204,19 @@ net::Task<void> People::show_who(std::string room) {
 }
 
 net::Task<void> People::show_rooms() {
-  const auto rooms = co_await list_rooms(c_, {.at_most = known_rooms_max, .local = true, .timeout = 3s});
+  const auto rooms = co_await list_rooms(c_, {.at_most = shown_rooms_max, .local = true, .timeout = 3s});
   if (chat_.over()) co_return;
   if (!rooms) {
     chat_.note("no list of rooms: " + rooms.error().why);
     co_return;
   }
-  known_ = *rooms;
+  for (const chat::RoomLine& line : rooms->lines)
+    if (known_.size() < known_rooms_max) known_.insert(line.name);
   for (std::size_t i = 0; i < joined_.all().size(); ++i)
-    if (std::none_of(rooms->begin(), rooms->end(),
+    if (std::none_of(rooms->lines.begin(), rooms->lines.end(),
                      [&](const chat::RoomLine& line) { return line.name == joined_.all()[i].name; }))
       chat_.note(fmt::format("{:<20} no messages yet; you are in it ({})", joined_.all()[i].name, i + 1));
-  for (const chat::RoomLine& line : *rooms) {
+  for (const chat::RoomLine& line : rooms->lines) {
     // Others' rooms of two are nothing to be shown around.
     if (line.name.starts_with('@') && other_of_two(line.name, name_).empty() && !joined_.find(line.name))
       continue;

@@ -52,8 +52,9 @@ class People {
 
   /// Tells all replicas of all rooms that are joined. Only of a person with a name.
   void tell(chat::Whereabouts what);
+  void tell_gone(const std::string& room);
   void seen(const std::string& name) {
-    if (!name.empty()) names_.insert(name);
+    if (!name.empty() && names_.size() < names_max) names_.insert(name);
   }
   /// It was left: nothing that is in it now brings it back.
   void dismiss(const JoinedRooms::Room& room) {
@@ -79,7 +80,9 @@ class People {
   const std::string& name_;
   Chat chat_;
   bool understood_ = false;  ///< replicas know what rooms and people are
-  std::vector<chat::RoomLine> known_;
+  static constexpr std::size_t names_max = 1000;
+  std::set<std::string> known_;                       ///< rooms
+  std::string look_from_;                             ///< where the next look at them begins
   std::set<std::string> names_;                       ///< who was seen
   std::map<std::string, std::uint64_t> looked_into_;  ///< rooms of two, by their messages then
 };

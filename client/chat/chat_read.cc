@@ -109,14 +109,23 @@ struct HistoryFlags {
   bool json = false;
 };
 
+constexpr paxos::Duration unsettled_pause = 500ms;
 /// The room that was typed as the one that is meant: an older one of exactly that name, else the folded one.
-net::Task<void> settle_room(Connection& c, std::string& room) {
+/// False: nobody can tell now which one it is.
+net::Task<bool> settle_room(Connection& c, std::string& room, bool local) {
   const RoomMeant meant = co_await find_room(c, room, false, settle_timeout);
+  if (!meant.certain && !local) co_return false;
   if (meant.fault.empty()) room = meant.name;
+  co_return true;
+}
+std::string unsettled(const std::string& room) {
+  return fmt::format("nobody can tell now whether there is a room that is written {}. See `paxosctl status`",
+                     printable_name(room));
 }
 
 net::Task<int> history(Connection& c, HistoryFlags options) {
-  co_await settle_room(c, options.read.room);
+  if (!co_await settle_room(c, options.read.room, options.read.local))
+    co_return complain("paxoschat history", unsettled(options.read.room), config::exit_unknown);
   HistoryReader reader(c, options.read);
   const std::uint64_t wanted = options.limit != 0       ? options.limit
                                : options.read.last != 0 ? options.read.last
@@ -326,7 +335,11 @@ net::Task<void> watch_reader(net::HungUp& output, Follower& follower, Connection
 }
 
 net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t count, bool json) {
-  co_await settle_room(c, options.room);
+  for (bool told = false; !co_await settle_room(c, options.room, false);) {
+    if (c.given_up()) co_return config::exit_fine;
+    if (!std::exchange(told, true)) complain("paxoschat follow", unsettled(options.room), 0);
+    co_await c.loop().sleep(unsettled_pause);
+  }
   Follower follower(c, std::move(options));
   follower.on_trouble([](const std::string& why) {
     if (why.empty())

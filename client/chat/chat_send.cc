@@ -325,6 +325,13 @@ net::Task<std::optional<int>> settle_room(Connection& c, SendFlags& flags) {
     if (flags.json) print_json({{"refused", why}});
     co_return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);
   }
+  if (!meant.certain)
+    co_return complain(
+        "paxoschat send",
+        fmt::format("nothing was sent: nobody can tell now whether there is a room that is written {}. "
+                    "If {} is meant, write it so. See `paxosctl status`",
+                    printable_name(flags.room), printable_name(meant.name)),
+        config::exit_unknown);
   if (flags.no_create && !meant.exists)
     co_return complain(
         "paxoschat send",

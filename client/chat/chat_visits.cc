@@ -36,12 +36,16 @@ Visits::Visits(Connection& connection, const std::string& name, Chat chat)
                .interactive = chat_.interactive,
                .colour = chat_.colour}) {}
 
-void Visits::join(const std::string& room) {
+bool Visits::join(const std::string& room) {
   const std::size_t before = rooms_.all().size();
   const auto at = rooms_.join(room);
-  if (!at) return chat_.note(fmt::format("{} rooms are joined; /leave one first", rooms_.all().size()));
+  if (!at) {
+    chat_.note(fmt::format("{} rooms are joined; /leave one first", rooms_.all().size()));
+    return false;
+  }
   if (rooms_.all().size() > before) chat_.spawn(follow(room, rooms_.all()[*at].visit, 0));
   go(*at, before > 0);
+  return true;
 }
 
 void Visits::go(std::size_t at, bool say) {
@@ -70,7 +74,7 @@ void Visits::leave(const std::string& typed) {
     follower->second->stop();
     followers_.erase(follower);
   }
-  tell_whereabouts(c_, chat::Whereabouts::gone, room.name, name_);
+  people_.tell_gone(room.name);
   rooms_.leave(*at);
   chat_.note("left " + room.name);
   if (current)
@@ -90,32 +94,41 @@ void Visits::go_to(const std::string& typed) {
   if (const std::string fault = chat::validate_room(typed); !fault.empty())
     return chat_.note(fault + "; /join ROOM");
   // A script has nobody to ask, and means what it says.
-  if (!chat_.interactive && is_plain_room(typed)) return join(typed);
+  if (!chat_.interactive && is_plain_room(typed)) {
+    (void)join(typed);
+    return;
+  }
   busy_ = true;
   chat_.spawn(find_and_join(typed));
 }
 
 net::Task<void> Visits::find_and_join(std::string typed) {
   const RoomMeant meant = co_await find_room(c_, typed, true, look_timeout);
+  bool there = false;
   if (!meant.fault.empty()) {
     chat_.note(meant.fault + "; /join ROOM");
   } else if (meant.exists == false && chat_.interactive && !chat_.over()) {
     const std::string near = co_await find_near_room(c_, meant.name);
     chat_.note(fmt::format("there is no room {} yet{}", meant.name, did_you_mean(near)));
-    asked_ = meant.name;
-    chat_.prompt_changed();
+    if (!chat_.over()) {
+      asked_ = meant.name;
+      there = true;  // perhaps: what was typed meanwhile waits for the answer
+      chat_.prompt_changed();
+    }
   } else if (!chat_.over()) {
-    if (!meant.exists) chat_.note(fmt::format("nobody can tell now whether there is a room {}", meant.name));
-    join(meant.name);
+    if (!meant.exists)
+      chat_.note(fmt::format("nobody can tell now whether there is a room {}{}", meant.name,
+                             meant.certain ? "" : fmt::format(", or one that is written {}", typed)));
+    there = join(meant.name);
   }
   busy_ = false;
-  chat_.free();
+  chat_.free(there);
 }
 
 bool Visits::answer(const std::string& line) {
   const std::string said = lower(line);
   if (said == "y" || said == "yes") {
-    join(*std::exchange(asked_, std::nullopt));
+    (void)join(*std::exchange(asked_, std::nullopt));
     return true;
   }
   if (said.empty() || said == "n" || said == "no") {
@@ -146,8 +159,7 @@ bool Visits::go_to_two(const std::string& who) {
     return refuse("/msg NAME [TEXT], with somebody else's name");
   const std::string room = room_of_two(name_, who);
   if (const std::string fault = room_fault(room); !fault.empty()) return refuse(fault);
-  join(room);
-  return true;
+  return join(room);
 }
 
 void Visits::stop() {

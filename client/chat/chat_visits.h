@@ -22,7 +22,8 @@ class Visits {
     std::function<void(const chat::Message&)> show;  ///< of the room on the screen
     std::function<void()> ring;
     std::function<void()> prompt_changed;
-    std::function<void()> free;                           ///< no longer busy()
+    std::function<void(bool)>
+        free;  ///< no longer busy(); false: what was typed meanwhile was meant for another room
     std::function<bool()> over;                           ///< the person leaves
     std::function<net::Task<void>(paxos::Duration)> nap;  ///< until then, or until the chat is over
     std::function<void(net::Task<void>)> spawn;
@@ -33,7 +34,8 @@ class Visits {
   Visits(Connection& connection, const std::string& name, Chat chat);
 
   /// To the room, made or not, which is followed from now on.
-  void join(const std::string& room);
+  /// False: there are too many.
+  bool join(const std::string& room);
   /// To the room that was typed; where there is none yet, asks: asked() is the question then.
   void go_to(const std::string& typed);
   void go(std::size_t at, bool say = true);

@@ -11,8 +11,10 @@ namespace client {
 /// What a room's name that was typed stands for.
 struct RoomMeant {
   std::string name;
-  std::optional<bool> exists;  ///< nothing: nobody answered
-  std::string fault;           ///< why there can be no such room; empty: all is well
+  std::optional<bool> exists;  ///< nothing: nobody who knows answered
+  /// It is this room, whatever those know who did not answer: an older one may be written as it was typed.
+  bool certain = true;
+  std::string fault;  ///< why there can be no such room; empty: all is well
 };
 /// The room of exactly that name where there is one, else the folded one. With `ask` false and a plain name
 /// nobody is asked.

@@ -69,7 +69,11 @@ JoinedRooms::Came JoinedRooms::take(std::uint64_t visit, const chat::Message& me
   Room* room = of_visit(visit);
   if (room == nullptr) return Came::wait;
   room->recent.push_back(message);
-  if (room->recent.size() > kept_max) room->recent.pop_front();
+  room->recent_bytes += message.text.size();
+  while (room->recent.size() > kept_max || (room->recent_bytes > kept_bytes_max && room->recent.size() > 1)) {
+    room->recent_bytes -= room->recent.front().text.size();
+    room->recent.pop_front();
+  }
   const bool here = room == &rooms_.at(current_);
   if (old) return here ? Came::show : Came::wait;
   const bool called =

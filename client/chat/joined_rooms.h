@@ -16,7 +16,8 @@ namespace client {
 class JoinedRooms {
  public:
   static constexpr std::size_t rooms_max = 32;
-  static constexpr std::size_t kept_max = 200;   ///< messages of each
+  static constexpr std::size_t kept_max = 200;                           ///< messages of each
+  static constexpr std::size_t kept_bytes_max = std::size_t{512} << 10;  ///< of their texts, likewise
   static constexpr std::size_t shown_again = 5;  ///< old ones, when a room comes back to the screen
 
   struct Room {
@@ -25,6 +26,7 @@ class JoinedRooms {
     std::uint64_t mentions = 0;  ///< among them
     std::uint64_t visit = 0;     ///< tells this joining from an earlier one of the same room
     std::deque<chat::Message> recent;
+    std::size_t recent_bytes = 0;
   };
 
   /// Nothing where there are too many. One that is joined already stays as it is.

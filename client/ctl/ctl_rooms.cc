@@ -34,14 +34,14 @@ net::Task<int> rooms(Connection& c, bool json, bool local, std::chrono::millisec
                                  : "; with --local a replica tells what it has, without a quorum"),
         found.error().too_old ? config::exit_refused : config::exit_unknown);
   if (json) {
-    for (const chat::RoomLine& line : *found) print_json(to_json(line));
+    for (const chat::RoomLine& line : found->lines) print_json(to_json(line));
     co_return config::exit_fine;
   }
-  if (found->empty())
+  if (found->lines.empty())
     co_return complain("paxosctl rooms", "there are no rooms; a room exists from its first message on",
                        config::exit_fine);
   std::vector<std::vector<std::string>> table{{"room", "messages", "last message", "topic"}};
-  for (const chat::RoomLine& line : *found)
+  for (const chat::RoomLine& line : found->lines)
     table.push_back({printable_name(line.name), std::to_string(line.messages), local_time(line.last_ms),
                      printable(line.topic)});
   say(stdout, "{}", Lines{table_text(table, "<><<")});

@@ -88,7 +88,7 @@ int ctl_status(const Words& words) {
   return flags.with_cluster([&](Connection& connection) -> net::Task<int> {
     return [](Connection& c, bool json, bool watch, const char* wanted) -> net::Task<int> {
       for (;;) {
-        const auto replicas = co_await ask_all(c, status_timeout);
+        const auto replicas = co_await ask_all_there(c, status_timeout);
         Json status = cluster_status(c.config(), replicas, status_timeout);
         mark_closed_ports(status, c.config());
         if (json) {

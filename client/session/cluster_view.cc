@@ -78,34 +78,31 @@ net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chron
 
 net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
   std::vector<ReplicaStatus> out(connection.config().replicas.size());
-  const auto round = [&](const std::vector<unsigned>& ids,
-                         std::chrono::milliseconds patience) -> net::Task<void> {
-    net::Scope scope(connection.loop());
-    for (const unsigned id : ids)
-      scope.spawn(ask_into(connection, connection.config().replicas.at(id).id, patience, out[id]));
-    co_await scope.join();
-  };
-  const auto silent = [&] {
-    std::vector<unsigned> ids;
-    for (unsigned id = 0; id < out.size(); ++id)
-      if (!out[id].json) ids.push_back(id);
-    return ids;
-  };
-  // Who answers at all mostly does so at once. Of the others nobody waits for those whose machine says that
-  // nobody is there.
-  const std::chrono::milliseconds first = std::min(timeout, first_look);
-  co_await round(silent(), first);
-  if (silent().empty() || timeout <= first) co_return out;
-  std::map<unsigned, net::Address> unanswered;
-  for (const unsigned id : silent())
-    if (const auto address = net::Address::literal(
-            out[id].address.empty() ? connection.config().replicas.at(id).address : out[id].address))
-      unanswered.emplace(id, *address);
-  const std::set<unsigned> closed = closed_ports(unanswered, probe_patience);
-  std::vector<unsigned> slow;
-  for (const unsigned id : silent())
-    if (!closed.contains(id)) slow.push_back(id);
-  co_await round(slow, timeout - first);
+  net::Scope scope(connection.loop());
+  for (const config::ReplicaConfig& r : connection.config().replicas)
+    scope.spawn(ask_into(connection, r.id, timeout, out[r.id.n]));
+  co_await scope.join();
+  co_return out;
+}
+
+net::Task<std::vector<ReplicaStatus>> ask_all_there(Connection& connection,
+                                                    std::chrono::milliseconds timeout) {
+  std::vector<ReplicaStatus> out = co_await ask_all(connection, std::min(timeout, first_look));
+  std::map<unsigned, net::Address> silent;
+  std::vector<paxos::ReplicaId> again;
+  for (const ReplicaStatus& r : out) {
+    if (r.json) continue;
+    again.push_back(r.id);
+    const std::string& where =
+        r.address.empty() ? connection.config().replicas.at(r.id.n).address : r.address;
+    if (const auto address = net::Address::literal(where)) silent.emplace(r.id.n, *address);
+  }
+  if (again.empty() || timeout <= first_look || connection.given_up()) co_return out;
+  const std::set<unsigned> closed = closed_ports(silent, probe_patience);
+  net::Scope scope(connection.loop());
+  for (const paxos::ReplicaId id : again)
+    if (!closed.contains(id.n)) scope.spawn(ask_into(connection, id, timeout, out[id.n]));
+  co_await scope.join();
   co_return out;
 }
 

@@ -28,6 +28,11 @@ struct ReplicaStatus {
 net::Task<ReplicaStatus> ask_status(Connection& connection, paxos::ReplicaId id,
                                     std::chrono::milliseconds timeout);
 net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout);
+/// The same, but nobody waits for those whose machine says that nothing listens there. For a program that has
+/// nothing else to do: it blocks for a moment where some don't answer, and takes a little longer than
+/// `timeout` then.
+net::Task<std::vector<ReplicaStatus>> ask_all_there(Connection& connection,
+                                                    std::chrono::milliseconds timeout);
 
 /// The cluster in one answer, as `status --json` prints it. *Healthy*: a quorum names one leader, which makes
 /// progress (attention.h); *whole*: every voter is there besides, and nothing stands still anywhere.

@@ -319,7 +319,7 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
                   "a replica of an older version does not know redactions (`paxosctl status` shows which): " +
                       refused.reason);
     for (Entry& entry : entries_)
-      if (entry.fate == Fate::sent && (!entry.key.empty() || entry.topic))
+      if (entry.fate == Fate::sent && now >= entry.heed_refusals && (!entry.key.empty() || entry.topic))
         put_aside(now, entry,
                   std::string("a replica of an older version does not know ") +
                       (entry.topic ? "topics" : "messages with a key") +
@@ -330,6 +330,8 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
   Entry* entry = find(refused.client_seq);
   if (entry == nullptr || entry->fate != Fate::sent) return;
   if ((says_when(now, *entry) && go_plain(now)) || now < entry->heed_refusals) return;
+  // Of a copy that was sent before, by somebody who read it late: it goes without by now.
+  if (refused.reason.starts_with(chat::written_not_known)) return;
   put_aside(now, *entry, refused.reason.empty() ? "refused" : refused.reason);
 }
 

@@ -33,8 +33,9 @@ net::Task<std::pair<std::vector<unsigned>, std::string>> find_old(Connection& c)
   co_return out;
 }
 
-net::Task<NoRooms> why_none(Connection& c, std::string why) {
-  const auto [old, version] = co_await find_old(c);
+/// `heard`: some replica knows the question, whatever it answered.
+net::Task<NoRooms> why_none(Connection& c, std::string why, bool heard) {
+  const auto [old, version] = heard ? std::pair<std::vector<unsigned>, std::string>() : co_await find_old(c);
   if (old.empty()) {
     const Outage outage = co_await look_for_outage(c, status_timeout);
     co_return NoRooms{.why = outage.over() ? why : why + "; " + outage.sentence()};
@@ -48,11 +49,13 @@ net::Task<NoRooms> why_none(Connection& c, std::string why) {
 
 }  // namespace
 
-net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connection& c, RoomsWanted wanted) {
+net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& c, RoomsWanted wanted) {
   const std::size_t replicas = c.config().replicas.size();
   std::vector<chat::RoomLine> out;
+  std::string from = wanted.from;
+  bool heard = false;  // somebody knows the question
   auto target = static_cast<std::uint8_t>(c.random() % replicas);
-  for (std::string from = wanted.from;;) {
+  for (;;) {
     const paxos::Time until = c.loop().now() + wanted.timeout;
     std::string why;
     std::optional<chat::RoomsReply> reply;
@@ -60,10 +63,11 @@ net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connect
       const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - c.loop().now());
       if (left <= 0ms || c.given_up()) break;
       // Those that know nothing of it are found out after one round, not after the whole time.
-      if (asked == replicas && !(co_await find_old(c)).first.empty()) break;
+      if (asked == replicas && !heard && !(co_await find_old(c)).first.empty()) break;
       const auto limit = static_cast<std::uint32_t>(wanted.at_most == 0 ? 0 : wanted.at_most - out.size());
       reply = co_await c.rooms({target}, {.id = 0, .from = from, .limit = limit, .local = wanted.local},
                                std::min(left, page_patience));
+      heard = heard || reply;
       if (reply && reply->refused.empty()) break;
       if (reply) {
         why = fmt::format("replica {}: {}", target, reply->refused);
@@ -74,22 +78,22 @@ net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connect
       }
       target = static_cast<std::uint8_t>((target + 1u) % replicas);
     }
-    if (!reply) co_return tl::make_unexpected(co_await why_none(c, why));
+    if (!reply) co_return tl::make_unexpected(co_await why_none(c, why, heard));
     for (chat::RoomLine& line : reply->page.rooms) out.push_back(std::move(line));
     from = reply->page.next;
     if (from.empty() || (wanted.at_most != 0 && out.size() >= wanted.at_most)) break;
   }
   std::sort(out.begin(), out.end(),
             [](const chat::RoomLine& a, const chat::RoomLine& b) { return a.name < b.name; });
-  co_return out;
+  co_return RoomList{std::move(out), std::move(from)};
 }
 
 net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(
     Connection& c, std::string room, std::chrono::milliseconds timeout) {
   auto rooms = co_await list_rooms(c, {.from = room, .at_most = 1, .local = true, .timeout = timeout});
   if (!rooms) co_return tl::make_unexpected(std::move(rooms.error()));
-  if (rooms->empty() || rooms->front().name != room) co_return std::optional<chat::RoomLine>();
-  co_return std::optional(std::move(rooms->front()));
+  if (rooms->lines.empty() || rooms->lines.front().name != room) co_return std::optional<chat::RoomLine>();
+  co_return std::optional(std::move(rooms->lines.front()));
 }
 
 net::Task<std::string> find_near_room(Connection& c, std::string room) {
@@ -97,7 +101,7 @@ net::Task<std::string> find_near_room(Connection& c, std::string room) {
       co_await list_rooms(c, {.at_most = guessed_among_max, .local = true, .timeout = guess_timeout});
   std::vector<std::string> names;
   if (rooms)
-    for (const chat::RoomLine& line : *rooms) names.push_back(line.name);
+    for (const chat::RoomLine& line : rooms->lines) names.push_back(line.name);
   co_return near_room(room, names);
 }
 

@@ -21,9 +21,11 @@ struct NoRooms {
   std::string why;
   bool too_old = false;  ///< what answers does not know the question: an older version
 };
-/// In the order of their names.
-net::Task<tl::expected<std::vector<chat::RoomLine>, NoRooms>> list_rooms(Connection& connection,
-                                                                         RoomsWanted wanted);
+struct RoomList {
+  std::vector<chat::RoomLine> lines;  ///< in the order of their names
+  std::string next;                   ///< where the next ones begin; empty: these were the last
+};
+net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& connection, RoomsWanted wanted);
 /// One room's line; nothing inside: there is no such room.
 net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(
     Connection& connection, std::string room, std::chrono::milliseconds timeout);

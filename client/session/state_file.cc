@@ -162,6 +162,7 @@ std::string StateFile::damaged(const state_format::Contents& contents) const {
                                 {"name", found.post.name},
                                 {"text", found.post.text}};
     if (!found.post.key.empty()) line["key"] = found.post.key;
+    if (found.post.topic) line["topic"] = *found.post.topic;
     if (found.post.written_ms != 0) line["written_ms"] = found.post.written_ms;
     line["answered"] = found.answered;
     lines += line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -61,12 +61,14 @@ void LineEditor::insert(std::string_view character) {
 }
 
 bool LineEditor::put(std::string_view text) {
+  if (searching_) end_search(false);
   if (text_.size() + text.size() > bytes_max_) return false;
   insert(text);
   return true;
 }
 
 std::string LineEditor::take_with(std::string_view text) {
+  if (searching_) end_search(false);
   std::string out = text_.substr(0, cursor_);
   out.append(text).append(text_, cursor_);
   text_.clear();

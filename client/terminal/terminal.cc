@@ -27,7 +27,7 @@ void give_back_and_die(int signal) {
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
-constexpr int deadly[] = {SIGTERM, SIGHUP, SIGINT, SIGQUIT};
+constexpr int deadly[] = {SIGABRT, SIGTERM, SIGHUP, SIGINT, SIGQUIT};
 
 }  // namespace
 

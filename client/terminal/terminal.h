@@ -36,13 +36,14 @@ class Terminal {
   /// The terminal has another size now: what was drawn is taken away however it was wrapped anew, and drawn
   /// again.
   void resized();
+  /// That it has now.
+  [[nodiscard]] static std::size_t columns();
 
  private:
   void write(std::string_view bytes);
   /// To the first of the standing lines, and nothing from there on.
   [[nodiscard]] std::string cleared() const;
   [[nodiscard]] std::string standing_rows(std::size_t width);
-  [[nodiscard]] static std::size_t columns();
 
   LineEditor& editor_;
   bool interactive_;

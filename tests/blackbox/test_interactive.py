@@ -96,6 +96,24 @@ class Interactive(ClusterTest):
         self.assertEqual(person.end(), 0)
         self.assertNotIn("not sent", person.seen)
 
+    def test_an_escape_by_itself_swallows_no_key(self):
+        cluster = self.cluster(f=0)
+        person = self.chat(cluster)
+        person.key("ab\x1b")
+        time.sleep(2)  # the pause is what tells the key from the beginning of another one
+        person.key("c\r")
+        person.wait_text(": abc")
+        person.key("de\x1b[Df\r")  # what comes at once still belongs together
+        person.wait_text(": dfe")
+
+    def test_leaving_without_a_quorum_says_what_it_waits_for(self):
+        _, person = self.chat_without_a_quorum()
+        person.key("late\r")
+        person.wait_text("late")
+        person.key("/quit\r")
+        person.wait_text("1 message is not delivered yet: waiting for up to 3 s")
+        self.assertEqual(person.end(), 3)
+
     def test_a_room_that_can_not_be_read_yet_is_told_once_and_shown_when_it_can(self):
         cluster, person = self.chat_without_a_quorum()
         person.key("typed meanwhile\r")

@@ -85,6 +85,15 @@ class Keys(ClusterTest):
         code, out, err = cluster.chat("send", "--resume", "--state", state)
         self.assertEqual((code, out), (0, ""), err)
 
+    def test_nothing_is_resumed_from_a_file_that_is_not_there(self):
+        cluster = self.born(f=0)
+        state = cluster.folder / "nosuch.state"
+        code, out, err = cluster.chat("send", "--resume", "--state", state)
+        self.assertEqual((code, out), (1, ""))
+        self.assertIn("nothing to resume", err)
+        self.assertIn("nosuch.state", err)
+        self.assertFalse(state.exists(), "a wrong name makes no file")
+
     def test_wrong_words_are_told(self):
         cluster = self.born(f=0)
         for words, said in [(("--key", "k", "-"), "give its TEXT"), (("--key", "k"), "give its TEXT"),

@@ -3,10 +3,10 @@ import json
 import re
 import unittest
 
-from harness import BIN, ClusterTest, wait_for
+from harness import BIN, ClusterTest, run, wait_for
 from on_terminal import OnTerminal
 
-CTRL_D, CTRL_L, CTRL_R = "\x04", "\x0c", "\x12"
+CTRL_C, CTRL_D, CTRL_L, CTRL_R = "\x03", "\x04", "\x0c", "\x12"
 
 
 def plain(text):
@@ -30,7 +30,7 @@ class People(ClusterTest):
         terminal = OnTerminal("paxoschat", "--config", cluster.config, "--room", room, "--name", name, *words,
                               env={"XDG_STATE_HOME": str(cluster.folder / f"state-{name}"), **(env or {})}, **size)
         self.addCleanup(terminal.close)
-        terminal.wait_text(f"{room}> ")
+        terminal.wait_text(f"{room.lstrip('#').lower()}> ")
         return terminal
 
     def wait_plain(self, terminal, text):
@@ -160,6 +160,37 @@ class People(ClusterTest):
         self.wait_plain(ann, "ann: later then")
         bob = self.chat(cluster, name="bob", columns=100)
         self.wait_plain(bob, "ann calls you in @ann,bob")
+
+    def test_what_is_meant_for_one_room_goes_to_no_other(self):
+        cluster = self.cluster(f=0)
+        self.send(cluster, "ops", "hello")
+        # Too many rooms for one more.
+        lines = [f"/join r{n}" for n in range(31)] + ["/next", "/msg bob the password"]
+        code, _, err = run("paxoschat", "--config", cluster.config, "--room", "ops", "--name", "ann", text="\n".join(lines) + "\n")
+        self.assertIn("32 rooms are joined", err)
+        for room in ["ops", *[f"r{n}" for n in range(31)]]:
+            self.assertNotIn("the password", [m["text"] for m in cluster.history(room)])
+        # Typed ahead for a room that is not made after all.
+        ann = self.chat(cluster)
+        self.wait_plain(ann, "eve: hello")
+        ann.key("/join opss\rfor opss alone\r")
+        self.wait_plain(ann, "make room opss? [y/N]")
+        ann.key("n\r")
+        self.wait_plain(ann, "ops> for opss alone")
+        ann.key("\x15for ops\r")  # the whole line away
+        self.wait_plain(ann, "ann: for ops")
+        self.assertEqual([m["text"] for m in cluster.history("ops")], ["hello", "for ops"])
+        ann.key("/join opss\rnever said")
+        ann.key(CTRL_D)
+        ann.key(CTRL_C)
+        ann.end()
+        self.assertEqual([m["text"] for m in cluster.history("ops")], ["hello", "for ops"])
+
+    def test_the_first_room_is_folded_like_any_other(self):
+        cluster = self.cluster(f=0)
+        self.send(cluster, "ops", "hello")
+        ann = self.chat(cluster, room="#Ops")
+        self.wait_plain(ann, "eve: hello")
 
     def test_keys_and_completion(self):
         cluster = self.cluster(f=0)

@@ -14,6 +14,16 @@ class Rooms(ClusterTest):
         self.assertEqual(code, 0, err)
         return [json.loads(line) for line in out.splitlines()]
 
+    def test_a_name_that_may_mean_two_rooms_is_not_guessed_without_a_quorum(self):
+        cluster = self.cluster(f=1)
+        self.assertEqual(cluster.chat("send", "--room", "ops", "hello")[0], 0)
+        for replica in (0, 1, 2):
+            cluster.kill(replica)
+        for words in (("send", "--room", "Ops", "text"), ("history", "--room", "Ops", "--timeout", "2s")):
+            code, out, err = cluster.chat(*words)
+            self.assertEqual((code, out), (3, ""), err)
+            self.assertIn("nobody can tell now whether there is a room that is written Ops", err)
+
     def test_rooms_are_listed_with_messages_and_the_last_ones_time(self):
         cluster = self.cluster(f=1)
         code, out, err = cluster.ctl("rooms")
