@@ -8,6 +8,7 @@
 #include "client/chat/days.h"
 #include "client/chat/message_text.h"
 #include "client/terminal/printable.h"
+#include "client/terminal/screen.h"
 #include "client/terminal/words.h"
 
 namespace client {

@@ -108,6 +108,33 @@ TEST_F(OutboxTest, WhereItIsNotKnownWhenAMessageWasWrittenItGoesWithout) {
   }
 }
 
+TEST_F(OutboxTest, ALateRefusalOfACopyThatToldWhenItWasWrittenSetsNothingAside) {
+  FakeCluster cluster;
+  chat::CommandRefused first;
+  cluster.refuse = [&](const chat::Command& command) {
+    std::string why = chat::validate(command, 1);
+    if (!why.empty()) first = {.session = command.session, .client_seq = command.seq, .reason = why};
+    return why;
+  };
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, post(0));
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  cluster.leader.reset();
+  outbox.post(cluster.now, {.room = "ops", .name = "ann", .text = "text 1", .written_ms = 2000});
+  EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 10s));
+  cluster.swallow = [](const chat::Command&) { return true; };  // what goes without does not arrive yet
+  cluster.leader = 0;
+  EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 10s));
+  ASSERT_NE(first.reason, "");
+  outbox.on_reply(cluster.now, {0}, first);  // read late, by a replica that hung meanwhile
+  cluster.turn();
+  cluster.swallow = {};
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  expect_log(cluster, 2);
+  EXPECT_EQ(cluster.delivered.back().refused, "");
+}
+
 TEST_F(OutboxTest, TellsWhatCertainlyDoesNotStandFromWhatMay) {
   FakeCluster cluster;
   Outbox outbox(options(), cluster.now);
