@@ -203,6 +203,15 @@ void Outbox::settle(Entry& entry) {
   entry.in_flight = false;
 }
 
+/// It ran, says the log, and no more than that.
+void Outbox::look_up(Entry& entry) {
+  entry.delivery.refused.clear();
+  entry.fate = Fate::lookup;
+  entry.ran = true;
+  // A search of its room that is under way may have passed it already.
+  if (search_ && search_->room == entry.delivery.message.room) search_.reset();
+}
+
 void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt) {
   using chat::Verdict;
   const chat::Outcome& outcome = receipt.outcome;
@@ -236,9 +245,7 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
     case Verdict::conflict:
       abandon_ = true;
       if (entry.fate == Fate::voided) {  // the message itself took the seq after all
-        entry.delivery.refused.clear();
-        entry.fate = Fate::lookup;
-        entry.ran = true;
+        look_up(entry);
         return;
       }
       entry.delivery.refused = chat::to_string(Verdict::conflict);
@@ -247,8 +254,7 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
     case Verdict::receipt_gone:
       entry.delivery.refused.clear();
       if (entry.redact) return settle(entry);
-      entry.fate = Fate::lookup;
-      entry.ran = true;
+      look_up(entry);
       return;
     case Verdict::session_unknown:
       session_gone(now);

@@ -43,6 +43,10 @@ struct OutboxOutput {
 /// session was gone, does not hold it.
 class Outbox {
  public:
+  /// Why a message is given back whose number has a redacted one in the log, and no receipt any more.
+  static constexpr const char* redacted_meanwhile =
+      "what stands under its number was redacted meanwhile: whether it was this message can't be told";
+
   struct Options {
     std::size_t replicas = 1;
     paxos::ReplicaId first{};               ///< asked first
@@ -164,6 +168,7 @@ class Outbox {
   void settle(Entry& entry);
   void found(Entry& entry, const chat::Message& message);
   void opened(paxos::Time now, const chat::Outcome& outcome);
+  void look_up(Entry& entry);
   void session_gone(paxos::Time now);
   void new_session();
   void on_redirect(paxos::Time now, paxos::ReplicaId from, const chat::Redirect& redirect);

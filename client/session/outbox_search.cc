@@ -61,9 +61,16 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     Entry* entry = find(message.client_seq);
     if (entry == nullptr || entry->fate != Fate::lookup) continue;
     const chat::Message& own = entry->delivery.message;
-    // What was redacted since has no text to compare.
-    const bool redacted = message.redacted || message.text == chat::redacted_text;
-    if (message.room != own.room || message.name != own.name || (message.text != own.text && !redacted)) {
+    if (message.room == own.room && message.name == own.name && message.text != own.text &&
+        (message.redacted || message.text == chat::redacted_text)) {
+      // Its text is gone. Somebody else may have this session, too (a copied state file), so that it need not
+      // have been this one: nothing is called delivered that perhaps is not.
+      entry->delivery.refused = redacted_meanwhile;
+      abandon_ = true;
+      settle(*entry);
+      continue;
+    }
+    if (message.room != own.room || message.name != own.name || message.text != own.text) {
       // Somebody else has this session, too (a copied state file), and was first.
       entry->delivery.refused = chat::to_string(chat::Verdict::conflict);
       abandon_ = true;
