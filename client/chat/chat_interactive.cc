@@ -527,13 +527,22 @@ class Interactive {
     }
   }
 
-  /// What was typed ahead for a room that was not entered goes nowhere else: back to the person.
+  /// What was typed ahead for a room that was not entered goes nowhere else: back to the person. Commands are
+  /// carried out all the same, and what follows one that leads to a room is meant for that one.
   void keep_lines() {
-    if (lines_.empty()) return;
-    const std::string text = waiting_lines_text();
-    const bool one = lines_.size() == 1;
-    lines_.clear();
-    if (one && editor_.text().empty() && editor_.put(text)) return;
+    std::string text;
+    bool elsewhere = false;
+    std::erase_if(lines_, [&](const std::string& line) {
+      for (const char* leads : {"/join", "/next", "/msg", "/leave"})
+        elsewhere = elsewhere || line.starts_with(leads);
+      const bool said = !line.empty() && (line[0] != '/' || line.starts_with("//") ||
+                                          line.starts_with("/me ") || line.starts_with("/topic "));
+      if (elsewhere || !said) return false;
+      text += (text.empty() ? "" : "\n") + line;
+      return true;
+    });
+    if (text.empty()) return;
+    if (text.find('\n') == std::string::npos && editor_.text().empty() && editor_.put(text)) return;
     ask(editor_.take_with(text));
   }
   [[nodiscard]] std::string waiting_lines_text() const {

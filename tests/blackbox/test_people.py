@@ -104,7 +104,7 @@ class People(ClusterTest):
         self.wait_rules(cluster)
         self.send(cluster, "ops", "I leave now")
         ann = self.chat(cluster)
-        bob = self.chat(cluster, name="bob")
+        bob = self.chat(cluster, name="bob", columns=160)
         def there():
             ann.seen = ""
             ann.key("/who\r")

@@ -127,7 +127,7 @@ class Typed(ClusterTest):
     def test_without_a_state_folder_it_says_so(self):
         cluster = self.cluster(f=0)
         (cluster.folder / "file").write_text("")
-        person = self.chat(cluster, env={"XDG_STATE_HOME": str(cluster.folder / "file")})
+        person = self.chat(cluster, env={"XDG_STATE_HOME": str(cluster.folder / "file")}, columns=160)
         person.wait_text("what you type is kept only as long as this chat is open")
         person.key("hello\r")
         person.wait_text(": hello")
