@@ -206,8 +206,8 @@ void Outbox::settle(Entry& entry) {
 /// It ran, says the log, and no more than that.
 void Outbox::look_up(Entry& entry) {
   entry.delivery.refused.clear();
-  entry.fate = Fate::lookup;
   entry.ran = true;
+  if (std::exchange(entry.fate, Fate::lookup) == Fate::lookup) return;  // the same answer once more
   // A search of its room that is under way may have passed it already.
   if (search_ && search_->room == entry.delivery.message.room) search_.reset();
 }

@@ -412,7 +412,10 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
     const bool full = rooms_may_fill_ && (refused == chat::to_string(chat::Verdict::rooms_full) ||
                                           refused == "the log refused it earlier; its reason is gone");
     // Nobody can tell any more; then it isn't called delivered.
-    if (refused == client::Outbox::redacted_meanwhile) return;
+    if (refused == client::Outbox::redacted_meanwhile) {
+      known.untold = true;
+      return;
+    }
     if (!full && !shares_[client]) broken("I2", who + " was refused: " + refused);
     if (!known.slot.none())
       broken("I2", who + " was refused (" + refused + "), but stands in " + text(known.slot));
