@@ -85,7 +85,7 @@ class Typed(ClusterTest):
 
     def test_what_waits_stays_on_the_screen_until_it_is_delivered(self):
         cluster = self.cluster(f=1)
-        person = self.chat(cluster)
+        person = self.chat(cluster, columns=200)
         person.key("before\r")
         person.wait_text(": before")
         self.without_quorum(cluster)
