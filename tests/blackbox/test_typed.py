@@ -80,12 +80,12 @@ class Typed(ClusterTest):
         seen = self.left_behind(leave).seen
         for text in ("one", "two", "three"):
             self.assertRegex(seen, rf"(unknown \(sent, no answer\)|waiting \(not sent\)), for ops: {text}")
-        self.assertIn("3 messages kept in ", seen)
+        self.assertIn("3 messages kept in", seen)
         self.assertIn("what you were writing is kept for the next time", seen)
 
     def test_what_waits_stays_on_the_screen_until_it_is_delivered(self):
         cluster = self.cluster(f=1)
-        person = self.chat(cluster, columns=200)
+        person = self.chat(cluster)
         person.key("before\r")
         person.wait_text(": before")
         self.without_quorum(cluster)
