@@ -18,6 +18,8 @@ int chat_history(const std::vector<std::string>& words);
 int chat_follow(const std::vector<std::string>& words);
 /// Without a verb.
 int chat_interactive(const std::vector<std::string>& words);
+/// The chat itself, until the person leaves; `room`: as find_room() settled it. The exit code.
+net::Task<int> run_chat(Connection& connection, std::string room, std::string name);
 
 /// Says once on standard error that $TZ names no zone, where it does not.
 void tell_zone_fault(const std::string& program);

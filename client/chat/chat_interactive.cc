@@ -13,7 +13,6 @@
 #include "client/chat/chat_words.h"
 #include "client/chat/completion.h"
 #include "client/chat/days.h"
-#include "client/chat/find_room.h"
 #include "client/chat/message_lines.h"
 #include "client/chat/waiting_text.h"
 #include "client/session/cluster_view.h"
@@ -47,7 +46,6 @@ constexpr paxos::Duration paste_patience = 2s;
 /// part them.
 constexpr paxos::Duration escape_patience = 150ms;
 constexpr paxos::Duration draft_pause = 1s;
-constexpr std::chrono::milliseconds settle_timeout = 2s;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
@@ -505,10 +503,9 @@ class Interactive {
   /// An ESC by itself, once nothing came behind it for a while.
   void settle_escape() {
     if (c_.loop().now() - pasted_ < escape_patience) return;
-    const bool lone = splitter_.lone_escape();
-    editor_.forget_escape();
-    if (!lone || !question_.asking()) return;
-    answer(PasteQuestion::Answer::drop);
+    const bool held = splitter_.lone_escape();
+    if (!editor_.forget_escape() && !held) return;
+    if (held && question_.asking()) answer(PasteQuestion::Answer::drop);
     terminal_.redraw();
   }
 
@@ -678,39 +675,11 @@ class Interactive {
                   .colour = colour_}};
 };
 
-net::Task<int> interactive(Connection& c, std::string room, std::string name) {
-  const RoomMeant meant = co_await find_room(c, room, false, settle_timeout);
-  if (!meant.fault.empty()) co_return complain("paxoschat", meant.fault, config::exit_refused);
-  if (!meant.certain)
-    complain("paxoschat",
-             fmt::format("nobody can tell now whether there is a room that is written {}: taken for {}",
-                         printable_name(room), printable_name(meant.name)),
-             0);
-  Interactive here(c, meant.name, std::move(name));
-  co_return co_await here.run();
-}
-
 }  // namespace
 
-int chat_interactive(const std::vector<std::string>& words) {
-  VerbFlags flags("paxoschat", "PAXOSCHAT", "Chat in a room.");
-  flags.value("room", "ROOM", "which one (default: lobby)");
-  flags.value("name", "NAME", "what others see (default: the login name)");
-  flags.arguments_help("\n       paxoschat send|history|follow --room ROOM [flags]   (each has --help)");
-  if (const auto code = flags.parse(words)) return *code;
-  for (const std::string& word : flags.arguments())
-    if (word == "send" || word == "history" || word == "follow")
-      return flags.wrong_usage(
-          fmt::format("the verb comes first: paxoschat {0} ...; see `paxoschat {0} --help`", word));
-  if (!flags.arguments().empty())
-    return flags.wrong_usage(fmt::format("'{}' is neither a flag nor one of send, history, follow",
-                                         printable(flags.arguments().front())));
-  const std::string room = flags.get("room").value_or("lobby");
-  const std::string name = name_or_login(flags.get("name"));
-  for (const std::string& fault : {chat::validate_room(room), chat::validate_name(name)})
-    if (!fault.empty()) return complain("paxoschat", fault, config::exit_refused);
-  tell_zone_fault("paxoschat");
-  return flags.with_cluster([&](Connection& c) { return interactive(c, room, name); });
+net::Task<int> run_chat(Connection& c, std::string room, std::string name) {
+  Interactive here(c, std::move(room), std::move(name));
+  co_return co_await here.run();
 }
 
 }  // namespace client

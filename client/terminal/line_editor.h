@@ -31,7 +31,8 @@ class LineEditor {
 
   /// An ESC came, and nothing behind it for so long that it was a key by itself: what comes next is not part
   /// of it.
-  void forget_escape();
+  /// True: there was one.
+  bool forget_escape();
 
   struct View {
     std::string text;        ///< printable, at most `columns` wide

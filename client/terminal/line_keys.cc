@@ -9,8 +9,10 @@
 /// before.
 namespace client {
 
-void LineEditor::forget_escape() {
-  if (pending_ == "\x1b") pending_.clear();
+bool LineEditor::forget_escape() {
+  if (pending_ != "\x1b") return false;
+  pending_.clear();
+  return true;
 }
 
 void LineEditor::complete(std::size_t from, std::string_view text) {

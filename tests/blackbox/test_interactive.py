@@ -99,8 +99,12 @@ class Interactive(ClusterTest):
     def test_an_escape_by_itself_swallows_no_key(self):
         cluster = self.cluster(f=0)
         person = self.chat(cluster)
-        person.key("ab\x1b")
-        time.sleep(2)  # the pause is what tells the key from the beginning of another one
+        person.key("ab")
+        person.wait_text("ops> ab")
+        person.seen = ""
+        person.key("\x1b")
+        # Drawn once when it comes, and once more when nothing came behind it for a while.
+        wait_for("the escape is a key by itself", lambda: person.read().count("ops> ab") >= 2)
         person.key("c\r")
         person.wait_text(": abc")
         person.key("de\x1b[Df\r")  # what comes at once still belongs together

@@ -4,6 +4,7 @@
 
 #include "client/ctl/doctor.h"
 #include "config/flags.h"
+#include "tests/client/answers.h"
 
 namespace client {
 namespace {
@@ -20,18 +21,6 @@ Json figures(std::uint64_t applied, std::uint64_t boot = 1) {
           {"leader", 0},
           {"leader_ballot", {{"round", 1}, {"replica", 0}}},
           {"ballot", {{"round", 1}, {"replica", 0}}}};
-}
-
-config::ClusterConfig cluster(std::size_t replicas) {
-  config::ClusterConfig out;
-  out.cluster = "demo";
-  for (std::uint8_t id = 0; id < replicas; ++id)
-    out.replicas.push_back({.id = {id},
-                            .address = "10.0.0." + std::to_string(id) + ":7400",
-                            .host = {},
-                            .port = 7400,
-                            .data_dir = {}});
-  return out;
 }
 
 TEST(Sparkline, HasEightHeightsAgainstTheLargestAndBlanksForTheUnknown) {

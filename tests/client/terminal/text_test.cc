@@ -143,11 +143,11 @@ TEST_F(LineEditorTest, EscapeSequencesAreNeverText) {
 
 TEST_F(LineEditorTest, AnEscapeByItselfSwallowsNothing) {
   (void)editor.feed("ab\x1b");
-  editor.forget_escape();
+  EXPECT_TRUE(editor.forget_escape());
   (void)editor.feed("c");
   EXPECT_EQ(editor.text(), "abc");
   (void)editor.feed("\x1b[");
-  editor.forget_escape();  // more than an ESC: the rest of a key is still to come
+  EXPECT_FALSE(editor.forget_escape());  // more than an ESC: the rest of a key is still to come
   (void)editor.feed("D\x1b");
   (void)editor.feed("[Dx");
   EXPECT_EQ(editor.text(), "axbc");
