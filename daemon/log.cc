@@ -153,7 +153,7 @@ bool wait_until_said(const Way& of, int looks) {
 }
 
 constexpr int last_looks = 250;
-constexpr std::array<int, 4> crash_signals{SIGABRT, SIGSEGV, SIGBUS, SIGFPE};
+constexpr std::array<int, 4> fatal_signals{SIGABRT, SIGSEGV, SIGBUS, SIGFPE};
 constexpr int crash_looks = 150;
 
 /// Async-signal-safe, if the crash left the other threads able to run. Below it in the chain is the default:
@@ -195,7 +195,7 @@ void take_strays(Way& to) {
   ::close(ends[1]);
   to.stray = ends[0];
   start_aside([&to] { carry_strays(to); });
-  for (int signal : crash_signals) {
+  for (int signal : fatal_signals) {
     struct sigaction action{};
     action.sa_sigaction = say_last_words;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK;

@@ -19,7 +19,7 @@ constexpr paxos::Duration unopened_interval = std::chrono::minutes{1};
 /// Whoever sends to what isn't there fails with each heartbeat: one line a minute says how often.
 constexpr paxos::Duration unsent_interval = std::chrono::minutes{1};
 
-std::int64_t whole_ms(paxos::Duration duration) {
+std::int64_t in_ms(paxos::Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
 }  // namespace
@@ -44,7 +44,7 @@ void Supervision::give_sign(paxos::Time now, paxos::Duration unfinished,
   } else if (!std::exchange(stuck_told_, true)) {
     daemon_log::warning(
         "the disk of {} has not finished a write for {} ms: no more signs of life to the service manager",
-        directory.string(), whole_ms(unfinished));
+        directory.string(), in_ms(unfinished));
   }
 }
 
@@ -81,7 +81,7 @@ void Supervision::tell_trouble(paxos::Time now, const paxos::Status& s) {
   if (standstill_.due(now, standstill))
     daemon_log::write(daemon_log::Level::warning,
                       {.event = "stands_still", .ballot = s.leader_ballot, .slot = s.waiting->slot},
-                      fmt::format("{}, for {} ms", standstill, whole_ms(still)));
+                      fmt::format("{}, for {} ms", standstill, in_ms(still)));
   else if (stood && standstill.empty())
     daemon_log::write(daemon_log::Level::info, {.event = "goes_on", .ballot = {}, .slot = s.applied},
                       fmt::format("goes on: slot {} is applied", s.applied.n));

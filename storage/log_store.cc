@@ -24,7 +24,7 @@ namespace storage {
 
 namespace {
 
-rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
+rocksdb::Slice slice_of(std::string_view text) { return {text.data(), text.size()}; }
 
 rocksdb::Options log_options(rocksdb::Env* env) {
   rocksdb::Options options;
@@ -96,7 +96,7 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
   // Not from a cache: whoever looks later means the disk.
   rocksdb::ReadOptions options;
   options.fill_cache = false;
-  const rocksdb::Status status = db_->Get(options, slice(key), &stored);
+  const rocksdb::Status status = db_->Get(options, slice_of(key), &stored);
   if (status.IsNotFound()) return std::optional<std::string>{};
   if (!status.ok())
     return tl::make_unexpected(
@@ -120,7 +120,7 @@ tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   if (!row) return tl::make_unexpected(row.error());
   if (!*row) return {};
   rocksdb::WriteBatch batch;
-  batch.Put(slice((*row)->key), slice((*row)->value));
+  batch.Put(slice_of((*row)->key), slice_of((*row)->value));
   rocksdb::WriteOptions options;
   options.sync = true;
   const rocksdb::Status status = db_->Write(options, &batch);
@@ -140,7 +140,7 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
                                 {.boot = mark_.boot(), .group = mark_.group()}, owner, out);
   if (!rows) return fail(rows.error());
   rocksdb::WriteBatch batch;
-  for (const LogRow& row : *rows) batch.Put(slice(row.key), slice(row.value));
+  for (const LogRow& row : *rows) batch.Put(slice_of(row.key), slice_of(row.value));
   promised_ = out.promised;
   appended_ = out.last_group;
   // What was read may have been in the page cache only: a kill is no power cut. Before anything of it is
@@ -234,9 +234,9 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
 
 std::string LogStore::write(const std::vector<LogGroup>& groups) {
   rocksdb::WriteBatch batch;
-  const paxos::Ballot promised =
-      each_row(groups, promised_,
-               [&](std::string_view key, const std::string& value) { batch.Put(slice(key), slice(value)); });
+  const paxos::Ballot promised = each_row(
+      groups, promised_,
+      [&](std::string_view key, const std::string& value) { batch.Put(slice_of(key), slice_of(value)); });
   bytes_ += batch.GetDataSize();
   rocksdb::WriteOptions sync;
   sync.sync = true;

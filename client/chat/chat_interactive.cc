@@ -14,6 +14,7 @@
 #include "client/chat/completion.h"
 #include "client/chat/days.h"
 #include "client/chat/message_lines.h"
+#include "client/chat/patience.h"
 #include "client/chat/waiting_text.h"
 #include "client/session/cluster_view.h"
 #include "client/session/hub.h"
@@ -32,8 +33,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::uint32_t shown_on_join = 20;
-constexpr std::uint32_t shown_at_most = 500;
 constexpr std::size_t shown_lines_max = 40;  ///< of one message
 /// Messages without a receipt at one time, and their bytes: the outbox' file holds 64 MiB.
 constexpr std::size_t unfinished_max = 10'000;
@@ -50,7 +49,6 @@ constexpr paxos::Duration draft_pause = 1s;
 constexpr paxos::Duration patience = 2s;
 constexpr paxos::Duration farewell = 3s;
 constexpr paxos::Duration farewell_silence = 300ms;  ///< of it; longer than that is worth a word
-constexpr std::chrono::milliseconds outage_timeout = 500ms;
 
 constexpr std::size_t candidates_shown = 40;
 

@@ -8,6 +8,7 @@
 
 #include "client/chat/chat.h"
 #include "client/chat/chat_words.h"
+#include "client/chat/patience.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
 #include "client/terminal/screen.h"
@@ -21,8 +22,6 @@ namespace {
 
 constexpr std::chrono::milliseconds who_timeout = 600ms;
 constexpr std::chrono::milliseconds page_timeout = 3s;
-constexpr std::chrono::milliseconds local_timeout = 1500ms;
-constexpr std::chrono::milliseconds look_timeout = 1500ms;
 /// How often a replica is told who is here: it forgets whom it has not heard of for presence_kept_ms.
 constexpr paxos::Duration presence_every = 10s;
 constexpr paxos::Duration old_every = 60s;
@@ -32,7 +31,6 @@ constexpr std::size_t known_rooms_max = 65'536;
 constexpr std::size_t shown_rooms_max = 2048;
 /// Rooms of two are joined by themselves up to here: some places are for those that the person wants.
 constexpr std::size_t joined_by_itself_max = JoinedRooms::rooms_max - 8;
-constexpr std::uint32_t shown_on_join = 20;
 constexpr std::uint32_t posted_lately = 500;  ///< messages looked at for names
 constexpr std::uint32_t searched_max = 20'000;
 constexpr std::size_t found_max = 30;

@@ -8,6 +8,7 @@
 #include "client/chat/days.h"
 #include "client/chat/find_room.h"
 #include "client/chat/message_lines.h"
+#include "client/chat/patience.h"
 #include "client/person.h"
 #include "client/session/cluster_view.h"
 #include "client/session/room_list.h"
@@ -31,8 +32,7 @@ constexpr std::chrono::milliseconds poll_patience = 1500ms;
 /// A replica that is cut off from the others answers polls for ever with nothing: look elsewhere now and
 /// then.
 constexpr paxos::Duration look_every = 2s;
-constexpr std::chrono::milliseconds outage_timeout = 1000ms;
-constexpr std::chrono::milliseconds settle_timeout = 2s;
+constexpr std::chrono::milliseconds follow_outage_timeout = 1000ms;
 
 paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
   return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
@@ -138,7 +138,7 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
     const auto page = co_await reader.next(static_cast<std::uint32_t>(
         std::min<std::uint64_t>(wanted - printed, chat::limits::page_messages_max)));
     if (!page) {
-      const Outage outage = co_await look_for_outage(c, outage_timeout);
+      const Outage outage = co_await look_for_outage(c, follow_outage_timeout);
       complain("paxoschat history",
                fmt::format(
                    "{} answered within {:g} s: {}{}{}. See `paxosctl status`{}",
@@ -241,7 +241,7 @@ net::Task<bool> Follower::find_start() {
       trouble({});
       co_return true;
     }
-    const Outage outage = co_await look_for_outage(connection_, outage_timeout);
+    const Outage outage = co_await look_for_outage(connection_, follow_outage_timeout);
     if (stopped_) break;
     if (outage.over() || outage.differs(outage_)) trouble(outage.over() ? page.error() : outage.sentence());
     outage_ = outage;
@@ -264,12 +264,12 @@ net::Task<void> Follower::look_elsewhere() {
 
 /// A replica without a quorum answers polls for ever with nothing: that is said, once.
 net::Task<void> Follower::look_at_quorum() {
-  const ReplicaStatus here = co_await ask_status(connection_, target_, outage_timeout);
+  const ReplicaStatus here = co_await ask_status(connection_, target_, follow_outage_timeout);
   // One without a quorum may be cut off alone: the others decide.
   const bool well = here.json && here.json->contains("leader") && !here.json->at("leader").is_null() &&
                     !here.json->contains("no_quorum_age_ms");
   Outage outage;
-  if (!well) outage = co_await look_for_outage(connection_, outage_timeout);
+  if (!well) outage = co_await look_for_outage(connection_, follow_outage_timeout);
   if (stopped_) co_return;
   if (outage.over())
     trouble({});

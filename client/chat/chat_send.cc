@@ -10,6 +10,7 @@
 #include "client/chat/days.h"
 #include "client/chat/find_room.h"
 #include "client/chat/message_lines.h"
+#include "client/chat/patience.h"
 #include "client/session/cluster_view.h"
 #include "client/session/hub.h"
 #include "client/session/room_list.h"
@@ -30,8 +31,6 @@ constexpr std::size_t queue_max = 1024;
 constexpr paxos::Duration close_patience = 1s;
 /// A message without a receipt for so long is worth a word.
 constexpr paxos::Duration trouble_patience = 2s;
-constexpr std::chrono::milliseconds outage_timeout = 500ms;
-constexpr std::chrono::milliseconds settle_timeout = 2s;
 
 struct SendFlags {
   std::string room;

@@ -2,6 +2,7 @@
 
 #include "client/chat/chat.h"
 #include "client/chat/find_room.h"
+#include "client/chat/patience.h"
 #include "client/terminal/printable.h"
 
 /// paxoschat without a verb: its flags, and which room is meant.
@@ -10,8 +11,6 @@ namespace client {
 using namespace std::chrono_literals;
 
 namespace {
-
-constexpr std::chrono::milliseconds settle_timeout = 2s;
 
 net::Task<int> settle_and_run(Connection& c, std::string room, std::string name) {
   const RoomMeant meant = co_await find_room(c, room, false, settle_timeout);

@@ -7,6 +7,7 @@
 
 #include "client/chat/chat_words.h"
 #include "client/chat/find_room.h"
+#include "client/chat/patience.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
 #include "client/terminal/screen.h"
@@ -15,12 +16,6 @@
 namespace client {
 
 using namespace std::chrono_literals;
-
-namespace {
-constexpr std::uint32_t shown_on_join = 20;
-constexpr std::uint32_t shown_at_most = 500;
-constexpr std::chrono::milliseconds look_timeout = 1500ms;
-}  // namespace
 
 Visits::Visits(Connection& connection, const std::string& name, Chat chat)
     : c_(connection),

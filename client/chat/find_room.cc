@@ -4,15 +4,12 @@
 #include <vector>
 
 #include "client/chat/chat.h"
+#include "client/chat/patience.h"
 #include "client/session/room_names.h"
 
 namespace client {
 
 using namespace std::chrono_literals;
-
-namespace {
-constexpr std::chrono::milliseconds local_timeout = 1500ms;
-}  // namespace
 
 net::Task<RoomMeant> find_room(Connection& c, std::string typed, bool ask,
                                std::chrono::milliseconds timeout) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,9 @@
 namespace client {
 
 using Words = std::vector<std::string>;
+
+/// How long a replica's status is waited for.
+constexpr std::chrono::milliseconds status_timeout{1000};
 
 int ctl_config(const Words& words);
 int ctl_status(const Words& words);

@@ -22,7 +22,7 @@ constexpr std::size_t pack_bytes_max = 48 * 1024;
 constexpr paxos::Duration repeat_after{std::chrono::milliseconds{250}};
 constexpr paxos::Duration sweep_every{std::chrono::milliseconds{50}};
 
-struct Options {
+struct BenchOptions {
   std::size_t clients = 1;
   std::size_t outstanding = 1;
   std::size_t size = 100;
@@ -39,7 +39,7 @@ std::int64_t steady_ns() {
 
 class Bench {
  public:
-  Bench(Connection& connection, const Options& options, paxos::ReplicaId leader)
+  Bench(Connection& connection, const BenchOptions& options, paxos::ReplicaId leader)
       : c_(connection), o_(options), target_(leader), done_(connection.loop()), text_(options.size, 'x') {
     sessions_.resize(o_.clients);
   }
@@ -236,7 +236,7 @@ class Bench {
   }
 
   Connection& c_;
-  Options o_;
+  BenchOptions o_;
   paxos::ReplicaId target_;
   net::Event done_;
   std::string text_;
@@ -252,7 +252,7 @@ class Bench {
   paxos::Time rotated_{};
 };
 
-net::Task<int> bench(Connection& c, Options options) {
+net::Task<int> bench(Connection& c, BenchOptions options) {
   const auto leader = co_await find_leader(c, std::chrono::seconds{5});
   if (!leader)
     co_return complain("paxosctl bench", "there is no leader; `paxosctl status` shows why",
@@ -273,7 +273,7 @@ int ctl_bench(const Words& words) {
   flags.value("outstanding", "N", "messages under way in each session (default: 1)");
   flags.flag("json", "one JSON object");
   if (const auto code = flags.parse_without_arguments(words)) return *code;
-  Options o;
+  BenchOptions o;
   const auto clients = flags.number("clients", 1, 10'000, 64);
   const auto size = flags.number("size", 1, chat::limits::text_bytes_max, 100);
   const auto outstanding = flags.number("outstanding", 1, chat::limits::outstanding_max, 1);

@@ -27,7 +27,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::chrono::milliseconds status_timeout = 1000ms;
 constexpr std::chrono::milliseconds doctor_timeout = 3000ms;
 constexpr std::chrono::milliseconds clock_timeout = 500ms;
 constexpr int clock_readings = 3;

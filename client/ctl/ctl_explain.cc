@@ -19,7 +19,7 @@ namespace {
 constexpr std::chrono::milliseconds explain_timeout{2000};
 /// For telling an older paxosd, which does not know the request, from one that is down.
 constexpr std::chrono::milliseconds alive_timeout{500};
-const std::string program = "paxosctl explain";
+const std::string explain_program = "paxosctl explain";
 
 net::Task<void> ask_one(Connection& connection, paxos::Slot slot, std::chrono::milliseconds timeout,
                         Witness& out) {
@@ -70,7 +70,8 @@ net::Task<int> explain(Connection& connection, paxos::Slot slot, std::chrono::mi
   std::size_t answers = 0;
   for (const Witness& w : witnesses) answers += w.reply ? 1 : 0;
   if (answers == 0)
-    co_return complain(program, "no replica answers; `paxosctl status` shows more", config::exit_unknown);
+    co_return complain(explain_program, "no replica answers; `paxosctl status` shows more",
+                       config::exit_unknown);
   if (story.state != SlotState::unproposed) co_return config::exit_fine;
   co_return answers < connection.config().quorum() ? config::exit_unknown : config::exit_refused;
 }
@@ -78,12 +79,13 @@ net::Task<int> explain(Connection& connection, paxos::Slot slot, std::chrono::mi
 int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool json) {
   std::ifstream in(file, std::ios::binary);
   if (!in)
-    return complain(program,
+    return complain(explain_program,
                     fmt::format("{}: {}; what a crash left is in DATA_DIR/crash", file, std::strerror(errno)),
                     config::exit_refused);
   const std::string bytes{std::istreambuf_iterator<char>(in), {}};
   auto dump = chat::parse_flight_dump(std::as_bytes(std::span{bytes}));
-  if (!dump) return complain(program, fmt::format("{}: {}", file, dump.error()), config::exit_refused);
+  if (!dump)
+    return complain(explain_program, fmt::format("{}: {}", file, dump.error()), config::exit_refused);
   const chat::FlightDumpHead& h = dump->head;
   const paxos::ReplicaId self{h.replica};
   if (slot) dump->entries = chat::flight_of_slot(dump->entries, *slot, dump->entries.size()).entries;
@@ -124,14 +126,15 @@ int explain_dump(const std::string& file, std::optional<paxos::Slot> slot, bool 
     }
   }
   if (!slot || !dump->entries.empty()) return config::exit_fine;
-  return complain(program, fmt::format("{} has no records of slot {}", file, slot->n), config::exit_refused);
+  return complain(explain_program, fmt::format("{} has no records of slot {}", file, slot->n),
+                  config::exit_refused);
 }
 
 }  // namespace
 
 int ctl_explain(const Words& words) {
   VerbFlags flags(
-      program, "PAXOSCTL",
+      explain_program, "PAXOSCTL",
       "What happened to a slot on every replica: proposed, voted, chosen, applied, or why it is a no-op.");
   flags.value("timeout", "TIME", "how long to wait for a replica (default: 2s)");
   flags.value("dump", "FILE", "read what a crash left (DATA_DIR/crash/flight-BOOT.bin) instead of asking");

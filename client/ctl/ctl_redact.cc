@@ -18,11 +18,11 @@ using namespace std::chrono_literals;
 
 constexpr paxos::Duration close_patience = 1s;
 constexpr std::chrono::milliseconds outage_timeout = 500ms;
-const std::string program = "paxosctl redact";
+const std::string redact_program = "paxosctl redact";
 
 int refuse(bool json, const std::string& why) {
   if (json) print_json({{"refused", why}});
-  return complain(program, "nothing was redacted: " + why, config::exit_refused);
+  return complain(redact_program, "nothing was redacted: " + why, config::exit_refused);
 }
 
 net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseconds timeout, bool json) {
@@ -33,7 +33,7 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
     if (!room) {
       const std::string why = "nothing was redacted: " + room.error().why;
       if (json) print_json({{"unknown", why}});
-      co_return complain(program, why, config::exit_unknown);
+      co_return complain(redact_program, why, config::exit_unknown);
     }
     if (!*room) wanted.room = fold_room(wanted.room);
     if (const std::string fault = room_fault(wanted.room); !*room && !fault.empty())
@@ -55,7 +55,7 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
                     static_cast<double>(timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
                     hub.sent_commands() ? "it is perhaps redacted" : "nothing was redacted");
     if (json) print_json({{"unknown", why}});
-    co_return complain(program, why, config::exit_unknown);
+    co_return complain(redact_program, why, config::exit_unknown);
   }
   session.close();
   const paxos::Time closed_by = c.loop().now() + close_patience;
@@ -77,7 +77,7 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
   }
   say(stdout, "redacted: message {} of {}, by slot {}\n", wanted.seq, printable_name(m.room), m.slot.n);
   complain(
-      program,
+      redact_program,
       "no replica shows it from here on, and each takes it off its disk by itself (`paxosctl status --json`, "
       "`redactions`). Backups, screens and logs of clients are out of reach: change the secret in any case",
       0);
@@ -87,7 +87,7 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
 }  // namespace
 
 int ctl_redact(const Words& words) {
-  VerbFlags flags(program, "PAXOSCTL",
+  VerbFlags flags(redact_program, "PAXOSCTL",
                   "Takes the text of a message out of every replica's history, state and log.");
   flags.value("reason", "TEXT", "shown in its place, with your name");
   flags.value("name", "NAME", "who does it (default: the login name)");

@@ -15,7 +15,7 @@ namespace client {
 
 namespace {
 
-constexpr const char* program = "paxosctl rolling-restart";
+constexpr const char* rolling_program = "paxosctl rolling-restart";
 constexpr std::chrono::milliseconds look{1000};  ///< how long one look at the cluster waits for answers
 constexpr std::chrono::milliseconds pause{100};  ///< between two looks
 
@@ -86,14 +86,14 @@ net::Task<std::optional<int>> begin_restart(Connection& c, const Wish& wish, con
     const std::string command = with_place(*wish.command, c.config().replicas[target.id.n]);
     const int status = std::system(command.c_str());
     if (status == 0) co_return std::nullopt;
-    co_return complain(program, fmt::format("`{}` failed; nothing more is restarted", command),
+    co_return complain(rolling_program, fmt::format("`{}` failed; nothing more is restarted", command),
                        config::exit_refused);
   }
   const auto answer =
       co_await c.ask(target.id, chat::RestartRequest{}, target.target(), std::chrono::seconds{2});
   // No answer may mean that it is down already: what counts is that it comes back.
   if (!answer) co_return std::nullopt;
-  co_return failed(program, target.id, answer);
+  co_return failed(rolling_program, target.id, answer);
 }
 
 /// The next one, the leader last, so that clients move once.
@@ -114,7 +114,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
     const Standing standing = co_await wait_well(c, wish);
     if (!standing.trouble.empty())
       co_return complain(
-          program,
+          rolling_program,
           fmt::format(
               "stopped after {} of {}: {}. Nothing is restarted while another is missing or behind; see "
               "`paxosctl status`, then run this again",
@@ -136,7 +136,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
     }
     if (!back)
       co_return complain(
-          program,
+          rolling_program,
           fmt::format("replica {} did not come back within {} s: stopped after {} of {}. Look at its log "
                       "(journalctl -u paxosd@{}); the others go on without it",
                       id.n, wish.patience.count() / 1000, all - left.size(), all, id.n),
@@ -153,7 +153,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
   }
   const Standing end = co_await wait_well(c, wish);
   if (!end.trouble.empty())
-    co_return complain(program,
+    co_return complain(rolling_program,
                        fmt::format("{} restarted, but {}; see `paxosctl status`",
                                    all == 1 ? "it was" : fmt::format("all {} were", all), end.trouble),
                        config::exit_refused);
@@ -174,7 +174,7 @@ net::Task<int> rolling_restart(Connection& c, Wish wish) {
 
 int ctl_rolling_restart(const Words& words) {
   VerbFlags flags(
-      program, "PAXOSCTL",
+      rolling_program, "PAXOSCTL",
       "Restarts one replica after another, the leader last, and waits each time until all are back, vote and "
       "have caught up; stops at the first trouble. Their service managers start the program that is "
       "installed then, so this is also how a cluster is upgraded.");

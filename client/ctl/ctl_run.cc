@@ -26,7 +26,7 @@ namespace client {
 
 namespace {
 
-struct Options {
+struct RunOptions {
   unsigned f = 2;
   std::size_t clients = 10;
   std::size_t messages = 100;
@@ -126,7 +126,7 @@ std::uint16_t free_ports(std::size_t count, std::uint64_t seed) {
 
 class Run {
  public:
-  Run(Connection& connection, const Options& options, Processes& processes)
+  Run(Connection& connection, const RunOptions& options, Processes& processes)
       : c_(connection), o_(options), processes_(processes) {}
 
   net::Task<int> run() {
@@ -402,7 +402,7 @@ class Run {
   }
 
   Connection& c_;
-  Options o_;
+  RunOptions o_;
   Processes& processes_;
   std::optional<ReplicaStatus> leader_;
   std::uint64_t first_round_ = 0;
@@ -417,7 +417,7 @@ class Run {
   bool died_ = false;
 };
 
-int run_in(const Options& o) {
+int run_in(const RunOptions& o) {
   const std::string program = "paxosctl run";
   const std::size_t replicas = 2 * o.f + 1;
   std::uint64_t seed = static_cast<std::uint64_t>(::getpid()) * 0x9e3779b97f4a7c15ULL;
@@ -478,7 +478,7 @@ int ctl_run(const Words& words) {
   if (!flags.arguments().empty())
     return flags.wrong_usage(
         fmt::format("run takes no arguments, '{}' is one", printable(flags.arguments().front())));
-  Options o;
+  RunOptions o;
   const auto f = flags.number("failures", 0, 4, 2);
   const auto clients = flags.number("clients", 1, 1000, 10);
   const auto messages = flags.number("messages", 1, 1'000'000, 100);

@@ -14,8 +14,6 @@ namespace client {
 
 namespace {
 
-constexpr std::chrono::milliseconds status_timeout{1000};
-
 std::string ballot_text(const Json& ballot) {
   return fmt::format("{}.{}", ballot.value("round", std::uint64_t{0}), ballot.value("replica", 0));
 }

@@ -13,10 +13,6 @@
 namespace client {
 
 namespace {
-constexpr std::chrono::milliseconds status_timeout{1000};
-}
-
-namespace {
 
 net::Task<int> verify(Connection& c, bool json, bool full) {
   const auto replicas = co_await ask_all(c, status_timeout);

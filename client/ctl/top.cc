@@ -22,7 +22,7 @@ std::string count_text(double n) {
   return fmt::format("{:.0f}", n);
 }
 
-std::string bytes_text(std::optional<double> bytes) {
+std::string figure_text(std::optional<double> bytes) {
   if (!bytes) return "-";
   constexpr double k = 1024;
   if (*bytes >= k * k * k * k) return fmt::format("{:.1f}T", *bytes / (k * k * k * k));
@@ -288,9 +288,9 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
                                  r.slots_per_second() ? count_text(*r.slots_per_second()) : "-",
                                  count_text(number_in(derived, "lag").value_or(0)),
                                  short_age(age_in(a, "waiting_ms")), latency_text(r.commit()),
-                                 latency_text(r.sync()), bytes_text(number_in(a, "disk_used_bytes")),
-                                 bytes_text(number_in(a, "disk_free_bytes")),
-                                 bytes_text(number_in(a, "resident_bytes"))),
+                                 latency_text(r.sync()), figure_text(number_in(a, "disk_used_bytes")),
+                                 figure_text(number_in(a, "disk_free_bytes")),
+                                 figure_text(number_in(a, "resident_bytes"))),
                      Look::plain});
     }
     // One look has no minute behind it.

@@ -14,20 +14,20 @@ namespace client {
 
 namespace {
 
-termios given;  // as the terminal was; for the handler, which runs while a Terminal lives
+termios terminal_given;  // as the terminal was; for the handler, which runs while a Terminal lives
 
 /// Marks pastes, and stops to: paste.h.
 constexpr std::string_view mark_pastes = "\x1b[?2004h";
 constexpr std::string_view mark_no_pastes = "\x1b[?2004l";
 
 /// A terminal left in raw mode is of no use to anyone.
-void give_back_and_die(int signal) {
+void give_terminal_back_and_die(int signal) {
   [[maybe_unused]] const auto written = ::write(STDOUT_FILENO, mark_no_pastes.data(), mark_no_pastes.size());
-  ::tcsetattr(STDIN_FILENO, TCSANOW, &given);
+  ::tcsetattr(STDIN_FILENO, TCSANOW, &terminal_given);
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
-constexpr int deadly[] = {SIGABRT, SIGTERM, SIGHUP, SIGINT, SIGQUIT};
+constexpr int deadly_to_terminal[] = {SIGABRT, SIGTERM, SIGHUP, SIGINT, SIGQUIT};
 
 }  // namespace
 
@@ -43,8 +43,8 @@ Terminal::Terminal(LineEditor& editor)
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
   raw_ = raw;
-  given = before_;
-  for (const int signal : deadly) std::signal(signal, give_back_and_die);
+  terminal_given = before_;
+  for (const int signal : deadly_to_terminal) std::signal(signal, give_terminal_back_and_die);
   ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
   write(mark_pastes);
 }
@@ -54,7 +54,7 @@ Terminal::~Terminal() {
   write(cleared());
   write(mark_no_pastes);
   ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
-  for (const int signal : deadly) std::signal(signal, SIG_DFL);
+  for (const int signal : deadly_to_terminal) std::signal(signal, SIG_DFL);
 }
 
 std::size_t Terminal::columns() {

@@ -12,4 +12,4 @@ try:
     text = planting.planted(name, pathlib.Path(source).read_text(), pathlib.Path(patch).read_text())
 except planting.Misfit as wrong:
     sys.exit(str(wrong))
-pathlib.Path(out).write_text(planting.INCLUDE + text)
+pathlib.Path(out).write_text(planting.head(name, text) + text)

@@ -11,7 +11,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATCHES = ROOT / "tests/mutants"
 EDITED = ROOT / "build/planted"      # where replant lays files out to be edited,
 UNEDITED = ROOT / "build/unplanted"  # and what their sources were then
-INCLUDE = '#include "tests/mutants/mutants.h"\n'
 CONTEXT, CONTEXT_MAX = 2, 40
 NAMED = re.compile(r"\bMutant::(\w+)")
 
@@ -30,6 +29,18 @@ class Part:
 
     def text(self):
         return "@@ " + ", ".join(self.names) + "\n" + "".join(line if line != " \n" else "\n" for line in self.lines)
+
+
+def mark(name, mutant):
+    """Stands in a program that has this bug of this file."""
+    return f"planted: {name}: {mutant};"
+
+
+def head(name, text):
+    """What a planted file begins with. planting_test.py looks for the marks in what was linked."""
+    marks = "".join(mark(name, mutant) for mutant in sorted(set(NAMED.findall(text))))
+    symbol = re.sub(r"\W", "_", name)
+    return f'#include "tests/mutants/mutants.h"\n[[gnu::used]] inline const char planted_{symbol}[] = "{marks}";\n'
 
 
 def patch_of(name):

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The planted bugs stand in the patches and in what is built from them, and nowhere else: planting_test.py [BUILT OUTPUT ...]
+"""The planted bugs stand in the patches and in what is built from them, and nowhere else:
+planting_test.py [BUILT OUTPUT ... -- PROGRAM ...]
 
-BUILT: the build's tests/mutants; OUTPUT: the planted sources that it made. Without them: only what needs no build. Prints TAP."""
+BUILT: the build's tests/mutants; OUTPUT: the planted sources that it made; PROGRAM: what they are linked into. Without them: only
+what needs no build. Prints TAP."""
 import pathlib
 import re
 import subprocess
@@ -15,7 +17,9 @@ from planting import PATCHES, ROOT
 sys.path.append(str(ROOT / "tests"))
 from tracked import tracked
 
-built, outputs = pathlib.Path((sys.argv + ["."])[1]), sys.argv[2:]
+words = sys.argv[1:]
+programs = [pathlib.Path(word) for word in words[words.index("--") + 1:]] if words else []
+built, outputs = pathlib.Path((words + ["."])[0]), words[1:words.index("--")] if words else []
 lines = []
 
 
@@ -46,13 +50,42 @@ for name in patched:
     source, patch = (ROOT / name).read_text(), planting.patch_of(name).read_text()
     try:
         text = planting.planted(name, source, patch)
-        if name in made and made[name].read_text() != planting.INCLUDE + text:
+        if name in made and made[name].read_text() != planting.head(name, text) + text:
             bad.append(f"{made[name]}: is not {name} with its patch: build again")
         if planting.make(name, source, text) != patch:
             bad.append(f"{planting.patch_of(name).relative_to(ROOT)}: not as tests/mutants/replant writes it")
     except planting.Misfit as misfit:
         bad.append(str(misfit))
 claim(not bad, "each patch fits its source, and is as replant writes it", bad)
+
+# What has no patch is linked as the other programs link it. So nothing may be left that was compiled from a file as it is without
+# its bugs, or that includes one; and each bug must be in the programs that are said to show it.
+if programs:
+    tree = built.resolve().parents[1]
+
+    def asked(*tool):
+        return subprocess.run(["ninja", "-C", str(tree), "-t", *tool], check=True, capture_output=True, text=True).stdout.splitlines()
+
+    unplanted, bad, looked_at = {ROOT / name: name for name in patched}, [], set()
+    for program in programs:
+        objects = [line for line in asked("inputs", str(program.resolve().relative_to(tree))) if line.endswith(".o")]
+        at = None
+        for line in asked("deps", *objects):
+            if line[:1].strip():
+                at = line.split(": ")[0]
+                if line.endswith("(VALID)"):
+                    looked_at.add(at)
+            elif line.strip() and (name := unplanted.get((tree / line.strip()).resolve())):
+                bad.append(f"{program.name}: {at} is compiled from {name} without its bugs")
+        bad += [f"{program.name}: nobody knows what {left} was compiled from: build again" for left in objects if left not in looked_at]
+    claim(not bad and len(looked_at) > len(programs), "no program with planted bugs has a file without them", bad)
+
+    from run import KILLERS
+    inside = {program.name: program.read_bytes() for program in programs}
+    bugs = {(name, mutant) for name in patched for mutant in planting.NAMED.findall(planting.patch_of(name).read_text())}
+    bad = [f"{mutant}: {program} is to show it, and is not linked with {name}" for killed, program, *_ in KILLERS
+           for name, mutant in sorted(bugs) if mutant == killed and planting.mark(name, mutant).encode() not in inside[program]]
+    claim(not bad, "each planted bug is in the programs that must show it", bad)
 
 # Who reads a rule reads the rule alone. What test programs need to choose one of them is in choose.h.
 word = re.compile(r"\bmutants?\b|\bMutant|PAXOS_MUTANT|mutants\.h", re.I)
@@ -124,7 +157,7 @@ with tempfile.TemporaryDirectory() as folder:
     expect("laying out once more", run("replant", "edit"), 1, "holds an edit")
     expect("making", run("replant", "build/planted/" + FILE), 0, "any.cc.patch")
     expect("building again", run(*build), 0, "")
-    if not (root / "out.cc").exists() or (root / "out.cc").read_text() != planting.INCLUDE + edited:
+    if not (root / "out.cc").exists() or (root / "out.cc").read_text() != planting.head(FILE, edited) + edited:
         wrong.append("what is built is not what was edited")
     expect("nothing more", run("replant"), 1, "nothing is laid out")
 claim(not wrong, "replant lays out what does not fit any more, and makes patches of what was edited", wrong)

@@ -11,6 +11,7 @@
 namespace {
 
 using paxos::Bytes;
+using wire_test::bytes_of;
 using wire_test::Samples;
 
 std::string encoded(const net::Body& body) {
@@ -47,8 +48,6 @@ std::optional<paxos::PeerMessage> through_wire(const paxos::PeerMessage& message
   const auto result = net::decode_peer(Bytes::copy_of(out));
   return result ? std::optional(*result) : std::nullopt;
 }
-
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 
 std::string hex(std::string_view bytes) {
   return paxos::to_hex({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});

@@ -1,13 +1,18 @@
 #pragma once
 
+#include <cstddef>
 #include <random>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "net/transport.h"
 
 /// Random messages of every kind, within the bounds that decoders hold to. One seed gives one sequence.
 namespace wire_test {
+
+inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 
 class Samples {
  public:

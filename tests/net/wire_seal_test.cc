@@ -6,6 +6,7 @@
 
 #include "net/seal.h"
 #include "tests/fuzz/wire_entry.h"
+#include "tests/net/wire_samples.h"
 
 namespace {
 
@@ -14,8 +15,9 @@ using net::Content;
 using net::Drop;
 using net::Identity;
 using net::Sealer;
+using wire_test::bytes_of;
 
-net::ClusterKey key(std::uint8_t n) {
+net::ClusterKey key_of(std::uint8_t n) {
   net::ClusterKey k;
   for (std::size_t i = 0; i < k.size(); ++i) k.bytes()[i] = static_cast<std::uint8_t>(n + i);
   return k;
@@ -34,7 +36,6 @@ std::string sealed(Sealer& by, std::string_view plain, std::uint8_t destination 
   by.seal(out, {.version = 1, .destination = destination}, Content::bodies, plain);
   return out;
 }
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 auto open(Sealer& at, std::string_view datagram) { return at.open(bytes_of(datagram)); }
 Drop reason(Sealer& at, std::string_view datagram) {
   const auto opened = open(at, datagram);
@@ -42,7 +43,7 @@ Drop reason(Sealer& at, std::string_view datagram) {
 }
 
 TEST(Seal, OpensWhatWasSealedAndSaysByWhom) {
-  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1));
   const std::string datagram = sealed(a, "hello");
   EXPECT_EQ(datagram.size(), 5 + net::seal_overhead_of(1));
   EXPECT_EQ(datagram.find("hello"), std::string::npos);
@@ -55,17 +56,17 @@ TEST(Seal, OpensWhatWasSealedAndSaysByWhom) {
 }
 
 TEST(Seal, SaysWhetherADatagramIsTheNewestOfItsSender) {
-  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1));
   const std::string first = sealed(a, "1"), second = sealed(a, "2"), third = sealed(a, "3");
   EXPECT_TRUE(open(b, second)->newest) << "the first one that comes";
   EXPECT_FALSE(open(b, first)->newest);
   EXPECT_TRUE(open(b, third)->newest);
-  Sealer later(key(1), replica(0, 2));
+  Sealer later(key_of(1), replica(0, 2));
   EXPECT_TRUE(open(b, sealed(later, "of a later boot"))->newest);
 }
 
 TEST(Seal, EveryBitFlipAndEveryTruncationIsRefused) {
-  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1));
   std::string datagram = sealed(a, "a message of some length", 1);
   for (std::size_t size = 0; size < datagram.size(); ++size)
     ASSERT_FALSE(open(b, std::string_view(datagram).substr(0, size))) << size;
@@ -79,8 +80,9 @@ TEST(Seal, EveryBitFlipAndEveryTruncationIsRefused) {
 }
 
 TEST(Seal, EachReasonHasItsName) {
-  Sealer a(key(1), replica(0)), b(key(1), replica(1)), stranger(key(2), replica(0)), far(key(1), replica(7));
-  Sealer three(key(1), replica(1), 3);
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1)), stranger(key_of(2), replica(0)),
+      far(key_of(1), replica(7));
+  Sealer three(key_of(1), replica(1), 3);
   std::string datagram = sealed(a, "hello");
   EXPECT_EQ(reason(b, "short"), Drop::short_datagram);
   EXPECT_EQ(reason(b, ""), Drop::short_datagram);
@@ -102,7 +104,7 @@ TEST(Seal, EachReasonHasItsName) {
 }
 
 TEST(Seal, ACounterIsTakenOnceWhateverTheOrder) {
-  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1));
   std::vector<std::string> datagrams;
   for (std::size_t i = 0; i < net::Opener::window; ++i) datagrams.push_back(sealed(a, std::to_string(i)));
   std::mt19937_64 engine(5);
@@ -112,7 +114,7 @@ TEST(Seal, ACounterIsTakenOnceWhateverTheOrder) {
 }
 
 TEST(Seal, WhatIsFarBehindIsTakenForAReplay) {
-  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1));
   const std::string old = sealed(a, "old");
   for (std::size_t i = 0; i < net::Opener::window; ++i) sealed(a, "lost");
   EXPECT_TRUE(open(b, sealed(a, "new")));
@@ -122,7 +124,7 @@ TEST(Seal, WhatIsFarBehindIsTakenForAReplay) {
 TEST(Seal, JumpsOfTheCounterLeaveNoGhostsInTheWindow) {
   // A bit that is not cleared when the window moves would refuse a fresh counter that is congruent to a seen
   // one.
-  Sealer a(key(1), replica(0)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0)), b(key_of(1), replica(1));
   std::mt19937_64 engine(6);
   for (int round = 0; round < 2000; ++round) {
     for (std::uint64_t lost = engine() % (round % 3 == 0 ? 1500 : 5); lost > 0; --lost) sealed(a, "lost");
@@ -131,7 +133,7 @@ TEST(Seal, JumpsOfTheCounterLeaveNoGhostsInTheWindow) {
 }
 
 TEST(Seal, AnEarlierBootOfAReplicaIsRefusedOnceALaterOneSpoke) {
-  Sealer old_life(key(1), replica(0, 4)), new_life(key(1), replica(0, 5)), b(key(1), replica(1));
+  Sealer old_life(key_of(1), replica(0, 4)), new_life(key_of(1), replica(0, 5)), b(key_of(1), replica(1));
   EXPECT_TRUE(open(b, sealed(old_life, "x")));
   EXPECT_TRUE(open(b, sealed(new_life, "x")));
   EXPECT_EQ(reason(b, sealed(old_life, "x")), Drop::old_boot);
@@ -139,14 +141,14 @@ TEST(Seal, AnEarlierBootOfAReplicaIsRefusedOnceALaterOneSpoke) {
 }
 
 TEST(Seal, AForgedLaterBootShutsNobodyOut) {
-  Sealer a(key(1), replica(0, 4)), forger(key(2), replica(0, 99)), b(key(1), replica(1));
+  Sealer a(key_of(1), replica(0, 4)), forger(key_of(2), replica(0, 99)), b(key_of(1), replica(1));
   EXPECT_TRUE(open(b, sealed(a, "x")));
   EXPECT_EQ(reason(b, sealed(forger, "x")), Drop::foreign_key);
   EXPECT_TRUE(open(b, sealed(a, "x")));
 }
 
 TEST(Seal, BootsOfDifferentIncarnationsHaveNothingToDoWithEachOther) {
-  Sealer first(key(1), replica(0, 9, 1)), second(key(1), replica(0, 1, 2)), b(key(1), replica(1));
+  Sealer first(key_of(1), replica(0, 9, 1)), second(key_of(1), replica(0, 1, 2)), b(key_of(1), replica(1));
   EXPECT_TRUE(open(b, sealed(first, "x")));
   EXPECT_TRUE(open(b, sealed(second, "x")));
   EXPECT_TRUE(open(b, sealed(first, "x")));
@@ -157,22 +159,22 @@ TEST(Seal, TwoLivesNeverShareAKey) {
   for (const std::uint8_t id : {std::uint8_t{0}, std::uint8_t{1}, std::uint8_t{255}})
     for (const std::uint64_t boot : {1U, 2U})
       for (const std::uint8_t life : {std::uint8_t{1}, std::uint8_t{2}})
-        keys.insert(net::derive_subkey(key(1), replica(id, boot, life)).bytes());
+        keys.insert(net::derive_subkey(key_of(1), replica(id, boot, life)).bytes());
   EXPECT_EQ(keys.size(), 12U);
 }
 
 TEST(Seal, ClientsAreBoundedAndJunkIsNotAmongThem) {
-  net::Opener opener(key(1), replica(1), 3);
-  Sealer a(key(1), replica(0));
+  net::Opener opener(key_of(1), replica(1), 3);
+  Sealer a(key_of(1), replica(0));
   const std::string from_replica = sealed(a, "x");
   ASSERT_TRUE(opener.open(bytes_of(from_replica)));
   for (std::uint32_t n = 0; n < net::Opener::clients_max + 100; ++n) {
-    Sealer junk(key(2), client(n));
+    Sealer junk(key_of(2), client(n));
     ASSERT_FALSE(opener.open(bytes_of(sealed(junk, "x"))));
   }
   EXPECT_EQ(opener.known_clients(), 0U);
   for (std::uint32_t n = 0; n < net::Opener::clients_max + 100; ++n) {
-    Sealer c(key(1), client(n));
+    Sealer c(key_of(1), client(n));
     ASSERT_TRUE(opener.open(bytes_of(sealed(c, "x"))));
   }
   EXPECT_EQ(opener.known_clients(), net::Opener::clients_max);
@@ -183,7 +185,7 @@ TEST(Seal, ClientsAreBoundedAndJunkIsNotAmongThem) {
 
 /// docs/WIRE.md shows this datagram.
 TEST(Seal, ADatagramHasTheBytesOfTheDocument) {
-  Sealer a(key(0), Identity{.sender = 2, .incarnation = {{1, 2, 3}}, .boot = 7});
+  Sealer a(key_of(0), Identity{.sender = 2, .incarnation = {{1, 2, 3}}, .boot = 7});
   const std::string datagram = sealed(a, "hi", 1);
   const auto hex = paxos::to_hex({reinterpret_cast<const std::uint8_t*>(datagram.data()), datagram.size()});
   EXPECT_EQ(hex.substr(0, 80),
@@ -194,7 +196,7 @@ TEST(Seal, ADatagramHasTheBytesOfTheDocument) {
 
 TEST(Seal, JunkDatagramsNeverCrash) {
   std::mt19937_64 engine(9);
-  Sealer a(key(3), replica(1));
+  Sealer a(key_of(3), replica(1));
   for (int round = 0; round < 20'000; ++round) {
     std::string junk = sealed(a, std::string(engine() % 40, 'x'));
     for (std::uint64_t n = engine() % 4; n > 0; --n)

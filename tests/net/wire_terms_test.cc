@@ -20,7 +20,6 @@ const Body ask = chat::ClientMessage(chat::FollowRequest{1, "r", 0, 0});
 const Body answer = chat::ClientReply(chat::Redirect{});
 Body peer_asks(std::uint64_t n = 1) { return paxos::PeerMessage(paxos::HeartbeatRequest{n}); }
 Body peer_answers(std::uint64_t n = 1) { return paxos::PeerMessage(paxos::ReadReply{n, {1}}); }
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span{text}); }
 
 /// What of the tape went from one to the other.
 std::vector<Bytes> recorded(const Network& net, const Address& from, const Address& to) {
@@ -438,7 +437,7 @@ std::string sealed(Sealer& by, const Way& way, std::string_view plain, Content c
   by.seal(out, way, content, plain);
   return out;
 }
-Drop reason(Sealer& at, std::string_view datagram) {
+Drop drop_reason(Sealer& at, std::string_view datagram) {
   const auto opened = at.open(bytes_of(datagram));
   return opened ? Drop::count_ : opened.error();
 }
@@ -448,14 +447,14 @@ TEST(NamedHeader, EveryBitFlipAndEveryTruncationIsRefused) {
   b.take_versions_to(2);
   std::string datagram = sealed(a, {2, 1, 6}, "a message of some length");
   for (std::size_t size = 0; size < datagram.size(); ++size)
-    ASSERT_NE(reason(b, std::string_view(datagram).substr(0, size)), Drop::count_) << size;
+    ASSERT_NE(drop_reason(b, std::string_view(datagram).substr(0, size)), Drop::count_) << size;
   for (std::size_t bit = 0; bit < datagram.size() * 8; ++bit) {
     datagram[bit / 8] = static_cast<char>(datagram[bit / 8] ^ 1 << (bit % 8));
-    ASSERT_NE(reason(b, datagram), Drop::count_) << "bit " << bit;
+    ASSERT_NE(drop_reason(b, datagram), Drop::count_) << "bit " << bit;
     datagram[bit / 8] = static_cast<char>(datagram[bit / 8] ^ 1 << (bit % 8));
   }
-  EXPECT_EQ(reason(b, datagram), Drop::count_);
-  EXPECT_EQ(reason(b, datagram), Drop::replayed);
+  EXPECT_EQ(drop_reason(b, datagram), Drop::count_);
+  EXPECT_EQ(drop_reason(b, datagram), Drop::replayed);
 }
 
 TEST(NamedHeader, EachReasonHasItsCase) {
@@ -463,26 +462,29 @@ TEST(NamedHeader, EachReasonHasItsCase) {
       c(key, {.incarnation = {{4}}, .boot = 1, .life = 7});
   b.take_versions_to(2);
   c.take_versions_to(2);
-  EXPECT_EQ(reason(b, sealed(a, {2, 2, 6}, "x")), Drop::destination);
-  EXPECT_EQ(reason(b, sealed(a, {2, net::any_destination, 6}, "x")), Drop::destination) << "for a client";
-  EXPECT_EQ(reason(b, sealed(a, {2, 1, 99}, "x")), Drop::other_life);
-  EXPECT_EQ(reason(b, sealed(a, {2, 1, 0}, "x")), Drop::count_) << "not heard from yet";
-  EXPECT_EQ(reason(b, sealed(a, {2, net::all_replicas, 0}, "x")), Drop::count_);
-  EXPECT_EQ(reason(c, sealed(a, {2, net::any_destination, 0}, "x")), Drop::other_life)
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, 2, 6}, "x")), Drop::destination);
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, net::any_destination, 6}, "x")), Drop::destination)
+      << "for a client";
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, 1, 99}, "x")), Drop::other_life);
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, 1, 0}, "x")), Drop::count_) << "not heard from yet";
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, net::all_replicas, 0}, "x")), Drop::count_);
+  EXPECT_EQ(drop_reason(c, sealed(a, {2, net::any_destination, 0}, "x")), Drop::other_life)
       << "a client is always named";
-  EXPECT_EQ(reason(c, sealed(a, {2, net::any_destination, 7}, "x")), Drop::count_);
-  EXPECT_EQ(reason(c, sealed(a, {2, net::all_replicas, 7}, "x")), Drop::destination);
-  EXPECT_EQ(reason(b, sealed(c, {2, net::any_destination, 0}, "x")), Drop::header)
+  EXPECT_EQ(drop_reason(c, sealed(a, {2, net::any_destination, 7}, "x")), Drop::count_);
+  EXPECT_EQ(drop_reason(c, sealed(a, {2, net::all_replicas, 7}, "x")), Drop::destination);
+  EXPECT_EQ(drop_reason(b, sealed(c, {2, net::any_destination, 0}, "x")), Drop::header)
       << "a client names the replica";
-  EXPECT_EQ(reason(b, sealed(c, {2, net::all_replicas, 0}, "x")), Drop::header);
-  EXPECT_EQ(reason(b, sealed(a, {2, 1, 6}, "x", Content::hello)), Drop::header) << "only a client says hello";
-  EXPECT_EQ(reason(b, sealed(a, {2, 1, 6}, "x", Content::welcome)), Drop::header) << "and only it is welcome";
+  EXPECT_EQ(drop_reason(b, sealed(c, {2, net::all_replicas, 0}, "x")), Drop::header);
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, 1, 6}, "x", Content::hello)), Drop::header)
+      << "only a client says hello";
+  EXPECT_EQ(drop_reason(b, sealed(a, {2, 1, 6}, "x", Content::welcome)), Drop::header)
+      << "and only it is welcome";
   Sealer copy(key, replica_of(1, 8));
-  EXPECT_EQ(reason(b, sealed(copy, {2, 1, 6}, "x")), Drop::own) << "a copy of its directory";
+  EXPECT_EQ(drop_reason(b, sealed(copy, {2, 1, 6}, "x")), Drop::own) << "a copy of its directory";
   for (const std::size_t byte : {std::size_t{7}, std::size_t{8}, std::size_t{15}}) {
     std::string datagram = sealed(a, {2, 1, 6}, "x");
     datagram[byte] = 1;
-    EXPECT_EQ(reason(b, datagram), Drop::key) << "a key of a role that is not known, byte " << byte;
+    EXPECT_EQ(drop_reason(b, datagram), Drop::key) << "a key of a role that is not known, byte " << byte;
   }
 }
 
@@ -493,12 +495,12 @@ TEST(NamedHeader, LivesOfOneBootShareNoKeyAndNoWindow) {
   Sealer first(key, one), second(key, two), b(key, replica_of(1, 7));
   b.take_versions_to(2);
   const std::string recorded = sealed(first, {2, 1, 7}, "x");
-  EXPECT_EQ(reason(b, recorded), Drop::count_);
-  EXPECT_EQ(reason(b, sealed(second, {2, 1, 7}, "x")), Drop::count_);
-  EXPECT_EQ(reason(b, recorded), Drop::replayed);
+  EXPECT_EQ(drop_reason(b, recorded), Drop::count_);
+  EXPECT_EQ(drop_reason(b, sealed(second, {2, 1, 7}, "x")), Drop::count_);
+  EXPECT_EQ(drop_reason(b, recorded), Drop::replayed);
   Sealer third(key, replica_of(0, 8, 2));
-  EXPECT_EQ(reason(b, sealed(third, {2, 1, 7}, "x")), Drop::count_);
-  EXPECT_EQ(reason(b, sealed(second, {2, 1, 7}, "x")), Drop::old_boot);
+  EXPECT_EQ(drop_reason(b, sealed(third, {2, 1, 7}, "x")), Drop::count_);
+  EXPECT_EQ(drop_reason(b, sealed(second, {2, 1, 7}, "x")), Drop::old_boot);
 }
 
 TEST(NamedHeader, AClientThatWasForgottenNeedsAnotherTicket) {

@@ -140,7 +140,7 @@ void vote_for_three(Cluster& c, const Ballot& b) {
   c.step(0, 1, Accept{b, Slot{3}, Slot{2}, command("three")});
 }
 
-Promise promise(Ballot b, Slot w, std::vector<PromiseEntry> entries = {}, Slot next = {}) {
+Promise promise_of(Ballot b, Slot w, std::vector<PromiseEntry> entries = {}, Slot next = {}) {
   return {.ballot = b, .from = Slot{3}, .chosen_prefix = w, .entries = std::move(entries), .next = next};
 }
 
@@ -197,9 +197,9 @@ void be_candidate(Scene& s) {
   c.bag().clear();
   const Ballot b = c.status(0).ballot;
   if (s.stand == Stand::candidate_paging)
-    c.step(0, 1, promise(b, Slot{2}, {{Slot{3}, ballot(3, 1), false, command("three")}}, Slot{4}));
-  if (s.stand == Stand::candidate_learning) c.step(0, 2, promise(b, Slot{5}));
-  if (s.stand == Stand::leader_adopting) c.step(0, 2, promise(b, Slot{2}));
+    c.step(0, 1, promise_of(b, Slot{2}, {{Slot{3}, ballot(3, 1), false, command("three")}}, Slot{4}));
+  if (s.stand == Stand::candidate_learning) c.step(0, 2, promise_of(b, Slot{5}));
+  if (s.stand == Stand::leader_adopting) c.step(0, 2, promise_of(b, Slot{2}));
 }
 
 void be_leader(Scene& s) {

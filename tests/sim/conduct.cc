@@ -4,17 +4,11 @@
 #include <utility>
 
 #include "chat/command.h"
+#include "tests/sim/broken.h"
 
 namespace sim {
 
 namespace {
-
-std::string name(std::uint8_t replica) { return "replica " + std::to_string(replica); }
-std::string text(paxos::Slot slot) { return "slot " + std::to_string(slot.n); }
-
-[[noreturn]] void broken(const char* rule, const std::string& what) {
-  throw Violation(std::string(rule) + ": " + what);
-}
 
 constexpr std::size_t kept_max = 512;
 // Of the meta row: docs/ROWS.md.

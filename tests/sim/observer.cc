@@ -7,18 +7,12 @@
 #include <xxhash.h>
 
 #include "client/session/outbox.h"
+#include "tests/sim/broken.h"
 #include "tests/sim/own_rows.h"
 
 namespace sim {
 
 namespace {
-
-std::string name(std::uint8_t replica) { return "replica " + std::to_string(replica); }
-std::string text(paxos::Slot slot) { return "slot " + std::to_string(slot.n); }
-
-[[noreturn]] void broken(const char* invariant, const std::string& what) {
-  throw Violation(std::string(invariant) + ": " + what);
-}
 
 constexpr std::size_t mark_digits = 16;
 

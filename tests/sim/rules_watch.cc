@@ -33,7 +33,7 @@ void add_number(std::string& out, std::uint64_t number, unsigned bytes) {
 // Offsets in the meta row, and its size.
 constexpr std::size_t meta_rules = 1;
 constexpr std::size_t meta_hash = 10;
-constexpr std::size_t meta_clock = 26;
+constexpr std::size_t meta_clock_at = 26;
 constexpr std::size_t meta_bytes = 42;
 
 }  // namespace
@@ -111,7 +111,7 @@ void RulesWatch::rows_fit(const chat::StateWrite& write, const paxos::Decree& de
   std::string chained = previous;
   add_number(chained, write.slot.n, 8);
   add_number(chained, static_cast<std::uint64_t>(decree.kind), 1);
-  chained.append(row, meta_clock, 8);
+  chained.append(row, meta_clock_at, 8);
   const XXH128_hash_t value = XXH3_128bits(decree.value.data(), decree.value.size());
   add_number(chained, value.low64, 8);
   add_number(chained, value.high64, 8);

@@ -17,7 +17,7 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 /// Text that no compression makes smaller, so that it stands in a table as it is.
-std::string noise(unsigned seed, std::size_t bytes) {
+std::string noise_of(unsigned seed, std::size_t bytes) {
   std::mt19937 engine(seed);
   std::string out;
   while (out.size() < bytes) out += static_cast<char>('!' + engine() % 90);
@@ -76,7 +76,8 @@ TEST(RuntimeDamage, ARecordOfTheLogIsNamedWithItsSlotAndTheRestReads) {
     auto s = opened(o);
     s.storage->start(said.completions());
     for (std::uint64_t n = 1; n <= 20; ++n)
-      s.storage->append(n, {paxos::VoteRecord{{n}, {3, {1}}, text(noise(static_cast<unsigned>(n), 6000))}});
+      s.storage->append(n,
+                        {paxos::VoteRecord{{n}, {3, {1}}, text(noise_of(static_cast<unsigned>(n), 6000))}});
     ASSERT_TRUE(said.wait_synced(20));
   }
   // A start moves all of it into a table.
@@ -84,7 +85,7 @@ TEST(RuntimeDamage, ARecordOfTheLogIsNamedWithItsSlotAndTheRestReads) {
   auto s = opened(o);
   s.storage->start(said.completions());
   EXPECT_EQ(read_log(*s.storage, 1, 20), "20");
-  ASSERT_EQ(flip_in_tables(o.directory / "log", noise(7, 6000).substr(1000, 40)), 1);
+  ASSERT_EQ(flip_in_tables(o.directory / "log", noise_of(7, 6000).substr(1000, 40)), 1);
   for (int again = 0; again < 2; ++again)
     EXPECT_THAT(read_log(*s.storage, 1, 20), HasSubstr("reading slot 7 on"));
   EXPECT_EQ(read_log(*s.storage, 1, 6), "6");
@@ -122,7 +123,9 @@ TEST(RuntimeDamage, TheReplicasOwnRecordsAreItsWord) {
 TEST(RuntimeDamage, ARowOfTheStateEndsItsReaderAloneAndIsNoBreachOfAnyWord) {
   const TempDir dir;
   const auto o = options(dir.path());
-  const auto row = [](unsigned n) { return chat::Row{"x row " + std::to_string(100 + n), noise(n, 6000)}; };
+  const auto row = [](unsigned n) {
+    return chat::Row{"x row " + std::to_string(100 + n), noise_of(n, 6000)};
+  };
   {
     Said said;
     auto s = opened(o);
@@ -132,7 +135,7 @@ TEST(RuntimeDamage, ARowOfTheStateEndsItsReaderAloneAndIsNoBreachOfAnyWord) {
   Said said;
   auto s = opened(o);
   s.storage->start(said.completions());
-  ASSERT_EQ(flip_in_tables(o.directory / "state", noise(5, 6000).substr(1000, 40)), 1);
+  ASSERT_EQ(flip_in_tables(o.directory / "state", noise_of(5, 6000).substr(1000, 40)), 1);
   const auto count = [&] {
     return read<int>(
         *s.storage,
