@@ -46,6 +46,7 @@ inline constexpr std::size_t erasures_at_once = 16;  ///< carried out together
 inline constexpr std::int64_t clock_step_max_ms = 60'000;
 /// Idle for this long by the session clock: expired.
 inline constexpr std::int64_t session_idle_max_ms = 24LL * 3600 * 1000;
+inline constexpr std::uint64_t journal_slots = 4096;  ///< of a directory; never changed (docs/ROWS.md)
 
 static_assert(command_bytes_max * 8 <= paxos::limits::decree_bytes_max);
 static_assert(answers_max >= 8 * sessions_max, "most sessions have only a few");
@@ -85,6 +86,8 @@ struct MachineBounds {
   std::size_t answers = limits::answers_max;
   std::size_t rooms = limits::rooms_max;
   std::int64_t session_idle_ms = limits::session_idle_max_ms;
+  /// How many slots' changes the journal holds: an idle session or room has a row of its own after so many.
+  std::uint64_t journal_slots = limits::journal_slots;
 
   /// Aborts where they can't work, or exceed what rows may hold.
   void check() const;

@@ -96,13 +96,19 @@ void Machine::State::advance_clock(std::int64_t stamp) {
 }
 
 void Machine::State::touch(Session& session, paxos::Slot slot, std::uint32_t index) {
-  if (session.active_slot != slot) touched.push_back(session.id);
+  if (session.active_slot != slot) {
+    touched.push_back(session.id);
+    if (!has_changes(session)) changed.emplace(row_phase(session.id, bounds.journal_slots), session.id);
+    session.seq_before = session.last_seq;
+  }
+  if (rules < rules_journal_changes) session.journalled_whole = true;
   sessions.touch(session, clock_ms, slot, index);
 }
 
 void Machine::State::erase(const Session& session) {
   gone.push_back(session.id);
-  if (session.has_row) gone_rows.push_back(session.id);
+  if (!session.row_slot.none()) gone_rows.push_back(session.id);
+  if (has_changes(session)) changed.erase({row_phase(session.id, bounds.journal_slots), session.id});
   sessions.erase(session.id);
 }
 

@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <map>
-#include <unordered_set>
+#include <set>
 #include <utility>
 
 #include "chat/machine.h"
@@ -19,16 +19,23 @@ tl::unexpected<std::string> damaged(const std::string& what) {
   return tl::make_unexpected("the state store is damaged: " + what);
 }
 
-enum class SessionMark : std::uint8_t { live = 1, gone = 2 };
+/// Persisted, in the journal.
+enum class SessionMark : std::uint8_t {
+  live = 1,     ///< all of it
+  gone = 2,     ///< expired, closed or evicted
+  changed = 3,  ///< what the slot did to it (from version 2 on)
+};
 
 }  // namespace
 
 std::string Machine::State::journal_row(paxos::Slot slot) {
+  const bool changes = rules >= rules_journal_changes;
   std::string out;
   out.reserve(64 + touched.size() * 80 + runs_used * 32);
   paxos::ByteWriter w(out);
-  w.fixed(rows::row_version);
+  w.fixed(changes ? rows::change_row_version : rows::row_version);
   w.fixed(slot.n);
+  if (changes) w.fixed(static_cast<std::uint64_t>(clock_ms));
   const auto head = [&](const SessionId& id, SessionMark mark) {
     paxos::FewBytes<32> few;
     few.varint(id.slot.n).varint(id.index).fixed(static_cast<std::uint8_t>(mark)).append_to(out);
@@ -36,9 +43,18 @@ std::string Machine::State::journal_row(paxos::Slot slot) {
   std::erase_if(touched, [&](const SessionId& id) { return sessions.find(id) == nullptr; });  // in `gone`
   w.varint(touched.size() + gone.size());
   for (const SessionId& id : touched) {
-    head(id, SessionMark::live);
+    Session& session = *sessions.find(id);
     scratch.clear();
-    encode_session(scratch, *sessions.find(id));
+    // One that rows of version 1 told about has nothing but the last of these to be told by: begun anew here,
+    // it does not need it any more.
+    if (!changes || id.slot == slot || session.journalled_whole) {
+      head(id, SessionMark::live);
+      encode_session(scratch, session);
+      if (changes) session.journalled_whole = false;
+    } else {
+      head(id, SessionMark::changed);
+      encode_change(scratch, session);
+    }
     w.sized(scratch);
   }
   for (const SessionId& id : gone) head(id, SessionMark::gone);
@@ -48,6 +64,42 @@ std::string Machine::State::journal_row(paxos::Slot slot) {
     w.varint(runs[i].room->seq);
   }
   return out;
+}
+
+void Machine::State::write_session(Applied& out, Session& session) {
+  std::string value(1, static_cast<char>(rows::row_version));
+  encode_session(value, session);
+  out.rows.push_back({rows::session(session.id), std::move(value)});
+  changed.erase({row_phase(session.id, bounds.journal_slots), session.id});
+  session.row_slot = session.active_slot;
+  session.journalled_whole = false;
+}
+
+void Machine::State::write_rows_of_their_own(Applied& out) {
+  const std::uint64_t ring = bounds.journal_slots;
+  // Once in a ring's length each session with changes has its turn: so its row comes before the first of them
+  // leaves, however often it is touched, and no slot has the rows of all.
+  if (rules >= rules_journal_changes) {
+    const std::uint64_t phase = out.slot.n % ring;
+    for (auto at = changed.lower_bound({phase, SessionId{}}); at != changed.end() && at->first == phase;) {
+      Session& session = *sessions.find(at->second);
+      ++at;
+      write_session(out, session);
+    }
+  }
+  if (out.slot.n <= ring) return;
+  // What was last touched in the slot whose journal row is overwritten now gets a row of its own: sessions
+  // that rows of version 1 told about, and rooms.
+  const paxos::Slot leaving{out.slot.n - ring};
+  while (Session* session = sessions.order().pop_young(leaving))
+    if (has_changes(*session)) write_session(out, *session);
+  while (const RoomHead* room = room_order.pop_young(leaving)) {
+    std::string value(1, static_cast<char>(rows::row_version));
+    paxos::ByteWriter w(value);
+    w.varint(room->seq);
+    w.varint(room->active_slot.n);
+    out.rows.push_back({rows::room(room->name), std::move(value)});
+  }
 }
 
 void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
@@ -83,24 +135,8 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   for (Row& row : new_topics) out.rows.push_back(std::move(row));
   for (Row& row : new_redactions) out.rows.push_back(std::move(row));
 
-  // What was last touched in the slot whose journal row is overwritten now gets a row of its own.
-  if (out.slot.n > rows::journal_slots) {
-    const paxos::Slot leaving{out.slot.n - rows::journal_slots};
-    while (Session* session = sessions.order().pop_young(leaving)) {
-      session->has_row = true;
-      std::string value(1, static_cast<char>(rows::row_version));
-      encode_session(value, *session);
-      put(rows::session(session->id), std::move(value));
-    }
-    while (const RoomHead* room = room_order.pop_young(leaving)) {
-      std::string value(1, static_cast<char>(rows::row_version));
-      paxos::ByteWriter w(value);
-      w.varint(room->seq);
-      w.varint(room->active_slot.n);
-      put(rows::room(room->name), std::move(value));
-    }
-  }
-  put(rows::journal(out.slot), journal_row(out.slot));
+  write_rows_of_their_own(out);
+  put(rows::journal(out.slot, bounds.journal_slots), journal_row(out.slot));
 
   std::string mark;
   mark.reserve(1 + hash.bytes.size());
@@ -125,11 +161,15 @@ namespace {
 
 /// Everything that load() gathers before it can put it in order.
 struct Loaded {
+  struct Room {
+    RoomHead head;
+    std::size_t place = 0;  ///< among the rooms of that slot
+    bool journalled = false;
+  };
   std::vector<std::pair<std::string, KeyedMessage>> keys;
   std::map<SessionId, Session> sessions;
-  std::map<std::string, RoomHead, std::less<>> rooms;
-  std::vector<std::string> room_order;                    ///< of rooms in the journal: the last touched first
-  std::unordered_set<SessionId, SessionHash> journalled;  ///< sessions whose newest row was seen
+  std::map<std::string, Room, std::less<>> rooms;
+  std::set<SessionId> unknown;  ///< the journal says what changed, of what is nowhere: it must be gone later
   std::string damage;
 };
 
@@ -146,7 +186,7 @@ bool load_session_row(std::string_view key, std::string_view value, Loaded& into
     into.damage = "the row of session " + to_string(id);
     return false;
   }
-  session->has_row = true;
+  session->row_slot = session->active_slot;
   into.sessions.emplace(id, std::move(*session));
   return true;
 }
@@ -155,14 +195,14 @@ bool load_room_row(std::string_view key, std::string_view value, Loaded& into) {
   const std::string_view name = key.substr(1);
   paxos::ByteReader r(value);
   const auto version = r.fixed<std::uint8_t>();
-  RoomHead head;
-  head.seq = r.varint();
-  head.active_slot.n = r.varint();
+  Loaded::Room room;
+  room.head.seq = r.varint();
+  room.head.active_slot.n = r.varint();
   if (!r.done() || version != rows::row_version) {
     into.damage = "the head of room '" + std::string(name) + "'";
     return false;
   }
-  into.rooms.emplace(name, head);
+  into.rooms.emplace(name, room);
   return true;
 }
 
@@ -180,55 +220,69 @@ bool load_key_row(std::string_view key, std::string_view value, Loaded& into) {
   return true;
 }
 
-/// Rows come from the newest to the oldest: of each session and room the first one counts.
+/// What one row says about one session; false when it does not fit what was known before it.
+bool load_journalled(const SessionId& id, SessionMark mark, std::string_view bytes, paxos::Slot slot,
+                     std::int64_t clock_ms, Loaded& into) {
+  if (mark == SessionMark::gone) {
+    into.sessions.erase(id);
+    into.unknown.erase(id);
+    return true;
+  }
+  const auto known = into.sessions.find(id);
+  if (known != into.sessions.end() && known->second.row_slot >= slot) return true;  // its row has it already
+  if (mark == SessionMark::live) {
+    auto session = decode_session(id, bytes);
+    if (!session) return false;
+    if (known != into.sessions.end()) session->row_slot = known->second.row_slot;
+    into.unknown.erase(id);
+    into.sessions.insert_or_assign(id, std::move(*session));
+    return true;
+  }
+  if (mark != SessionMark::changed) return false;
+  if (known == into.sessions.end())
+    into.unknown.insert(id);  // its row went with it, in a slot above this one
+  else
+    return apply_change(known->second, slot, clock_ms, bytes);
+  return true;
+}
+
+/// Rows come from the oldest to the newest.
 bool load_journal_row(paxos::Slot slot, std::string_view value, Loaded& into) {
   paxos::ByteReader r(value);
-  r.fixed<std::uint8_t>();
+  const auto version = r.fixed<std::uint8_t>();
   r.fixed<std::uint64_t>();
+  const bool changes = version == rows::change_row_version;
+  const auto clock_ms = changes ? static_cast<std::int64_t>(r.fixed<std::uint64_t>()) : 0;
   const std::uint64_t sessions = r.varint();
-  for (std::uint64_t i = 0; i < sessions; ++i) {
+  for (std::uint64_t i = 0; i < sessions && r.ok(); ++i) {
     SessionId id;
     id.slot.n = r.varint();
     id.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
     const auto mark = static_cast<SessionMark>(r.fixed<std::uint8_t>());
-    if (mark != SessionMark::gone && mark != SessionMark::live) {
-      r.fail();
-      break;
-    }
     const std::string_view bytes =
-        mark == SessionMark::live ? r.sized_view(r.remaining()) : std::string_view();
-    if (!into.journalled.insert(id).second) continue;
-    if (mark == SessionMark::gone) {
-      into.sessions.erase(id);
-      continue;
-    }
-    auto session = decode_session(id, bytes);
-    if (!session) {
+        mark == SessionMark::gone ? std::string_view() : r.sized_view(r.remaining());
+    if (!r.ok() || (mark == SessionMark::changed && !changes) ||
+        !load_journalled(id, mark, bytes, slot, clock_ms, into)) {
       r.fail();
       break;
     }
-    session->has_row = into.sessions.contains(id);  // by its row: no other journal row named it before
-    into.sessions.insert_or_assign(id, std::move(*session));
+    const auto at = into.sessions.find(id);
+    if (!changes && at != into.sessions.end() && has_changes(at->second)) at->second.journalled_whole = true;
   }
   const std::uint64_t rooms = r.varint();
-  const std::size_t newer = into.room_order.size();
   for (std::uint64_t i = 0; i < rooms; ++i) {
     const std::string_view name = r.sized_view(limits::room_bytes_max);
-    RoomHead head;
-    head.seq = r.varint();
-    head.active_slot = slot;
+    const std::uint64_t seq = r.varint();
     if (!r.ok()) break;
-    const auto known = into.rooms.find(name);
-    // A row of its own is older than any in the journal. The first word about a room counts, so that none is
-    // named twice.
-    if (known != into.rooms.end() && known->second.active_slot >= slot) continue;
-    if (known == into.rooms.end())
-      into.rooms.emplace(name, head);
-    else
-      known->second = head;
-    into.room_order.emplace_back(name);
+    const auto known = into.rooms.try_emplace(std::string(name)).first;
+    // A row of its own is older than any in the journal. The first word of a slot about a room counts, so
+    // that none is named twice.
+    if (known->second.head.active_slot >= slot) continue;
+    known->second.head.seq = seq;
+    known->second.head.active_slot = slot;
+    known->second.place = static_cast<std::size_t>(i);
+    known->second.journalled = true;
   }
-  std::reverse(into.room_order.begin() + static_cast<std::ptrdiff_t>(newer), into.room_order.end());
   if (!r.done()) into.damage = "the journal row of slot " + std::to_string(slot.n);
   return r.done();
 }
@@ -290,28 +344,29 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   });
   for (auto& [name, message] : loaded.keys) s.keys.insert(std::move(name), std::move(message));
 
-  // Of the rooms that have only a row of their own, no order is remembered, and none is needed.
-  const std::uint64_t first = s.applied.n > rows::journal_slots ? s.applied.n - rows::journal_slots + 1 : 1;
-  // The ring against the order of the slots: from the last one's place to its begin, then from its end.
-  std::uint64_t next = s.applied.n;
+  const std::uint64_t ring = bounds.journal_slots;
+  const std::uint64_t first = s.applied.n > ring ? s.applied.n - ring + 1 : 1;
+  // From the place of the oldest slot to the ring's end, then from its begin.
+  std::uint64_t next = first;
   const auto take = [&](std::string_view, std::string_view value) {
     paxos::ByteReader j(value);
     const auto row = j.fixed<std::uint8_t>();
     const auto slot = j.fixed<std::uint64_t>();
-    if (!j.ok() || row != rows::row_version) {
+    if (!j.ok() || (row != rows::row_version && row != rows::change_row_version)) {
       loaded.damage = "a journal row";
       return false;
     }
-    if (slot != next || slot < first) return true;
-    --next;
+    if (slot != next || slot > s.applied.n) return true;
+    ++next;
     return load_journal_row({slot}, value, loaded);
   };
-  const std::string turning = rows::journal({s.applied.n}) + '\0';
-  rows.scan_back(rows::family_begin(rows::family_journal), turning, take);
-  if (loaded.damage.empty()) rows.scan_back(turning, rows::family_end(rows::family_journal), take);
+  const std::string turning = rows::journal({first}, ring);
+  rows.scan(turning, rows::family_end(rows::family_journal), take);
+  if (loaded.damage.empty()) rows.scan(rows::family_begin(rows::family_journal), turning, take);
   if (!loaded.damage.empty()) return damaged(loaded.damage);
-  if (next + 1 != first) return damaged("the journal row of slot " + std::to_string(next) + " is missing");
-  std::reverse(loaded.room_order.begin(), loaded.room_order.end());
+  if (next != s.applied.n + 1)
+    return damaged("the journal row of slot " + std::to_string(next) + " is missing");
+  if (!loaded.unknown.empty()) return damaged("the row of session " + to_string(*loaded.unknown.begin()));
 
   // The idle order is the order of application, which these marks are.
   std::vector<Session*> idle;
@@ -319,7 +374,10 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   std::sort(idle.begin(), idle.end(), [](const Session* a, const Session* b) {
     return std::pair(a->active_slot, a->active_index) < std::pair(b->active_slot, b->active_index);
   });
-  for (Session* session : idle) s.sessions.insert(std::move(*session));
+  for (Session* session : idle) {
+    if (has_changes(*session)) s.changed.emplace(row_phase(session->id, ring), session->id);
+    s.sessions.insert(std::move(*session));
+  }
 
   const auto add_room = [&](const std::string& name, const RoomHead& head) {
     const auto [at, fresh] = s.rooms.try_emplace(name, head);
@@ -327,11 +385,21 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
     at->second.name = at->first;
     s.room_order.add(at->second);
   };
-  for (const auto& [name, head] : loaded.rooms)
-    if (head.active_slot.n < first) add_room(name, head);
-  for (const std::string& name : loaded.room_order) add_room(name, loaded.rooms.at(name));
-  // A room gets its row when its slot leaves the journal: one of a younger slot is in neither of the two.
-  if (s.rooms.size() != loaded.rooms.size()) return damaged("the row of a room that was active since");
+  // Of the rooms that have only a row of their own, no order is remembered, and none is needed.
+  std::vector<std::pair<const std::string, Loaded::Room>*> journalled;
+  for (auto& room : loaded.rooms) {
+    if (room.second.journalled)
+      journalled.push_back(&room);
+    else if (room.second.head.active_slot.n < first)
+      add_room(room.first, room.second.head);
+    else  // it gets its row when its slot leaves the journal: one of a younger slot is in neither of the two
+      return damaged("the row of a room that was active since");
+  }
+  std::sort(journalled.begin(), journalled.end(), [](const auto* a, const auto* b) {
+    return std::pair(a->second.head.active_slot, a->second.place) <
+           std::pair(b->second.head.active_slot, b->second.place);
+  });
+  for (const auto* room : journalled) add_room(room->first, room->second.head);
   // What has left the journal stands in rows of its own.
   while (s.sessions.order().pop_young({first - 1}) != nullptr) continue;
   while (s.room_order.pop_young({first - 1}) != nullptr) continue;

@@ -2,9 +2,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "chat/machine.h"
@@ -37,6 +39,7 @@ struct Machine::State {
   std::int64_t clock_ms = 0;  ///< session clock
   std::int64_t stamp_ms = 0;  ///< of the last batch
   SessionTable sessions;
+  std::set<std::pair<std::uint64_t, SessionId>> changed;  ///< sessions with changes, by row_phase()
   std::unordered_map<std::string, RoomHead, TextHash, std::equal_to<>> rooms;  ///< its nodes never move
   TouchOrder<RoomHead> room_order;
   KeyTable keys;
@@ -78,6 +81,9 @@ struct Machine::State {
 
   /// Rows of the slot just applied.
   void write_rows(Applied& out, std::int64_t time_ms);
+  void write_session(Applied& out, Session& session);
+  /// Of sessions and rooms, in time: before the journal loses what is in no row.
+  void write_rows_of_their_own(Applied& out);
   [[nodiscard]] std::string journal_row(paxos::Slot slot);
 };
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "chat/bounds.h"
 #include "chat/command.h"
 #include "paxos/coding.h"
 
@@ -31,8 +32,11 @@ inline constexpr char family_erasure = 'y';
 inline constexpr std::uint8_t row_version = 1;
 /// Of a run of messages with one that says when it was written: from rules 2 on.
 inline constexpr std::uint8_t stamped_run_version = 2;
-/// A ring: the row of slot n takes the place of that of slot n - journal_slots.
-inline constexpr std::uint64_t journal_slots = 4096;
+/// Of a journal row that says what its slot changed, not what each session is: from rules 2 on.
+inline constexpr std::uint8_t change_row_version = 2;
+/// A ring: the row of slot n takes the place of that of slot n - journal_slots. What tests make smaller is
+/// MachineBounds::journal_slots.
+inline constexpr std::uint64_t journal_slots = limits::journal_slots;
 
 inline std::string number_key(char family, std::uint64_t n) {
   std::string key(1, family);
@@ -45,7 +49,9 @@ inline std::string family_begin(char family) { return std::string(1, family); }
 
 inline std::string meta() { return std::string(1, family_meta); }
 inline std::string hash(paxos::Slot slot) { return number_key(family_hash, slot.n); }
-inline std::string journal(paxos::Slot slot) { return number_key(family_journal, slot.n % journal_slots); }
+inline std::string journal(paxos::Slot slot, std::uint64_t ring = journal_slots) {
+  return number_key(family_journal, slot.n % ring);
+}
 /// `name`: room and key as KeyTable::name_of() joins them.
 inline std::string key(std::string_view name) { return std::string(1, family_key) + std::string(name); }
 inline std::string room(std::string_view name) { return std::string(1, family_room) + std::string(name); }

@@ -125,7 +125,75 @@ std::uint64_t unzigzag(std::uint64_t value) {
   return value >> 1 ^ ((value & 1) == 0 ? 0 : ~std::uint64_t{0});
 }
 
+/// What each answer is told as a difference to.
+struct Before {
+  std::uint64_t slot = 0, room_seq = 0, time_ms = 0;
+};
+
+void encode_answers(std::string& out, std::span<const StoredAnswer> answers, Before before) {
+  // Answers of one slot follow each other: differences keep them at about 14 bytes.
+  for (const StoredAnswer& a : answers) {
+    const auto time = static_cast<std::uint64_t>(a.time_ms);
+    paxos::FewBytes<64> answer;
+    answer.fixed(a.content).fixed(static_cast<std::uint8_t>(a.verdict));
+    answer.varint(a.slot.n - std::exchange(before.slot, a.slot.n)).varint(a.index);
+    answer.varint(zigzag(a.room_seq - std::exchange(before.room_seq, a.room_seq)));
+    answer.varint(zigzag(time - std::exchange(before.time_ms, time))).append_to(out);
+  }
+}
+
+void decode_answers(paxos::ByteReader& r, std::uint64_t count, Before before, Answers& into) {
+  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
+    StoredAnswer a;
+    a.content = r.fixed<std::uint64_t>();
+    a.verdict = static_cast<Verdict>(r.fixed<std::uint8_t>());
+    a.slot.n = before.slot += r.varint();
+    a.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+    a.room_seq = before.room_seq += unzigzag(r.varint());
+    before.time_ms += unzigzag(r.varint());
+    a.time_ms = static_cast<std::int64_t>(before.time_ms);
+    into.push(a);
+  }
+}
+
 }  // namespace
+
+std::uint64_t row_phase(const SessionId& id, std::uint64_t ring) {
+  std::uint64_t h = (id.slot.n ^ std::uint64_t{id.index} << 40) * 0x9e3779b97f4a7c15ULL;
+  h = (h ^ h >> 29) * 0xbf58476d1ce4e5b9ULL;
+  return (h >> 32) % ring;
+}
+
+void encode_change(std::string& out, const Session& s) {
+  const std::uint64_t first = std::max(s.seq_before + 1, s.answered_below);
+  paxos::FewBytes<48> head;
+  head.varint(s.seq_before).varint(s.last_seq - s.seq_before).varint(s.answered_below).varint(s.active_index);
+  head.append_to(out);
+  encode_answers(out, s.answers.view().subspan(static_cast<std::size_t>(first - s.answered_below)),
+                 {.slot = s.active_slot.n, .time_ms = static_cast<std::uint64_t>(s.active_ms)});
+}
+
+bool apply_change(Session& s, paxos::Slot slot, std::int64_t clock_ms, std::string_view bytes) {
+  paxos::ByteReader r(bytes);
+  const std::uint64_t before = r.varint();
+  const std::uint64_t ran = r.varint();
+  const std::uint64_t answered_below = r.varint();
+  const auto index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+  if (!r.ok() || before != s.last_seq || ran > UINT32_MAX || answered_below < s.answered_below ||
+      answered_below > before + ran + 1)
+    return false;
+  const std::uint64_t kept = before + 1 - s.answered_below;
+  s.answers.drop_front(static_cast<std::size_t>(std::min(answered_below - s.answered_below, kept)));
+  s.last_seq = before + ran;
+  s.answered_below = answered_below;
+  if (s.last_seq + 1 - answered_below > limits::outstanding_max) return false;
+  decode_answers(r, s.last_seq + 1 - std::max(before + 1, answered_below),
+                 {.slot = slot.n, .time_ms = static_cast<std::uint64_t>(clock_ms)}, s.answers);
+  s.active_ms = clock_ms;
+  s.active_slot = slot;
+  s.active_index = index;
+  return r.done();
+}
 
 void encode_session(std::string& out, const Session& s) {
   paxos::FewBytes<80> head;
@@ -134,16 +202,7 @@ void encode_session(std::string& out, const Session& s) {
       .varint(s.answered_below)
       .varint(static_cast<std::uint64_t>(s.active_ms));
   head.varint(s.active_slot.n).varint(s.active_index).append_to(out);
-  // Answers of one slot follow each other: differences keep them at about 14 bytes.
-  std::uint64_t slot = 0, room_seq = 0, time_ms = 0;
-  for (const StoredAnswer& a : s.answers.view()) {
-    const auto time = static_cast<std::uint64_t>(a.time_ms);
-    paxos::FewBytes<64> answer;
-    answer.fixed(a.content).fixed(static_cast<std::uint8_t>(a.verdict));
-    answer.varint(a.slot.n - std::exchange(slot, a.slot.n)).varint(a.index);
-    answer.varint(zigzag(a.room_seq - std::exchange(room_seq, a.room_seq)));
-    answer.varint(zigzag(time - std::exchange(time_ms, time))).append_to(out);
-  }
+  encode_answers(out, s.answers.view(), {});
 }
 
 std::optional<Session> decode_session(const SessionId& id, std::string_view bytes) {
@@ -160,18 +219,7 @@ std::optional<Session> decode_session(const SessionId& id, std::string_view byte
   if (!r.ok() || s.answered_below == 0 || s.answered_below > s.last_seq + 1 ||
       count > limits::outstanding_max)
     return std::nullopt;
-  std::uint64_t slot = 0, room_seq = 0, time_ms = 0;
-  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
-    StoredAnswer a;
-    a.content = r.fixed<std::uint64_t>();
-    a.verdict = static_cast<Verdict>(r.fixed<std::uint8_t>());
-    a.slot.n = slot += r.varint();
-    a.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-    a.room_seq = room_seq += unzigzag(r.varint());
-    time_ms += unzigzag(r.varint());
-    a.time_ms = static_cast<std::int64_t>(time_ms);
-    s.answers.push(a);
-  }
+  decode_answers(r, count, {}, s.answers);
   if (!r.done()) return std::nullopt;
   return s;
 }

@@ -59,7 +59,10 @@ struct Session {
   std::int64_t active_ms = 0;  ///< session clock when it last did something
   paxos::Slot active_slot;     ///< where it last did something: orders the idle on reload
   std::uint32_t active_index = 0;
-  bool has_row = false;  ///< a session row exists; maybe an outdated one
+  paxos::Slot row_slot;          ///< `active_slot` as its row has it; none: it has no row
+  std::uint64_t seq_before = 0;  ///< last_seq before `active_slot`, while that one is being applied
+  /// What the journal says of it since its row is not all changes: a row of version 1 begins anew.
+  bool journalled_whole = false;
   Answers answers;
   TouchOrder<Session>::Place place;  ///< the table's
 };
@@ -109,6 +112,22 @@ inline constexpr std::size_t answer_bytes_max =
     (2 * answers_max + (Answers::capacity_min + 1) * sessions_max) * sizeof(StoredAnswer);
 static_assert(answer_bytes_max <= 128u << 20);
 }  // namespace limits
+
+/// Whether something about it stands in the journal only.
+[[nodiscard]] inline bool has_changes(const Session& session) {
+  return session.active_slot > session.row_slot;
+}
+/// At which place in a ring of `ring` slots a session with changes gets its row. Spread, so that sessions
+/// that are touched together don't get theirs together.
+[[nodiscard]] std::uint64_t row_phase(const SessionId& id, std::uint64_t ring);
+
+/// What `active_slot` did to a session that was there before: docs/ROWS.md. Requires: that slot has just been
+/// applied, at session clock `clock_ms`.
+void encode_change(std::string& out, const Session& session);
+/// Does the same to the session as it was before that slot. False when the bytes are not exactly a change of
+/// it; it is then good for nothing.
+[[nodiscard]] bool apply_change(Session& session, paxos::Slot slot, std::int64_t clock_ms,
+                                std::string_view bytes);
 
 /// Everything but the id: docs/ROWS.md.
 void encode_session(std::string& out, const Session& session);

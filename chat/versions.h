@@ -33,6 +33,8 @@ inline constexpr std::uint16_t rules_rehearsal = 3;
 /// From these on the hash chain covers the rules, so that a replica that goes by other rules than the rest
 /// shows at once.
 inline constexpr std::uint16_t rules_in_hash = 2;
+/// From these on the journal says what a slot changed (docs/ROWS.md).
+inline constexpr std::uint16_t rules_journal_changes = 2;
 static_assert(formats.back().rules == formats.size());
 
 [[nodiscard]] constexpr const Formats& formats_of(std::uint16_t rules) { return formats.at(rules - 1U); }

@@ -36,7 +36,8 @@ inline paxos::Decree decree(std::int64_t time_ms, const std::vector<Command>& co
 
 /// A machine with its rows, fed slot by slot.
 struct Log {
-  Machine machine;
+  MachineBounds bounds;
+  Machine machine{rules_released, bounds};
   MapRows rows;
   std::int64_t time_ms = 1'795'000'000'000;
 
@@ -52,7 +53,7 @@ struct Log {
   /// As after a restart: all that is not in the rows is forgotten.
   void reload() { reload_as(rules_released); }
   void reload_as(std::uint16_t rules_known) {
-    auto loaded = Machine::load(rows, rules_known);
+    auto loaded = Machine::load(rows, rules_known, bounds);
     if (!loaded) throw std::runtime_error(loaded.error());
     machine = std::move(*loaded);
   }

@@ -46,6 +46,8 @@ namespace mutants {
   M(raise_by_hearsay, "the rules are raised by what each said last, however long ago")              \
   M(raise_applied_late, "the rules rise after the rows of their slot were made")                    \
   M(rules_forgotten, "a restart goes back to the first rules")                                      \
+  M(row_too_late, "changes leave the journal before their session has a row")                       \
+  M(change_twice, "a start does to a session's row what is in it already")                          \
   M(old_program_applies, "a program applies rules that it does not know")                           \
   M(disagreement_sticks, "a disagreement that was repaired still counts")                           \
   M(leads_by_hearsay, "who comes back with a ballot of its own says that it proposes with it")      \

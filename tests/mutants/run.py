@@ -80,6 +80,8 @@ KILLERS = [
     ("raise_by_hearsay", SIM, "", True),
     ("raise_applied_late", SIM, "", True),
     ("rules_forgotten", SIM, "", True),
+    ("row_too_late", SIM, "", True),
+    ("change_twice", SIM, "", True),
     ("old_program_applies", SIM, "", False),
     ("disagreement_sticks", PAXOS, "HashWatch.*", True),
     ("leads_by_hearsay", PAXOS, "Election.*", True),

@@ -96,6 +96,9 @@ void draw_bounds(Scenario& s) {
   if (s.reach_one && s.machine_bounds.session_idle_ms < chat::limits::session_idle_max_ms)
     s.machine_bounds.session_idle_ms =
         std::max(s.machine_bounds.session_idle_ms, 3000 * static_cast<std::int64_t>(s.replicas));
+  // A journal that goes round again and again within a run: starts find rows of both kinds.
+  Random ring(s.seed ^ 0x7269'6e67'2e2e'2e2eULL);
+  if (ring.chance(500'000)) s.machine_bounds.journal_slots = static_cast<std::uint64_t>(ring.between(1, 64));
   Random r(s.seed ^ 0x626f'756e'6473'2e2eULL);
   if (r.chance(runs_with_held_disks_ppm)) {
     s.faults.push_back(Fault::hold_applying);
@@ -162,6 +165,7 @@ std::string describe_bounds(const Scenario& s) {
   SIM_ADD(machine_bounds, answers);
   SIM_ADD(machine_bounds, rooms);
   SIM_ADD(machine_bounds, session_idle_ms);
+  SIM_ADD(machine_bounds, journal_slots);
   SIM_ADD(node_bounds, waiters);
   SIM_ADD(node_bounds, noticed);
   SIM_ADD(node_bounds, queue_commands);

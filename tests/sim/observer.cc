@@ -33,7 +33,8 @@ std::uint64_t digest_of(const std::vector<chat::Row>& rows) {
 
 }  // namespace
 
-Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill)
+Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill,
+                   std::uint64_t journal_slots)
     : replicas_(replicas),
       rooms_may_fill_(rooms_may_fill),
       applied_(replicas),
@@ -41,6 +42,7 @@ Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms,
       promised_sent_(replicas),
       messages_(clients),
       shares_(clients),
+      rows_(journal_slots),
       room_log_(rooms),
       next_of_(clients, std::vector<std::uint32_t>(rooms)),
       room_floor_(rooms),

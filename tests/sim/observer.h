@@ -40,7 +40,8 @@ struct Posted {
 class Observer {
  public:
   /// `rooms_may_fill`: there are more than the state machine takes.
-  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill = false);
+  Observer(std::size_t replicas, std::size_t clients, std::size_t rooms, bool rooms_may_fill = false,
+           std::uint64_t journal_slots = chat::limits::journal_slots);
 
   // Disks and replicas.
   void group_durable(std::uint8_t replica, const chat::GroupWrite& group, const Disk& disk_before);

@@ -36,6 +36,8 @@ class VersionedRows {
   static constexpr std::array numbered{chat::rows::family_hash, chat::rows::family_journal};
 
  public:
+  /// `ring`: MachineBounds::journal_slots.
+  explicit VersionedRows(std::uint64_t ring) : ring_(ring) {}
   /// Rows of the next slot.
   void append(std::vector<chat::Row> rows) { slots_.push_back(std::move(rows)); }
 
@@ -57,10 +59,16 @@ class VersionedRows {
         }
         if (at < end && at < to) {
           const auto [first, last] = numbers(family, at, to);
-          for (std::uint64_t n = first; n < last; ++n)
+          for (std::uint64_t n = first; n < last; ++n) {
+            // Starts read thousands of them, each from memory that was last touched when its slot was
+            // applied.
+            if (n + ahead < last)
+              if (const NumberedRow* row = numbered_row(family, n + ahead))
+                __builtin_prefetch(row->value.data());
             if (const NumberedRow* row = numbered_row(family, n);
                 row != nullptr && !visit(row->key, row->value))
               return;
+          }
           at = end;
         }
       }
@@ -77,16 +85,10 @@ class VersionedRows {
         }
         if (begin < at && from < at) {
           const auto [first, last] = numbers(*family, from, at);
-          for (std::uint64_t n = last; n-- > first;) {
-            // Starts read thousands of them, each from memory that was last touched when its slot was
-            // applied.
-            if (n >= first + ahead)
-              if (const NumberedRow* row = numbered_row(*family, n - ahead))
-                __builtin_prefetch(row->value.data());
+          for (std::uint64_t n = last; n-- > first;)
             if (const NumberedRow* row = numbered_row(*family, n);
                 row != nullptr && !visit(row->key, row->value))
               return;
-          }
           at = begin;
         }
       }
@@ -131,7 +133,7 @@ class VersionedRows {
     [[nodiscard]] std::pair<std::uint64_t, std::uint64_t> numbers(char family, std::string_view from,
                                                                   std::string_view to) const {
       std::uint64_t end = slot_.n + 1;
-      if (family == chat::rows::family_journal) end = std::min(end, chat::rows::journal_slots);
+      if (family == chat::rows::family_journal) end = std::min(end, rows_.ring_);
       const std::uint64_t first = !from.empty() && from[0] == family ? first_number(from) : 0;
       if (to[0] == family) end = std::min(end, first_number(to));
       return {std::min(first, end), end};
@@ -145,9 +147,10 @@ class VersionedRows {
     [[nodiscard]] const NumberedRow* numbered_row(char family, std::uint64_t n) const {
       if (family == chat::rows::family_hash)
         return n == 0 || n > slot_.n ? nullptr : &rows_.rows_of_[n - 1].hash;
-      if (n >= chat::rows::journal_slots) return nullptr;
+      if (n >= rows_.ring_) return nullptr;
+      if (n > slot_.n) return nullptr;
       // The last slot of that place in the ring.
-      const std::uint64_t back = (slot_.n - n) % chat::rows::journal_slots;
+      const std::uint64_t back = (slot_.n - n) % rows_.ring_;
       return slot_.n <= back ? nullptr : &rows_.rows_of_[slot_.n - back - 1].journal;
     }
     static constexpr std::uint64_t ahead = 8;
@@ -167,7 +170,8 @@ class VersionedRows {
         if (is_numbered(row.key)) {
           const bool hash = row.key[0] == chat::rows::family_hash;
           const paxos::Slot at{indexed_ + 1};
-          PAXOS_ASSERT(row.value && row.key == (hash ? chat::rows::hash(at) : chat::rows::journal(at)));
+          PAXOS_ASSERT(row.value &&
+                       row.key == (hash ? chat::rows::hash(at) : chat::rows::journal(at, ring_)));
           (hash ? own.hash : own.journal) = {row.key, *row.value};
           continue;
         }
@@ -183,6 +187,7 @@ class VersionedRows {
       rows_of_.push_back(own);
     }
   }
+  std::uint64_t ring_;
   std::vector<std::vector<chat::Row>> slots_;  ///< a slot's rows never move: the rest points into them
   std::uint64_t indexed_ = 0;
   std::vector<Numbered> rows_of_;                           ///< [i] is slot i + 1

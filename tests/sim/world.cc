@@ -17,7 +17,7 @@ World::World(const Scenario& scenario, Timeline* timeline)
       random_(scenario.seed ^ 0x5eedULL ^ scenario.shake << 48),
       timeline_(timeline),
       observer_(scenario.replicas, scenario.clients, scenario.rooms,
-                scenario.machine_bounds.rooms < scenario.rooms),
+                scenario.machine_bounds.rooms < scenario.rooms, scenario.machine_bounds.journal_slots),
       conduct_(scenario.replicas, scenario.bounds.window_slots),
       hosts_(scenario.replicas),
       clients_(scenario.clients),
