@@ -6,17 +6,22 @@
 
 namespace storage {
 
-DatabaseFigures figures_of(rocksdb::DB& db, const std::filesystem::path& folder) {
+DatabaseFigures figures_of(const Families& families, const std::filesystem::path& folder) {
   const auto number = [&](const std::string& property) {
     std::uint64_t value = 0;
-    return db.GetIntProperty(property, &value) ? value : 0;
+    return families.db().GetIntProperty(property, &value) ? value : 0;
+  };
+  const auto sum = [&](const std::string& property) {
+    std::uint64_t value = 0;
+    return families.db().GetAggregatedIntProperty(property, &value) ? value : 0;
   };
   DatabaseFigures out{
-      .memtable_bytes = number(rocksdb::DB::Properties::kSizeAllMemTables),
-      .sst_bytes = number(rocksdb::DB::Properties::kLiveSstFilesSize),
+      .memtable_bytes = sum(rocksdb::DB::Properties::kSizeAllMemTables),
+      .sst_bytes =
+          sum(rocksdb::DB::Properties::kLiveSstFilesSize) + sum(rocksdb::DB::Properties::kLiveBlobFileSize),
       .wal_bytes = 0,
       .cache_bytes = number(rocksdb::DB::Properties::kBlockCacheUsage),
-      .pending_compaction_bytes = number(rocksdb::DB::Properties::kEstimatePendingCompactionBytes),
+      .pending_compaction_bytes = sum(rocksdb::DB::Properties::kEstimatePendingCompactionBytes),
       .compactions_running = number(rocksdb::DB::Properties::kNumRunningCompactions),
       .background_errors = number(rocksdb::DB::Properties::kBackgroundErrors)};
   // Blocks, not lengths: they are what is missing elsewhere. Files may go while we look.

@@ -1,8 +1,6 @@
 #include "storage/log_store.h"
 
 #include <fmt/format.h>
-#include <rocksdb/filter_policy.h>
-#include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 #include <sched.h>
 
@@ -26,32 +24,26 @@ namespace {
 
 rocksdb::Slice slice_of(std::string_view text) { return {text.data(), text.size()}; }
 
-rocksdb::Options log_options(rocksdb::Env* env) {
-  rocksdb::Options options;
-  options.env = env;
-  options.create_if_missing = true;
+rocksdb::DBOptions log_options(rocksdb::Env* env) {
+  rocksdb::DBOptions options = database_options(env);
   // Up to the first record that does not read; GroupMark tells torn from damaged. The default, on purpose:
   // the mode that allows recycled files can step over damage in the middle.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  options.paranoid_checks = true;
   // A second net under the chain of groups: the manifest knows each finished file of the log and how long it
   // was.
   options.track_and_verify_wals_in_manifest = true;
-  options.write_buffer_size = 8u << 20;
-  options.max_write_buffer_number = 2;
-  options.max_background_jobs = 2;
-  options.max_open_files = 64;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = 1u << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
-  options.stats_dump_period_sec = 0;
-  options.stats_persist_period_sec = 0;
-  options.compression = rocksdb::kLZ4Compression;
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(4u << 20);
-  table.cache_index_and_filter_blocks = true;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;
+}
+
+rocksdb::WriteOptions synced() {
+  rocksdb::WriteOptions options;
+  options.sync = true;
+  return options;
+}
+
+/// Of a row of the log.
+Family family_of(std::string_view key) {
+  return !key.empty() && key.front() == log_key::slot_family ? Family::slots : Family::legacy;
 }
 
 }  // namespace
@@ -69,21 +61,18 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
     return tl::make_unexpected(
         fmt::format("{}: the log is gone, but its mark is there: the directory is damaged. {}",
                     options.directory.string(), damage_hint));
-  rocksdb::DB* db = nullptr;
   store->chain_ = std::make_unique<WalChain>(directory);
-  rocksdb::Options db_options = log_options(store->env_.get());
+  rocksdb::DBOptions db_options = log_options(store->env_.get());
   db_options.wal_filter = store->chain_.get();
-  const rocksdb::Status status = rocksdb::DB::Open(db_options, directory.string(), &db);
-  if (!store->chain_->fault().empty()) {
-    delete db;
+  const rocksdb::Status status =
+      store->families_.open(db_options, directory.string(), {Family::slots}, slot_blob_bytes);
+  if (!store->chain_->fault().empty())
     return tl::make_unexpected(fmt::format("{}: the log is damaged: {}. {}", directory.string(),
                                            store->chain_->fault(), damage_hint));
-  }
   if (!status.ok())
     return tl::make_unexpected(fmt::format("{}: the log does not open: {}{}{}", directory.string(),
                                            status.ToString(), status.IsCorruption() ? ". " : "",
                                            status.IsCorruption() ? damage_hint : ""));
-  store->db_.reset(db);
   if (auto done = store->mark_.open(options.directory / "log-mark"); !done)
     return tl::make_unexpected(done.error());
   if (auto done = store->recover(options, recovered); !done)
@@ -96,7 +85,7 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
   // Not from a cache: whoever looks later means the disk.
   rocksdb::ReadOptions options;
   options.fill_cache = false;
-  const rocksdb::Status status = db_->Get(options, slice_of(key), &stored);
+  const rocksdb::Status status = families_.get(options, Family::legacy, key, stored);
   if (status.IsNotFound()) return std::optional<std::string>{};
   if (!status.ok())
     return tl::make_unexpected(
@@ -118,12 +107,14 @@ tl::expected<void, std::string> LogStore::check_own() const {
 tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   const auto row = raised_format([this](std::string_view key) { return get(key); }, format);
   if (!row) return tl::make_unexpected(row.error());
-  if (!*row) return {};
-  rocksdb::WriteBatch batch;
-  batch.Put(slice_of((*row)->key), slice_of((*row)->value));
-  rocksdb::WriteOptions options;
-  options.sync = true;
-  const rocksdb::Status status = db_->Write(options, &batch);
+  rocksdb::Status status;
+  if (*row) {
+    rocksdb::WriteBatch batch;
+    batch.Put(slice_of((*row)->key), slice_of((*row)->value));
+    status = families_.db().Write(synced(), &batch);
+  }
+  // A crash may have come between: looked at by every start.
+  if (status.ok() && format >= families_format && !families_.split()) status = families_.make();
   if (!status.ok())
     return tl::make_unexpected(
         fmt::format("{}: raising the format to {}: {}", where_, format, status.ToString()));
@@ -145,12 +136,9 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
   appended_ = out.last_group;
   // What was read may have been in the page cache only: a kill is no power cut. Before anything of it is
   // promised again it goes to disk, and the new boot with it.
-  rocksdb::FlushOptions flush;
-  flush.wait = true;
-  if (const auto status = db_->Flush(flush); !status.ok()) return fail("flush: " + status.ToString());
-  rocksdb::WriteOptions sync;
-  sync.sync = true;
-  if (const auto status = db_->Write(sync, &batch); !status.ok()) return fail("write: " + status.ToString());
+  if (const auto status = families_.flush(); !status.ok()) return fail("flush: " + status.ToString());
+  if (const auto status = families_.db().Write(synced(), &batch); !status.ok())
+    return fail("write: " + status.ToString());
   boot_ = out.boot;
   if (!mark_.write(boot_, appended_))
     return fail(fmt::format("the mark can't be written: {}", std::strerror(errno)));
@@ -234,12 +222,11 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
 
 std::string LogStore::write(const std::vector<LogGroup>& groups) {
   rocksdb::WriteBatch batch;
-  const paxos::Ballot promised = each_row(
-      groups, promised_,
-      [&](std::string_view key, const std::string& value) { batch.Put(slice_of(key), slice_of(value)); });
+  const paxos::Ballot promised =
+      each_row(groups, promised_, [&](std::string_view key, const std::string& value) {
+        families_.put(batch, family_of(key), key, value);
+      });
   bytes_ += batch.GetDataSize();
-  rocksdb::WriteOptions sync;
-  sync.sync = true;
   const std::int64_t began = steady_ns();
   // As soon as the record is on disk: what RocksDB does after that only serves readers, and they wait for it.
   std::unique_lock readable(readable_mutex_, std::defer_lock);
@@ -247,7 +234,7 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
     readable.lock();
     announce(groups, began);
   });
-  const rocksdb::Status status = db_->Write(sync, &batch);
+  const rocksdb::Status status = families_.db().Write(synced(), &batch);
   const bool told = wal_.disarm();
   if (told) readable.unlock();
   if (!status.ok()) return "a synced write failed: " + status.ToString();
@@ -269,13 +256,13 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
   rocksdb::ReadOptions options;
   options.verify_checksums = true;
   options.fill_cache = false;
-  const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(options));
+  Rows at(families_, options, Family::slots);
   std::size_t bytes = 0;
-  for (at->Seek(log_key::slot(first)); at->Valid(); at->Next()) {
-    const std::string_view key = at->key().ToStringView();
+  for (at.seek(log_key::slot(first)); at.valid(); at.next()) {
+    const std::string_view key = at.key();
     const auto slot = log_key::parse_slot(key);
     if (!slot || *slot > last) break;
-    const auto value = open_value(key, at->value().ToStringView());
+    const auto value = open_value(key, at.value());
     auto entry = value ? decode_slot(*slot, *value) : std::nullopt;
     if (!entry) {
       if (damaged != nullptr) *damaged = *slot;
@@ -288,11 +275,11 @@ tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Sl
     // Not one further: what stands behind the last one is nobody's question, and may be damaged.
     if (*slot == last || bytes >= bytes_max) break;
   }
-  if (!at->status().ok()) {
+  if (!at.status().ok()) {
     const paxos::Slot from = out.empty() ? first : out.back().slot + 1;
     if (damaged != nullptr) *damaged = from;
     return tl::make_unexpected(
-        fmt::format("{}: reading slot {} on: {}. {}", where_, from.n, at->status().ToString(), damage_hint));
+        fmt::format("{}: reading slot {} on: {}. {}", where_, from.n, at.status().ToString(), damage_hint));
   }
   return out;
 }
@@ -301,9 +288,9 @@ std::string LogStore::forget(const std::vector<paxos::Slot>& slots, std::atomic<
   {
     const std::lock_guard everything_announced_is_in_the_table(readable_mutex_);
   }
-  std::vector<std::string> keys;
-  for (const paxos::Slot slot : slots) keys.push_back(log_key::slot(slot));
-  const std::string why = forget_older(*db_, where_, keys, stopping);
+  std::vector<Forgotten> keys;
+  for (const paxos::Slot slot : slots) keys.push_back({.family = Family::slots, .key = log_key::slot(slot)});
+  const std::string why = forget_older(families_, where_, keys, synced(), stopping);
   return why.empty() ? why : where_ + ": " + why;
 }
 
@@ -315,6 +302,6 @@ Storage::Figures LogStore::figures() const {
           .sync_latency = sync_latency_.figures()};
 }
 
-DatabaseFigures LogStore::database_figures() const { return figures_of(*db_, where_); }
+DatabaseFigures LogStore::database_figures() const { return figures_of(families_, where_); }
 
 }  // namespace storage

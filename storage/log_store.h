@@ -1,7 +1,5 @@
 #pragma once
 
-#include <rocksdb/db.h>
-
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -16,6 +14,7 @@
 
 #include "paxos/patience.h"
 #include "paxos/records.h"
+#include "storage/families.h"
 #include "storage/group_mark.h"
 #include "storage/log_format.h"
 #include "storage/recovery.h"
@@ -67,7 +66,7 @@ class LogStore {
   WalWatch wal_;                       ///< outlives the environment
   std::unique_ptr<rocksdb::Env> env_;  ///< outlives the database
   std::unique_ptr<WalChain> chain_;    ///< too
-  std::unique_ptr<rocksdb::DB> db_;
+  Families families_;
   GroupMark mark_;
   std::uint64_t boot_ = 0;
   Completions completions_;

@@ -1,12 +1,14 @@
 #include "storage/state_store.h"
 
 #include <fmt/format.h>
-#include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
+#include "chat/rows.h"
+#include "chat/versions.h"
 #include "storage/database_figures.h"
 #include "storage/forget.h"
 #include "storage/steady.h"
@@ -19,64 +21,82 @@ namespace {
 constexpr std::chrono::milliseconds gather{2};
 constexpr std::size_t batch_slots = 64;
 
-rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
-
-rocksdb::Options state_options(const OpenOptions& o) {
-  rocksdb::Options options;
-  if (o.env != nullptr) options.env = static_cast<rocksdb::Env*>(o.env);
-  options.create_if_missing = true;
-  options.paranoid_checks = true;
-  // Without a log of its own, what a full buffer holds is what a restart applies again.
-  options.write_buffer_size = 8u << 20;
-  options.max_write_buffer_number = 2;
-  options.max_background_jobs = 2;
-  options.max_open_files = 64;
-  options.keep_log_file_num = 2;
-  options.max_log_file_size = 1u << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
-  options.stats_dump_period_sec = 0;
-  options.stats_persist_period_sec = 0;
-  options.compression = rocksdb::kLZ4Compression;
-  rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(4u << 20);
-  table.cache_index_and_filter_blocks = true;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+rocksdb::WriteOptions unlogged() {
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
   return options;
 }
 
 constexpr std::string_view move_away =
     "If it is damaged, stop the replica and move this folder away: the log next to it redoes the state";
 
+/// The rules that a slot's rows leave in force; 0: they don't say.
+std::uint16_t rules_after(const std::vector<chat::Row>& rows) {
+  for (const chat::Row& row : rows)
+    if (row.key == chat::rows::meta() && row.value && row.value->size() > 1)
+      return static_cast<std::uint8_t>((*row.value)[1]);
+  return 0;
+}
+
+bool have_families(std::uint16_t rules) {
+  return rules >= chat::rules_first && rules <= chat::formats.size() &&
+         chat::formats_of(rules).log >= families_format;
+}
+
+/// The keys from `from` on that are of one family, up to `to`: they lie together, for the first byte says
+/// which.
+struct Stretch {
+  Family family;
+  std::string end;  ///< the first key that is not in it
+};
+std::vector<std::pair<std::string, Stretch>> stretches(std::string_view from, std::string_view to) {
+  std::vector<std::pair<std::string, Stretch>> out;
+  std::string at(from);
+  for (const char own : {chat::rows::family_hash, chat::rows::family_journal, chat::rows::family_message}) {
+    for (const std::string& end : {chat::rows::family_begin(own), chat::rows::family_end(own)}) {
+      if (at >= to) return out;
+      if (at >= end) continue;
+      const std::string stop = std::min<std::string>(std::string(to), end);
+      out.push_back({at, {.family = family_of_row(at), .end = stop}});
+      at = stop;
+    }
+  }
+  if (at < to) out.push_back({at, {.family = family_of_row(at), .end = std::string(to)}});
+  return out;
+}
+
 /// Rows at one point of time.
 class Snapshot final : public chat::RowReader {
  public:
-  explicit Snapshot(rocksdb::DB& db) : db_(db), snapshot_(db.GetSnapshot()) {
+  explicit Snapshot(const Families& families) : families_(families), snapshot_(families.db().GetSnapshot()) {
     options_.snapshot = snapshot_;
     options_.verify_checksums = true;
   }
-  ~Snapshot() override { db_.ReleaseSnapshot(snapshot_); }
+  ~Snapshot() override { families_.db().ReleaseSnapshot(snapshot_); }
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
 
-  void scan(std::string_view from, std::string_view to,
-            const std::function<bool(std::string_view, std::string_view)>& visit) const override {
-    const std::unique_ptr<rocksdb::Iterator> at(db_.NewIterator(options_));
-    for (at->Seek(slice(from)); at->Valid() && at->key().ToStringView() < to; at->Next())
-      if (!visit(at->key().ToStringView(), at->value().ToStringView())) return;
-    check(at->status());
+  using Visit = std::function<bool(std::string_view, std::string_view)>;
+  void scan(std::string_view from, std::string_view to, const Visit& visit) const override {
+    for (const auto& [begin, stretch] : stretches(from, to)) {
+      Rows rows(families_, options_, stretch.family);
+      for (rows.seek(begin); rows.valid() && rows.key() < stretch.end; rows.next())
+        if (!visit(rows.key(), rows.value())) return;
+      check(rows.status());
+    }
   }
-  void scan_back(std::string_view from, std::string_view to,
-                 const std::function<bool(std::string_view, std::string_view)>& visit) const override {
-    const std::unique_ptr<rocksdb::Iterator> at(db_.NewIterator(options_));
-    at->SeekForPrev(slice(to));
-    if (at->Valid() && at->key().ToStringView() == to) at->Prev();
-    for (; at->Valid() && at->key().ToStringView() >= from; at->Prev())
-      if (!visit(at->key().ToStringView(), at->value().ToStringView())) return;
-    check(at->status());
+  void scan_back(std::string_view from, std::string_view to, const Visit& visit) const override {
+    const auto parts = stretches(from, to);
+    for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+      Rows rows(families_, options_, part->second.family);
+      for (rows.seek_before(part->second.end); rows.valid() && rows.key() >= part->first; rows.prev())
+        if (!visit(rows.key(), rows.value())) return;
+      check(rows.status());
+    }
   }
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const override {
     std::string value;
-    const rocksdb::Status status = db_.Get(options_, slice(key), &value);
+    const rocksdb::Status status = families_.get(options_, family_of_row(key), key, value);
     if (status.IsNotFound()) return std::nullopt;
     check(status);
     return value;
@@ -88,7 +108,7 @@ class Snapshot final : public chat::RowReader {
     if (!status.ok()) throw StateDamage("it does not read: " + status.ToString());
   }
 
-  rocksdb::DB& db_;
+  const Families& families_;
   const rocksdb::Snapshot* snapshot_;
   rocksdb::ReadOptions options_;
 };
@@ -101,28 +121,28 @@ tl::expected<std::unique_ptr<StateStore>, std::string> StateStore::open(const Op
   store->where_ = (options.directory / "state").string();
   std::error_code error;
   std::filesystem::create_directories(store->where_, error);
-  rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(state_options(options), store->where_, &db);
+  const rocksdb::Status status =
+      store->families_.open(database_options(static_cast<rocksdb::Env*>(options.env)), store->where_,
+                            {Family::rest, Family::journal, Family::hashes, Family::runs});
   if (!status.ok())
     return tl::make_unexpected(
         fmt::format("{}: the state does not open: {}. {}", store->where_, status.ToString(), move_away));
-  store->db_.reset(db);
   return store;
 }
 
 void StateStore::with_reader(const std::function<void(const chat::RowReader&)>& use) const {
-  const Snapshot snapshot(*db_);
+  const Snapshot snapshot(families_);
   use(snapshot);
 }
 
 std::string StateStore::forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const {
-  std::vector<std::string> keys;
-  for (const chat::Row& row : rows) keys.push_back(row.key);
-  const std::string why = forget_older(*db_, where_, keys, stopping);
+  std::vector<Forgotten> keys;
+  for (const chat::Row& row : rows) keys.push_back({.family = family_of_row(row.key), .key = row.key});
+  const std::string why = forget_older(families_, where_, keys, unlogged(), stopping);
   return why.empty() ? why : where_ + ": " + why;
 }
 
-DatabaseFigures StateStore::database_figures() const { return figures_of(*db_, where_); }
+DatabaseFigures StateStore::database_figures() const { return figures_of(families_, where_); }
 
 void StateStore::stop() {
   {
@@ -135,7 +155,7 @@ void StateStore::stop() {
 
 StateStore::~StateStore() {
   stop();
-  if (db_) db_->Flush(rocksdb::FlushOptions());
+  if (families_.is_open()) static_cast<void>(families_.flush());
 }
 
 void StateStore::start(const Completions& completions) {
@@ -192,7 +212,7 @@ void StateStore::work() {
 
 void StateStore::run(const ReadJob& job) {
   try {
-    const Snapshot snapshot(*db_);
+    const Snapshot snapshot(families_);
     job.run({.rows = snapshot,
              .log =
                  [this](paxos::Slot from, paxos::Slot to, std::size_t bytes_max) {
@@ -218,31 +238,45 @@ void StateStore::run(const ReadJob& job) {
   }
 }
 
+bool StateStore::failed(paxos::Slot slot, const rocksdb::Status& status) const {
+  completions_.failed(fmt::format("{}: writing slot {}: {}{}{}", where_, slot.n, status.ToString(),
+                                  status.IsCorruption() ? ". " : "", status.IsCorruption() ? move_away : ""));
+  return false;
+}
+
+tl::expected<void, std::string> StateStore::use_rules(std::uint16_t rules) {
+  if (!have_families(rules) || families_.split()) return {};
+  if (const rocksdb::Status status = families_.make(); !status.ok())
+    return tl::make_unexpected(fmt::format("{}: making its column families: {}", where_, status.ToString()));
+  return {};
+}
+
 /// Writes the run of slots that starts at `at` as one batch.
 bool StateStore::write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at) {
   rocksdb::WriteBatch batch;
-  rocksdb::WriteOptions options;
-  options.disableWAL = true;
   paxos::Slot last;
   std::size_t bytes = 0;
   for (; at < items.size() && batch.GetDataSize() < (1u << 20); ++at) {
     const auto* write = std::get_if<Write>(&items[at]);
     if (write == nullptr) break;
+    // The slot that raises the rules: its rows are the first that lie apart, those before go ahead of it.
+    if (!families_.split() && have_families(rules_after(write->rows))) {
+      if (batch.Count() > 0) break;
+      if (const rocksdb::Status status = families_.make(); !status.ok()) return failed(write->slot, status);
+    }
     for (const chat::Row& row : write->rows) {
+      const Family family = family_of_row(row.key);
       if (row.value)
-        batch.Put(row.key, *row.value);
+        families_.put(batch, family, row.key, *row.value);
       else
-        batch.Delete(row.key);
+        families_.remove(batch, family, row.key);
     }
     last = write->slot;
     bytes += write->bytes;
   }
-  const rocksdb::Status status = db_->Write(options, &batch);
+  const rocksdb::Status status = families_.db().Write(unlogged(), &batch);
   backlog_bytes_.fetch_sub(bytes, std::memory_order_relaxed);
-  if (status.ok()) return true;
-  completions_.failed(fmt::format("{}: writing slot {}: {}{}{}", where_, last.n, status.ToString(),
-                                  status.IsCorruption() ? ". " : "", status.IsCorruption() ? move_away : ""));
-  return false;
+  return status.ok() || failed(last, status);
 }
 
 }  // namespace storage

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <rocksdb/db.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -15,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "storage/families.h"
 #include "storage/log_store.h"
 #include "storage/stores.h"
 
@@ -27,7 +26,7 @@ struct StateDamage : std::runtime_error {
 };
 
 /// The state machine's rows: one RocksDB without a write-ahead log (the slot log redoes it), one thread.
-/// One column family, so that rows, applied slot and hash reach the disk together.
+/// Its families are flushed as one, so that rows, applied slot and hash reach the disk together.
 class StateStore {
  public:
   [[nodiscard]] static tl::expected<std::unique_ptr<StateStore>, std::string> open(const OpenOptions& options,
@@ -47,6 +46,9 @@ class StateStore {
   /// Nothing is left of what stood in these rows before. See forget_older(). Any thread.
   [[nodiscard]] std::string forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const;
   [[nodiscard]] DatabaseFigures database_figures() const;  ///< any thread; see Storage::disk_figures()
+  /// These rules are in force (chat/versions.h): what they have families for goes there. Before start();
+  /// later on the rows say it.
+  [[nodiscard]] tl::expected<void, std::string> use_rules(std::uint16_t rules);
   /// Calls `use` with a reader, here and now. Before start() only. Throws StateDamage.
   void with_reader(const std::function<void(const chat::RowReader&)>& use) const;
 
@@ -63,11 +65,13 @@ class StateStore {
   explicit StateStore(const LogStore& log) : log_(log) {}
   void work();
   void run(const ReadJob& job);
+  /// Says so; false.
+  bool failed(paxos::Slot slot, const rocksdb::Status& status) const;
   bool write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at);
 
   const LogStore& log_;
   std::string where_;
-  std::unique_ptr<rocksdb::DB> db_;
+  Families families_;  ///< changed by the state thread only
   Completions completions_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -142,6 +142,7 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
                             options.directory.string(), machine.error()));
   if (const auto raised = impl->log->raise_format(chat::formats_of(machine->rules()).log); !raised)
     return fail(raised.error());
+  if (const auto raised = impl->state->use_rules(machine->rules()); !raised) return fail(raised.error());
   recovered.applied = machine->applied();
   recovered.hash = machine->hash();
   auto entries = impl->log->read(recovered.applied + 1, paxos::Slot{UINT64_MAX}, SIZE_MAX);

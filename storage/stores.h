@@ -50,7 +50,7 @@ struct Completions {
 /// One RocksDB's own figures.
 struct DatabaseFigures {
   std::uint64_t memtable_bytes = 0;
-  std::uint64_t sst_bytes = 0;  ///< live files
+  std::uint64_t sst_bytes = 0;  ///< live tables and blob files
   std::uint64_t wal_bytes = 0;  ///< on disk, zeros written ahead included
   std::uint64_t cache_bytes = 0;
   std::uint64_t pending_compaction_bytes = 0;  ///< an estimate

@@ -30,7 +30,8 @@ std::string noise(std::uint64_t seed, std::size_t bytes) {
   return out;
 }
 
-class Forget : public testing::Test {
+/// False: as under rules 1. True: with families.
+class Forget : public testing::TestWithParam<bool> {
  protected:
   TempDir dir;
   OpenOptions o = options(dir.path());
@@ -38,7 +39,24 @@ class Forget : public testing::Test {
   Storage::Opened s = opened(o);
   std::uint64_t group = s.recovered.last_group;
 
-  Forget() { s.storage->start(said.completions()); }
+  Forget() {
+    s.storage->start(said.completions());
+    if (GetParam()) raise();
+  }
+  ~Forget() override { s.storage.reset(); }
+  /// Rules 2 are in force, and both databases have their families.
+  void raise() {
+    const paxos::Decree rules = chat::make_rules_decree(2);
+    s.storage->append(++group, {paxos::ChosenRecord{{1}, {1, {1}}, rules}, paxos::ChosenPrefixRecord{{1}}});
+    ASSERT_TRUE(said.wait_synced(group));
+    chat::Machine machine;
+    s.storage->write_state({1}, machine.apply({1}, rules).rows);
+    s.storage.reset();
+    o.rules_known = chat::rules_released;
+    s = opened(o);
+    group = s.recovered.last_group;
+    s.storage->start(said.completions());
+  }
   void put(std::uint64_t slot, const std::string& value) {
     s.storage->append(
         ++group, {paxos::ChosenRecord{{slot}, {1, {1}}, text(value)}, paxos::ChosenPrefixRecord{{slot}}});
@@ -60,8 +78,8 @@ class Forget : public testing::Test {
   }
 };
 
-TEST_F(Forget, ATextThatIsStillInMemoryAndInTheWriteAheadLog) {
-  const std::string secret = noise(1, 40);
+TEST_P(Forget, ATextThatIsStillInMemoryAndInTheWriteAheadLog) {
+  const std::string secret = noise(1, 700);
   put(1, "one");
   put(2, secret);
   put(3, "three");
@@ -70,8 +88,8 @@ TEST_F(Forget, ATextThatIsStillInMemoryAndInTheWriteAheadLog) {
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
 }
 
-TEST_F(Forget, ATextThatIsInATableThatNothingElseWouldWriteAnew) {
-  const std::string secret = noise(1, 40);
+TEST_P(Forget, ATextThatIsInATableThatNothingElseWouldWriteAnew) {
+  const std::string secret = noise(1, 700);
   put(1, secret);
   for (std::uint64_t slot = 2; slot < 42; ++slot)
     put(slot, noise(slot, 256 * 1024));  // one flush of each database
@@ -79,8 +97,8 @@ TEST_F(Forget, ATextThatIsInATableThatNothingElseWouldWriteAnew) {
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
 }
 
-TEST_F(Forget, ATextThatHasSunkToTheLowestLevel) {
-  const std::string secret = noise(1, 40);
+TEST_P(Forget, ATextThatHasSunkToTheLowestLevel) {
+  const std::string secret = noise(1, 700);
   put(1, secret);
   // More than both databases' write buffers, several times over: flushed and compacted with all that came
   // after it.
@@ -94,8 +112,8 @@ TEST_F(Forget, ATextThatHasSunkToTheLowestLevel) {
   EXPECT_EQ(erase({.token = 2, .rows = {}, .slots = {{1}}}), "");
 }
 
-TEST_F(Forget, WhileReadersHoldOnToAnOlderState) {
-  const std::string secret = noise(1, 40);
+TEST_P(Forget, WhileReadersHoldOnToAnOlderState) {
+  const std::string secret = noise(1, 700);
   put(1, secret);
   // A job on the state's thread with a snapshot from before, in front of everything that comes after it.
   std::promise<void> go;
@@ -110,8 +128,8 @@ TEST_F(Forget, WhileReadersHoldOnToAnOlderState) {
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
 }
 
-TEST_F(Forget, TheLogGoesOnAndStartsAgain) {
-  const std::string secret = noise(1, 40);
+TEST_P(Forget, TheLogGoesOnAndStartsAgain) {
+  const std::string secret = noise(1, 700);
   for (std::uint64_t slot = 1; slot <= 5; ++slot)
     put(slot, slot == 3 ? secret : "value " + std::to_string(slot));
   EXPECT_EQ(forget(3), "");
@@ -126,8 +144,8 @@ TEST_F(Forget, TheLogGoesOnAndStartsAgain) {
   EXPECT_THAT(holding(o.directory, secret), IsEmpty());
 }
 
-TEST_F(Forget, AfterAStartThatFoundWriteAheadLogs) {
-  const std::string secret = noise(1, 40);
+TEST_P(Forget, AfterAStartThatFoundWriteAheadLogs) {
+  const std::string secret = noise(1, 700);
   put(1, secret);
   const auto copy = dir.path() / "killed";
   std::filesystem::copy(o.directory, copy, std::filesystem::copy_options::recursive);  // as a kill leaves it
@@ -148,7 +166,22 @@ TEST_F(Forget, AfterAStartThatFoundWriteAheadLogs) {
   s.storage.reset();  // before what it calls
 }
 
-TEST_F(Forget, EndsWithItsStorageInTheMiddle) {
+TEST_P(Forget, ATextThatWasWrittenBeforeThereWereFamilies) {
+  if (GetParam()) GTEST_SKIP() << "there are from the begin";
+  const std::string secret = noise(1, 700), later = noise(2, 700);
+  put(1, "one");
+  put(2, secret);
+  raise();
+  put(3, later);
+  for (std::uint64_t slot = 4; slot < 44; ++slot) put(slot, noise(slot, 256 * 1024));
+  EXPECT_EQ(forget(2), "");
+  EXPECT_THAT(holding(o.directory, secret), IsEmpty());
+  EXPECT_FALSE(holding(o.directory, later).empty());
+  EXPECT_EQ(forget(3), "");
+  EXPECT_THAT(holding(o.directory, later), IsEmpty());
+}
+
+TEST_P(Forget, EndsWithItsStorageInTheMiddle) {
   put(1, noise(1, 1000));
   for (int n = 0; n < 3; ++n)
     s.storage->erase({.token = 1, .rows = {{chat::rows::message("ops", 1), "row"}}, .slots = {{1}}},
@@ -157,6 +190,9 @@ TEST_F(Forget, EndsWithItsStorageInTheMiddle) {
   std::filesystem::remove_all(o.directory / "state");
   EXPECT_EQ(refusal(o), "");
 }
+
+INSTANTIATE_TEST_SUITE_P(Layouts, Forget, testing::Bool(),
+                         [](const auto& with) { return with.param ? "Families" : "OneFamily"; });
 
 }  // namespace
 }  // namespace storage::test

@@ -24,12 +24,12 @@ std::string noise_of(unsigned seed, std::size_t bytes) {
   return out;
 }
 
-/// Flips a bit of every place in the folder's tables where `text` stands, in the files as they are: whoever
-/// has them open reads it. How many there were.
+/// Flips a bit of every place in the folder's tables and blob files where `text` stands, in the files as they
+/// are: whoever has them open reads it. How many there were.
 int flip_in_tables(const std::filesystem::path& folder, const std::string& text) {
   int flipped = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() != ".sst") continue;
+    if (entry.path().extension() != ".sst" && entry.path().extension() != ".blob") continue;
     const std::string bytes = read_file(entry.path());
     for (std::size_t at = bytes.find(text); at != std::string::npos; at = bytes.find(text, at + 1)) {
       const int fd = ::open(entry.path().c_str(), O_WRONLY);

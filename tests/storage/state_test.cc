@@ -6,7 +6,7 @@
 #include "storage/log_store.h"
 #include "storage/state_store.h"
 #include "tests/storage/fault_env.h"
-#include "tests/storage/support.h"
+#include "tests/storage/life.h"
 
 namespace storage::test {
 namespace {
@@ -14,76 +14,6 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-/// A replica without its protocol: every slot is chosen at once, logged, applied, and its rows written.
-class Life {
- public:
-  explicit Life(const OpenOptions& o) : s(opened(o)), machine(std::move(s.machine)) {
-    s.storage->start(said.completions());
-    group_ = s.recovered.last_group;
-    // What the state had not kept is applied again from the log.
-    for (const paxos::LogEntry& entry : s.recovered.entries) apply(entry.slot, entry.decree);
-  }
-  chat::Outcome run(const chat::Command& command) {
-    const paxos::Slot slot = machine.applied() + 1;
-    const paxos::Decree decree = chat::make_decree(1'795'000'000'000, std::vector{chat::encode(command)});
-    s.storage->append(++group_,
-                      {paxos::ChosenRecord{slot, {1, {1}}, decree}, paxos::ChosenPrefixRecord{slot}});
-    EXPECT_TRUE(said.wait_synced(group_));
-    return apply(slot, decree).at(0);
-  }
-  void raise(std::uint16_t rules) {
-    const paxos::Slot slot = machine.applied() + 1;
-    const paxos::Decree decree = chat::make_rules_decree(rules);
-    s.storage->append(++group_,
-                      {paxos::ChosenRecord{slot, {1, {1}}, decree}, paxos::ChosenPrefixRecord{slot}});
-    EXPECT_TRUE(said.wait_synced(group_));
-    apply(slot, decree);
-  }
-  chat::SessionId open_session() {
-    return run({.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{}}).session;
-  }
-  std::uint64_t post(const chat::SessionId& session, std::uint64_t seq, const std::string& text) {
-    return run({.session = session,
-                .seq = seq,
-                .answered_below = 0,
-                .operation = chat::Post{"ops", "ann", text}})
-        .room_seq;
-  }
-  template <class Result>
-  Result read(const std::function<Result(const Storage::Reader&)>& job) {
-    auto promise = std::make_shared<std::promise<Result>>();
-    auto result = promise->get_future();
-    s.storage->read([promise, job](const Storage::Reader& reader) { promise->set_value(job(reader)); });
-    if (result.wait_for(std::chrono::seconds{30}) != std::future_status::ready)
-      throw std::runtime_error("no answer from the state thread");
-    return result.get();
-  }
-  std::vector<std::string> history() {
-    return read<std::vector<std::string>>([](const Storage::Reader& reader) {
-      std::vector<std::string> texts;
-      for (std::uint64_t from = 1; from != 0;) {
-        auto page = chat::read_history(reader.rows, "ops", from, 100);
-        if (!page) return std::vector<std::string>{page.error()};
-        for (const chat::Message& m : page->messages) texts.push_back(m.text);
-        from = page->next;
-      }
-      return texts;
-    });
-  }
-
-  Said said;
-  Storage::Opened s;
-  chat::Machine machine;
-
- private:
-  std::vector<chat::Outcome> apply(paxos::Slot slot, const paxos::Decree& decree) {
-    chat::Applied applied = machine.apply(slot, decree);
-    s.storage->write_state(slot, std::move(applied.rows));
-    return applied.outcomes;
-  }
-  std::uint64_t group_ = 0;
-};
 
 std::vector<std::string> texts(int n) {
   std::vector<std::string> out;
