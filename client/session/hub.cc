@@ -42,11 +42,12 @@ Hub::~Hub() {
 }
 
 HubSession& Hub::add(paxos::ReplicaId first, std::function<void(Delivery&&)> on_delivery,
-                     std::unique_ptr<StateFile> state) {
+                     std::unique_ptr<StateFile> state, bool always_written) {
   Outbox::Options options{.replicas = connection_.config().replicas.size(),
                           .first = first,
                           .random = [this] { return connection_.random(); },
-                          .journal = state != nullptr};
+                          .journal = state != nullptr,
+                          .always_written = always_written};
   Outbox outbox(std::move(options), connection_.loop().now(), state ? state->ledger() : Ledger{});
   sessions_.push_back(HubSession(*this, std::move(outbox), std::move(state), std::move(on_delivery)));
   touch(sessions_.back());

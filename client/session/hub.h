@@ -55,9 +55,10 @@ class Hub {
   Hub& operator=(const Hub&) = delete;
 
   /// `on_delivery` is called in ticket order, at a turn's end; it may post. With `state`, deliveries of
-  /// messages that an earlier run left come too. The session lives as long as the hub.
+  /// messages that an earlier run left come too. The session lives as long as the hub. `always_written`: see
+  /// Outbox::Options.
   HubSession& add(paxos::ReplicaId first, std::function<void(Delivery&&)> on_delivery,
-                  std::unique_ptr<StateFile> state = nullptr);
+                  std::unique_ptr<StateFile> state = nullptr, bool always_written = false);
 
   /// Something that could not be survived: the state file failed. Empty: all is well.
   [[nodiscard]] const std::string& failure() const { return failure_; }

@@ -343,6 +343,7 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
 
 /// When it was written is worth a word only of a message that waited: what is posted at once has its time.
 bool Outbox::says_when(paxos::Time now, const Entry& entry) const {
+  if (options_.always_written) return entry.written_ms != 0;
   return !plain_ && entry.written_ms != 0 && (entry.restored || now - entry.queued >= written_after);
 }
 
@@ -350,6 +351,7 @@ bool Outbox::says_when(paxos::Time now, const Entry& entry) const {
 /// written: from here on they go without. The log takes the two forms of a message for one. True where that
 /// was the case.
 bool Outbox::go_plain(paxos::Time now) {
+  if (options_.always_written) return false;
   bool any = false;
   for (const Entry& entry : entries_) any = any || (entry.fate == Fate::sent && says_when(now, entry));
   if (!any) return false;

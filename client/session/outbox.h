@@ -52,6 +52,9 @@ class Outbox {
     paxos::ReplicaId first{};               ///< asked first
     std::function<std::uint64_t()> random;  ///< unpredictable: nonces and request ids come from it
     bool journal = false;                   ///< emit events
+    /// When a message was written always goes with it: of one that comes from elsewhere it is all that tells.
+    /// A replica that does not take it refuses the message then.
+    bool always_written = false;
     std::size_t outstanding = chat::limits::outstanding_max;  ///< commands without a known fate, at most
   };
   /// Bytes of texts under way at one time, beyond the first message.
