@@ -212,9 +212,9 @@ tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows, co
     out.place.session.slot.n = r.varint();
     out.place.session.index = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
     out.place.client_seq = r.varint();
-    r.sized_view(limits::name_bytes_max);
+    out.name = r.sized_view(limits::name_bytes_max);
     const std::size_t before = at();
-    r.sized_view(limits::text_bytes_max);
+    out.text = r.sized_view(limits::text_bytes_max);
     if (i == wanted && r.ok()) out.row.value = found.substr(0, before) + '\0' + found.substr(at());
   }
   if (!r.ok()) return damaged();

@@ -187,6 +187,8 @@ struct MessagePlace {
 struct RunWithout {
   MessagePlace place;
   Row row;
+  std::string name;  ///< the message's, and its text as it stands
+  std::string text;
 };
 [[nodiscard]] tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows,
                                                                      const MessageName& message);

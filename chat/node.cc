@@ -26,6 +26,8 @@ void NodeOutput::clear() {
   replies.clear();
   history.clear();
   log_reads.clear();
+  snapshot_wanted.reset();
+  hashes_below.reset();
   erase_plans.clear();
   erasures.clear();
   own_rows.clear();
@@ -42,7 +44,17 @@ Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine ma
       replica_(options, std::move(recovered), now),
       desk_(machine_, Desk::Options{.notice_every = options.heartbeat, .bounds = bounds}),
       redactor_(machine_.take_erasures()) {
-  PAXOS_ASSERT(replica_.status().applied == machine_.applied());
+  const paxos::Status status = replica_.status();
+  PAXOS_ASSERT(status.applied == machine_.applied());
+  // A crash may have come between a trim and this.
+  if (status.first_slot.n > 1) trim_ = {.group = 0, .first = status.first_slot};
+  rules_as_of(machine_.applied());
+  state_durable(now, machine_.applied());
+}
+
+void Node::rules_as_of(paxos::Slot slot) {
+  if (may_trim_from_.none() && formats_of(machine_.rules()).log >= trimming_log)
+    may_trim_from_ = std::max(slot, paxos::Slot{1});
 }
 
 const Standing& Node::standing() {
@@ -86,6 +98,7 @@ void Node::client_message(paxos::Time now, const ClientAddress& from, const Clie
 void Node::synced(paxos::Time now, std::uint64_t group) {
   replica_.synced(now, group);
   redactor_.synced(group);
+  synced_ = group;
   standing_stale_ = true;
 }
 
@@ -110,6 +123,24 @@ void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<Page,
 void Node::log_read(paxos::Time now, const paxos::LogReadWish& wish,
                     std::vector<paxos::ChosenDecree> decrees) {
   replica_.log_read(now, wish, std::move(decrees));
+}
+
+void Node::set_slack(paxos::Time now, std::optional<paxos::TrimSlack> slack) {
+  slack_ = slack;
+  if (trims_) replica_.set_slack(now, slack_);
+}
+
+void Node::state_durable(paxos::Time now, paxos::Slot slot) {
+  if (!trims_ && !may_trim_from_.none() && slot >= may_trim_from_) {
+    trims_ = true;
+    replica_.set_slack(now, slack_);
+  }
+  replica_.state_durable(now, slot);
+  standing_stale_ = true;
+}
+
+void Node::hold_log(paxos::Time now, paxos::ReplicaId peer, paxos::Slot from, paxos::Time until) {
+  replica_.hold_log(now, peer, from, until);
 }
 
 void Node::tick(paxos::Time now) {
@@ -170,7 +201,16 @@ void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
       break;
     }
   }
-  if (out.stop.empty()) drain_redactor(now, out);
+  if (!out.stop.empty()) return;
+  drain_redactor(now, out);
+  drop_hashes(out);
+}
+
+/// Only when the trim is synced: a log that comes back at a crash comes with them.
+void Node::drop_hashes(NodeOutput& out) {
+  if (!trim_ || trim_->group > synced_) return;
+  out.hashes_below = trim_->first;
+  trim_.reset();
 }
 
 void Node::erase_planned(paxos::Time now, ErasePlan plan) {
@@ -178,7 +218,8 @@ void Node::erase_planned(paxos::Time now, ErasePlan plan) {
   const ErasePlan* ready = redactor_.to_place();
   if (ready == nullptr) return;
   std::uint64_t group = 0;
-  for (const paxos::ChosenDecree& decree : ready->decrees) group = replica_.replace_applied(now, decree);
+  for (const paxos::ChosenDecree& decree : ready->decrees)
+    group = std::max(group, replica_.replace_applied(now, decree));
   redactor_.placed(group);
   if (group == 0) redactor_.synced(group);
 }
@@ -251,10 +292,18 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
     desk_.leadership_ended();
   }
   if (!any) return apply(now, out);
+  for (const paxos::Record& record : ready.records)
+    if (const auto* trim = std::get_if<paxos::TrimRecord>(&record))
+      trim_ = {.group = ready.group, .first = trim->first};
   if (!ready.records.empty() || !ready.send_after_sync.empty())
     out.groups.push_back({ready.group, std::move(ready.records), std::move(ready.send_after_sync)});
   append(ready.send_now, out.send_now);
   append(ready.log_reads, out.log_reads);
+  if (ready.lost)
+    out.stop = "slot " + std::to_string(ready.lost->n) +
+               " is missing from its log, or does not read, and every slot up to " +
+               std::to_string(replica_.chosen().n) + " was there: the log is damaged";
+  if (ready.snapshot_wanted) out.snapshot_wanted = std::move(ready.snapshot_wanted);
   const bool told = !ready.events.empty();
   append(ready.events, out.events);
   std::move(ready.to_apply.begin(), ready.to_apply.end(), std::back_inserter(to_apply_));
@@ -289,6 +338,7 @@ bool Node::apply(paxos::Time now, NodeOutput& out) {
     redactor_.on_applied(applied);
     for (const Row& row : applied.rows)
       done_.rows_bytes += row.key.size() + (row.value ? row.value->size() : 0);
+    rules_as_of(chosen.slot);
     if (const auto rules = rules_in(chosen.decree))
       out.events.push_back({.name = "rules",
                             .text = "rules " + std::to_string(machine_.rules()) + " from slot " +

@@ -38,10 +38,12 @@ struct NodeOutput {
   std::vector<Reply> replies;
   std::vector<HistoryWish> history;           ///< read after all of `state`; answer with history_read()
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
-  std::vector<ErasePlan> erase_plans;  ///< advance() them after all of `state` until they are complete;
-                                       ///< answer with erase_planned()
-  std::vector<Erasure> erasures;       ///< answer with erased()
-  std::vector<Row> own_rows;           ///< this replica's own, to be written after all of `state`
+  std::optional<paxos::SnapshotWish> snapshot_wanted;  ///< see paxos::Ready
+  std::optional<paxos::Slot> hashes_below;  ///< storage::Storage::drop_hashes(), after all of `state`
+  std::vector<ErasePlan> erase_plans;       ///< advance() them after all of `state` until they are complete;
+                                            ///< answer with erase_planned()
+  std::vector<Erasure> erasures;            ///< answer with erased()
+  std::vector<Row> own_rows;                ///< this replica's own, to be written after all of `state`
   std::vector<paxos::Event> events;
   std::string
       stop;  ///< not empty: this replica can't go on, and why; nothing after this output is to be asked of it
@@ -75,6 +77,10 @@ class Node {
   /// `fault`: why it was not done; empty: it was.
   void erased(paxos::Time now, std::uint64_t token, const std::string& fault);
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);
+  /// See paxos::Replica. In force once the disk holds rules whose log may be trimmed (chat/versions.h).
+  void set_slack(paxos::Time now, std::optional<paxos::TrimSlack> slack);
+  void state_durable(paxos::Time now, paxos::Slot slot);
+  void hold_log(paxos::Time now, paxos::ReplicaId peer, paxos::Slot from, paxos::Time until);
   /// To be called when deadline() has passed.
   void tick(paxos::Time now);
   [[nodiscard]] paxos::Time deadline() const;
@@ -118,6 +124,9 @@ class Node {
 
  private:
   [[nodiscard]] const Standing& standing();
+  /// The rules in force as of `slot` may be those that trim.
+  void rules_as_of(paxos::Slot slot);
+  void drop_hashes(NodeOutput& out);
   /// Proposes the next rules once every replica knows them (chat/versions.h).
   void raise_rules(paxos::Time now);
   void note_proposed(paxos::Time now, paxos::Slot slot);
@@ -142,7 +151,16 @@ class Node {
   paxos::Ready ready_;               ///< of the turn; kept for its memory
   Standing standing_;
   bool standing_stale_ = true;
-  paxos::Slot raise_slot_;                    ///< where the last raise was proposed
+  paxos::Slot raise_slot_;  ///< where the last raise was proposed
+  std::optional<paxos::TrimSlack> slack_;
+  paxos::Slot may_trim_from_;  ///< once the disk holds the state at this slot; none: not under these rules
+  bool trims_ = false;         ///< it does
+  struct Trim {
+    std::uint64_t group = 0;
+    paxos::Slot first;
+  };
+  std::uint64_t synced_ = 0;                  ///< the last group that is
+  std::optional<Trim> trim_;                  ///< whose hashes are to go once the group is synced
   std::deque<paxos::ChosenDecree> to_apply_;  ///< handed out, and left by a turn that had applied enough
   bool held_ = false;
   struct Done {

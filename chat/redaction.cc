@@ -43,20 +43,35 @@ bool is_copy(const Outcome& o, const MessagePlace& place) {
          (o.verdict == Verdict::repeat && o.slot == place.slot && o.index == place.index);
 }
 
-/// The command at this place of the log.
-struct Found {
-  paxos::LogEntry entry;
-  std::uint64_t content = 0;
-};
-tl::expected<Found, std::string> command_at(const LogReader& log, paxos::Slot slot, std::uint32_t index) {
-  auto entries = log(slot, slot, SIZE_MAX);
+/// The slot's record; nothing where it was trimmed.
+tl::expected<std::optional<paxos::LogEntry>, std::string> record_of(const LogReader& log, paxos::Slot slot) {
+  auto entries = log.entries(slot, slot, SIZE_MAX);
   if (!entries) return tl::make_unexpected(entries.error());
-  if (entries->empty()) return tl::make_unexpected("slot " + std::to_string(slot.n) + " is not in the log");
-  const auto batch = view_batch(entries->front().decree);
+  if (!entries->empty()) return std::optional(std::move(entries->front()));
+  // Asked afterwards: it may have been trimmed meanwhile.
+  if (slot < log.first()) return std::optional<paxos::LogEntry>{};
+  return tl::make_unexpected("slot " + std::to_string(slot.n) + " is not in the log");
+}
+
+/// content_of() the command at this place of the log; 0 where that was trimmed.
+tl::expected<std::uint64_t, std::string> content_at(const LogReader& log, paxos::Slot slot,
+                                                    std::uint32_t index) {
+  const auto record = record_of(log, slot);
+  if (!record) return tl::make_unexpected(record.error());
+  if (!*record) return std::uint64_t{0};
+  const auto batch = view_batch((*record)->decree);
   if (!batch || index >= batch->commands.size())
     return tl::make_unexpected("the record of slot " + std::to_string(slot.n) + " is not what was applied");
-  const std::uint64_t content = content_of(batch->commands[index]);
-  return Found{std::move(entries->front()), content};
+  return content_of(batch->commands[index]);
+}
+
+/// Whether the command is the target's, which came in vain.
+bool is_target(const ErasePlan::Target& target, const CommandView& command) {
+  const auto* post = std::get_if<PostView>(&command.operation);
+  if (post == nullptr) return false;
+  if (target.content != 0) return content_of(command) == target.content;
+  return !post->redacted && post->room == target.message.room && post->name == target.name &&
+         post->text == target.text;
 }
 
 void locate(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
@@ -68,12 +83,16 @@ void locate(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
       return;
     }
     target.place = run->place;
-    const auto posted = command_at(log, run->place.slot, run->place.index);
-    if (!posted) {
-      plan.fault = posted.error();
+    const auto content = content_at(log, run->place.slot, run->place.index);
+    if (!content) {
+      plan.fault = content.error();
       return;
     }
-    target.content = posted->content;
+    target.content = *content;
+    if (*content == 0) {
+      target.name = std::move(run->name);
+      target.text = std::move(run->text);
+    }
     plan.copies[run->place.slot].insert(run->place.index);
     plan.scanned = std::min(plan.scanned, paxos::Slot{target.scan_from.none() ? 0 : target.scan_from.n - 1});
     // Two messages of one run: the second is taken out of what the first left.
@@ -86,21 +105,18 @@ void locate(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
 /// Of the commands that came in vain in this slot, those with a target's content. False: the record does not
 /// read.
 bool look_at_contents(ErasePlan& plan, std::string_view outcomes, paxos::Slot slot, const LogReader& log) {
-  const auto entries = log(slot, slot, SIZE_MAX);
-  const auto batch =
-      entries && !entries->empty() ? view_batch(entries->front().decree) : tl::make_unexpected(std::string());
+  const auto record = record_of(log, slot);
+  if (record && !*record) return true;  // trimmed
+  const auto batch = record ? view_batch((*record)->decree) : tl::make_unexpected(std::string());
   if (!batch) {
-    plan.fault = entries ? "the record of slot " + std::to_string(slot.n) + " is not what was applied"
-                         : entries.error();
+    plan.fault =
+        record ? "the record of slot " + std::to_string(slot.n) + " is not what was applied" : record.error();
     return false;
   }
   each_outcome(outcomes, [&](std::uint32_t index, const Outcome& outcome) {
     if (!came_in_vain(outcome.verdict) || index >= batch->commands.size()) return;
-    const CommandView& command = batch->commands[index];
-    if (!std::holds_alternative<PostView>(command.operation)) return;
-    const std::uint64_t content = content_of(command);
     for (const ErasePlan::Target& target : plan.targets)
-      if (content == target.content) plan.copies[slot].insert(index);
+      if (is_target(target, batch->commands[index])) plan.copies[slot].insert(index);
   });
   return true;
 }
@@ -138,14 +154,15 @@ void read_records(ErasePlan& plan, const LogReader& log) {
       return;
     }
     const auto& [slot, indexes] = *plan.copies.begin();
-    const auto entries = log(slot, slot, SIZE_MAX);
-    if (!entries || entries->empty()) {
-      plan.fault = entries ? "slot " + std::to_string(slot.n) + " is not in the log" : entries.error();
+    const auto record = record_of(log, slot);
+    if (!record) {
+      plan.fault = record.error();
       return;
     }
-    const paxos::LogEntry& entry = entries->front();
-    if (auto without = redacted(entry.decree, std::vector<std::uint32_t>(indexes.begin(), indexes.end())))
-      plan.decrees.push_back({slot, entry.ballot, std::move(*without)});
+    if (*record)
+      if (auto without =
+              redacted((*record)->decree, std::vector<std::uint32_t>(indexes.begin(), indexes.end())))
+        plan.decrees.push_back({slot, (*record)->ballot, std::move(*without)});
     plan.slots.push_back(slot);
     plan.copies.erase(plan.copies.begin());
   }

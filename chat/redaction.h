@@ -33,8 +33,12 @@ struct ErasureMark {
 [[nodiscard]] std::optional<MessageName> message_in(std::string_view key);
 
 /// As storage::Storage::Reader has it: entries from..to of the log that exist, or why they do not read.
-using LogReader = std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(
-    paxos::Slot from, paxos::Slot to, std::size_t bytes_max)>;
+struct LogReader {
+  std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to,
+                                                                        std::size_t bytes_max)>
+      entries;
+  std::function<paxos::Slot()> first = [] { return paxos::Slot{1}; };  ///< below it the log was trimmed
+};
 
 /// Whether a command with this verdict may have brought, in vain, what ran elsewhere under another session:
 /// then only its content tells. What ran before, or a repeat of it, has its session and seq.
@@ -43,13 +47,16 @@ using LogReader = std::function<tl::expected<std::vector<paxos::LogEntry>, std::
 /// What has to be replaced so that some messages' texts are nowhere any more. A text stands in the run of its
 /// room, in the decree that posted it, in every decree that brought the same command again: early, as a
 /// repeat, or when its session was gone, and in those that brought it in vain, in an earlier session of its
-/// sender's, before it moved to the one in which it ran.
+/// sender's, before it moved to the one in which it ran. A decree that was trimmed off the log is in no
+/// record any more, and only has to leave the files.
 struct ErasePlan {
   struct Target {
     MessageName message;
     paxos::Slot scan_from;      ///< copies in the log are looked for from here on; none: in all of it
     MessagePlace place;         ///< found by the first step
-    std::uint64_t content = 0;  ///< likewise: content_of() its command
+    std::uint64_t content = 0;  ///< likewise: content_of() its command; 0: its record was trimmed
+    std::string name;           ///< with the text, where it was trimmed: to know its copies by
+    std::string text;
   };
   std::uint64_t token = 0;
   std::vector<Target> targets;

@@ -36,7 +36,7 @@ void Redactor::know(const MessageName& message, const MessagePlace& place, std::
   const Place at{place.slot, place.index};
   if (!by_place_.insert_or_assign(at, message).second) return;
   by_ticket_.insert_or_assign(ticket, message);
-  by_content_.insert_or_assign(content, message);
+  if (content != 0) by_content_.insert_or_assign(content, message);
   known_.push_back({ticket, at, content});
   if (known_.size() <= limits::erasures_known_max) return;
   by_ticket_.erase(known_.front().ticket);

@@ -49,6 +49,9 @@ inline std::string family_begin(char family) { return std::string(1, family); }
 
 inline std::string meta() { return std::string(1, family_meta); }
 inline std::string hash(paxos::Slot slot) { return number_key(family_hash, slot.n); }
+/// Hashes of trimmed slots go, but those of the slots that this divides: two replicas that part for long have
+/// one in common that they can be compared by.
+inline constexpr std::uint64_t hash_stride = 4096;
 inline std::string journal(paxos::Slot slot, std::uint64_t ring = journal_slots) {
   return number_key(family_journal, slot.n % ring);
 }

@@ -37,6 +37,9 @@ inline constexpr std::uint16_t rules_in_hash = 2;
 inline constexpr std::uint16_t rules_journal_changes = 2;
 static_assert(formats.back().rules == formats.size());
 
+/// The first log format in which a log may be trimmed. A replica raises its log to it when it trims first.
+inline constexpr std::uint32_t trimming_log = 3;
+
 [[nodiscard]] constexpr const Formats& formats_of(std::uint16_t rules) { return formats.at(rules - 1U); }
 
 }  // namespace chat

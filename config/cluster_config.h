@@ -15,6 +15,10 @@
 /// cluster.yaml in, one validated immutable struct out.
 namespace config {
 
+/// A peer that was down for a moment is not to need a snapshot.
+inline constexpr std::uint64_t log_keep_slots_min = 256;
+inline constexpr std::uint64_t log_keep_mib_min = 1;
+inline constexpr std::int64_t log_keep_max = 1'000'000'000;
 inline constexpr std::size_t crash_dumps_max = 100;  ///< of up to 4 MiB each
 /// What IPv6 carries everywhere; what every IPv4 host takes; what fits into one packet with all headers.
 inline constexpr std::size_t datagram_bytes_default = 1232;
@@ -45,7 +49,11 @@ struct ClusterConfig {
   /// zero: never.
   std::chrono::microseconds busy_poll{400};
   std::size_t datagram_bytes =
-      datagram_bytes_default;        ///< largest payload to others than loopback; a bound, not a promise
+      datagram_bytes_default;  ///< largest payload to others than loopback; a bound, not a promise
+  /// A replica lets go of its log beyond so many slots, or MiB of decrees, behind what its state has on the
+  /// disk; 0: no such bound, and with both, which is the default, it keeps all of it.
+  std::uint64_t log_keep_slots = 0;
+  std::uint64_t log_keep_mib = 0;
   std::string log_level = "info";    ///< error, warning, info or debug
   std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
@@ -70,7 +78,7 @@ class ClusterKey {
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
 
 /// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
-/// fault_injection, loss, datagram_bytes, log_level and crash_dumps_kept.
+/// fault_injection, loss, datagram_bytes, log_keep_slots, log_keep_mib, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
 /// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640

@@ -149,10 +149,11 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   // For the eye only: behind a symbolic link `..` is another folder than before it.
   if (std::find(base.begin(), base.end(), "..") == base.end()) base = base.lexically_normal();
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
-  const auto nodes = r.mapping(
-      root, "the config",
-      {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms", "busy_poll_us",
-       "fault_injection", "loss", "datagram_bytes", "log_level", "crash_dumps_kept"});
+  const auto nodes =
+      r.mapping(root, "the config",
+                {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms",
+                 "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "log_keep_slots",
+                 "log_keep_mib", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -258,6 +259,15 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (const auto at = nodes.find("datagram_bytes"); at != nodes.end())
     out.datagram_bytes = static_cast<std::size_t>(
         r.number(at->second, "datagram_bytes", datagram_bytes_min, datagram_bytes_max));
+  const auto keep = [&](const char* key, std::uint64_t least, std::uint64_t& to) {
+    const auto at = nodes.find(key);
+    if (at == nodes.end()) return;
+    to = static_cast<std::uint64_t>(r.number(at->second, key, 0, log_keep_max));
+    if (to != 0 && to < least)
+      r.refuse(at->second.Mark(), key, fmt::format("{} is less than {}; 0 keeps all of the log", to, least));
+  };
+  keep("log_keep_slots", log_keep_slots_min, out.log_keep_slots);
+  keep("log_keep_mib", log_keep_mib_min, out.log_keep_mib);
   if (const auto at = nodes.find("log_level"); at != nodes.end()) {
     out.log_level = r.text(nodes, root, "log_level");
     if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())

@@ -31,6 +31,15 @@ paxos::Options core_options(const Host::Options& o) {
           .seed = o.seed};
 }
 
+}  // namespace
+
+std::optional<paxos::TrimSlack> slack_of(const config::ClusterConfig& config) {
+  const paxos::TrimSlack slack{.slots = config.log_keep_slots, .bytes = config.log_keep_mib << 20};
+  return slack.unbounded() ? std::nullopt : std::optional(slack);
+}
+
+namespace {
+
 net::AddressBook::Options book_options(const Host::Options& o) {
   net::AddressBook::Options out{
       .names = {}, .literals = {}, .self = o.self.n, .probes = true, .seed = o.seed};
@@ -89,6 +98,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       vitals_(loop.now()),
       key_watch_(options_.key.bytes(), options_.config.key_file) {
   begin_addresses();
+  node_.set_slack(loop.now(), slack_of(options_.config));
   transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
   prepare_flight_recorder();
@@ -129,6 +139,10 @@ net::Task<int> Host::run() {
                        [this](storage::Damage damage) {
                          mailbox_.push(
                              [this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
+                       },
+                   .state_durable =
+                       [this](paxos::Slot slot) {
+                         mailbox_.push([this, slot] { node_.state_durable(loop_.now(), slot); });
                        }});
   supervision_.begin(loop_.now());
   loop_.on_turn_end([this] { end_turn(); });
@@ -314,6 +328,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
+  if (out.hashes_below) storage_->drop_hashes(*out.hashes_below);
   carry_out_redactions(out);
   for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);

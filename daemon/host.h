@@ -232,4 +232,7 @@ class Host {
   Metrics metrics_;  ///< the server's thread asks all of the above: it goes first
 };
 
+/// How much of its log a replica keeps, as the config says it.
+[[nodiscard]] std::optional<paxos::TrimSlack> slack_of(const config::ClusterConfig& config);
+
 }  // namespace paxosd

@@ -30,7 +30,7 @@ void Host::advance_erasure(std::shared_ptr<chat::ErasePlan> plan) {
   };
   storage_->read(
       [plan, go_on](const storage::Storage::Reader& reader) {
-        chat::advance(*plan, reader.rows, reader.log);
+        chat::advance(*plan, reader.rows, {.entries = reader.log, .first = reader.log_first});
         go_on();
       },
       [plan, go_on](const std::string& why) {

@@ -9,6 +9,16 @@
 /// ask for.
 namespace paxosd {
 
+namespace {
+std::string log_kept(const config::ClusterConfig& config) {
+  std::string out;
+  if (config.log_keep_slots != 0) out = fmt::format("{} slots", config.log_keep_slots);
+  if (config.log_keep_mib != 0)
+    out += fmt::format("{}{} MiB", out.empty() ? "" : " or ", config.log_keep_mib);
+  return out.empty() ? "all of it" : out;
+}
+}  // namespace
+
 std::string Host::standing_line() const {
   const paxos::Status s = node_.status();
   std::string line = outlet_ ? std::string() : fmt::format("waits: {}; ", listening_.fault);
@@ -17,6 +27,12 @@ std::string Host::standing_line() const {
   if (s.leader && *s.leader != self_.id) line += fmt::format(", follows replica {}", s.leader->n);
   line += fmt::format(", slot {}", s.applied.n);
   if (s.chosen > s.applied) line += fmt::format(" of {}", s.chosen.n);
+  if (s.redoing)
+    line += fmt::format(", redoes its own log: {} of {} slots", s.applied.n + 1 - s.redoing->first.n,
+                        s.redoing->last.n + 1 - s.redoing->first.n);
+  if (s.snapshot_wanted)
+    line +=
+        fmt::format(", needs a snapshot: nobody reachable has slot {} any more", s.snapshot_wanted->above.n);
   if (!s.voting) line += ", does not vote: " + s.reason;
   if (s.waiting) {
     const auto ms =
@@ -85,6 +101,7 @@ void Host::reload() {
     options_.config = std::move(*fresh);
     faults_.set_loss(options_.config.loss);
     transport_.set_datagram_bytes(options_.config.datagram_bytes);
+    node_.set_slack(loop_.now(), slack_of(options_.config));
     if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
     // On the state thread: a disk may take its time.
     storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](
@@ -100,11 +117,12 @@ void Host::reload() {
             difference);
     });
     daemon_log::info(
-        "reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, crash dumps kept {}",
+        "reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, log kept: {}, crash "
+        "dumps kept {}",
         options_.config.file.string(),
         options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
         options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.datagram_bytes,
-        options_.config.crash_dumps_kept);
+        log_kept(options_.config), options_.config.crash_dumps_kept);
   }
   supervision_.reloaded();
 }

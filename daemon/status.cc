@@ -83,6 +83,12 @@ void add_trouble(Json& out, const paxos::Status& s, paxos::Time now) {
     out["waiting_ms"] = age_ms(s.waiting->since);
     out["standing_ms"] = age_ms(s.waiting->still);
   }
+  if (s.redoing)
+    out["redoing"] = {{"done", s.applied.n + 1 - s.redoing->first.n},
+                      {"of", s.redoing->last.n + 1 - s.redoing->first.n}};
+  if (s.snapshot_wanted)
+    out["snapshot_wanted"] = {{"above", s.snapshot_wanted->above.n},
+                              {"from", ids_json(s.snapshot_wanted->from)}};
   if (!s.reason.empty()) out["reason"] = s.reason;
   if (!s.disagreeing.empty()) {
     out["disagrees_with"] = ids_json(s.disagreeing);

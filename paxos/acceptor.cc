@@ -68,12 +68,12 @@ void Acceptor::on_accept(ReplicaId from, const Accept& m) {
     return;
   }
   if (m.slot <= log_.chosen_prefix() || (entry != nullptr && entry->chosen)) {
-    LearnReply reply{.decrees = {}, .first_slot = log_.first_slot(), .chosen_prefix = log_.chosen_prefix()};
+    LearnReply reply{.decrees = {}, .first_slot = log_.first_served(), .chosen_prefix = log_.chosen_prefix()};
     if (entry != nullptr)
       reply.decrees.push_back({m.slot, entry->ballot, entry->decree});
-    else
-      env_.read_log({from, m.slot, m.slot});
-    if (entry != nullptr) env_.send(from, std::move(reply));
+    else if (m.slot >= log_.first_slot())
+      return static_cast<void>(env_.read_log({from, m.slot, m.slot}));
+    env_.send(from, std::move(reply));  // without the decree it says that the slot was trimmed
     return;
   }
   // Its sender says it again; when there is room, or the slot was chosen without this vote, it goes on.

@@ -12,7 +12,8 @@ void Bounds::check() const {
   PAXOS_ASSERT(learn_entries > 0 && learn_entries <= limits::page_entries_max);
   PAXOS_ASSERT(page_bytes <= limits::page_bytes_max);
   PAXOS_ASSERT(accepted_ranges > 0 && accepted_ranges <= limits::accepted_ranges_max);
-  PAXOS_ASSERT(hot_slots > 0 && recent_hashes > 0);
+  PAXOS_ASSERT(hot_slots > 0 && recent_hashes > 0 && trim_stride > 0);
+  PAXOS_ASSERT(redo_slots > 0 && redo_slots <= limits::page_entries_max);
   PAXOS_ASSERT(read_rounds > 0 && remote_rounds > 0 && reads_waiting > 0);
 }
 

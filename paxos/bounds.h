@@ -42,6 +42,10 @@ inline constexpr std::uint64_t hot_slots_max = 4096;
 /// The chosen prefix is written to the log when it has grown by this much; a restart learns the rest from the
 /// others.
 inline constexpr std::uint64_t prefix_record_stride = 16;
+/// Slots of its own log that a starting replica reads at once to apply them; page_bytes_max besides.
+inline constexpr std::uint64_t redo_slots_max = page_entries_max;
+/// The log is trimmed by so many slots at once, at least.
+inline constexpr std::uint64_t trim_stride_slots = 1024;
 /// Hashes of recently applied slots kept to compare with peers' heartbeats.
 inline constexpr std::size_t recent_hashes_max = 8192;
 /// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share
@@ -92,6 +96,8 @@ struct Bounds {
   std::uint64_t hot_slots = limits::hot_slots_max;
   std::size_t hot_bytes = limits::hot_bytes_max;
   std::uint64_t prefix_stride = limits::prefix_record_stride;
+  std::uint64_t redo_slots = limits::redo_slots_max;
+  std::uint64_t trim_stride = limits::trim_stride_slots;
   std::size_t recent_hashes = limits::recent_hashes_max;
   std::size_t read_rounds = limits::read_rounds_max;
   std::size_t remote_rounds = limits::remote_rounds_max;
@@ -123,6 +129,10 @@ struct Bounds {
   B(hot_slots, "a decree left the memory")                                                      \
   B(hot_bytes, "a decree left the memory")                                                      \
   B(prefix_stride, "the chosen prefix was recorded")                                            \
+  B(redo_slots, "redoing went on with the next page")                                           \
+  B(redo_spill, "a decree left the memory until it is redone")                                  \
+  B(trim_stride, "the log was trimmed")                                                         \
+  B(trim_held, "trimming waited for a peer")                                                    \
   B(recent_hashes, "a hash left the memory")                                                    \
   B(read_rounds, "reads waited for the next round")                                             \
   B(remote_rounds, "a request was dropped")                                                     \

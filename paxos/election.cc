@@ -129,7 +129,7 @@ Election::Survey Election::survey() const {
 Election::Mood Election::mood_of_leader(const Surroundings& around, const Survey& seen) const {
   // Its own vote counts towards the quorum only with a working disk.
   const std::size_t votes = seen.followers + (healthy(around) ? 1 : 0);
-  if (around.proposing && votes >= env_.options.quorum() && (healthy(around) || !seen.candidate))
+  if (around.proposing && votes >= env_.options.quorum() && (able(around) || !seen.candidate))
     return Mood::happy;
   return lately(yielded_) ? Mood::resting : Mood::discontent;
 }
@@ -146,11 +146,11 @@ void Election::evaluate(const Surroundings& around) {
   evaluated_ = env_.now;
   const Survey seen = survey();
   quorum_connected_ = seen.working + (healthy(around) ? 1 : 0) >= env_.options.quorum();
-  candidate_ = quorum_connected_ && healthy(around);
+  candidate_ = quorum_connected_ && able(around);
   const bool own = leader_ == own_ && !own_.none();
   mood_ = own ? mood_of_leader(around, seen) : mood_of_follower(seen);
 
-  const bool eligible = quorum_connected_ && (healthy(around) || !seen.candidate);
+  const bool eligible = quorum_connected_ && (able(around) || !seen.candidate);
   if (content() || !eligible) {
     discontent_since_.reset();
     return;

@@ -21,11 +21,13 @@ namespace paxos {
 /// | ticking          | a connected peer | it sent a heartbeat of its own within two election timeouts          |
 /// | healthy          | this replica     | its oldest unfinished sync is younger than an election timeout       |
 /// | quorum-connected | this replica     | the working peers, and itself where healthy, are a quorum            |
-/// | candidate        | a replica        | quorum-connected and healthy; a peer only while it is ticking        |
+/// | able             | this replica     | healthy, and neither redoing more than a window of its own log nor   |
+/// |                  |                  | in need of a snapshot                                                |
+/// | candidate        | a replica        | quorum-connected and able; a peer only while it is ticking           |
 /// | followed         | a ballot         | the highest that it promised or accepted at, or that a peer named    |
 /// |                  |                  | who proposes with it, or is happy with it                            |
 /// | happy            | a leader         | it proposes with the followed ballot; with it, working peers that    |
-/// |                  |                  | follow nothing higher are a quorum; unless it is not healthy, and    |
+/// |                  |                  | follow nothing higher are a quorum; unless it is not able, and       |
 /// |                  |                  | connected to a candidate                                             |
 /// | happy            | a follower       | the leader is connected, and says that it is happy; unless that one  |
 /// |                  |                  | is not working, or not ticking, and this replica is a candidate, or  |
@@ -35,7 +37,7 @@ namespace paxos {
 /// | resting          | whose own ballot | its proposer was stopped less than an election timeout ago, by a     |
 /// |                  | is followed      | Nack, or by the loss of its quorum                                   |
 /// | content          | a replica        | happy, vouched, fresh or resting: Mood                               |
-/// | eligible         | a replica        | quorum-connected, and healthy or connected to no candidate           |
+/// | eligible         | a replica        | quorum-connected, and able or connected to no candidate              |
 ///
 /// One rule: who is eligible and not content raises its ballot above every one that it has seen, after a short patience,
 /// and takes over. Nothing else raises a ballot; a Nack never does. Why the states are what they are:
@@ -44,6 +46,7 @@ namespace paxos {
 ///    before a restart is nobody's.
 ///  - happy: a leader with a sick disk yields to a candidate, and so does everyone who follows it and is connected to a
 ///    candidate, or is one: the leader may not hear that candidate. The same holds for one whose clock stands still.
+///  - able: who lags votes as any other, but as a leader it would keep everybody waiting. Where all lag, one leads.
 ///  - ticking: who answers, but sends no heartbeats, has timers that don't run. Its word that it is happy, or a
 ///    candidate, counts for nothing, since it can't judge any more; its vote counts as any other. Two timeouts: one is
 ///    what loss and leaps of our own clock cost now and then.
@@ -69,6 +72,7 @@ class Election {
     Slot applied;
     Hash hash;
     Duration sync_age{};
+    bool lags = false;  ///< see Replica::Parts
   };
 
   void on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around);
@@ -89,6 +93,8 @@ class Election {
   [[nodiscard]] bool content() const { return mood_ != Mood::discontent; }
   [[nodiscard]] bool connected(ReplicaId id) const;
   [[nodiscard]] ReplicaSet connected() const;
+  /// What it said last; requires connected(id).
+  [[nodiscard]] Slot applied_of(ReplicaId id) const { return peers_[id.n].last.applied; }
   /// False: a leader stops proposing.
   [[nodiscard]] bool quorum_connected() const { return quorum_connected_; }
   /// The connected candidate that knows most; for a hand-over.
@@ -126,6 +132,7 @@ class Election {
   void set_leader(Ballot ballot);
   [[nodiscard]] bool lately(Time when) const;  ///< less than an election timeout ago
   [[nodiscard]] bool healthy(const Surroundings& around) const;
+  [[nodiscard]] bool able(const Surroundings& around) const { return healthy(around) && !around.lags; }
   [[nodiscard]] bool working(ReplicaId id) const;  ///< requires connected(id)
   [[nodiscard]] bool ticking(ReplicaId id) const;  ///< requires connected(id)
 

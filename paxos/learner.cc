@@ -66,6 +66,11 @@ void Learner::arm(Duration wait) {
 
 void Learner::tick() {
   if (env_.now < pull_at_) return;
+  if (out_of_reach()) {
+    cries_ = true;
+    arm(env_.options.election_timeout);
+    return;
+  }
   if (!behind()) {
     pull_at_ = time_never;
     asked_.reset();
@@ -81,6 +86,10 @@ void Learner::tick() {
   pull();
 }
 
+bool Learner::stranded() const {
+  return out_of_reach() || (stranded_at_ == log_.chosen_prefix() && behind());
+}
+
 void Learner::pull() {
   // What it brought could not be applied, and would only fill the memory.
   const bool room = log_.wants_more();
@@ -91,10 +100,25 @@ void Learner::pull() {
   }
   const Slot first = log_.chosen_prefix() + 1;
   std::vector<ReplicaId> sources;
+  bool trimmed = false;
   env_.each_peer([&](ReplicaId id) {
-    if (peers_[id.n].prefix >= first) sources.push_back(id);
+    if (peers_[id.n].prefix < first) return;
+    if (peers_[id.n].first > first)
+      trimmed = true;
+    else
+      sources.push_back(id);
   });
-  PAXOS_ASSERT(!sources.empty());  // whoever said how far the target is
+  PAXOS_ASSERT(trimmed || !sources.empty());  // whoever said how far the target is
+  // Those that may still have it were asked in turn, and have nothing, or are not there.
+  if (trimmed && silent_ >= 2 * sources.size()) {
+    stranded_at_ = log_.chosen_prefix();
+    cries_ = true;
+  }
+  if (sources.empty()) {
+    asked_.reset();
+    arm(env_.options.election_timeout / 2);
+    return;
+  }
   if (asked_) ++silent_;
   // The last one that answered first; after silence the next in turn.
   const ReplicaId first_choice = asked_ ? *asked_ : source_.value_or(commit_ballot_.replica);
@@ -122,8 +146,8 @@ void Learner::pull_from(ReplicaId from) {
 
 void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
   const Slot last = std::min(m.to, log_.chosen_prefix());
-  LearnReply reply{.decrees = {}, .first_slot = log_.first_slot(), .chosen_prefix = log_.chosen_prefix()};
-  if (m.from.none() || m.from > last) {
+  LearnReply reply{.decrees = {}, .first_slot = log_.first_served(), .chosen_prefix = log_.chosen_prefix()};
+  if (m.from.none() || m.from > last || m.from < reply.first_slot) {
     env_.send(from, std::move(reply));
     return;
   }
@@ -154,8 +178,10 @@ void Learner::on_learn_request(ReplicaId from, const LearnRequest& m) {
 
 void Learner::log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
   env_.reading.erase(wish.to);
-  LearnReply reply{
-      .decrees = std::move(decrees), .first_slot = log_.first_slot(), .chosen_prefix = log_.chosen_prefix()};
+  if (wish.to == env_.options.self) return redone(wish, std::move(decrees));
+  LearnReply reply{.decrees = std::move(decrees),
+                   .first_slot = log_.first_served(),
+                   .chosen_prefix = log_.chosen_prefix()};
   env_.send(wish.to, std::move(reply));
 }
 
@@ -163,6 +189,7 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
   const Slot before = log_.chosen_prefix();
   for (const ChosenDecree& decree : m.decrees) learn(decree);
   peers_[from.n].prefix = std::max(peers_[from.n].prefix, m.chosen_prefix);
+  if (!m.first_slot.none()) peers_[from.n].first = m.first_slot;
   target_ = std::max(target_, m.chosen_prefix);
   if (log_.chosen_prefix() > before) {
     source_ = from;
@@ -173,6 +200,8 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
     } else if (behind() && pull_at_ == time_never) {
       arm(patience);
     }
+  } else if (asked_ == from && behind() && m.first_slot > before + 1) {
+    pull();  // trimmed: it will not be asked again
   } else if (asked_ == from && behind()) {
     // It has nothing for us (it restarted, or trimmed): soon the next one, but not for ever at this pace.
     arm(patience * (1U << std::min(silent_, 4U)));
@@ -181,8 +210,29 @@ void Learner::on_learn_reply(ReplicaId from, const LearnReply& m) {
   }
 }
 
+void Learner::redo() {
+  if (out_of_reach() || handed_out_ - log_.applied() >= env_.options.bounds.handed_out_slots) return;
+  const Slot last = std::min(log_.redo_to(), handed_out_ + env_.options.bounds.redo_slots);
+  if (env_.read_log({env_.options.self, handed_out_ + 1, last}) && last < log_.redo_to())
+    env_.reached(Bound::redo_slots);
+}
+
+void Learner::redone(const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
+  PAXOS_ASSERT(wish.from == handed_out_ + 1);
+  if (decrees.empty()) {
+    env_.ready.lost = wish.from;
+    return;
+  }
+  for (ChosenDecree& decree : decrees) {
+    PAXOS_ASSERT(decree.slot == handed_out_ + 1 && decree.slot <= log_.redo_to());
+    handed_out_ = decree.slot;
+    env_.ready.to_apply.push_back(std::move(decree));
+  }
+}
+
 void Learner::hand_out() {
   if (held_) return;
+  if (handed_out_ < log_.redo_to()) return redo();
   const Slot last = log_.chosen_prefix();
   while (handed_out_ < last) {
     const Slot slot = handed_out_ + 1;

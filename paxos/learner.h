@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "paxos/env.h"
@@ -15,6 +16,7 @@ class Learner {
  public:
   Learner(Env& env, SlotLog& log) : env_(env), log_(log), handed_out_(log.applied()) {
     peers_.resize(env.options.replicas);
+    if (out_of_reach()) pull_at_ = Time::min();
   }
 
   /// A quorum's votes for the slot are known here (leader), or it is known from elsewhere.
@@ -39,8 +41,17 @@ class Learner {
   /// Answer to a LogReadWish.
   void log_read(const LogReadWish& wish, std::vector<ChosenDecree> decrees);
 
+  /// Nobody reachable has the next slot any more: nothing but a snapshot helps.
+  [[nodiscard]] bool stranded() const;
+  /// The lowest slot that is missing. Requires stranded().
+  [[nodiscard]] Slot missing() const {
+    return out_of_reach() ? log_.applied() + 1 : log_.chosen_prefix() + 1;
+  }
+  /// True once whenever it is time to say so.
+  [[nodiscard]] bool take_cry() { return std::exchange(cries_, false); }
+
   /// Moves what is chosen, contiguous and synced here to Ready::to_apply, as far as the state machine has
-  /// room.
+  /// room. What is on the disk only is asked for, and comes by log_read().
   void hand_out();
   /// The state machine applied the next one of those, a decree of so many bytes.
   void applied(std::size_t bytes) { handed_out_bytes_ -= bytes; }
@@ -59,7 +70,13 @@ class Learner {
   friend struct StateAccess;  // tests/explore: saves and loads whole states
   struct Peer {
     Slot prefix;  ///< it knows this much to be chosen
+    Slot first;   ///< and has trimmed what is below
   };
+  /// The log here was trimmed beyond the state, which was lost.
+  [[nodiscard]] bool out_of_reach() const { return log_.applied() + 1 < log_.first_slot(); }
+  /// Asks for the next page of what has to be redone, once the one before is applied but for a little.
+  void redo();
+  void redone(const LogReadWish& wish, std::vector<ChosenDecree> decrees);
   void arm(Duration wait);
   void pull();
 
@@ -77,6 +94,8 @@ class Learner {
   std::optional<ReplicaId> asked_;   ///< whose answer is outstanding
   std::optional<ReplicaId> source_;  ///< who answered last with something new
   bool held_ = false;
+  std::optional<Slot> stranded_at_;  ///< the chosen prefix above which nobody had anything
+  bool cries_ = false;
   unsigned silent_ = 0;  ///< pulls in a row without an answer, or with one that brought nothing
 };
 

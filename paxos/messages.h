@@ -108,10 +108,12 @@ struct LearnRequest {
   friend bool operator==(const LearnRequest&, const LearnRequest&) = default;
 };
 
-/// Chosen decrees, ascending; also the answer to an Accept at or below the chosen prefix.
+/// Chosen decrees, ascending; also the answer to an Accept at or below the chosen prefix. Without any, and
+/// with a `first_slot` above what was asked for, it says that the sender has trimmed those slots: who needs
+/// them asks somebody else, or takes a snapshot.
 struct LearnReply {
   std::vector<ChosenDecree> decrees;
-  Slot first_slot;     ///< lowest slot that the sender still has
+  Slot first_slot;     ///< lowest slot that the sender still has; none: it says nothing about it
   Slot chosen_prefix;  ///< the sender's
   friend bool operator==(const LearnReply&, const LearnReply&) = default;
 };

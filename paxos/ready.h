@@ -20,11 +20,20 @@ struct Envelope {
 };
 
 /// A wish to read chosen decrees from the log, answered by Replica::log_read. All of them were applied here,
-/// so that the chosen decree is what the disk holds.
+/// or are at or below the chosen prefix that a start found, so that the chosen decree is what the disk holds.
 struct LogReadWish {
-  ReplicaId to;  ///< whom the LearnReply will go to
+  ReplicaId to;  ///< whom the LearnReply will go to; this replica itself: to be redone here
   Slot from;
   Slot last;
+};
+
+/// Nobody reachable has the slot any more that this replica has to learn, or redo, next: only a snapshot of a
+/// peer's state helps. A snapshot is of use when its slot is `above` or higher.
+struct SnapshotWish {
+  Slot above;                   ///< the lowest slot that is missing for good here
+  std::vector<ReplicaId> from;  ///< connected ones whose state is past it, best first: up-to-date followers,
+                                ///< the leader, others; empty: none just now
+  friend bool operator==(const SnapshotWish&, const SnapshotWish&) = default;
 };
 
 /// Outcome of a linearizable read: serve it when the state machine has applied `index`.
@@ -55,6 +64,12 @@ struct Ready {
   std::vector<Envelope> send_after_sync;
   std::vector<ChosenDecree> to_apply;  ///< consecutive slots, ascending, each synced here
   std::vector<LogReadWish> log_reads;
+  /// Said again now and then for as long as it is true. What helps is a new core, made of a Recovered that
+  /// keeps this replica's promise, incarnation and votes.
+  std::optional<SnapshotWish> snapshot_wanted;
+  /// The log does not give this slot, which has to be redone next, and was there: the disk is damaged. This
+  /// replica can't go on.
+  std::optional<Slot> lost;
   std::vector<ReadIndex> reads;
   std::vector<std::uint64_t> reads_failed;  ///< no confirmation could be had; the client asks again
   std::vector<Bytes> forwarded;             ///< commands that other replicas passed on to this leader
@@ -62,7 +77,8 @@ struct Ready {
 
   [[nodiscard]] bool empty() const {
     return records.empty() && send_now.empty() && send_after_sync.empty() && to_apply.empty() &&
-           log_reads.empty() && reads.empty() && reads_failed.empty() && forwarded.empty() && events.empty();
+           log_reads.empty() && !snapshot_wanted && !lost && reads.empty() && reads_failed.empty() &&
+           forwarded.empty() && events.empty();
   }
   /// Keeps its memory.
   void clear() {
@@ -71,6 +87,8 @@ struct Ready {
     send_after_sync.clear();
     to_apply.clear();
     log_reads.clear();
+    snapshot_wanted.reset();
+    lost.reset();
     reads.clear();
     reads_failed.clear();
     forwarded.clear();
@@ -83,6 +101,8 @@ struct Ready {
     send_after_sync.swap(other.send_after_sync);
     to_apply.swap(other.to_apply);
     log_reads.swap(other.log_reads);
+    snapshot_wanted.swap(other.snapshot_wanted);
+    lost.swap(other.lost);
     reads.swap(other.reads);
     reads_failed.swap(other.reads_failed);
     forwarded.swap(other.forwarded);

@@ -46,7 +46,15 @@ struct BirthRecord {
   friend bool operator==(const BirthRecord&, const BirthRecord&) = default;
 };
 
-using Record = std::variant<PromiseRecord, VoteRecord, ChosenRecord, ChosenPrefixRecord, BirthRecord>;
+/// The log begins with `first` from now on: the records of slots below it are gone with this write. Their
+/// decrees were applied here, and the state that they made is on this replica's disk.
+struct TrimRecord {
+  Slot first;
+  friend bool operator==(const TrimRecord&, const TrimRecord&) = default;
+};
+
+using Record =
+    std::variant<PromiseRecord, VoteRecord, ChosenRecord, ChosenPrefixRecord, BirthRecord, TrimRecord>;
 
 /// One slot as the log holds it.
 struct LogEntry {
@@ -66,10 +74,14 @@ struct Recovered {
   Ballot promised;     ///< highest of promises and votes
   Slot chosen_prefix;  ///< at least the state's applied slot
   Slot applied;        ///< what the state machine holds durably
+  /// Slots above `applied` up to here are chosen, and on this replica's disk alone: it reads and applies them
+  /// in pages while it takes part. None, or not above `applied`: there are no such slots.
+  Slot redo_to{};
   Hash hash;           ///< chain at `applied`
-  Slot first_slot{1};  ///< lowest slot in the log
+  Slot first_slot{1};  ///< lowest slot in the log; above `applied` + 1: the state has to come from a peer
+  std::uint64_t log_bytes = 0;  ///< of what the log holds, about
   std::uint64_t last_group = 0;
-  std::vector<LogEntry> entries;  ///< ascending, every slot above `applied` that the log has
+  std::vector<LogEntry> entries;  ///< ascending, every slot above those that the log has
 };
 
 }  // namespace paxos

@@ -162,10 +162,18 @@ void Replica::withdraw(Time now, std::string why) {
 void Replica::applied(Time now, Slot slot, const Hash& hash) {
   Parts& p = *parts_;
   p.env.now = now;
-  if (const SlotEntry* entry = p.log.find(slot)) p.learner.applied(entry->decree.value.size());
+  // What is redone was not handed out from memory, and was in the log at the start.
+  if (const SlotEntry* entry = p.log.find(slot)) {
+    p.learner.applied(entry->decree.value.size());
+    p.trimmer.applied(slot, entry->decree.value.size());
+  }
   p.log.set_applied(slot);
   p.applied_hash = hash;
   p.hashes.applied(slot, hash);
+  if (p.redoes_much && !p.log.redoing()) {
+    p.redoes_much = false;
+    p.env.event("redone", "has redone its own log up to slot " + std::to_string(slot.n), {}, slot);
+  }
   p.judge_hashes();
   p.conclude();
 }
@@ -174,14 +182,37 @@ std::uint64_t Replica::replace_applied(Time now, ChosenDecree chosen) {
   Parts& p = *parts_;
   p.env.now = now;
   PAXOS_ASSERT(chosen.slot <= p.log.applied());
+  if (chosen.slot < p.log.first_slot()) {
+    p.log.replace_applied(chosen.slot, std::move(chosen.decree), p.env.synced_group);
+    return 0;
+  }
   const std::uint64_t group = p.env.record(ChosenRecord{chosen.slot, chosen.ballot, chosen.decree});
   p.log.replace_applied(chosen.slot, std::move(chosen.decree), group);
   return group;
 }
 
+void Replica::set_slack(Time now, std::optional<TrimSlack> slack) {
+  parts_->env.now = now;
+  parts_->trimmer.set_slack(slack);
+}
+
+void Replica::state_durable(Time now, Slot slot) {
+  Parts& p = *parts_;
+  p.env.now = now;
+  PAXOS_ASSERT(slot <= p.log.applied());
+  p.trimmer.durable(slot);
+  p.conclude();
+}
+
+void Replica::hold_log(Time now, ReplicaId peer, Slot from, Time until) {
+  parts_->env.now = now;
+  parts_->trimmer.hold(peer, from, until);
+}
+
 void Replica::log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees) {
   parts_->env.now = now;
   parts_->learner.log_read(wish, std::move(decrees));
+  parts_->conclude();
 }
 
 Ready Replica::take_ready() {
@@ -241,6 +272,8 @@ Status Replica::status() const {
   s.waiting = p.waits.oldest();
   s.inflight = p.proposer.inflight();
   s.ready_to_lead = is_leader();
+  if (p.log.redoing()) s.redoing = SlotRange{p.redo_from, p.log.redo_to()};
+  if (p.learner.stranded()) s.snapshot_wanted = p.snapshot_wish();
   p.env.each_peer([&, connected = p.election.connected()](ReplicaId id) {
     if (connected.contains(id)) s.connected.push_back(id);
   });
@@ -263,7 +296,8 @@ Outlook Replica::outlook() const {
           .disagrees_since = p.hashes.since(),
           .disputed = p.hashes.disputed(),
           .behind = p.proposer.phase() == Proposer::Phase::learning ||
-                    p.learner.target().n > p.log.applied().n + p.env.options.bounds.window_slots,
+                    std::max(p.learner.target(), p.log.redo_to()).n >
+                        p.log.applied().n + p.env.options.bounds.window_slots,
           .round = p.acceptor.promised().round,
           .leader = p.leader(),
           .hole = p.proposer.hole(),
@@ -288,11 +322,12 @@ const std::string& Replica::withdrawn() const { return parts_->withdrawn; }
 
 Replica::Held Replica::held() const {
   const Parts& p = *parts_;
-  return {.unapplied_slots = p.log.accepted_max() - p.log.applied(),
+  return {.unapplied_slots = p.log.accepted_max() - p.log.floor(),
           .unapplied_bytes = p.log.bytes_unapplied(),
           .unsynced_bytes = p.env.records.bytes(),
           .after_sync_bytes = p.env.held.bytes(),
-          .handed_out_slots = p.learner.handed_out() - p.log.applied()};
+          .handed_out_slots = p.learner.handed_out() - p.log.applied(),
+          .redoing = p.log.redoing()};
 }
 const BoundsReached& Replica::bounds_reached() const { return parts_->env.reached; }
 

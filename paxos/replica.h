@@ -10,6 +10,7 @@
 #include "paxos/messages.h"
 #include "paxos/ready.h"
 #include "paxos/records.h"
+#include "paxos/trimmer.h"
 #include "paxos/types.h"
 #include "paxos/wait_watch.h"
 
@@ -48,6 +49,10 @@ struct Status {
   std::optional<Waiting> waiting;  ///< the oldest slot known here and not applied
   std::size_t inflight = 0;
   bool ready_to_lead = false;  ///< leader with phase 1 done and every older slot learned
+  /// Slots of its own log that it applies again since its start, where it found any; `first` to `last` is the
+  /// way, applied() tells how far it is.
+  std::optional<SlotRange> redoing;
+  std::optional<SnapshotWish> snapshot_wanted;  ///< it can't catch up by the log: see SnapshotWish
   std::vector<ReplicaId> connected;
   std::vector<ReplicaId> missing_at_birth;
   std::vector<ReplicaId> disagreeing;  ///< peers whose hash chain is another than the one here (HashWatch)
@@ -133,10 +138,19 @@ class Replica {
   void applied(Time now, Slot slot, const Hash& hash);
   /// Puts another decree in place of one that was applied here, in memory and on the disk. To the state
   /// machine it is the same: it has the same outcomes and the same hash (chat::redacted). `chosen.ballot`: as
-  /// the record has it. Gives the group that the new record is in. Requires: the slot is applied. What
+  /// the record has it. Gives the group that the new record is in; 0: the log has been trimmed beyond it, and
+  /// has none. Requires: the slot is applied. What
   /// replicas say of it is no vote any more, only that it is chosen, which everybody who is told of a slot at
   /// or below the chosen prefix knows it to be.
   std::uint64_t replace_applied(Time now, ChosenDecree chosen);
+  /// How much of the log is kept for those that are slow; none, which is the default: all of it. A TrimRecord
+  /// lets go of the rest.
+  void set_slack(Time now, std::optional<TrimSlack> slack);
+  /// What applying the slots up to here gave is on the disk, and a crash leaves it there. Without that word
+  /// nothing is trimmed. Requires: applied here, and given to the disk.
+  void state_durable(Time now, Slot slot);
+  /// Slots from `from` on stay in the log until then, for a peer that takes a snapshot and goes on behind it.
+  void hold_log(Time now, ReplicaId peer, Slot from, Time until);
   /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.
   void log_read(Time now, const LogReadWish& wish, std::vector<ChosenDecree> decrees);
 
@@ -169,6 +183,7 @@ class Replica {
     std::size_t unsynced_bytes = 0;
     std::size_t after_sync_bytes = 0;
     std::uint64_t handed_out_slots = 0;
+    bool redoing = false;  ///< then a page more is handed out
   };
   [[nodiscard]] Held held() const;
   [[nodiscard]] const BoundsReached& bounds_reached() const;

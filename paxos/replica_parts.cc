@@ -1,6 +1,7 @@
 #include "paxos/replica_parts.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 #include <variant>
 
@@ -19,14 +20,23 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
       reads(env, proposer),
       birth(env, recovered.incarnation, recovered.birth),
       hashes(options.replicas, options.quorum(), env.options.bounds, env.reached),
+      trimmer(recovered.first_slot, recovered.applied, std::max(recovered.applied, recovered.redo_to),
+              recovered.log_bytes, options.replicas, env.options.bounds, env.reached),
       applied_hash(recovered.hash),
       prefix_recorded(recovered.chosen_prefix),
+      redo_from(recovered.applied + 1),
       waits(options.election_timeout / 16, log.applied(), now) {
   PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
   PAXOS_ASSERT(options.self.n < options.replicas);
   options.bounds.check();
   env.now = now;
   if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
+  redoes_much = lags();
+  if (redoes_much)
+    env.event("redo",
+              "the state is at slot " + std::to_string(log.applied().n) + ": redoes its own log up to slot " +
+                  std::to_string(log.redo_to().n),
+              {}, log.redo_to());
   conclude();
 }
 
@@ -36,7 +46,12 @@ Election::Surroundings Replica::Parts::around() const {
           .chosen_prefix = log.chosen_prefix(),
           .applied = log.applied(),
           .hash = applied_hash,
-          .sync_age = sync_age};
+          .sync_age = sync_age,
+          .lags = lags()};
+}
+
+bool Replica::Parts::lags() const {
+  return learner.stranded() || log.redo_to().n > log.applied().n + env.options.bounds.window_slots;
 }
 
 std::optional<ReplicaId> Replica::Parts::leader() const {
@@ -62,7 +77,49 @@ void Replica::Parts::conclude() {
   election.follow(acceptor.promised());
   proposer.advance();
   learner.hand_out();
+  if (learner.handed_out() <= log.redo_to()) log.spill(env.synced_group);
+  trim();
+  cry();
   watch_waits();
+}
+
+void Replica::Parts::trim() {
+  // Where the state may be wrong, or the disk is, the log is what can be looked into.
+  if (!voting() || hashes.disputed()) return;
+  const auto first = trimmer.next(env.now);
+  if (!first) return;
+  log.set_first(*first);
+  env.record(TrimRecord{*first});
+}
+
+void Replica::Parts::cry() {
+  if (!learner.take_cry()) return;
+  SnapshotWish wish = snapshot_wish();
+  if (wish.above != cried_for) {
+    cried_for = wish.above;
+    env.event("stranded",
+              "nobody reachable has slot " + std::to_string(wish.above.n) +
+                  " any more: a snapshot of a peer's state is needed",
+              {}, wish.above);
+  }
+  env.ready.snapshot_wanted = std::move(wish);
+}
+
+SnapshotWish Replica::Parts::snapshot_wish() const {
+  SnapshotWish wish{.above = learner.missing(), .from = {}};
+  const auto applied = [&](ReplicaId id) { return election.applied_of(id); };
+  Slot most;
+  env.each_peer([&](ReplicaId id) {
+    if (!election.connected(id) || applied(id) < wish.above) return;
+    wish.from.push_back(id);
+    most = std::max(most, applied(id));
+  });
+  const auto rank = [&](ReplicaId id) {
+    const bool lags = applied(id) + env.options.bounds.window_slots < most;
+    return std::tuple(lags, id == election.leader().replica, Slot{UINT64_MAX - applied(id).n});
+  };
+  std::sort(wish.from.begin(), wish.from.end(), [&](ReplicaId a, ReplicaId b) { return rank(a) < rank(b); });
+  return wish;
 }
 
 void Replica::Parts::watch_waits() {
@@ -129,7 +186,11 @@ void Replica::Parts::on(ReplicaId from, const Commit& m) {
   if (m.ballot.replica == from) learner.on_commit(from, m.ballot, m.chosen_prefix);
 }
 
-void Replica::Parts::on(ReplicaId from, const LearnRequest& m) { learner.on_learn_request(from, m); }
+void Replica::Parts::on(ReplicaId from, const LearnRequest& m) {
+  // What it asks for next must not go meanwhile.
+  if (m.from >= log.first_slot()) trimmer.hold(from, m.from, env.now + 4 * env.options.election_timeout);
+  learner.on_learn_request(from, m);
+}
 
 void Replica::Parts::on(ReplicaId from, const LearnReply& m) { learner.on_learn_reply(from, m); }
 

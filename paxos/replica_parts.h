@@ -13,6 +13,7 @@
 #include "paxos/reads.h"
 #include "paxos/replica.h"
 #include "paxos/slot_log.h"
+#include "paxos/trimmer.h"
 #include "paxos/wait_watch.h"
 
 /// What a Replica is made of: the roles, and how they are joined. Internal: replica.cc, and tests that hold
@@ -30,9 +31,13 @@ struct Replica::Parts {
   Reads reads;
   BirthProtocol birth;
   HashWatch hashes;
+  Trimmer trimmer;
   Hash applied_hash;
   Duration sync_age{};
   Slot prefix_recorded;
+  Slot redo_from;            ///< the first slot to be redone at the start
+  bool redoes_much = false;  ///< people were told, and are told when it is done
+  Slot cried_for;            ///< people were told that this slot can't be had
   std::optional<std::string> diverged;
   std::string withdrawn;  ///< why its words do not count any more; empty: they do
   WaitWatch waits;
@@ -42,11 +47,18 @@ struct Replica::Parts {
   [[nodiscard]] bool voting() const { return birth.born() && !diverged && withdrawn.empty(); }
   [[nodiscard]] Election::Surroundings around() const;
   [[nodiscard]] std::optional<ReplicaId> leader() const;
+  /// As a leader it could propose nothing for a while: its state is far behind its own log, or can't follow.
+  [[nodiscard]] bool lags() const;
 
   void take_over(const std::string& why);
   /// After every input: lets each role draw its conclusions from what the others did.
   void conclude();
   void watch_waits();
+  /// Lets go of what the state and the slow ones do not need any more.
+  void trim();
+  /// Where nobody has the next slot: says so, and who has a state that helps.
+  void cry();
+  [[nodiscard]] SnapshotWish snapshot_wish() const;
   /// Says what is new about disagreements; outvoted, this replica stops.
   void judge_hashes();
 

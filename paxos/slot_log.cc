@@ -10,14 +10,15 @@ namespace paxos {
 SlotLog::SlotLog(const Recovered& recovered, const Bounds& bounds, BoundsReached& reached)
     : bounds_(bounds),
       reached_(reached),
-      base_(recovered.applied + 1),
+      base_(std::max(recovered.applied, recovered.redo_to) + 1),
       first_slot_(recovered.first_slot),
-      chosen_prefix_(recovered.applied),
-      chosen_max_(recovered.applied),
-      accepted_max_(recovered.applied),
+      redo_to_(recovered.redo_to),
+      chosen_prefix_{base_.n - 1},
+      chosen_max_(chosen_prefix_),
+      accepted_max_(chosen_prefix_),
       applied_(recovered.applied) {
   for (const LogEntry& entry : recovered.entries) {
-    PAXOS_ASSERT(entry.slot > applied_);
+    PAXOS_ASSERT(entry.slot >= base_);
     const bool chosen = entry.chosen || entry.slot <= recovered.chosen_prefix;
     if (chosen)
       put_chosen(entry.slot, entry.ballot, entry.decree, recovered.last_group);
@@ -41,7 +42,7 @@ void SlotLog::account(const SlotEntry& entry, bool add) {
 
 bool SlotLog::has_room(Slot slot, std::size_t bytes) const {
   if (slot == applied_ + 1) return true;
-  if (slot.n > applied_.n + bounds_.unapplied_slots) {
+  if (slot.n > floor().n + bounds_.unapplied_slots) {
     reached_(Bound::unapplied_slots);
     return false;
   }
@@ -53,7 +54,7 @@ bool SlotLog::has_room(Slot slot, std::size_t bytes) const {
 }
 
 bool SlotLog::wants_more() const {
-  return applied_ == chosen_prefix_ || (chosen_prefix_ - applied_ < (bounds_.unapplied_slots + 1) / 2 &&
+  return applied_ == chosen_prefix_ || (chosen_prefix_ - floor() < (bounds_.unapplied_slots + 1) / 2 &&
                                         bytes_unapplied() < bounds_.unapplied_bytes / 2);
 }
 
@@ -129,12 +130,34 @@ void SlotLog::advance() {
 
 void SlotLog::set_applied(Slot slot) {
   PAXOS_ASSERT(slot == applied_ + 1 && slot <= chosen_prefix_);
-  const SlotEntry* entry = find(slot);
-  PAXOS_ASSERT(entry != nullptr && entry->chosen);
-  bytes_hot_ += entry->decree.value.size();
+  if (slot > redo_to_) {
+    const SlotEntry* entry = find(slot);
+    PAXOS_ASSERT(entry != nullptr && entry->chosen);
+    bytes_hot_ += entry->decree.value.size();
+  }
   applied_ = slot;
   unchecked_ = std::min(unchecked_, slot);
   trim();
+}
+
+void SlotLog::spill(std::uint64_t synced_group) {
+  const auto much = [&] {
+    return chosen_prefix_ - redo_to_ > bounds_.unapplied_slots / 2 ||
+           bytes_total_ > bounds_.unapplied_bytes / 2;
+  };
+  while (redoing() && redo_to_ < chosen_prefix_ && much() && entries_.front().group <= synced_group) {
+    PAXOS_ASSERT(base_ == redo_to_ + 1);
+    reached_(Bound::redo_spill);
+    bytes_total_ -= entries_.front().decree.value.size();
+    entries_.pop_front();
+    ++base_;
+    ++redo_to_;
+  }
+}
+
+void SlotLog::set_first(Slot first) {
+  PAXOS_ASSERT(first_slot_ <= first && first <= applied_);
+  first_slot_ = first;
 }
 
 void SlotLog::trim() {
@@ -150,10 +173,10 @@ void SlotLog::trim() {
 
 void SlotLog::check_invariants() const {
   if (unchecked_ > accepted_max_) return;
-  PAXOS_ASSERT(base_ <= applied_ + 1);
+  PAXOS_ASSERT(base_ <= floor() + 1);
   PAXOS_ASSERT(applied_ <= chosen_prefix_);
   PAXOS_ASSERT(chosen_prefix_ <= chosen_max_ && chosen_max_ <= accepted_max_);
-  for (Slot slot = std::max(applied_ + 1, unchecked_); slot <= chosen_prefix_; ++slot) {
+  for (Slot slot = std::max(floor() + 1, unchecked_); slot <= chosen_prefix_; ++slot) {
     const SlotEntry* entry = find(slot);
     PAXOS_ASSERT(entry != nullptr && entry->chosen);
   }

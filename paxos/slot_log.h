@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <utility>
@@ -24,7 +25,10 @@ struct SlotEntry {
 /// Votes and learned decrees by slot: all above the applied slot, and a hot tail below it for peers that
 /// are just behind. The acceptor and the learner both work on it.
 ///
-/// Invariants: base <= applied + 1; every slot in (applied, chosen_prefix] is present and chosen;
+/// A replica that starts far behind its own log does not hold the slots that it has to redo: up to redo_to()
+/// they are chosen, synced, and on the disk only; floor() is the higher of that and the applied one.
+///
+/// Invariants: base <= floor + 1; every slot in (floor, chosen_prefix] is present and chosen;
 /// chosen_prefix + 1 is not known chosen.
 class SlotLog {
  public:
@@ -47,6 +51,17 @@ class SlotLog {
   void set_applied(Slot slot);
 
   [[nodiscard]] Slot first_slot() const { return first_slot_; }  ///< lowest on disk
+  /// The lowest one that peers can have from here: some are still in memory when they are off the disk.
+  [[nodiscard]] Slot first_served() const { return std::min(first_slot_, base_); }
+  /// The log begins with `first` from now on. Requires first_slot() <= first <= applied().
+  void set_first(Slot first);
+  /// What is chosen up to here, and not applied, is on the disk alone.
+  [[nodiscard]] Slot redo_to() const { return redo_to_; }
+  [[nodiscard]] Slot floor() const { return std::max(applied_, redo_to_); }
+  [[nodiscard]] bool redoing() const { return applied_ < redo_to_; }
+  /// While it redoes what is below, what was chosen meanwhile and is synced goes the same way, rather than
+  /// fill the memory: then votes have room, however long redoing takes. Does so above half of the bounds.
+  void spill(std::uint64_t synced_group);
   [[nodiscard]] Slot chosen_prefix() const { return chosen_prefix_; }
   [[nodiscard]] Slot chosen_max() const { return chosen_max_; }
   /// Above the chosen prefix, ascending: what is known chosen there, and under which ballot it is held.
@@ -83,6 +98,7 @@ class SlotLog {
   std::deque<SlotEntry> entries_;  ///< entries_[i] is slot base_ + i
   Slot base_{1};
   Slot first_slot_{1};
+  Slot redo_to_;
   Slot chosen_prefix_;
   Slot chosen_max_;
   Slot accepted_max_;

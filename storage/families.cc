@@ -1,5 +1,6 @@
 #include "storage/families.h"
 
+#include <rocksdb/convenience.h>
 #include <rocksdb/rate_limiter.h>
 #include <rocksdb/table.h>
 
@@ -173,6 +174,20 @@ void Families::put(rocksdb::WriteBatch& batch, Family family, std::string_view k
 void Families::remove(rocksdb::WriteBatch& batch, Family family, std::string_view key) const {
   PAXOS_ASSERT(batch.Delete(at(family), as_slice(key)).ok());
   if (split_ && legacy_) PAXOS_ASSERT(batch.Delete(handles_[0], as_slice(key)).ok());
+}
+
+void Families::remove_range(rocksdb::WriteBatch& batch, Family family, const std::string& from,
+                            const std::string& to) const {
+  PAXOS_ASSERT(batch.DeleteRange(at(family), from, to).ok());
+  if (split_ && legacy_) PAXOS_ASSERT(batch.DeleteRange(handles_[0], from, to).ok());
+}
+
+rocksdb::Status Families::drop_files(Family family, const std::string& from, const std::string& to) const {
+  const rocksdb::Slice begin(from), end(to);
+  rocksdb::Status status = rocksdb::DeleteFilesInRange(db_.get(), at(family), &begin, &end, false);
+  if (status.ok() && split_ && legacy_)
+    status = rocksdb::DeleteFilesInRange(db_.get(), handles_[0], &begin, &end, false);
+  return status;
 }
 
 rocksdb::Status Families::get(const rocksdb::ReadOptions& options, Family family, std::string_view key,

@@ -71,6 +71,13 @@ class Families {
 
   void put(rocksdb::WriteBatch& batch, Family family, std::string_view key, std::string_view value) const;
   void remove(rocksdb::WriteBatch& batch, Family family, std::string_view key) const;
+  /// All of [from, to), wherever it lies.
+  void remove_range(rocksdb::WriteBatch& batch, Family family, const std::string& from,
+                    const std::string& to) const;
+  /// Whole files that hold nothing else but rows of [from, to), which are deleted. What else was hidden by rows in
+  /// them may show again.
+  [[nodiscard]] rocksdb::Status drop_files(Family family, const std::string& from,
+                                           const std::string& to) const;
   [[nodiscard]] rocksdb::Status get(const rocksdb::ReadOptions& options, Family family, std::string_view key,
                                     std::string& value) const;
   /// All of it, to disk.

@@ -13,6 +13,8 @@ namespace storage {
 
 /// The first one that this program reads and writes; later ones: chat/versions.h.
 inline constexpr std::uint32_t format_version = 2;
+/// The first one in which a log need not begin with slot 1.
+inline constexpr std::uint32_t trimming_format = 3;
 
 namespace log_key {
 inline constexpr std::string_view format = "m/format";
@@ -23,7 +25,8 @@ inline constexpr std::string_view boot = "m/boot";
 inline constexpr std::string_view birth = "m/birth";
 inline constexpr std::string_view promised = "m/promised";
 inline constexpr std::string_view chosen_prefix = "m/chosen_prefix";
-inline constexpr std::string_view group = "m/group";  ///< of this write: see GroupValue
+inline constexpr std::string_view first_slot = "m/first_slot";  ///< from format 3 on, once it was trimmed
+inline constexpr std::string_view group = "m/group";            ///< of this write: see GroupValue
 inline constexpr char slot_family = 's';
 [[nodiscard]] std::string slot(paxos::Slot slot);
 [[nodiscard]] std::optional<paxos::Slot> parse_slot(std::string_view key);

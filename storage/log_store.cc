@@ -98,7 +98,7 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
 tl::expected<void, std::string> LogStore::check_own() const {
   for (std::string_view key :
        {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot,
-        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::group})
+        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group})
     if (const auto row = get(key); !row)
       return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
   return {};
@@ -107,6 +107,7 @@ tl::expected<void, std::string> LogStore::check_own() const {
 tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   const auto row = raised_format([this](std::string_view key) { return get(key); }, format);
   if (!row) return tl::make_unexpected(row.error());
+  format_ = std::max(format_, format);
   rocksdb::Status status;
   if (*row) {
     rocksdb::WriteBatch batch;
@@ -134,6 +135,7 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
   for (const LogRow& row : *rows) batch.Put(slice_of(row.key), slice_of(row.value));
   promised_ = out.promised;
   appended_ = out.last_group;
+  first_slot_ = out.first_slot.n;
   // What was read may have been in the page cache only: a kill is no power cut. Before anything of it is
   // promised again it goes to disk, and the new boot with it.
   if (const auto status = families_.flush(); !status.ok()) return fail("flush: " + status.ToString());
@@ -222,10 +224,17 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
 
 std::string LogStore::write(const std::vector<LogGroup>& groups) {
   rocksdb::WriteBatch batch;
-  const paxos::Ballot promised =
-      each_row(groups, promised_, [&](std::string_view key, const std::string& value) {
-        families_.put(batch, family_of(key), key, value);
-      });
+  const auto put = [&](std::string_view key, const std::string& value) {
+    families_.put(batch, family_of(key), key, value);
+  };
+  const paxos::Ballot promised = each_row(groups, promised_, put);
+  // Who knows only older formats knows of no trimmed log. (The rules that go with this one are in force, and
+  // on the disk: only then does a replica trim.)
+  each_row_of_trim(groups, format_, put);
+  const std::optional<paxos::Slot> first = trimmed_to(groups);
+  // The same write says where the log begins.
+  if (first && *first > first_slot())
+    families_.remove_range(batch, Family::slots, log_key::slot(first_slot()), log_key::slot(*first));
   bytes_ += batch.GetDataSize();
   const std::int64_t began = steady_ns();
   // As soon as the record is on disk: what RocksDB does after that only serves readers, and they wait for it.
@@ -240,15 +249,28 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
   if (!status.ok()) return "a synced write failed: " + status.ToString();
   if (!told) announce(groups, began);
   promised_ = promised;
+  if (first) {
+    format_ = std::max(format_, trimming_format);
+    first_slot_ = first->n;
+    if (std::string why = drop_files(*first); !why.empty()) return why;
+  }
   if (!mark_.write(boot_, groups.back().number))
     return fmt::format("the mark can't be written: {}", std::strerror(errno));
   return {};
+}
+
+std::string LogStore::drop_files(paxos::Slot first) {
+  const rocksdb::Status status =
+      families_.drop_files(Family::slots, log_key::slot({0}), log_key::slot(first));
+  return status.ok() ? std::string() : "dropping files of trimmed slots: " + status.ToString();
 }
 
 tl::expected<std::vector<paxos::LogEntry>, std::string> LogStore::read(paxos::Slot first, paxos::Slot last,
                                                                        std::size_t bytes_max,
                                                                        paxos::Slot* damaged) const {
   std::vector<paxos::LogEntry> out;
+  // A file that was dropped may have hidden an older record of a trimmed slot.
+  first = std::max(first, first_slot());
   if (first > last) return out;
   {
     const std::lock_guard everything_announced_is_readable(readable_mutex_);

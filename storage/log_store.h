@@ -38,6 +38,8 @@ class LogStore {
   void start(const Completions& completions);
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 
+  /// The lowest slot that the log still has. Any thread.
+  [[nodiscard]] paxos::Slot first_slot() const { return {first_slot_.load(std::memory_order_relaxed)}; }
   /// Entries first..last that exist, ascending, until about `bytes_max` bytes of memory; all of them that
   /// were announced as synced before the call. Errors name the slot, and put it into `damaged`.
   [[nodiscard]] tl::expected<std::vector<paxos::LogEntry>, std::string> read(
@@ -60,6 +62,8 @@ class LogStore {
   /// Until there is work or the end; waits of a steady load are looked through, not slept.
   void wait_for_work();
   std::string write(const std::vector<LogGroup>& groups);
+  /// The files that hold nothing but slots below.
+  std::string drop_files(paxos::Slot first);
   void announce(const std::vector<LogGroup>& groups, std::int64_t began);
 
   std::string where_;
@@ -69,6 +73,8 @@ class LogStore {
   Families families_;
   GroupMark mark_;
   std::uint64_t boot_ = 0;
+  std::uint32_t format_ = format_version;  ///< log thread only once started
+  std::atomic<std::uint64_t> first_slot_{1};
   Completions completions_;
   paxos::Patience patience_{{}};  ///< log thread only
   paxos::Ballot promised_;        ///< as stored; log thread only once started

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "paxos/coding.h"
@@ -91,7 +92,7 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
                       known ? std::to_string(*known) : "(unknown)", owner.replica.n));
     GroupValue group;
     for (std::string_view key : {log_key::incarnation, log_key::boot, log_key::birth, log_key::promised,
-                                 log_key::chosen_prefix, log_key::group}) {
+                                 log_key::chosen_prefix, log_key::first_slot, log_key::group}) {
       const auto found = get(key);
       if (!found) return fail(found.error());
       if (!*found) continue;
@@ -117,6 +118,10 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
         ok = number.has_value();
         if (ok && key == log_key::boot) out.boot = *number + 1;
         if (ok && key == log_key::chosen_prefix) out.chosen_prefix = {*number};
+        if (key == log_key::first_slot) {
+          ok = ok && *number > 0;
+          if (ok) out.first_slot = {*number};
+        }
       }
       if (!ok) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
     }
@@ -145,24 +150,34 @@ tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get
   return LogRow{std::string(log_key::format), seal_value(log_key::format, encode_number(format))};
 }
 
-tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there) {
-  // A slot is applied only after its record is synced, so the log holds it.
-  if (!applied_there)
-    return tl::make_unexpected(
-        fmt::format("the state has applied slot {}, which the log does not have: the log is damaged. {}",
-                    recovered.applied.n, damage_hint));
-  // The prefix is a hint: it holds only as far as the entries go without a hole.
-  paxos::Slot whole = recovered.applied;
-  for (const paxos::LogEntry& entry : recovered.entries) {
-    if (entry.slot != whole + 1 || entry.slot > recovered.chosen_prefix) break;
-    whole = entry.slot;
+void settle(paxos::Recovered& recovered, paxos::Slot applied, const paxos::Hash& hash) {
+  recovered.applied = applied;
+  recovered.hash = hash;
+  recovered.chosen_prefix = std::max(recovered.chosen_prefix, applied);
+  recovered.redo_to = recovered.chosen_prefix;
+}
+
+std::vector<paxos::Slot> landmarks(const paxos::Recovered& recovered) {
+  std::vector<paxos::Slot> out;
+  // A slot is applied only after its record is synced, so the log holds it, unless it was trimmed. (Of what
+  // is trimmed the state is on the disk; a state that is older than that was put there, or lost. It has to
+  // come from a peer.)
+  if (!recovered.applied.none()) out.push_back(recovered.applied);
+  if (recovered.redo_to > recovered.applied) {
+    out.push_back(recovered.applied + 1);
+    out.push_back(recovered.redo_to);
   }
-  if (whole < recovered.chosen_prefix)
-    return tl::make_unexpected(
-        fmt::format("slot {} is missing from the log, which knew every slot up to {}: it is damaged. {}",
-                    whole.n + 1, recovered.chosen_prefix.n, damage_hint));
-  recovered.chosen_prefix = std::max(recovered.chosen_prefix, recovered.applied);
-  return {};
+  std::erase_if(out, [&](paxos::Slot slot) { return slot < recovered.first_slot; });
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
+}
+
+std::string landmark_missing(const paxos::Recovered& recovered, paxos::Slot slot) {
+  if (slot == recovered.applied)
+    return fmt::format("the state has applied slot {}, which the log does not have: the log is damaged. {}",
+                       slot.n, damage_hint);
+  return fmt::format("slot {} is missing from the log, which knew every slot up to {}: it is damaged. {}",
+                     slot.n, recovered.chosen_prefix.n, damage_hint);
 }
 
 }  // namespace storage

@@ -55,6 +55,8 @@ paxos::Ballot each_row(const Groups& groups, paxos::Ballot promised, Put&& put) 
         promised = std::max(promised, promise->ballot);
       } else if (const auto* prefix = std::get_if<paxos::ChosenPrefixRecord>(&record)) {
         sealed(log_key::chosen_prefix, encode_number(prefix->slot.n));
+      } else if (const auto* trim = std::get_if<paxos::TrimRecord>(&record)) {
+        sealed(log_key::first_slot, encode_number(trim->first.n));
       } else {
         sealed(log_key::birth, encode_birth(std::get<paxos::BirthRecord>(record)));
       }
@@ -64,6 +66,24 @@ paxos::Ballot each_row(const Groups& groups, paxos::Ballot promised, Put&& put) 
   if (promised > before) sealed(log_key::promised, encode_ballot(promised));
   sealed(log_key::group, encode_group({.last = groups.back().number, .before = groups.front().number - 1}));
   return promised;
+}
+
+/// Where the log begins after these groups, where one of them says so.
+template <class Groups>
+std::optional<paxos::Slot> trimmed_to(const Groups& groups) {
+  std::optional<paxos::Slot> first;
+  for (const auto& group : groups)
+    for (const paxos::Record& record : group.records)
+      if (const auto* trim = std::get_if<paxos::TrimRecord>(&record)) first = trim->first;
+  return first;
+}
+
+/// And the row of the format in which a log may be trimmed, where it still has an older one: the same write
+/// raises it.
+template <class Groups, class Put>
+void each_row_of_trim(const Groups& groups, std::uint32_t format, Put&& put) {
+  if (format >= trimming_format || !trimmed_to(groups)) return;
+  put(log_key::format, seal_value(log_key::format, encode_number(trimming_format)));
 }
 
 /// How far boots and groups are known to have been synced: see GroupMark.
@@ -113,8 +133,13 @@ using LogGet = std::function<tl::expected<std::optional<std::string>, std::strin
 [[nodiscard]] tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get,
                                                                              std::uint32_t format);
 
-/// Whether the log's entries fit the state (`applied_there`: the log has the last applied slot) and the
-/// chosen prefix, which is settled; else why it must not start.
-[[nodiscard]] tl::expected<void, std::string> check_entries(paxos::Recovered& recovered, bool applied_there);
+/// What a start does about the state that it found, at `applied`: settles the chosen prefix, and what has to
+/// be redone. Entries are to be read above `redo_to` only.
+void settle(paxos::Recovered& recovered, paxos::Slot applied, const paxos::Hash& hash);
+/// Slots that the log must have besides the entries, ascending: the last applied one, and the ends of what
+/// has to be redone. What is between those shows when it is redone: nothing of it is voted on any more.
+[[nodiscard]] std::vector<paxos::Slot> landmarks(const paxos::Recovered& recovered);
+/// Why the replica must not start, where its log lacks this landmark.
+[[nodiscard]] std::string landmark_missing(const paxos::Recovered& recovered, paxos::Slot slot);
 
 }  // namespace storage

@@ -20,6 +20,8 @@ namespace {
 /// Applied slots are written together: after this long, at this many, or when someone reads.
 constexpr std::chrono::milliseconds gather{2};
 constexpr std::size_t batch_slots = 64;
+/// Asking what a crash would leave takes a look into the tables.
+constexpr std::chrono::nanoseconds durable_every = std::chrono::milliseconds{250};
 
 rocksdb::WriteOptions unlogged() {
   rocksdb::WriteOptions options;
@@ -68,7 +70,10 @@ std::vector<std::pair<std::string, Stretch>> stretches(std::string_view from, st
 /// Rows at one point of time.
 class Snapshot final : public chat::RowReader {
  public:
-  explicit Snapshot(const Families& families) : families_(families), snapshot_(families.db().GetSnapshot()) {
+  /// `persisted`: get() looks at what a crash would leave only.
+  explicit Snapshot(const Families& families, bool persisted = false)
+      : families_(families), snapshot_(families.db().GetSnapshot()) {
+    if (persisted) options_.read_tier = rocksdb::kPersistedTier;
     options_.snapshot = snapshot_;
     options_.verify_checksums = true;
   }
@@ -207,6 +212,7 @@ void StateStore::work() {
         return;
       }
     }
+    tell_durable();
   }
 }
 
@@ -223,6 +229,7 @@ void StateStore::run(const ReadJob& job) {
                          {.store = Damage::Store::log, .slot = damaged, .what = entries.error()});
                    return entries;
                  },
+             .log_first = [this] { return log_.first_slot(); },
              .log_own =
                  [this] {
                    auto whole = log_.check_own();
@@ -236,6 +243,51 @@ void StateStore::run(const ReadJob& job) {
     completions_.damaged({.store = Damage::Store::state, .slot = std::nullopt, .what = what});
     if (job.unread) job.unread(what);
   }
+}
+
+void StateStore::tell_durable() {
+  const std::int64_t now = steady_ns();
+  if (now - durable_asked_ns_ < durable_every.count()) return;
+  durable_asked_ns_ = now;
+  try {
+    const auto mark = chat::read_applied(Snapshot(families_, true));
+    if (!mark || mark->slot <= durable_) return;
+    durable_ = mark->slot;
+    completions_.state_durable(durable_);
+  } catch (const StateDamage&) {  // who reads it in earnest says so
+  }
+}
+
+void StateStore::drop_hashes(paxos::Slot below) {
+  read(
+      [this, below](const Storage::Reader&) {
+        if (const std::string why = delete_hashes(below); !why.empty()) completions_.failed(why);
+      },
+      {});
+}
+
+/// A block between two that are kept at a time, from the last one down to where nothing is left.
+std::string StateStore::delete_hashes(paxos::Slot below) {
+  constexpr std::uint64_t stride = chat::rows::hash_stride;
+  for (std::uint64_t block = below.n / stride + 1; block-- > 0;) {
+    const std::string from = chat::rows::hash({block * stride + 1});
+    const std::string to = chat::rows::hash({std::min(below.n, (block + 1) * stride)});
+    if (from >= to) continue;
+    {
+      Rows at(families_, {}, Family::hashes);
+      at.seek(from);
+      if (!at.valid() || at.key() >= to) {
+        if (!at.status().ok()) return where_ + ": " + at.status().ToString();
+        return {};
+      }
+    }
+    rocksdb::WriteBatch batch;
+    families_.remove_range(batch, Family::hashes, from, to);
+    const auto status = families_.db().Write(unlogged(), &batch);
+    if (!status.ok())
+      return fmt::format("{}: deleting hashes of slots below {}: {}", where_, below.n, status.ToString());
+  }
+  return {};
 }
 
 bool StateStore::failed(paxos::Slot slot, const rocksdb::Status& status) const {

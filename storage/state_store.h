@@ -37,6 +37,7 @@ class StateStore {
   void stop();
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
   void read(std::function<void(const Storage::Reader&)> job, Storage::Unread unread);
+  void drop_hashes(paxos::Slot below);
   /// Bytes of rows queued or being written. Any thread.
   [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
@@ -67,6 +68,9 @@ class StateStore {
   void run(const ReadJob& job);
   /// Says so; false.
   bool failed(paxos::Slot slot, const rocksdb::Status& status) const;
+  /// Now and then after a write: how far the rows have come to the disk.
+  void tell_durable();
+  std::string delete_hashes(paxos::Slot below);
   bool write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at);
 
   const LogStore& log_;
@@ -80,6 +84,8 @@ class StateStore {
   bool reads_ = false;                              ///< a reader waits; guarded by mutex_
   std::atomic<std::int64_t> work_started_ns_{0};
   std::atomic<std::size_t> backlog_bytes_{0};
+  std::int64_t durable_asked_ns_ = 0;  ///< state thread only
+  paxos::Slot durable_;                ///< likewise
   std::thread thread_;
 };
 

@@ -143,19 +143,18 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   if (const auto raised = impl->log->raise_format(chat::formats_of(machine->rules()).log); !raised)
     return fail(raised.error());
   if (const auto raised = impl->state->use_rules(machine->rules()); !raised) return fail(raised.error());
-  recovered.applied = machine->applied();
-  recovered.hash = machine->hash();
-  auto entries = impl->log->read(recovered.applied + 1, paxos::Slot{UINT64_MAX}, SIZE_MAX);
+  settle(recovered, machine->applied(), machine->hash());
+  for (const paxos::Slot slot : landmarks(recovered)) {
+    const auto there = impl->log->read(slot, slot, SIZE_MAX);
+    if (!there) return fail(there.error());
+    if (there->empty())
+      return fail(fmt::format("{}: {}", options.directory.string(), landmark_missing(recovered, slot)));
+  }
+  // Votes and what was learned ahead: what a replica holds in memory at most.
+  auto entries = impl->log->read(recovered.redo_to + 1, paxos::Slot{UINT64_MAX}, SIZE_MAX);
   if (!entries) return fail(entries.error());
   recovered.entries = std::move(*entries);
-  bool applied_there = recovered.applied.none();
-  if (!applied_there) {
-    const auto last = impl->log->read(recovered.applied, recovered.applied, SIZE_MAX);
-    if (!last) return fail(last.error());
-    applied_there = !last->empty();
-  }
-  if (const auto fits = check_entries(recovered, applied_there); !fits)
-    return fail(fmt::format("{}: {}", options.directory.string(), fits.error()));
+  recovered.log_bytes = impl->log->database_figures().sst_bytes;
   Opened opened{.storage = std::unique_ptr<Storage>(new Storage(std::move(impl))),
                 .recovered = std::move(recovered),
                 .machine = std::move(*machine)};
@@ -178,6 +177,7 @@ void Storage::erase(chat::Erasure erasure, std::function<void(std::string)> done
                       done = std::move(done)](const Reader&) { impl_->eraser->start(erasure, done); },
                      {});
 }
+void Storage::drop_hashes(paxos::Slot below) { impl_->state->drop_hashes(below); }
 void Storage::append(std::uint64_t group, std::vector<paxos::Record> records) {
   impl_->log->append(group, std::move(records));
 }

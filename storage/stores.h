@@ -45,6 +45,8 @@ struct Completions {
   std::function<void(std::string error)> failed;
   /// A reader met a record that does not read; each time that one does.
   std::function<void(Damage damage)> damaged = [](const Damage&) {};
+  /// The rows of every slot up to here are on the disk, and a crash leaves them there. Told now and then.
+  std::function<void(paxos::Slot slot)> state_durable = [](paxos::Slot) {};
 };
 
 /// One RocksDB's own figures.
@@ -76,6 +78,10 @@ class Storage {
   /// Queues the rows of applied slots, in order.
   void write_state(paxos::Slot slot, std::vector<chat::Row> rows);
 
+  /// Deletes the hashes of slots below, but that of each 4,096th one (chat::rows::hash_stride), after all
+  /// write_state() queued before.
+  void drop_hashes(paxos::Slot below);
+
   /// Bytes of rows that were given to write_state() and are not written yet.
   [[nodiscard]] std::size_t state_backlog_bytes() const;
 
@@ -89,6 +95,8 @@ class Storage {
     std::function<tl::expected<std::vector<paxos::LogEntry>, std::string>(paxos::Slot from, paxos::Slot to,
                                                                           std::size_t bytes_max)>
         log;
+    /// The log's first slot: below it there is nothing.
+    std::function<paxos::Slot()> log_first;
     /// Reads the log's records about the replica itself; damage is an error.
     std::function<tl::expected<void, std::string>()> log_own;
   };

@@ -5,6 +5,7 @@
 #include <map>
 #include <vector>
 
+#include "chat/rows.h"
 #include "client/ctl/ctl.h"
 #include "client/terminal/say.h"
 #include "client/terminal/words.h"
@@ -17,6 +18,7 @@ namespace {
 net::Task<int> verify(Connection& c, bool json, bool full) {
   const auto replicas = co_await ask_all(c, status_timeout);
   std::uint64_t slot = UINT64_MAX;
+  std::uint64_t kept_from = 0;  // whose log was trimmed has few hashes below
   std::size_t answered = 0;
   // One that never applied anything and may not vote (its directory was lost) has nothing to compare, and
   // never will.
@@ -36,7 +38,10 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
     }
     ++answered;
     slot = std::min(slot, r.json->value("applied", std::uint64_t{0}));
+    kept_from = std::max(kept_from, r.json->value("first_slot", std::uint64_t{0}));
   }
+  const bool far_apart = slot != UINT64_MAX && slot < kept_from;
+  if (far_apart) slot -= slot % chat::rows::hash_stride;
   Json out{{"consistent", false}, {"slot", slot == UINT64_MAX ? 0 : slot}, {"replicas", Json::array()}};
   const auto give_up = [&](const std::string& why) {
     out["consistent"] = nullptr;
@@ -51,6 +56,11 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
                     "(`paxosctl status` names them), then verify again",
                     answered, counted(replicas.size(), "replica"), answered == 1 ? "s" : "",
                     answered == 1 ? "s" : "ve", c.config().quorum()));
+  if (slot == 0 && far_apart)
+    co_return give_up(
+        fmt::format("one of them lags so far that the others have trimmed the hashes to compare it by; wait "
+                    "until it has applied slot {}, then verify again",
+                    kept_from));
   if (slot == 0)
     co_return give_up("the replicas have no applied slot in common yet: send a message, then verify again");
 

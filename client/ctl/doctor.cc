@@ -325,6 +325,16 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
                "start the replicas that are missing, and see the lines about them"));
     else
       add(make("answer", Verdict::ok, role.empty() ? "it answers" : printable(role)));
+    if (const auto at = s.find("redoing"); at != s.end() && at->is_object())
+      add(make("log", Verdict::warn,
+               fmt::format("it redoes its own log: {:.0f} of {:.0f} slots",
+                           number_in(*at, "done").value_or(0), number_in(*at, "of").value_or(0)),
+               "wait: it votes meanwhile, and reads from it wait"));
+    if (const auto at = s.find("snapshot_wanted"); at != s.end() && at->is_object())
+      add(make("log", Verdict::bad,
+               fmt::format("it needs a snapshot: nobody that it reaches has slot {:.0f} any more",
+                           number_in(*at, "above").value_or(0)),
+               "see that it reaches a replica that is up to date; it takes a snapshot from there"));
     if (const auto left = age_in(s, "isolated_ms"))
       add(make("faults", Verdict::warn,
                "it is cut off by `paxosctl isolate`, for " + age_text(*left) + " more",

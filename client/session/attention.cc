@@ -149,6 +149,21 @@ class Look {
                       "leader`, or a restart of it)",
                       slot_in(r, "hole"), for_age(age_in(r, "waiting_ms"))),
           age_in(r, "waiting_ms"));
+    if (const auto at = r.find("redoing"); at != r.end() && at->is_object()) {
+      say("redoes",
+          fmt::format(
+              "redoes its own log, since its state was lost or old: {} of {} slots; it votes, and reads "
+              "from it wait",
+              slot_in(*at, "done"), slot_in(*at, "of")),
+          {});
+      return;
+    }
+    if (const auto at = r.find("snapshot_wanted"); at != r.end() && at->is_object()) {
+      say("stranded",
+          fmt::format("needs a snapshot: nobody that it reaches has slot {} any more", slot_in(*at, "above")),
+          {}, "it takes one from a peer as soon as it reaches one that is further");
+      return;
+    }
     if (!leader_ || id_ == *leader_) return;
     if (!names(r, *leader_))
       look_at_stray(r);

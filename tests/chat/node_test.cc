@@ -36,6 +36,99 @@ paxos::LearnReply chosen(std::uint64_t first, std::uint64_t last) {
   return reply;
 }
 
+/// Replica 0 of three whose log goes further than its state, under rules that trim.
+struct Behind {
+  paxos::Time now = at_ms(1000);
+  std::vector<paxos::Decree> log{make_rules_decree(2)};
+  std::unique_ptr<Node> node;
+  std::vector<paxos::TrimRecord> trims;
+  std::vector<paxos::Slot> hashes_below;
+  paxos::Slot applied;
+  std::string stop;
+
+  explicit Behind(std::size_t slots, const NodeBounds& bounds = {}) {
+    while (log.size() < slots)
+      log.push_back(make_decree(1000, std::vector{encode(open_command(log.size()))}));
+    paxos::Recovered recovered;
+    recovered.incarnation = incarnation(0);
+    recovered.boot = 1;
+    recovered.birth =
+        paxos::BirthRecord{.members = {incarnation(0), incarnation(1), incarnation(2)}, .born = true};
+    recovered.chosen_prefix = recovered.redo_to = {slots};
+    paxos::Options options{.self = {0}, .replicas = 3, .rules = rules_released};
+    options.bounds.redo_slots = 16;
+    options.bounds.trim_stride = 4;
+    node = std::make_unique<Node>(options, std::move(recovered), Machine(), now, bounds);
+  }
+  /// Turns until nothing comes of it; every sync and read is done at once.
+  void run(std::size_t turns = 1000) {
+    for (; turns > 0 && stop.empty(); --turns) {
+      NodeOutput out = node->turn(now, 1);
+      stop = out.stop;
+      for (const StateWrite& write : out.state) applied = write.slot;
+      if (out.hashes_below) hashes_below.push_back(*out.hashes_below);
+      for (const GroupWrite& group : out.groups) {
+        for (const paxos::Record& record : group.records)
+          if (const auto* trim = std::get_if<paxos::TrimRecord>(&record)) trims.push_back(*trim);
+        node->synced(now, group.group);
+      }
+      for (const paxos::LogReadWish& wish : out.log_reads) {
+        std::vector<paxos::ChosenDecree> page;
+        for (paxos::Slot slot = wish.from; slot <= wish.last && slot.n <= log.size(); ++slot)
+          page.push_back({slot, {1, {1}}, log[slot.n - 1]});
+        node->log_read(now, wish, std::move(page));
+      }
+      if (out.groups.empty() && out.log_reads.empty() && out.state.empty() && node->deadline() > now) return;
+    }
+  }
+};
+
+TEST(Node, RedoesItsOwnLogInPagesAndRows) {
+  Behind b(100, {.turn_slots = 5});
+  b.run();
+  EXPECT_EQ(b.stop, "");
+  EXPECT_EQ(b.applied, paxos::Slot{100});
+  EXPECT_EQ(b.node->machine().applied(), paxos::Slot{100});
+}
+
+TEST(Node, StopsAtASlotThatItsLogShouldHave) {
+  Behind b(100);
+  b.log.resize(40);
+  b.run();
+  EXPECT_NE(b.stop.find("slot 41 is missing"), std::string::npos) << b.stop;
+  EXPECT_NE(b.stop.find("up to 100"), std::string::npos) << b.stop;
+}
+
+// Under the first rules a program of the first version may have to read the log.
+TEST(Node, TrimsOnceItsDiskHasTheRulesThatDo) {
+  Behind b(100);
+  b.node->set_slack(b.now, paxos::TrimSlack{.slots = 10});
+  b.run();
+  EXPECT_TRUE(b.trims.empty()) << "nothing of the state is on the disk";
+  b.node->state_durable(b.now, {60});
+  b.run();
+  ASSERT_EQ(b.trims.size(), 1u);
+  EXPECT_EQ(b.trims[0].first, paxos::Slot{51});
+  EXPECT_EQ(b.hashes_below, (std::vector<paxos::Slot>{{51}})) << "once the trim is synced";
+  EXPECT_EQ(b.node->status().first_slot, paxos::Slot{51});
+  // A setting that is taken back.
+  b.node->set_slack(b.now, std::nullopt);
+  b.node->state_durable(b.now, {100});
+  b.run();
+  EXPECT_EQ(b.trims.size(), 1u);
+}
+
+TEST(Node, TrimsNothingUnderTheFirstRules) {
+  Behind b(100);
+  b.log[0] = make_decree(1000, std::vector{encode(open_command(77))});
+  b.node->set_slack(b.now, paxos::TrimSlack{.slots = 10});
+  b.run();
+  ASSERT_EQ(b.node->machine().rules(), 1);
+  b.node->state_durable(b.now, {100});
+  b.run();
+  EXPECT_TRUE(b.trims.empty());
+}
+
 // A turn that applied all of a long way would overrun what may wait for the state's disk, and stand still
 // meanwhile.
 TEST(Node, OneTurnAppliesALittleAndTheNextOneComesAtOnce) {

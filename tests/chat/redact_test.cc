@@ -33,6 +33,7 @@ class RedactTest : public testing::Test {
   Log log;
   std::vector<paxos::Decree> decrees{make_rules_decree(2)};
   SessionId session;
+  paxos::Slot first{1};  ///< the log was trimmed below
 
   RedactTest() {
     log.apply(decrees[0]);
@@ -44,13 +45,14 @@ class RedactTest : public testing::Test {
   }
   Outcome one(const Command& command) { return apply(std::vector{command}).outcomes.at(0); }
   [[nodiscard]] LogReader reader() const {
-    return [this](paxos::Slot from, paxos::Slot to,
-                  std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
-      std::vector<paxos::LogEntry> out;
-      for (paxos::Slot at = from; at <= to && at.n <= decrees.size(); ++at)
-        out.push_back({.slot = at, .ballot = {7, {1}}, .chosen = true, .decree = decrees[at.n - 1]});
-      return out;
-    };
+    return {.entries = [this](paxos::Slot from, paxos::Slot to,
+                              std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
+              std::vector<paxos::LogEntry> out;
+              for (paxos::Slot at = std::max(from, first); at <= to && at.n <= decrees.size(); ++at)
+                out.push_back({.slot = at, .ballot = {7, {1}}, .chosen = true, .decree = decrees[at.n - 1]});
+              return out;
+            },
+            .first = [this] { return first; }};
   }
   ErasePlan plan(std::vector<MessageName> messages) {
     ErasePlan out;
@@ -179,6 +181,35 @@ TEST_F(RedactTest, AlsoWhatItsSenderSaidInVainBeforeAnotherSessionPostedIt) {
   ASSERT_EQ(late.outcomes.at(0).verdict, Verdict::session_unknown);
   redactor.on_applied(late);
   EXPECT_EQ(redactor.figures().pending, 2u) << "one under way, and this";
+}
+
+// A decree that was trimmed is in no record any more; its files are to go all the same, and its copies are
+// known by what the state still has of it.
+TEST_F(RedactTest, OfATrimmedDecreeNothingIsWaitedFor) {
+  one(post(session, 1, secret));
+  const std::uint64_t posted = log.machine.applied().n;
+  one(redact(session, 2, 1));
+  // In vain, in another session: by its content alone it is known.
+  SessionId other = one(open_command(9)).session;
+  other.index += 7;
+  ASSERT_EQ(one(post(other, 1, secret)).verdict, Verdict::session_unknown);
+  const std::uint64_t copy = log.machine.applied().n;
+  first = {posted + 1};
+  const ErasePlan done = plan({{"ops", 1}});
+  ASSERT_EQ(done.fault, "");
+  ASSERT_TRUE(done.complete);
+  EXPECT_EQ(done.slots, (std::vector<paxos::Slot>{{posted}, {copy}}));
+  ASSERT_EQ(done.decrees.size(), 1u);
+  EXPECT_EQ(done.decrees[0].slot, paxos::Slot{copy});
+  EXPECT_FALSE(done.rows.empty());
+}
+
+TEST_F(RedactTest, ASlotThatIsMissingAndWasNotTrimmedIsAFault) {
+  one(post(session, 1, secret));
+  one(redact(session, 2, 1));
+  const std::uint64_t posted = log.machine.applied().n - 1;
+  decrees[posted - 1] = {};  // not what was applied
+  EXPECT_NE(plan({{"ops", 1}}).fault, "");
 }
 
 TEST_F(RedactTest, RepeatsAreAnsweredAsBefore) {

@@ -487,6 +487,25 @@ TEST(ConfigLoad, CrashDumpsKeptAreOneToAHundred) {
   }
 }
 
+TEST(ConfigLoad, HowMuchOfTheLogIsKept) {
+  const Folder folder;
+  const auto with_line = [&](const std::string& line) {
+    return config::load(folder.write("cluster.yaml", std::string(good) + line));
+  };
+  EXPECT_EQ(with_line("")->log_keep_slots, 0U) << "all of it";
+  EXPECT_EQ(with_line("")->log_keep_mib, 0U);
+  EXPECT_EQ(with_line("log_keep_slots: 0\n")->log_keep_slots, 0U);
+  EXPECT_EQ(with_line("log_keep_slots: 256\n")->log_keep_slots, 256U);
+  EXPECT_EQ(with_line("log_keep_mib: 1\n")->log_keep_mib, 1U);
+  const auto refused = with_line("log_keep_slots: 255\n");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().find(":12: key 'log_keep_slots': 255 is less than 256; 0 keeps all"),
+            std::string::npos)
+      << refused.error();
+  EXPECT_FALSE(with_line("log_keep_mib: -1\n"));
+  EXPECT_FALSE(with_line("log_keep_mib: lots\n"));
+}
+
 TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
   const Folder folder;
   const auto base = config::load(folder.write("cluster.yaml", good));
@@ -496,7 +515,10 @@ TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
     EXPECT_TRUE(fresh) << fresh.error();
     return config::fixed_difference(*base, *fresh);
   };
-  EXPECT_EQ(difference("loss: 0.0", "loss: 0.5\nlog_level: error\ncrash_dumps_kept: 9"), "");
+  EXPECT_EQ(
+      difference("loss: 0.0",
+                 "loss: 0.5\nlog_level: error\ncrash_dumps_kept: 9\nlog_keep_mib: 64\nlog_keep_slots: 1000"),
+      "");
   EXPECT_EQ(difference("fault_injection: true", "fault_injection: false"), "");
   for (const auto& [key, from, to] : std::vector<std::array<std::string, 3>>{
            {"cluster", "cluster: demo", "cluster: other"},

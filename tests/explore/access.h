@@ -175,8 +175,8 @@ struct StateAccess {
 
   template <class A>
   static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
-    auto& [bounds, reached, entries, base, first_slot, chosen_prefix, chosen_max, accepted_max, applied,
-           bytes_total, bytes_hot, unchecked] = log;
+    auto& [bounds, reached, entries, base, first_slot, redo_to, chosen_prefix, chosen_max, accepted_max,
+           applied, bytes_total, bytes_hot, unchecked] = log;
     explore::sequence(a, entries, [&](SlotEntry& entry) {
       auto& [present, voted, chosen, ballot, entry_group, decree] = entry;
       explore::field(a, present);
@@ -189,6 +189,7 @@ struct StateAccess {
     });
     explore::field(a, base);
     explore::field(a, first_slot);
+    PAXOS_ASSERT(redo_to <= applied);  // what is not applied is in memory
     explore::field(a, chosen_prefix);
     explore::field(a, chosen_max);
     explore::field(a, accepted_max);
@@ -209,10 +210,12 @@ struct StateAccess {
   template <class A>
   static void visit_learner(A& a, Learner& learner, Slot known) {
     auto& [env, log, peers, handed_out, handed_out_bytes, target, commit_ballot, commit_prefix,
-           commit_scanned, pull_at, prefix_when_armed, asked, source, held, silent] = learner;
+           commit_scanned, pull_at, prefix_when_armed, asked, source, held, stranded_at, cries, silent] =
+        learner;
     PAXOS_ASSERT(!held);  // the state machine keeps up
     for (Learner::Peer& peer : peers) {
-      auto& [prefix] = peer;
+      auto& [prefix, first] = peer;
+      PAXOS_ASSERT(first.n <= 1);  // nobody trims here
       news(a, prefix, known);
     }
     explore::field(a, handed_out);

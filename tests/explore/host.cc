@@ -53,6 +53,8 @@ void field(A& archive, Record& record) {
           field(archive, r.slot);
         } else if constexpr (std::is_same_v<R, BirthRecord>) {
           PAXOS_ASSERT(type != 4);  // all replicas are born already
+        } else if constexpr (std::is_same_v<R, TrimRecord>) {
+          PAXOS_ASSERT(type != 5);  // and nobody trims
         } else {
           field(archive, r.slot);
           field(archive, r.ballot);

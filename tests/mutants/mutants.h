@@ -74,7 +74,10 @@ namespace mutants {
   M(destination_unchecked, "a datagram for another replica is taken")                               \
   M(old_boot_taken, "a datagram of an earlier boot is taken")                                       \
   M(journal_unsynced, "a client never syncs its journal")                                           \
-  M(journal_after_send, "a client journals a message after it was sent")
+  M(journal_after_send, "a client journals a message after it was sent")                            \
+  M(trim_ahead, "a log is trimmed behind what is applied, not what of it is on the disk")           \
+  M(trimmed_silent, "who asks for slots that were trimmed gets no answer")                          \
+  M(spill_unsynced, "what waits to be redone leaves the memory before it is on the disk")
 // clang-format on
 
 enum class Mutant : std::uint8_t {

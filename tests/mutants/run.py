@@ -110,6 +110,9 @@ KILLERS = [
     ("replay_taken", SIM, "", False),
     ("destination_unchecked", SIM, "", False),
     ("old_boot_taken", SIM, "", False),
+    ("trim_ahead", SIM, "", True),
+    ("trimmed_silent", PAXOS, "Trim.*", True),
+    ("spill_unsynced", PAXOS, "RedoTest.*", True),
 ]
 
 

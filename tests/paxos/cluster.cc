@@ -65,14 +65,13 @@ void Cluster::start(std::size_t id) {
                       .promised = n.disk.promised,
                       .chosen_prefix = std::max(n.disk.chosen_prefix, Slot{n.state_durable}),
                       .applied = Slot{n.state_durable},
+                      .redo_to = std::max(n.disk.chosen_prefix, Slot{n.state_durable}),
                       .hash = n.hashes.empty() ? Hash{} : n.hashes.back(),
-                      .first_slot = Slot{1},
+                      .first_slot = n.disk.first,
                       .last_group = n.disk.group,
                       .entries = {}};
   for (const auto& [slot, entry] : n.disk.entries) {
-    if (slot <= recovered.applied) continue;
-    recovered.entries.push_back(entry);
-    if (slot <= recovered.chosen_prefix) recovered.entries.back().chosen = true;
+    if (slot > recovered.redo_to) recovered.entries.push_back(entry);
   }
   n.groups_written = n.disk.group;
   n.replica = std::make_unique<Replica>(options, std::move(recovered), time(id));
@@ -284,6 +283,10 @@ void Cluster::write(Node& n, const Record& record) {
     n.disk.entries[chosen->slot] = {chosen->slot, chosen->ballot, true, chosen->decree};
   } else if (const auto* prefix = std::get_if<ChosenPrefixRecord>(&record)) {
     n.disk.chosen_prefix = std::max(n.disk.chosen_prefix, prefix->slot);
+  } else if (const auto* trim = std::get_if<TrimRecord>(&record)) {
+    if (trim->first.n > n.state_durable) violation("a slot is trimmed whose state is not on the disk");
+    n.disk.first = trim->first;
+    n.disk.entries.erase(n.disk.entries.begin(), n.disk.entries.lower_bound(trim->first));
   } else if (const auto* birth = std::get_if<BirthRecord>(&record)) {
     n.disk.birth = *birth;
   }

@@ -51,6 +51,7 @@ struct Disk {
   std::optional<BirthRecord> birth;
   Ballot promised;
   Slot chosen_prefix;
+  Slot first{1};
   std::map<Slot, LogEntry> entries;
   std::uint64_t group = 0;
 };

@@ -103,8 +103,10 @@ void Conduct::turn(std::uint8_t replica, const chat::Node& node, const chat::Nod
   }
   own.promised = promised;
   if (!node.is_leader()) own.elsewhere.clear();
+  const auto redoing = out.log_reads.empty() ? std::nullopt : node.status().redoing;
+  const paxos::Slot whole = std::max(node.machine().applied(), redoing ? redoing->last : paxos::Slot{});
   for (const paxos::LogReadWish& wish : out.log_reads)
-    if (wish.last > node.machine().applied())
+    if (wish.last > whole)
       broken("C10", name(replica) + " reads " + text(wish.last) +
                         " from its disk for another, but has applied only " + text(node.machine().applied()) +
                         ": what stands there may be an older vote");

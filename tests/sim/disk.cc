@@ -56,6 +56,12 @@ void Disk::apply(const chat::GroupWrite& group) {
           .present = true, .learned = true, .ballot = chosen->ballot, .decree = chosen->decree};
     } else if (const auto* mark = std::get_if<paxos::ChosenPrefixRecord>(&record)) {
       prefix = std::max(prefix, mark->slot);
+    } else if (const auto* trim = std::get_if<paxos::TrimRecord>(&record)) {
+      for (std::uint64_t n = begins.n; n < trim->first.n && n <= log.size(); ++n) log[n - 1] = {};
+      if (log.size() + 1 < trim->first.n) log.resize(trim->first.n - 1);
+      begins = trim->first;
+      format = std::max(format, storage::trimming_format);
+      std::erase_if(spoilt_rows_, [&](const SpoiltRow& row) { return row.slot < begins.n; });
     } else {
       birth = std::get<paxos::BirthRecord>(record);
     }
@@ -69,17 +75,28 @@ paxos::Recovered Disk::recovered(paxos::Slot applied, const paxos::Hash& hash) c
                        .promised = promised,
                        .chosen_prefix = std::max(prefix, applied),
                        .applied = applied,
+                       .redo_to = std::max(prefix, applied),
                        .hash = hash,
-                       .first_slot = {1},
+                       .first_slot = begins,
                        .last_group = last_group,
                        .entries = {}};
-  for (std::uint64_t n = applied.n + 1; n <= log.size(); ++n) {
+  for (std::uint64_t n = out.redo_to.n + 1; n <= log.size(); ++n) {
     const Entry& entry = log[n - 1];
-    if (!entry.present) continue;
-    out.entries.push_back(
-        {paxos::Slot{n}, entry.ballot, entry.learned || n <= out.chosen_prefix.n, entry.decree});
+    if (entry.present) out.entries.push_back({paxos::Slot{n}, entry.ballot, entry.learned, entry.decree});
   }
   return out;
+}
+
+void Disk::install(paxos::Slot slot, const std::map<std::string, OwnRow, std::less<>>& rows) {
+  own = rows;
+  for (auto& [key, row] : own) row.written_at = slot;
+  state_written = state_durable = slot;
+  std::vector<chat::GroupWrite> group(1);
+  group[0].group = last_group + 1;
+  group[0].records = {paxos::TrimRecord{slot + 1}};
+  if (prefix < slot) group[0].records.push_back(paxos::ChosenPrefixRecord{slot});
+  apply(group[0]);
+  write(group, true);
 }
 
 // --- real rows ---
@@ -99,8 +116,10 @@ void Disk::write(std::vector<chat::GroupWrite>& groups, bool mark) {
 void Disk::tear(const chat::GroupWrite& group, Random& random) {
   if (group.records.empty()) return;
   torn_ = frame_of(0, [&](std::string& rows) {
-    storage::each_row(std::vector<Batch::Group>{{group.group, group.records}}, promised,
-                      [&](std::string_view key, std::string_view value) { add_row(rows, key, value); });
+    const auto add = [&](std::string_view key, std::string_view value) { add_row(rows, key, value); };
+    const std::vector<Batch::Group> groups{{group.group, group.records}};
+    storage::each_row(groups, promised, add);
+    storage::each_row_of_trim(groups, format, add);
   });
   // Some of it reached the disk: the front, or everything but a piece that still holds zeros.
   const std::size_t cut = 1 + random.below(torn_.size() - 1);
@@ -182,9 +201,9 @@ std::vector<std::string> Disk::frames() const {
   paxos::Ballot stored = start_promised_;
   for (const Batch& batch : batches_)
     out.push_back(frame_of(256, [&](std::string& rows) {
-      stored = storage::each_row(batch.groups, stored, [&](std::string_view key, std::string_view value) {
-        add_row(rows, key, value);
-      });
+      const auto add = [&](std::string_view key, std::string_view value) { add_row(rows, key, value); };
+      stored = storage::each_row(batch.groups, stored, add);
+      storage::each_row_of_trim(batch.groups, start_format_, add);
     }));
   if (!torn_.empty()) out.push_back(torn_);
   if (spoilt_frame_ && spoilt_frame_->frame < out.size()) {
@@ -257,8 +276,9 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
                                    out);
   if (!rows) return fail(rows.error());
 
-  // As LogStore::read() does it for the entries above the applied slot, and for that one.
+  // As LogStore::read() does it for the entries, and for what a start looks up besides.
   const auto slot_row = [&](std::uint64_t n) -> std::optional<std::string_view> {
+    if (n < out.first_slot.n) return std::nullopt;
     const auto fresh = overlay.slots.find(n);
     if (fresh != overlay.slots.end()) return fresh->second;
     if (n == 0 || n > table_slots_.size() || table_slots_[n - 1].empty()) return std::nullopt;
@@ -268,22 +288,24 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
     const auto value = storage::open_value(storage::log_key::slot({n}), row);
     return value ? storage::decode_slot({n}, *value) : std::nullopt;
   };
-  out.applied = applied;
-  out.hash = hash;
+  storage::settle(out, applied, hash);
   const std::uint64_t last =
       std::max<std::uint64_t>(table_slots_.size(), overlay.slots.empty() ? 0 : overlay.slots.rbegin()->first);
-  for (std::uint64_t n = applied.n; n <= last; ++n) {
+  for (const paxos::Slot slot : storage::landmarks(out)) {
+    const auto row = slot_row(slot.n);
+    if (!row) return fail(storage::landmark_missing(out, slot));
+    if (!entry_of(slot.n, *row)) return fail("the record of slot " + std::to_string(slot.n) + " is damaged");
+  }
+  for (std::uint64_t n = out.redo_to.n + 1; n <= last; ++n) {
     const auto row = slot_row(n);
     if (!row) continue;
     auto entry = entry_of(n, *row);
     if (!entry) return fail("the record of slot " + std::to_string(n) + " is damaged");
-    if (n > applied.n) out.entries.push_back(std::move(*entry));
+    out.entries.push_back(std::move(*entry));
   }
   auto raised = storage::raised_format(get, formats.in_force);
   if (!raised) return fail(raised.error());
   if (*raised) rows->push_back(std::move(**raised));
-  if (auto fits = storage::check_entries(out, applied.none() || slot_row(applied.n).has_value()); !fits)
-    return fail(fits.error());
 
   // All of it goes to synced tables; the new boot is the first write of the next log, then comes the mark.
   for (const auto& [slot, value] : overlay.slots) {
@@ -291,6 +313,8 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
     table_slots_[slot - 1] = value;
     std::erase_if(spoilt_rows_, [&, n = slot](const SpoiltRow& row) { return row.slot == n; });
   }
+  for (std::uint64_t n = 1; n < out.first_slot.n && n <= table_slots_.size(); ++n)
+    table_slots_[n - 1].clear();
   for (const auto& [key, value] : overlay.others)
     table_others_.insert_or_assign(std::string(key), std::string(value));
   batches_.clear();
@@ -300,6 +324,7 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
   start_promised_ = out.promised;
   boot = out.boot;
   format = std::max(format, formats.in_force);
+  start_format_ = format;
   cells_[cell_] = storage::encode_mark({.boot = boot, .group = out.last_group});
   cell_ = 1 - cell_;
   start_cells_ = cells_;

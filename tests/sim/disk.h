@@ -38,6 +38,8 @@ class Disk {
   std::optional<paxos::BirthRecord> birth;
   paxos::Ballot promised;
   paxos::Slot prefix;            ///< of the last ChosenPrefixRecord
+  paxos::Slot begins{1};         ///< the log begins with it
+  paxos::Slot hashes_below;      ///< hashes of slots below are gone, but for some
   std::vector<Entry> log;        ///< [i] is slot i + 1
   std::uint64_t last_group = 0;  ///< the last durable one
   paxos::Slot state_written;     ///< rows handed over up to here
@@ -71,6 +73,8 @@ class Disk {
   /// Bit rot in what the mark covers, or in a table. Says what; empty: there is nothing to spoil.
   [[nodiscard]] std::string rot(Random& random);
   void repair();
+  /// In place of what it has up to `slot`, it takes a peer's state at that slot; votes above it stay.
+  void install(paxos::Slot slot, const std::map<std::string, OwnRow, std::less<>>& rows);
   [[nodiscard]] bool damaged() const { return spoilt_frame_.has_value() || !spoilt_rows_.empty(); }
   /// Whether the row of a slot in first..last is spoilt: such a read fails as a whole.
   [[nodiscard]] bool spoilt(paxos::Slot first, paxos::Slot last) const;
@@ -122,9 +126,10 @@ class Disk {
   std::vector<std::string> table_slots_;  ///< [i]: the sealed row of slot i + 1; empty: none
   std::map<std::string, std::string, std::less<>> table_others_;
   std::vector<storage::LogRow> start_rows_;  ///< the write of this start: the first of the write-ahead log
-  paxos::Ballot start_promised_;             ///< as stored when it was written
-  std::vector<Batch> batches_;               ///< since then
-  std::string torn_;                         ///< a frame that was cut
+  std::uint32_t start_format_ = storage::format_version;  ///< as stored when it was written
+  paxos::Ballot start_promised_;                          ///< as stored when it was written
+  std::vector<Batch> batches_;                            ///< since then
+  std::string torn_;                                      ///< a frame that was cut
   std::array<std::string, 2> cells_;
   unsigned cell_ = 0;  ///< the next one to be written
   std::array<std::string, 2> start_cells_;

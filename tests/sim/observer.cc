@@ -107,6 +107,17 @@ void Observer::group_durable(std::uint8_t replica, const chat::GroupWrite& group
       vote_durable(replica, vote->slot, vote->ballot, vote->decree);
     } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
       claim(replica, "stored as chosen", chosen->slot, chosen->decree);
+      if (chosen->slot < before.begins)
+        broken("T2",
+               name(replica) + " writes a record of " + text(chosen->slot) + " again, which it has trimmed");
+    } else if (const auto* trim = std::get_if<paxos::TrimRecord>(&record)) {
+      // One that is at the state's own slot leaves nothing to start from.
+      if (trim->first > before.state_durable)
+        broken("T1", name(replica) + " trims its log up to " + text(trim->first) +
+                         ", but its state on the disk stands at " + text(before.state_durable));
+      if (trim->first < before.begins)
+        broken("T1", name(replica) + " says that its log begins at " + text(trim->first) + ", not " +
+                         text(before.begins) + " any more");
     }
   }
 }
@@ -274,6 +285,7 @@ void Observer::redaction_told(std::uint32_t room, std::uint64_t seq, paxos::Slot
 void Observer::erased(std::uint8_t replica, const Disk& disk, const chat::Erasure& erasure) {
   for (const paxos::Slot slot : erasure.slots) {
     const Disk::Entry* entry = disk.find(slot);
+    if (entry == nullptr && slot < disk.begins) continue;  // no record is left of it
     if (entry == nullptr || !chat::has_redacted(entry->decree))
       broken("R1", name(replica) + " says that a text is off its disk, and its record of " + text(slot) +
                        " has it");

@@ -1,6 +1,8 @@
 #pragma once
 
 #include "chat/machine.h"
+#include "chat/rows.h"
+#include "paxos/coding.h"
 #include "tests/sim/disk.h"
 
 namespace sim {
@@ -10,18 +12,22 @@ namespace sim {
 class OwnRows final : public chat::RowReader {
  public:
   using Visit = std::function<bool(std::string_view, std::string_view)>;
-  OwnRows(const chat::RowReader& all, const Disk& disk) : all_(all), own_(disk.own) {}
+  OwnRows(const chat::RowReader& all, const Disk& disk)
+      : all_(all), own_(disk.own), hashes_below_(disk.hashes_below) {}
   void scan(std::string_view from, std::string_view to, const Visit& visit) const override {
-    if (own_.empty()) return all_.scan(from, to, visit);
-    all_.scan(from, to,
-              [&](std::string_view key, std::string_view value) { return visit(key, mine(key, value)); });
+    if (own_.empty() && hashes_below_.none()) return all_.scan(from, to, visit);
+    all_.scan(from, to, [&](std::string_view key, std::string_view value) {
+      return dropped(key) || visit(key, mine(key, value));
+    });
   }
   void scan_back(std::string_view from, std::string_view to, const Visit& visit) const override {
-    if (own_.empty()) return all_.scan_back(from, to, visit);
-    all_.scan_back(
-        from, to, [&](std::string_view key, std::string_view value) { return visit(key, mine(key, value)); });
+    if (own_.empty() && hashes_below_.none()) return all_.scan_back(from, to, visit);
+    all_.scan_back(from, to, [&](std::string_view key, std::string_view value) {
+      return dropped(key) || visit(key, mine(key, value));
+    });
   }
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const override {
+    if (dropped(key)) return std::nullopt;
     auto value = all_.get(key);
     if (value) value = std::string(mine(key, *value));
     return value;
@@ -32,8 +38,15 @@ class OwnRows final : public chat::RowReader {
     const auto at = own_.find(key);
     return at == own_.end() ? value : std::string_view(at->second.value);
   }
+  /// As storage::Storage::drop_hashes() does it.
+  [[nodiscard]] bool dropped(std::string_view key) const {
+    if (key.empty() || key[0] != chat::rows::family_hash) return false;
+    const std::uint64_t slot = paxos::ByteReader(key.substr(1)).key64();
+    return slot < hashes_below_.n && slot % chat::rows::hash_stride != 0;
+  }
   const chat::RowReader& all_;
   const std::map<std::string, Disk::OwnRow, std::less<>>& own_;
+  paxos::Slot hashes_below_;
 };
 
 }  // namespace sim

@@ -41,6 +41,7 @@ enum class EventKind : std::uint8_t {
   erase_plan,  ///< a replica looks for what it has to take off its disk
   erasure,     ///< it is off it
   redact,      ///< somebody redacts
+  snapshot,    ///< a replica has got a peer's state
 };
 
 [[nodiscard]] inline const char* to_string(EventKind kind) {
@@ -68,7 +69,8 @@ enum class EventKind : std::uint8_t {
                                           "client_datagram_tick",
                                           "erase_plan",
                                           "erasure",
-                                          "redact"};
+                                          "redact",
+                                          "snapshot"};
   return names[static_cast<std::size_t>(kind)];
 }
 

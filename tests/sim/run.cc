@@ -31,6 +31,14 @@ Nanos learning_time(const World& world) {
   return static_cast<Nanos>(world.lag() / slots) * (2 * (s.delay_max + s.turn_delay) + s.sync_max + lost);
 }
 
+/// And where one redoes its own log in small pages: a read of the disk each.
+Nanos redo_time(const World& world) {
+  const Scenario& s = world.scenario();
+  const std::uint64_t slots =
+      s.bounds.page_bytes < paxos::Bounds{}.page_bytes ? 1 : std::min<std::uint64_t>(s.bounds.redo_slots, 16);
+  return static_cast<Nanos>(world.to_redo() / slots) * (2 * millisecond + 2 * s.turn_delay);
+}
+
 /// The shipped bounds are related (paxos/bounds.h): whoever is a window behind still votes, and a page holds
 /// any decree. Where a run draws others, what a replica has no room for is dropped and said again after
 /// growing pauses. It gets there, later.
@@ -94,7 +102,7 @@ void phases(World& world, Result& result) {
   world.heal_core();
   // Four election timeouts (I8) for a leader that works, and what the slowest clock, the links, the disks
   // and the probe itself add.
-  const Nanos learning = learning_time(world);
+  const Nanos learning = learning_time(world) + redo_time(world);
   // A heartbeat that is still under way, sent before a clock stood still, counts from when it comes.
   const bool slow = s.small_bounds && unrelated(s);
   const Nanos patience = (slow ? 300 : 60) * second;
@@ -114,7 +122,8 @@ void phases(World& world, Result& result) {
          " s after a core was healed");
 
   world.heal_all();
-  if (!world.run_until(world.now() + patience + learning_time(world), [&] { return world.settled(); }))
+  if (!world.run_until(world.now() + patience + learning_time(world) + redo_time(world),
+                       [&] { return world.settled(); }))
     fail("the replicas have not applied the same, " + std::to_string(patience / second) +
          " s after everything was healed");
   if (s.upgrades) rules_at_the_end(world);
@@ -157,6 +166,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.faults = world.faults_injected();
   result.reassembled = world.reassembled();
   result.narrow_hits = world.narrow_hits();
+  result.snapshots = world.snapshots();
   result.leaders = world.leader_changes();
   result.bounds_reached = world.bounds_reached();
   if (const RulesWatch* watch = world.rules_watch()) {

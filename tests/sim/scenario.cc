@@ -41,7 +41,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss",      "duplicates", "late",      "drift", "twice",
                                           "gathering", "texts",      "datagrams", "rows",  "pages",
-                                          "upgrades",  "bounds",     "narrow"};
+                                          "upgrades",  "bounds",     "narrow",    "trims"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -181,6 +181,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_people(s);
   draw_bounds(s);
   draw_narrow(s);
+  draw_trims(s);
   return s;
 }
 
@@ -243,6 +244,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.small_bounds = false;
   }
   if (without(Setting::narrow)) s.narrow.reset();
+  if (without(Setting::trims)) s.slack.reset();
   s.shake = r.shake;
   return s;
 }
@@ -296,6 +298,9 @@ std::string describe(const Scenario& s) {
     out += " none";
   else
     out.pop_back();
+  if (s.slack)
+    out += "; logs keep " + (s.slack->slots != 0 ? std::to_string(s.slack->slots) + " slots" : "") +
+           (s.slack->bytes != 0 ? " " + std::to_string(s.slack->bytes) + " bytes" : "");
   if (s.narrow) out += "; " + std::to_string(s.narrow->all.size()) + " narrow paths";
   const std::string bounds = describe_bounds(s);
   return bounds.empty() ? out : out + "; bounds: " + bounds;

@@ -81,9 +81,10 @@ enum class Setting : std::uint8_t {
   pages,
   upgrades,
   bounds,
-  narrow
+  narrow,
+  trims
 };
-inline constexpr unsigned setting_kinds = 13;
+inline constexpr unsigned setting_kinds = 14;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// A run in which the cluster is upgraded: from the first version to the released one, or from that to the
@@ -149,9 +150,10 @@ struct Scenario {
   std::uint32_t twice_ppm = 0;  ///< of client messages that go to a second replica too
   std::size_t text_bytes_max = 64;
   std::optional<Upgrades> upgrades;
-  std::size_t followers = 0;  ///< clients that follow a room besides
-  Nanos redact_every = 0;     ///< somebody redacts a message about so often; 0: nobody does
-  bool reach_one = false;     ///< at the very end each client reaches one replica only
+  std::size_t followers = 0;              ///< clients that follow a room besides
+  Nanos redact_every = 0;                 ///< somebody redacts a message about so often; 0: nobody does
+  std::optional<paxos::TrimSlack> slack;  ///< logs are trimmed, and who needs it takes a peer's state
+  bool reach_one = false;                 ///< at the very end each client reaches one replica only
   std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule
@@ -171,6 +173,8 @@ void draw_trouble(Scenario& scenario);
 void draw_people(Scenario& scenario);
 /// The same for paths that carry less than what they are given (narrow.cc).
 void draw_narrow(Scenario& scenario);
+/// Likewise: how much of their logs replicas keep (world_trims.cc).
+void draw_trims(Scenario& scenario);
 /// Puts the schedule in order after something was added to it.
 void order_schedule(Scenario& scenario);
 

@@ -103,7 +103,8 @@ struct Teller {
       if (++told <= 12) words += " " + number(chosen.slot) + " " + text(chosen.decree);
     }
     if (told > 12) words += " and " + std::to_string(told - 12) + " more";
-    return say(Topic::slot, words + ", all chosen to " + number(m.chosen_prefix));
+    return say(Topic::slot, words + ", all chosen to " + number(m.chosen_prefix) + ", log from " +
+                                number(m.first_slot) + " on");
   }
 
   bool operator()(const paxos::PromiseRecord& r) const {
@@ -122,6 +123,10 @@ struct Teller {
   bool operator()(const paxos::ChosenPrefixRecord& r) const {
     widen(line.slots, r.slot);
     return say(Topic::slot, "all chosen to " + number(r.slot));
+  }
+  bool operator()(const paxos::TrimRecord& r) const {
+    widen(line.slots, r.first);
+    return say(Topic::slot, "the log begins with slot " + number(r.first));
   }
 };
 

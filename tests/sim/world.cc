@@ -113,6 +113,7 @@ void World::step() {
     case EventKind::log_read_done:
     case EventKind::erase_plan:
     case EventKind::erasure:
+    case EventKind::snapshot:
     case EventKind::datagram:
     case EventKind::datagram_tick: {
       Host& host = hosts_[event.to];
@@ -179,6 +180,7 @@ void World::start(Host& host) {
   host.fail_sync = false;
   host.effects_left = -1;
   host.flushing = false;
+  host.fetching = false;
   host.program = host.installed;
   host.disk.state_written = host.disk.state_durable;
   std::erase_if(host.disk.own,
@@ -209,6 +211,7 @@ void World::start(Host& host) {
   host.led = true;  // what it finds is what it finds
   host.node = std::make_unique<chat::Node>(options, std::move(*recovered), std::move(*machine), local(host),
                                            scenario_.node_bounds);
+  host.node->set_slack(local(host), scenario_.slack);
   host.misapplies_from = applied;
   host.unnoticed_until = never;
   observer_.started(host.id, host.disk, *host.node);
@@ -266,6 +269,7 @@ std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, con
   same("last group", opened->last_group == truth.last_group);
   same("chosen prefix", opened->chosen_prefix == truth.chosen_prefix);
   same("log", opened->entries == truth.entries);
+  same("first slot", opened->first_slot == truth.first_slot);
   return std::move(*opened);
 }
 
@@ -374,8 +378,8 @@ void World::on_host(Host& host, const Event& event) {
     case EventKind::state_flush:
       if (event.a != host.life) return;
       host.flushing = false;
-      host.disk.state_durable = host.disk.state_written;
-      return;
+      state_durable(host);
+      break;
     case EventKind::history_done: {
       if (event.a != host.life) return;
       const auto* wish = static_cast<const chat::HistoryWish*>(event.payload.get());
@@ -395,7 +399,9 @@ void World::on_host(Host& host, const Event& event) {
       std::size_t bytes = 0;
       const bool reads = !host.disk.spoilt(wish->from, wish->last);
       for (paxos::Slot slot = wish->from;
-           reads && slot <= wish->last && decrees.size() < scenario_.bounds.learn_entries; ++slot) {
+           reads && slot <= wish->last &&
+           (wish->to.n == host.id || decrees.size() < scenario_.bounds.learn_entries);
+           ++slot) {
         const Disk::Entry* entry = host.disk.find(slot);
         if (entry == nullptr) break;
         bytes += entry->decree.value.size();
@@ -409,6 +415,11 @@ void World::on_host(Host& host, const Event& event) {
     case EventKind::erasure:
       if (event.a != host.life) return;
       erase(host, event);
+      break;
+    case EventKind::snapshot:
+      if (event.a != host.life) return;
+      snapshot(host, event);
+      if (!host.node) return;
       break;
     default:
       return;
@@ -450,6 +461,11 @@ void World::turn(Host& host) {
     // And nothing is left to apply that is held, or that the turn was too short for.
     const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty() &&
                          host.held == 0 && host.node->deadline() > at;
+    if (!stop.empty() && host.disk.damaged()) {
+      // What it has to redo does not read: it stays down until somebody mends its disk.
+      crash(host, stop.c_str());
+      return;
+    }
     if (!stop.empty() && !rules_)
       throw Violation("U2: replica " + std::to_string(host.id) + " stops: " + stop);
     rules_->ends_turn(host.id, host.program, *host.node, host.disk, settled, stop);
@@ -551,6 +567,8 @@ void World::carry_out(Host& host, chat::NodeOutput& out) {
                  .to = host.id,
                  .a = host.life,
                  .payload = std::make_shared<const paxos::LogReadWish>(wish)});
+  if (out.hashes_below && !host.misapplies) host.disk.hashes_below = *out.hashes_below;
+  if (out.snapshot_wanted) want_snapshot(host, *out.snapshot_wanted);
   carry_out_redactions(host, out);
 }
 
@@ -615,6 +633,17 @@ std::optional<std::uint8_t> World::leader() const { return last_leader_; }
 std::vector<paxos::Slot> World::applied() const {
   std::vector<paxos::Slot> out;
   for (const Host& host : hosts_) out.push_back(host.node ? host.node->machine().applied() : paxos::Slot{});
+  return out;
+}
+
+std::uint64_t World::to_redo() const {
+  std::uint64_t out = 0;
+  for (const Host& host : hosts_) {
+    const paxos::Slot applied = host.node ? host.node->machine().applied() : host.disk.state_durable;
+    const std::uint64_t last =
+        host.node ? host.node->status().chosen.n : std::max<std::uint64_t>(host.disk.prefix.n, applied.n);
+    if (!host.gone) out = std::max(out, last - applied.n);
+  }
   return out;
 }
 

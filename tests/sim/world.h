@@ -106,6 +106,7 @@ class World {
   [[nodiscard]] std::size_t pending() const;  ///< of all clients: messages without a known fate
   [[nodiscard]] bool settled() const;         ///< every replica runs and has applied the same
   [[nodiscard]] std::vector<paxos::Slot> applied() const;
+  [[nodiscard]] std::uint64_t to_redo() const;  ///< of its own log, by whoever has most to
   [[nodiscard]] std::uint64_t lag()
       const;  ///< slots that some replica, which is not gone for good, has not learned
   [[nodiscard]] std::vector<std::uint16_t> rules() const;  ///< in force at each replica; 0: it is down
@@ -126,6 +127,7 @@ class World {
   [[nodiscard]] std::uint64_t faults_injected() const { return faults_injected_; }
   [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
   [[nodiscard]] std::uint64_t narrow_hits() const { return narrow_hits_; }
+  [[nodiscard]] std::uint64_t snapshots() const { return snapshots_; }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
   /// How often each bound was reached, by all replicas in all their lives. To be asked once, at the end.
   [[nodiscard]] BoundTotals bounds_reached();
@@ -191,6 +193,7 @@ class World {
     bool gone = false;               ///< stays down for good (liveness phase)
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
+    bool fetching = false;  ///< a peer's state
     /// The newest boot of each directory of each peer, heard in this life.
     std::array<std::vector<std::pair<paxos::Incarnation, std::uint64_t>>, replicas_max> newest_boots;
     std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, of the directory heard last
@@ -334,6 +337,11 @@ class World {
                 const chat::ClientReply& message);
   void probe();
 
+  // Trimmed logs (world_trims.cc).
+  void state_durable(Host& host);
+  void want_snapshot(Host& host, const paxos::SnapshotWish& wish);
+  void snapshot(Host& host, const Event& event);
+
   // Redactions (world_redactions.cc).
   void redact();
   void redact_turn();
@@ -402,6 +410,7 @@ class World {
   std::array<std::array<const Narrowing*, replicas_max + 1>, replicas_max + 1>
       links_{};  ///< the last index: all clients
   std::uint64_t narrow_hits_ = 0;
+  std::uint64_t snapshots_ = 0;    ///< taken
   std::uint64_t reassembled_ = 0;  ///< bodies that came through net::Transport
   std::vector<Fault> pretend_;     ///< of the scenario's, those that have not happened yet
 

@@ -101,7 +101,7 @@ void World::erase(Host& host, const Event& event) {
     const auto& erasure = *static_cast<const chat::Erasure*>(event.payload.get());
     for (const chat::Row& row : erasure.rows)
       if (row.value) host.disk.own[row.key] = {host.disk.state_written, *row.value};
-    host.disk.state_durable = host.disk.state_written;  // it takes a flush
+    state_durable(host);  // it takes a flush
     observer_.erased(host.id, host.disk, erasure);
     host.node->erased(at, erasure.token, "");
     return;
@@ -112,8 +112,8 @@ void World::erase(Host& host, const Event& event) {
   } else {
     const VersionedRows::View all(observer_.rows(), host.disk.state_written);
     const OwnRows rows(all, host.disk);
-    const chat::LogReader log = [&](paxos::Slot from, paxos::Slot to,
-                                    std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
+    const auto entries = [&](paxos::Slot from, paxos::Slot to,
+                             std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
       if (host.disk.spoilt(from, to)) return tl::make_unexpected(std::string("a record is damaged"));
       std::vector<paxos::LogEntry> out;
       for (paxos::Slot slot = from; slot <= to; ++slot)
@@ -121,6 +121,7 @@ void World::erase(Host& host, const Event& event) {
           out.push_back({.slot = slot, .ballot = entry->ballot, .chosen = true, .decree = entry->decree});
       return out;
     };
+    const chat::LogReader log{.entries = entries, .first = [&] { return host.disk.begins; }};
     while (!plan.complete && plan.fault.empty()) chat::advance(plan, rows, log);
   }
   host.node->erase_planned(at, std::move(plan));

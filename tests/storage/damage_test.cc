@@ -300,16 +300,18 @@ TEST(Damage, ARecordWithAFlippedBitIsNamed) {
 TEST(Damage, EveryMetaRecordIsChecked) {
   for (const std::string_view key :
        {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot,
-        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::group}) {
+        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group}) {
     SCOPED_TRACE(key);
     const TempDir dir;
-    const auto o = options(dir.path());
+    auto o = options(dir.path());
+    o.rules_known = 2;  // whose log may be trimmed
     {
       Said said;
       auto s = opened(o);
       s.storage->start(said.completions());
       s.storage->append(1, {paxos::ChosenRecord{{1}, {5, {2}}, text("one")}, paxos::PromiseRecord{{5, {2}}},
-                            paxos::ChosenPrefixRecord{{1}}, paxos::BirthRecord{{incarnation(1)}, false}});
+                            paxos::ChosenPrefixRecord{{1}}, paxos::BirthRecord{{incarnation(1)}, false},
+                            paxos::TrimRecord{{1}}});
       ASSERT_TRUE(said.wait_synced(1));
     }
     {
@@ -333,8 +335,16 @@ TEST(Damage, ASlotThatIsGoneBelowTheKnownPrefixIsNamed) {
     s.storage->append(7, {paxos::ChosenPrefixRecord{{5}}});
     ASSERT_TRUE(said.wait_synced(7));
   }
-  Raw(o.directory / "log").erase(log_key::slot({4}));
-  EXPECT_THAT(refusal(o), AllOf(HasSubstr("slot 4 is missing"), HasSubstr("up to 5"), HasSubstr("damaged")));
+  // One in between shows when it is redone (chat/node_test.cc): the others are looked for at once.
+  for (const std::uint64_t gone : {1, 5}) {
+    const TempDir copy;
+    OpenOptions other = o;
+    other.directory = copy.path() / "data";
+    std::filesystem::copy(o.directory, other.directory, std::filesystem::copy_options::recursive);
+    Raw(other.directory / "log").erase(log_key::slot({gone}));
+    EXPECT_THAT(refusal(other), AllOf(HasSubstr("slot " + std::to_string(gone) + " is missing"),
+                                      HasSubstr("up to 5"), HasSubstr("damaged")));
+  }
 }
 
 TEST(Damage, AHoleAboveTheKnownPrefixIsNone) {

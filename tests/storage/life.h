@@ -18,8 +18,15 @@ class Life {
   explicit Life(const OpenOptions& o) : s(opened(o)), machine(std::move(s.machine)) {
     s.storage->start(said.completions());
     group_ = s.recovered.last_group;
-    // What the state had not kept is applied again from the log.
-    for (const paxos::LogEntry& entry : s.recovered.entries) apply(entry.slot, entry.decree);
+    // What the state had not kept is applied again from the log, a page at a time.
+    while (machine.applied() < s.recovered.redo_to) {
+      const auto page = read<std::vector<paxos::LogEntry>>([this](const Storage::Reader& reader) {
+        return reader.log(machine.applied() + 1, s.recovered.redo_to, 1000).value();
+      });
+      if (page.empty()) throw std::runtime_error("a page without a slot");
+      ++pages;
+      for (const paxos::LogEntry& entry : page) apply(entry.slot, entry.decree);
+    }
   }
   chat::Outcome run(const chat::Command& command) {
     const paxos::Slot slot = machine.applied() + 1;
@@ -72,6 +79,7 @@ class Life {
   Said said;
   Storage::Opened s;
   chat::Machine machine;
+  int pages = 0;  ///< read to redo what the state had not kept
 
  private:
   std::vector<chat::Outcome> apply(paxos::Slot slot, const paxos::Decree& decree) {
