@@ -46,8 +46,9 @@ Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine ma
       redactor_(machine_.take_erasures()) {
   const paxos::Status status = replica_.status();
   PAXOS_ASSERT(status.applied == machine_.applied());
-  // A crash may have come between a trim and this.
-  if (status.first_slot.n > 1) trim_ = {.group = 0, .first = status.first_slot};
+  // A crash may have come between a trim and this. (Behind a snapshot the log begins above the state.)
+  if (status.first_slot.n > 1)
+    trim_ = {.group = 0, .first = std::min(status.first_slot, std::max(status.applied, paxos::Slot{1}))};
   rules_as_of(machine_.applied());
   state_durable(now, machine_.applied());
 }

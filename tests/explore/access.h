@@ -32,8 +32,9 @@ struct StateAccess {
 
   template <class Archive>
   static void visit(Archive& a, Replica& replica) {
-    auto& [env, self_incarnation, log, acceptor, learner, proposer, election, reads, birth, hashes,
-           applied_hash, sync_age, prefix_recorded, diverged, withdrawn, waits] = *replica.parts_;
+    auto& [env, self_incarnation, log, acceptor, learner, proposer, election, reads, birth, hashes, trimmer,
+           applied_hash, sync_age, prefix_recorded, redo_from, redoes_much, cried_for, diverged, withdrawn,
+           waits] = *replica.parts_;
     PAXOS_ASSERT(!diverged && withdrawn.empty() && sync_age == Duration{} && applied_hash == Hash{});
     const std::uint64_t synced = visit_env(a, env);
     visit_log(a, log, synced);
@@ -43,7 +44,10 @@ struct StateAccess {
     visit_election(a, election);
     visit_reads(reads);
     PAXOS_ASSERT(birth.born());
-    (void)waits;  // decides nothing
+    (void)waits;    // decides nothing
+    (void)trimmer;  // keeps everything
+    PAXOS_ASSERT(!redoes_much && cried_for.none());
+    (void)redo_from;  // tells people how far it is
     explore::field(a, prefix_recorded);
   }
 

@@ -3,7 +3,7 @@
 #include "tests/paxos/cluster.h"
 
 /// A replica whose state is behind its own log applies it again in pages, and takes part meanwhile.
-namespace paxos::testing {
+namespace paxos_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -212,4 +212,4 @@ TEST_F(RedoTest, WhoHasMoreThanAWindowToRedoIsNoCandidate) {
 }
 
 }  // namespace
-}  // namespace paxos::testing
+}  // namespace paxos_test

@@ -3,7 +3,7 @@
 #include "paxos/trimmer.h"
 #include "tests/paxos/cluster.h"
 
-namespace paxos::testing {
+namespace paxos_test {
 namespace {
 
 using namespace std::chrono_literals;
@@ -278,4 +278,4 @@ TEST_F(StrandedTest, TheStateBehindTheOwnLogNeedsOneToo) {
 }
 
 }  // namespace
-}  // namespace paxos::testing
+}  // namespace paxos_test

@@ -12,6 +12,7 @@
 #include "chat/versions.h"
 #include "net/fragment.h"
 #include "paxos/bounds.h"
+#include "paxos/trimmer.h"
 #include "tests/sim/narrow.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/random.h"

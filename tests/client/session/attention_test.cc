@@ -113,6 +113,19 @@ TEST(Degraded, CountsWhoMayStillDie) {
   EXPECT_EQ(status_of({std::nullopt, std::nullopt, well()}).at("can_lose"), 0);
 }
 
+TEST(Attention, WhoRedoesItsLogOrNeedsASnapshotIsNamedWithHowFarItIs) {
+  Json redoes = well();
+  redoes["redoing"] = {{"done", 1200}, {"of", 90000}};
+  Json stranded = well();
+  stranded["snapshot_wanted"] = {{"above", 77}, {"from", Json::array()}};
+  const Json status = status_of({well(), redoes, stranded});
+  EXPECT_TRUE(status.at("healthy").get<bool>());
+  EXPECT_EQ(lines(status),
+            (Lines{"1 redoes its own log, since its state was lost or old: 1200 of 90000 slots; it "
+                   "votes, and reads from it wait",
+                   "2 needs a snapshot: nobody that it reaches has slot 77 any more"}));
+}
+
 TEST(Attention, AReplicaThatHearsNobodyIsNoHealthyFollower) {
   const Json status = status_of({well(), well(), alone(well(), 12'000)});
   EXPECT_TRUE(status.at("healthy").get<bool>());
