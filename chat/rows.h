@@ -27,6 +27,8 @@ inline constexpr char family_redaction =
 /// 'y' room length, room, room seq -> whether that text is off this replica's disk. The only rows that are
 /// each replica's own.
 inline constexpr char family_erasure = 'y';
+/// 'p' -> how far this state came as a snapshot from another replica (chat/snapshot.h); likewise its own.
+inline constexpr char family_progress = 'p';
 
 /// Every row's value begins with it.
 inline constexpr std::uint8_t row_version = 1;
@@ -47,6 +49,7 @@ inline std::string number_key(char family, std::uint64_t n) {
 inline std::string family_end(char family) { return std::string(1, static_cast<char>(family + 1)); }
 inline std::string family_begin(char family) { return std::string(1, family); }
 
+inline std::string progress() { return std::string(1, family_progress); }
 inline std::string meta() { return std::string(1, family_meta); }
 inline std::string hash(paxos::Slot slot) { return number_key(family_hash, slot.n); }
 /// Hashes of trimmed slots go, but those of the slots that this divides: two replicas that part for long have

@@ -54,6 +54,8 @@ struct ClusterConfig {
   /// disk; 0: no such bound, and with both, which is the default, it keeps all of it.
   std::uint64_t log_keep_slots = 0;
   std::uint64_t log_keep_mib = 0;
+  /// At most so much of a snapshot is sent to replicas that fell behind the log.
+  std::uint64_t snapshot_bytes_per_second = 32u << 20;
   std::string log_level = "info";    ///< error, warning, info or debug
   std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
@@ -78,7 +80,8 @@ class ClusterKey {
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
 
 /// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
-/// fault_injection, loss, datagram_bytes, log_keep_slots, log_keep_mib, log_level and crash_dumps_kept.
+/// fault_injection, loss, datagram_bytes, snapshot_bytes_per_second, log_keep_slots, log_keep_mib, log_level
+/// and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
 /// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640

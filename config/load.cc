@@ -152,8 +152,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   const auto nodes =
       r.mapping(root, "the config",
                 {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms",
-                 "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "log_keep_slots",
-                 "log_keep_mib", "log_level", "crash_dumps_kept"});
+                 "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "snapshot_bytes_per_second",
+                 "log_keep_slots", "log_keep_mib", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -259,6 +259,9 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (const auto at = nodes.find("datagram_bytes"); at != nodes.end())
     out.datagram_bytes = static_cast<std::size_t>(
         r.number(at->second, "datagram_bytes", datagram_bytes_min, datagram_bytes_max));
+  if (const auto at = nodes.find("snapshot_bytes_per_second"); at != nodes.end())
+    out.snapshot_bytes_per_second =
+        r.number(at->second, "snapshot_bytes_per_second", 64 * 1024, std::uint64_t{1} << 40);
   const auto keep = [&](const char* key, std::uint64_t least, std::uint64_t& to) {
     const auto at = nodes.find(key);
     if (at == nodes.end()) return;

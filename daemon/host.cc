@@ -96,7 +96,12 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       alarm_(loop),
       supervision_(self_.id, options_.config.election_timeout),
       vitals_(loop.now()),
-      key_watch_(options_.key.bytes(), options_.config.key_file) {
+      key_watch_(options_.key.bytes(), options_.config.key_file),
+      snapshots_({.self = self_.id,
+                  .replicas = options_.config.replicas.size(),
+                  .seed = options_.seed,
+                  .bytes_per_second = options_.config.snapshot_bytes_per_second},
+                 opened.recovered, storage_->snapshots(), snapshot_hooks(), loop.now()) {
   begin_addresses();
   node_.set_slack(loop.now(), slack_of(options_.config));
   transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
@@ -144,6 +149,7 @@ net::Task<int> Host::run() {
                        [this](paxos::Slot slot) {
                          mailbox_.push([this, slot] { node_.state_durable(loop_.now(), slot); });
                        }});
+  snapshots_.start();
   supervision_.begin(loop_.now());
   loop_.on_turn_end([this] { end_turn(); });
   net::Scope scope(loop_);
@@ -168,8 +174,11 @@ net::Task<void> Host::receive_datagrams(std::shared_ptr<net::UdpSocket> socket) 
 
 net::Task<void> Host::wait_for_signals() {
   net::Signals signals(loop_, {SIGTERM, SIGINT, SIGHUP});
+  signals_ = &signals;
   int signal = co_await signals.next();
   for (; signal == SIGHUP; signal = co_await signals.next()) reload();
+  signals_ = nullptr;
+  if (signal == 0) co_return;  // it begins anew, with another state
   supervision_.stopping();
   daemon_log::info("stopping on signal {}", signal);
   guard_stop();
@@ -229,6 +238,11 @@ void Host::on_body(net::Received received) {
     node_.client_message(now, client_address(received.from), *client);
   } else if (const auto* word = std::get_if<net::AddressWord>(&received.body)) {
     on_address_word(received, *word);
+  } else if (const auto* snapshot = std::get_if<chat::SnapshotWord>(&received.body)) {
+    if (received.sender.sender < addresses_.book.size())
+      snapshots_.message(now, paxos::ReplicaId{received.sender.sender}, *snapshot);
+    else
+      ++strays_;
   } else {
     ++strays_;  // a reply: a replica is nobody's client
   }
@@ -270,12 +284,13 @@ void Host::end_turn() {
                    node_.is_leader() ? std::optional(self_.id) : standing.leader, standing.missing);
   tell_paths();
   finish_skips();
+  snapshots_.turn(now, node_.machine().applied());
   if (now >= addresses_.look_at || addresses_.book.revision() != addresses_.revision) carry_addresses(now);
   send_packets();
   if (syncs_.await(node_.waits_for_sync())) mailbox_.push([] {});
   report(now);
   alarm_.set(std::min({node_.deadline(), transport_.deadline(), supervision_.deadline(),
-                       std::max(addresses_.book.deadline(), addresses_.look_at)}));
+                       snapshots_.deadline(), std::max(addresses_.book.deadline(), addresses_.look_at)}));
   latencies_.turns.add(std::chrono::steady_clock::now().time_since_epoch().count() -
                        now.time_since_epoch().count());
 }
@@ -330,6 +345,8 @@ void Host::carry_out(chat::NodeOutput out) {
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
   if (out.hashes_below) storage_->drop_hashes(*out.hashes_below);
   carry_out_redactions(out);
+  if (out.snapshot_wanted)
+    snapshots_.want(loop_.now(), out.snapshot_wanted->above, out.snapshot_wanted->from);
   for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);

@@ -25,17 +25,22 @@
 #include "daemon/outlet.h"
 #include "daemon/pause.h"
 #include "daemon/round_trips.h"
+#include "daemon/snapshots.h"
 #include "daemon/supervision.h"
 #include "daemon/vitals.h"
 #include "net/address_book.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
 #include "net/resolver.h"
+#include "net/signals.h"
 #include "net/task.h"
 #include "net/transport.h"
 #include "storage/stores.h"
 
 namespace paxosd {
+
+/// run() gives this when a snapshot has taken the place of the state: open the directory again.
+inline constexpr int exit_reopen = -1;
 
 /// Joins the rooms of one replica in one event loop: datagrams and completions go into chat::Node, its
 /// effects go to the log thread, the state thread and the socket. Decides nothing about the protocol.
@@ -61,8 +66,9 @@ class Host {
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 
-  /// Runs until SIGTERM or SIGINT; hands the leadership over first. Returns the exit code.
+  /// Runs until SIGTERM or SIGINT; hands the leadership over first. Returns the exit code, or exit_reopen.
   net::Task<int> run();
+  [[nodiscard]] const Options& options() const { return options_; }
 
  private:
   /// Work that a storage thread posts back to the loop.
@@ -129,6 +135,10 @@ class Host {
   // What redactions take off the disk (redactions.cc).
   void carry_out_redactions(chat::NodeOutput& out);
   void advance_erasure(std::shared_ptr<chat::ErasePlan> plan);
+
+  // Snapshots (snapshot_hooks.cc).
+  [[nodiscard]] Snapshots::Hooks snapshot_hooks();
+  void begin_anew();
 
   // Addresses (addresses.cc): the own one, and the others'.
   /// Opens the socket as soon as this machine has the address and nobody else the port, and another one when
@@ -229,7 +239,9 @@ class Host {
   DiskFigures disk_;
   DiskProbe probe_;
   config::KeyWatch key_watch_;
-  Metrics metrics_;  ///< the server's thread asks all of the above: it goes first
+  Snapshots snapshots_;
+  net::Signals* signals_ = nullptr;  ///< that run() waits for
+  Metrics metrics_;                  ///< the server's thread asks all of the above: it goes first
 };
 
 /// How much of its log a replica keeps, as the config says it.

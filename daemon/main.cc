@@ -93,7 +93,6 @@ int run(int argc, char** argv) {
   for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  net::Loop loop(config->busy_poll);
   const config::ReplicaConfig& self = config->replicas[*id];
   // The log first, then the socket: an address may come late, and a second paxosd of this replica finds the
   // directory locked.
@@ -115,18 +114,6 @@ int run(int argc, char** argv) {
     daemon_log::warning(
         "others may reach {} files and folders in {}, and the file system doesn't let that be changed",
         taken->left_open, options.directory.string());
-  auto opened = storage::Storage::open(options);
-  if (!opened)
-    return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
-  daemon_log::info("paxosd {} on {}, one of {}, boot {}, chosen {}, applied {}, data in {}", version,
-                   self.listen.empty() ? self.address : self.listen, config->replicas.size(),
-                   opened->recovered.boot, opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
-                   options.directory.string());
-  if (const std::string note =
-          paxosd::elsewhere_note(options.directory, self.data_dir, opened->recovered.boot == 1);
-      !note.empty())
-    daemon_log::warning("{}", note);
-
   paxosd::Host::Options host_options{.config = *config,
                                      .key = std::move(secret),
                                      .self = self.id,
@@ -134,13 +121,31 @@ int run(int argc, char** argv) {
                                      .rules_known = rules_known,
                                      .directory = options.directory,
                                      .level_by_flag = flags.get("log-level").has_value()};
-  host_options.lived = [&starts] { starts.lived(); };
-  fill_random(&host_options.seed, sizeof host_options.seed);
-  do fill_random(&host_options.life, sizeof host_options.life);
-  while (host_options.life == 0);
-  fill_random(host_options.tickets.data(), host_options.tickets.size());
-  paxosd::Host host(loop, std::move(host_options), std::move(*opened));
-  const int code = loop.run(host.run());
+  // More than once only where a snapshot has come: opening the directory is what puts it in place, and a
+  // replica with another state is a fresh one, of the next boot, in the same process.
+  int code = paxosd::exit_reopen;
+  for (bool first = true; code == paxosd::exit_reopen; first = false) {
+    auto opened = storage::Storage::open(options);
+    if (!opened)
+      return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
+    daemon_log::info("paxosd {} on {}, one of {}, boot {}, chosen {}, applied {}, data in {}", version,
+                     self.listen.empty() ? self.address : self.listen, config->replicas.size(),
+                     opened->recovered.boot, opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
+                     options.directory.string());
+    if (const std::string note =
+            paxosd::elsewhere_note(options.directory, self.data_dir, opened->recovered.boot == 1);
+        first && !note.empty())
+      daemon_log::warning("{}", note);
+    host_options.lived = [&starts] { starts.lived(); };
+    fill_random(&host_options.seed, sizeof host_options.seed);
+    do fill_random(&host_options.life, sizeof host_options.life);
+    while (host_options.life == 0);
+    fill_random(host_options.tickets.data(), host_options.tickets.size());
+    net::Loop loop(config->busy_poll);
+    paxosd::Host host(loop, std::move(host_options), std::move(*opened));
+    code = loop.run(host.run());
+    host_options = host.options();  // as it was reloaded
+  }
   if (code == 0 || code == paxosd::exit_restart) starts.lived();
   daemon_log::info("stopped");
   return code;

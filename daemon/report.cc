@@ -39,6 +39,7 @@ std::string Host::standing_line() const {
         std::chrono::duration_cast<std::chrono::milliseconds>(loop_.now() - s.waiting->since).count();
     if (ms >= 1000) line += fmt::format(", slot {} waits for {} s", s.waiting->slot.n, ms / 1000);
   }
+  if (const std::string pull = snapshots_.line(); !pull.empty()) line += "; " + pull;
   if (!metrics_.fault.empty()) line += "; no metrics: " + metrics_.fault;
   return line;
 }
@@ -101,6 +102,7 @@ void Host::reload() {
     options_.config = std::move(*fresh);
     faults_.set_loss(options_.config.loss);
     transport_.set_datagram_bytes(options_.config.datagram_bytes);
+    snapshots_.set_rate(options_.config.snapshot_bytes_per_second);
     node_.set_slack(loop_.now(), slack_of(options_.config));
     if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
     // On the state thread: a disk may take its time.
@@ -117,12 +119,14 @@ void Host::reload() {
             difference);
     });
     daemon_log::info(
-        "reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, log kept: {}, crash "
-        "dumps kept {}",
+        "reloaded {}: log level {}, fault injection {}, loss {}, datagrams of {} bytes, snapshots at {} "
+        "bytes a "
+        "second, log kept: {}, crash dumps kept {}",
         options_.config.file.string(),
         options_.level_by_flag ? "as --log-level says" : options_.config.log_level,
         options_.config.fault_injection ? "on" : "off", options_.config.loss, options_.config.datagram_bytes,
-        log_kept(options_.config), options_.config.crash_dumps_kept);
+        options_.config.snapshot_bytes_per_second, log_kept(options_.config),
+        options_.config.crash_dumps_kept);
   }
   supervision_.reloaded();
 }

@@ -149,6 +149,7 @@ Json Host::status_json() const {
   add_vitals(out);
   add_damage(out, damages_);
   add_redactions(out, node_.redactions());
+  snapshots_.add_to(out);
   // Not for a moment's queue: only where nobody seems to take them any more.
   if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1})
     out["log_stuck_ms"] = stuck.count();

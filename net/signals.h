@@ -27,18 +27,31 @@ class Signals {
   Signals(const Signals&) = delete;
   Signals& operator=(const Signals&) = delete;
 
+  /// 0: cancelled.
   Task<int> next() {
     for (;;) {
+      if (cancelled_) co_return 0;
       Readable readable(loop_, fd_);
-      (void)co_await readable;
+      waiting_ = &readable;
+      const bool came = co_await readable;
+      waiting_ = nullptr;
+      if (!came) co_return 0;
       signalfd_siginfo info{};
       if (::read(fd_, &info, sizeof info) == sizeof info) co_return static_cast<int>(info.ssi_signo);
     }
   }
 
+  /// Ends the wait that is under way, and all later ones.
+  void cancel() {
+    cancelled_ = true;
+    if (waiting_ != nullptr) waiting_->cancel();
+  }
+
  private:
   Loop& loop_;
   int fd_ = -1;
+  Readable* waiting_ = nullptr;
+  bool cancelled_ = false;
 };
 
 }  // namespace net

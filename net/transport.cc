@@ -23,6 +23,7 @@ enum class Kind : std::uint8_t {
   operator_reply = 5,
   address_word = 6,
   named_operator_request = 7,  ///< from format 2 on instead of 4: it names the replica and its incarnation
+  snapshot_word = 8,
 };
 
 constexpr std::size_t body_bytes_max = fragmented_bytes_max - 1;
@@ -49,6 +50,7 @@ Kind kind_of(const Body& body, std::uint8_t version) {
                         },
                         [](const chat::OperatorReply&) { return Kind::operator_reply; },
                         [](const AddressWord&) { return Kind::address_word; },
+                        [](const chat::SnapshotWord&) { return Kind::snapshot_word; },
                     },
                     body);
 }
@@ -561,6 +563,9 @@ void Transport::take_body(const Address& from, const Opened& opened, std::uint8_
     case Kind::address_word:
       if (!from_replica || !to_replica) break;
       return take(decode_address_word(bytes.span()));
+    case Kind::snapshot_word:
+      if (!from_replica || !to_replica) break;
+      return take(chat::decode_snapshot_word(bytes));
   }
   drop(Drop::undecodable);
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "chat/client_messages.h"
+#include "chat/snapshot.h"
 #include "net/address.h"
 #include "net/fragment.h"
 #include "net/paths.h"
@@ -36,7 +37,7 @@ void encode(std::string& out, const AddressWord& word);
 [[nodiscard]] tl::expected<AddressWord, const char*> decode_address_word(std::span<const std::byte> bytes);
 
 using Body = std::variant<paxos::PeerMessage, chat::ClientMessage, chat::ClientReply, chat::OperatorRequest,
-                          chat::OperatorReply, AddressWord>;
+                          chat::OperatorReply, AddressWord, chat::SnapshotWord>;
 
 /// For UdpSocket::send.
 struct Outgoing {

@@ -108,6 +108,17 @@ rocksdb::ColumnFamilyOptions options_of(Family family, const std::shared_ptr<roc
 
 rocksdb::Status Families::open(const rocksdb::DBOptions& options, const std::string& folder,
                                std::vector<Family> of_its_own, std::uint64_t legacy_blob_bytes) {
+  return open_as(options, folder, std::move(of_its_own), legacy_blob_bytes, false);
+}
+
+rocksdb::Status Families::open_read_only(const rocksdb::DBOptions& options, const std::string& folder,
+                                         std::vector<Family> of_its_own) {
+  return open_as(options, folder, std::move(of_its_own), 0, true);
+}
+
+rocksdb::Status Families::open_as(const rocksdb::DBOptions& options, const std::string& folder,
+                                  std::vector<Family> of_its_own, std::uint64_t legacy_blob_bytes,
+                                  bool read_only) {
   of_its_own_ = std::move(of_its_own);
   cache_ = rocksdb::NewLRUCache(cache_bytes);
   std::vector<std::string> names;
@@ -126,7 +137,9 @@ rocksdb::Status Families::open(const rocksdb::DBOptions& options, const std::str
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(options, folder, wanted, &handles, &db);
+  const rocksdb::Status status =
+      read_only ? rocksdb::DB::OpenForReadOnly(options, folder, wanted, &handles, &db)
+                : rocksdb::DB::Open(options, folder, wanted, &handles, &db);
   if (!status.ok()) return status;
   db_.reset(db);
   for (std::size_t i = 0; i < there.size(); ++i) handles_[static_cast<std::size_t>(there[i])] = handles[i];
@@ -187,6 +200,17 @@ rocksdb::Status Families::drop_files(Family family, const std::string& from, con
   rocksdb::Status status = rocksdb::DeleteFilesInRange(db_.get(), at(family), &begin, &end, false);
   if (status.ok() && split_ && legacy_)
     status = rocksdb::DeleteFilesInRange(db_.get(), handles_[0], &begin, &end, false);
+  return status;
+}
+
+rocksdb::Status Families::write_anew(Family family) const {
+  rocksdb::CompactRangeOptions options;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  options.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
+  options.blob_garbage_collection_age_cutoff = 1;
+  rocksdb::Status status = db_->CompactRange(options, at(family), nullptr, nullptr);
+  if (status.ok() && split_ && legacy_)
+    status = db_->CompactRange(options, handles_[0], nullptr, nullptr);
   return status;
 }
 

@@ -52,6 +52,9 @@ class Families {
   /// `legacy_blob_bytes`: values of `default` from this size on go to blob files; 0: none do.
   [[nodiscard]] rocksdb::Status open(const rocksdb::DBOptions& options, const std::string& folder,
                                      std::vector<Family> of_its_own, std::uint64_t legacy_blob_bytes = 0);
+  /// The same; nothing is written, and make() may not be called.
+  [[nodiscard]] rocksdb::Status open_read_only(const rocksdb::DBOptions& options, const std::string& folder,
+                                               std::vector<Family> of_its_own);
   void close();
   /// Makes what is missing; from then on rows go there.
   [[nodiscard]] rocksdb::Status make();
@@ -80,10 +83,15 @@ class Families {
                                            const std::string& to) const;
   [[nodiscard]] rocksdb::Status get(const rocksdb::ReadOptions& options, Family family, std::string_view key,
                                     std::string& value) const;
+  /// Every file of the family, values in blob files included: nothing is left that was deleted or written over.
+  [[nodiscard]] rocksdb::Status write_anew(Family family) const;
   /// All of it, to disk.
   [[nodiscard]] rocksdb::Status flush(bool allow_write_stall = true) const;
 
  private:
+  rocksdb::Status open_as(const rocksdb::DBOptions& options, const std::string& folder,
+                          std::vector<Family> of_its_own, std::uint64_t legacy_blob_bytes, bool read_only);
+
   std::unique_ptr<rocksdb::DB> db_;
   std::shared_ptr<rocksdb::Cache> cache_;
   std::array<rocksdb::ColumnFamilyHandle*, families_count> handles_{};  ///< [0]: default

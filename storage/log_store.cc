@@ -122,6 +122,29 @@ tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   return {};
 }
 
+tl::expected<void, std::string> LogStore::begin_above(paxos::Slot slot, paxos::Recovered& recovered) {
+  if (recovered.first_slot > slot) return {};
+  rocksdb::WriteBatch batch;
+  const auto put = [&](std::string_view key, paxos::Slot value) {
+    batch.Put(slice_of(key), seal_value(key, encode_number(value.n)));
+  };
+  recovered.first_slot = slot + 1;
+  first_slot_ = recovered.first_slot.n;
+  put(log_key::first_slot, recovered.first_slot);
+  if (recovered.chosen_prefix < slot) put(log_key::chosen_prefix, recovered.chosen_prefix = slot);
+  const std::string from = log_key::slot({0});
+  const std::string to = log_key::slot(slot + 1);
+  families_.remove_range(batch, Family::slots, from, to);
+  rocksdb::Status status = families_.db().Write(synced(), &batch);
+  // What was redacted meanwhile goes from its files, too.
+  if (status.ok()) status = families_.drop_files(Family::slots, from, to);
+  if (status.ok()) status = families_.write_anew(Family::slots);
+  if (!status.ok())
+    return tl::make_unexpected(fmt::format("{}: letting go of slots up to {}, which came as a snapshot: {}",
+                                           where_, slot.n, status.ToString()));
+  return {};
+}
+
 tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, paxos::Recovered& out) {
   const auto fail = [](std::string why) { return tl::make_unexpected(std::move(why)); };
   const LogOwner owner{.cluster_id = options.cluster_id,

@@ -35,6 +35,9 @@ class LogStore {
   ~LogStore();
   /// From now on only programs that know this format open the log. Before start(); synced when it returns.
   [[nodiscard]] tl::expected<void, std::string> raise_format(std::uint32_t format);
+  /// The state came as a snapshot of that slot: no record at or below it is of use any more, all up to it is
+  /// chosen. What `recovered` says is changed with it. Before start(); synced when it returns.
+  [[nodiscard]] tl::expected<void, std::string> begin_above(paxos::Slot slot, paxos::Recovered& recovered);
   void start(const Completions& completions);
   void append(std::uint64_t group, std::vector<paxos::Record> records);
 

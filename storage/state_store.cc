@@ -1,6 +1,7 @@
 #include "storage/state_store.h"
 
 #include <fmt/format.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
 
 #include <algorithm>
@@ -120,15 +121,32 @@ class Snapshot final : public chat::RowReader {
 
 }  // namespace
 
+std::vector<Family> state_families() {
+  return {Family::rest, Family::journal, Family::hashes, Family::runs};
+}
+
+void read_state(const Families& families, const std::function<void(const chat::RowReader&)>& use) {
+  const Snapshot snapshot(families);
+  use(snapshot);
+}
+
+std::string StateStore::copy_to(const std::filesystem::path& folder) const {
+  rocksdb::Checkpoint* checkpoint = nullptr;
+  rocksdb::Status status = rocksdb::Checkpoint::Create(&families_.db(), &checkpoint);
+  const std::unique_ptr<rocksdb::Checkpoint> owner(checkpoint);
+  // 0: what the memory tables hold is written first, since there is no log of its own.
+  if (status.ok()) status = checkpoint->CreateCheckpoint(folder.string(), 0);
+  return status.ok() ? std::string() : where_ + ": " + status.ToString();
+}
+
 tl::expected<std::unique_ptr<StateStore>, std::string> StateStore::open(const OpenOptions& options,
                                                                         const LogStore& log) {
   std::unique_ptr<StateStore> store(new StateStore(log));
   store->where_ = (options.directory / "state").string();
   std::error_code error;
   std::filesystem::create_directories(store->where_, error);
-  const rocksdb::Status status =
-      store->families_.open(database_options(static_cast<rocksdb::Env*>(options.env)), store->where_,
-                            {Family::rest, Family::journal, Family::hashes, Family::runs});
+  const rocksdb::Status status = store->families_.open(
+      database_options(static_cast<rocksdb::Env*>(options.env)), store->where_, state_families());
   if (!status.ok())
     return tl::make_unexpected(
         fmt::format("{}: the state does not open: {}. {}", store->where_, status.ToString(), move_away));
@@ -136,8 +154,7 @@ tl::expected<std::unique_ptr<StateStore>, std::string> StateStore::open(const Op
 }
 
 void StateStore::with_reader(const std::function<void(const chat::RowReader&)>& use) const {
-  const Snapshot snapshot(families_);
-  use(snapshot);
+  read_state(families_, use);
 }
 
 std::string StateStore::forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const {

@@ -25,6 +25,11 @@ struct StateDamage : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// That a database with a state's rows has, once the rules say so.
+[[nodiscard]] std::vector<Family> state_families();
+/// Calls `use` with a reader of one point of time. Throws StateDamage.
+void read_state(const Families& families, const std::function<void(const chat::RowReader&)>& use);
+
 /// The state machine's rows: one RocksDB without a write-ahead log (the slot log redoes it), one thread.
 /// Its families are flushed as one, so that rows, applied slot and hash reach the disk together.
 class StateStore {
@@ -46,6 +51,9 @@ class StateStore {
   }
   /// Nothing is left of what stood in these rows before. See forget_older(). Any thread.
   [[nodiscard]] std::string forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const;
+  /// A copy in a folder that is not there yet, of one slot: files are linked, not copied. What is wrong, or
+  /// nothing. Any thread.
+  [[nodiscard]] std::string copy_to(const std::filesystem::path& folder) const;
   [[nodiscard]] DatabaseFigures database_figures() const;  ///< any thread; see Storage::disk_figures()
   /// These rules are in force (chat/versions.h): what they have families for goes there. Before start();
   /// later on the rows say it.

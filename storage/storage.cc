@@ -15,6 +15,7 @@
 #include "storage/folders.h"
 #include "storage/log_store.h"
 #include "storage/recovery.h"
+#include "storage/snapshot_files.h"
 #include "storage/state_store.h"
 #include "storage/stores.h"
 
@@ -56,7 +57,8 @@ class DirectoryLock {
 /// it.
 class Eraser {
  public:
-  Eraser(const LogStore& log, const StateStore& state) : log_(log), state_(state) {}
+  Eraser(const LogStore& log, const StateStore& state, SnapshotFiles& snapshots)
+      : log_(log), state_(state), snapshots_(snapshots) {}
   ~Eraser() {
     stopping_ = true;
     if (thread_.joinable()) thread_.join();
@@ -67,6 +69,7 @@ class Eraser {
     thread_ = std::thread([this, erasure = std::move(erasure), done = std::move(done)] {
       std::string why = log_.forget(erasure.slots, stopping_);
       if (why.empty()) why = state_.forget(erasure.rows, stopping_);
+      if (why.empty()) why = snapshots_.forget();
       if (!stopping_) done(std::move(why));
     });
   }
@@ -74,6 +77,7 @@ class Eraser {
  private:
   const LogStore& log_;
   const StateStore& state_;
+  SnapshotFiles& snapshots_;
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };
@@ -83,6 +87,7 @@ class Storage::Impl {
   /// The state's thread may be about to give the eraser something to do: it goes before the eraser, and the
   /// eraser before both databases.
   ~Impl() {
+    if (snapshots) snapshots->stop();
     if (state) state->stop();
     eraser.reset();
   }
@@ -90,7 +95,8 @@ class Storage::Impl {
   std::filesystem::path directory;
   DirectoryLock lock;
   std::unique_ptr<LogStore> log;
-  std::unique_ptr<StateStore> state;  ///< goes before the log, which its jobs read
+  std::unique_ptr<StateStore> state;         ///< goes before the log, which its jobs read
+  std::unique_ptr<SnapshotFiles> snapshots;  ///< goes before the state, of which it makes copies
   std::unique_ptr<Eraser> eraser;
 };
 
@@ -113,6 +119,9 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
         fmt::format("{}: state/ is there, but log/ is gone: the directory is damaged. If somebody moved log/ "
                     "away, put it back. {}",
                     options.directory.string(), damage_hint));
+  if (has_log)
+    if (std::string why = install_snapshot(options.directory, options.env); !why.empty())
+      return fail(std::move(why));
   for (const char* part : {"log", "state"})
     std::filesystem::create_directories(options.directory / part, error);
   if (error) return fail(fmt::format("{}: can't be made: {}", options.directory.string(), error.message()));
@@ -143,6 +152,11 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& option
   if (const auto raised = impl->log->raise_format(chat::formats_of(machine->rules()).log); !raised)
     return fail(raised.error());
   if (const auto raised = impl->state->use_rules(machine->rules()); !raised) return fail(raised.error());
+  std::optional<paxos::Slot> installed;
+  impl->state->with_reader([&](const chat::RowReader& rows) { installed = installed_slot(rows); });
+  if (installed)
+    if (const auto done = impl->log->begin_above(*installed, recovered); !done) return fail(done.error());
+  impl->snapshots = std::make_unique<SnapshotFiles>(options.directory, options.env, *impl->state);
   settle(recovered, machine->applied(), machine->hash());
   for (const paxos::Slot slot : landmarks(recovered)) {
     const auto there = impl->log->read(slot, slot, SIZE_MAX);
@@ -169,7 +183,7 @@ void Storage::start(Completions completions) {
   };
   impl_->log->start(completions);
   impl_->state->start(completions);
-  impl_->eraser = std::make_unique<Eraser>(*impl_->log, *impl_->state);
+  impl_->eraser = std::make_unique<Eraser>(*impl_->log, *impl_->state, *impl_->snapshots);
 }
 void Storage::erase(chat::Erasure erasure, std::function<void(std::string)> done) {
   impl_->state->write({}, erasure.rows);
@@ -187,6 +201,7 @@ void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
 void Storage::read(std::function<void(const Reader&)> job, Unread unread) {
   impl_->state->read(std::move(job), std::move(unread));
 }
+SnapshotFiles& Storage::snapshots() { return *impl_->snapshots; }
 std::size_t Storage::state_backlog_bytes() const { return impl_->state->backlog_bytes(); }
 std::int64_t Storage::oldest_work_started_ns() const {
   const std::int64_t log = impl_->log->oldest_sync_started_ns();

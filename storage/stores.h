@@ -60,6 +60,8 @@ struct DatabaseFigures {
   std::uint64_t background_errors = 0;
 };
 
+class SnapshotFiles;  // storage/snapshot_files.h
+
 /// One replica's storage. Constructed by open(); its threads run until destruction.
 /// Public members: any thread unless said otherwise.
 class Storage {
@@ -108,6 +110,9 @@ class Storage {
   /// which holds up neither of the two. `done` is called once, with what is wrong or nothing; never when this
   /// ends first. One at a time.
   void erase(chat::Erasure erasure, std::function<void(std::string why)> done);
+
+  /// The files of snapshots; to be started by itself, after start().
+  [[nodiscard]] SnapshotFiles& snapshots();
 
   /// When the oldest piece of work began that either thread has under way (steady clock, ns since its epoch);
   /// 0 when there is none. A log sync counts from when its group could have been taken.

@@ -517,7 +517,8 @@ TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
   };
   EXPECT_EQ(
       difference("loss: 0.0",
-                 "loss: 0.5\nlog_level: error\ncrash_dumps_kept: 9\nlog_keep_mib: 64\nlog_keep_slots: 1000"),
+                 "loss: 0.5\nlog_level: error\ncrash_dumps_kept: 9\nlog_keep_mib: 64\nlog_keep_slots: 1000\n"
+                 "snapshot_bytes_per_second: 70000"),
       "");
   EXPECT_EQ(difference("fault_injection: true", "fault_injection: false"), "");
   for (const auto& [key, from, to] : std::vector<std::array<std::string, 3>>{

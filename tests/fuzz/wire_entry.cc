@@ -29,7 +29,7 @@ void bodies(std::span<const std::byte> input) {
   if (input.empty()) return;
   // A buffer of exactly this size: one byte too far is the sanitizer's.
   const paxos::Bytes body = paxos::Bytes::copy_of(input.subspan(1));
-  switch (static_cast<unsigned>(input.front()) % 7) {
+  switch (static_cast<unsigned>(input.front()) % 8) {
     case 0: {
       const auto decoded = net::decode_peer(body);
       if (!decoded) return;
@@ -54,6 +54,8 @@ void bodies(std::span<const std::byte> input) {
       PAXOS_ASSERT(out == body.view());
       return;
     }
+    case 6:
+      return same_again(chat::decode_snapshot_word(body), body.span());
     default:
       return same_again(net::decode_address_word(body.span()), body.span());
   }

@@ -77,6 +77,10 @@ namespace mutants {
   M(journal_after_send, "a client journals a message after it was sent")                            \
   M(trim_ahead, "a log is trimmed behind what is applied, not what of it is on the disk")           \
   M(trimmed_silent, "who asks for slots that were trimmed gets no answer")                          \
+  M(foreign_piece_taken, "a piece of another snapshot is taken for one of this")                    \
+  M(snapshot_uncounted, "a snapshot is installed that comes to another sum than its source counted") \
+  M(snapshot_unconfirmed, "a snapshot is installed whose hash nobody else was asked for")           \
+  M(snapshot_forgets_promise, "a snapshot that is installed takes the promise with it")             \
   M(spill_unsynced, "what waits to be redone leaves the memory before it is on the disk")
 // clang-format on
 

@@ -112,6 +112,10 @@ KILLERS = [
     ("old_boot_taken", SIM, "", False),
     ("trim_ahead", SIM, "", True),
     ("trimmed_silent", PAXOS, "Trim.*", True),
+    ("foreign_piece_taken", STORAGE, "SnapshotPull.*", True),
+    ("snapshot_uncounted", STORAGE, "SnapshotPull.*", True),
+    ("snapshot_unconfirmed", STORAGE, "SnapshotPull.*", True),
+    ("snapshot_forgets_promise", STORAGE, "SnapshotInstall.*", True),
     ("spill_unsynced", PAXOS, "RedoTest.*", True),
 ]
 

@@ -37,8 +37,10 @@ std::optional<net::Body> decoded(const net::Body& like, const Bytes& bytes) {
       return widen(chat::decode_operator_request(bytes));
     case 4:
       return widen(chat::decode_operator_reply(bytes));
-    default:
+    case 5:
       return widen(net::decode_address_word(bytes.span()));
+    default:
+      return widen(chat::decode_snapshot_word(bytes));
   }
 }
 
@@ -103,7 +105,7 @@ TEST(WireCodec, JunkNeverCrashesADecoder) {
   for (std::size_t round = 0; round < 200'000; ++round) {
     std::string junk = samples.text(60);
     if (junk.size() > 2) {
-      junk[0] = static_cast<char>(round % 5);
+      junk[0] = static_cast<char>(round % 8);
       junk[1] = static_cast<char>(samples.below(20));
     }
     wire_fuzz::bodies(bytes_of(junk));
@@ -118,7 +120,7 @@ TEST(WireCodec, HugeCountsReserveNothing) {
       std::string bytes(1, static_cast<char>(type));
       bytes.append(lead, '\1');
       bytes.append("\xff\x1f");  // 4,095
-      for (unsigned decoder = 0; decoder < 5; ++decoder)
+      for (unsigned decoder = 0; decoder < 8; ++decoder)
         wire_fuzz::bodies(bytes_of(std::string(1, static_cast<char>(decoder)) + bytes));
     }
 }

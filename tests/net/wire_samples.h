@@ -351,8 +351,59 @@ class Samples {
     return m;
   }
 
+  static constexpr std::size_t snapshot_kinds = std::variant_size_v<chat::SnapshotWord>;
+  chat::SnapshotId snapshot_id() { return {{array<16>()}, engine_(), slot(), {array<16>()}}; }
+  chat::SnapshotWord snapshot_word(std::size_t kind) {
+    const auto place = [this] {
+      const std::uint64_t skip = below(3000);
+      return chat::SnapshotPlace{.offset = skip + number(1ULL << 40), .key = text(90), .skip = skip};
+    };
+    switch (kind) {
+      case 0: {
+        chat::SnapshotAsk m{.nonce = engine_(), .above = slot()};
+        if (coin()) m.begun = snapshot_id();
+        return m;
+      }
+      case 1: {
+        chat::SnapshotOffer m{
+            .nonce = engine_(), .answer = static_cast<chat::SnapshotAnswer>(1 + below(4)), .id = {}};
+        if (m.answer == chat::SnapshotAnswer::offered) {
+          m.id = snapshot_id();
+          m.bytes = number();
+        }
+        return m;
+      }
+      case 2:
+        return chat::SnapshotPull{snapshot_id(), place(), number32(), coin()};
+      case 3: {
+        chat::SnapshotChunk m{.id = snapshot_id(), .next = place(), .last = coin(), .bytes = {}};
+        m.bytes = bytes(std::min<std::size_t>(200, static_cast<std::size_t>(m.next.offset)));
+        m.offset = m.next.offset - m.bytes.size();
+        m.checksum = engine_();
+        return m;
+      }
+      case 4:
+        return chat::SnapshotSumAsk{snapshot_id()};
+      case 5: {
+        chat::SnapshotSummed m{snapshot_id(), {}};
+        if (coin()) m.sum = chat::SnapshotSum{number(), number(), {array<16>()}};
+        return m;
+      }
+      case 6:
+        return chat::SnapshotGone{snapshot_id()};
+      case 7:
+        return chat::SnapshotHashAsk{engine_(), slot()};
+      default: {
+        chat::SnapshotHash m{engine_(), slot(), {}};
+        if (coin()) m.hash = paxos::Hash{array<16>()};
+        return m;
+      }
+    }
+  }
+
   static constexpr std::size_t body_kinds = peer_kinds + client_message_kinds + client_reply_kinds +
-                                            operator_request_kinds + operator_reply_kinds + 2;
+                                            operator_request_kinds + operator_reply_kinds + 2 +
+                                            snapshot_kinds;
   /// Every kind of body there is, by number.
   net::Body body(std::size_t kind) {
     if (kind < peer_kinds) return peer(kind);
@@ -365,7 +416,8 @@ class Samples {
     kind -= operator_request_kinds;
     if (kind < operator_reply_kinds) return operator_reply(kind);
     if (kind == operator_reply_kinds) return net::AddressWord{net::AddressProbe{engine_()}};
-    return net::AddressWord{net::AddressProof{engine_()}};
+    if (kind == operator_reply_kinds + 1) return net::AddressWord{net::AddressProof{engine_()}};
+    return snapshot_word(kind - operator_reply_kinds - 2);
   }
 
  private:

@@ -154,6 +154,7 @@ struct Scenario {
   std::size_t followers = 0;              ///< clients that follow a room besides
   Nanos redact_every = 0;                 ///< somebody redacts a message about so often; 0: nobody does
   std::optional<paxos::TrimSlack> slack;  ///< logs are trimmed, and who needs it takes a peer's state
+  std::size_t snapshot_chunk = 4096;      ///< bytes of such a state in a message
   bool reach_one = false;                 ///< at the very end each client reaches one replica only
   std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets

@@ -180,7 +180,6 @@ void World::start(Host& host) {
   host.fail_sync = false;
   host.effects_left = -1;
   host.flushing = false;
-  host.fetching = false;
   host.program = host.installed;
   host.disk.state_written = host.disk.state_durable;
   std::erase_if(host.disk.own,
@@ -220,6 +219,7 @@ void World::start(Host& host) {
     say("replica " + std::to_string(host.id) + " starts: boot " + std::to_string(host.disk.boot) +
         ", promise " + to_string(host.disk.promised) + ", state at slot " + std::to_string(applied.n) +
         ", log to slot " + std::to_string(host.disk.log.size()));
+  start_snapshots(host);
   if (host.held != 0) hold_applying(host);
   turn(host);
 }
@@ -277,6 +277,7 @@ void World::crash(Host& host, const char* why) {
   if (!host.node) return;
   count_bounds(host);
   host.node.reset();
+  crash_snapshots(host);
   ++host.life;
   host.backlog.clear();
   // Of what was not synced, a prefix survives. It counts from now on: a start syncs what it finds.
@@ -417,7 +418,6 @@ void World::on_host(Host& host, const Event& event) {
       erase(host, event);
       break;
     case EventKind::snapshot:
-      if (event.a != host.life) return;
       snapshot(host, event);
       if (!host.node) return;
       break;

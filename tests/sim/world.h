@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "chat/node.h"
+#include "chat/snapshot_puller.h"
+#include "chat/snapshot_source.h"
 #include "client/session/outbox.h"
 #include "net/transport.h"
 #include "tests/sim/conduct.h"
@@ -151,6 +153,20 @@ class World {
   void set_links(const std::array<std::uint32_t, replicas_max>& neighbours);
 
  private:
+  /// What is served stays as it was then.
+  struct Served {
+    chat::SnapshotId id;
+    Disk disk;  ///< of it, only what is this replica's own
+  };
+  /// A peer's state on its way, and the own one for others.
+  struct Snapshots {
+    std::unique_ptr<chat::SnapshotSource> source;  ///< of this life
+    std::unique_ptr<chat::SnapshotPuller> puller;
+    std::optional<Served> served;                     ///< of this directory
+    std::vector<chat::SnapshotPuller::Write> staged;  ///< likewise, in the order in which they came
+    std::size_t flushed = 0;                          ///< of those, a crash leaves at least so many
+    Nanos tick_at = never;
+  };
   struct Host {
     std::uint8_t id = 0;
     Disk disk;
@@ -193,7 +209,7 @@ class World {
     bool gone = false;               ///< stays down for good (liveness phase)
     std::int64_t effects_left = -1;  ///< dies when it reaches 0
     bool flushing = false;
-    bool fetching = false;  ///< a peer's state
+    Snapshots snapshots;
     /// The newest boot of each directory of each peer, heard in this life.
     std::array<std::vector<std::pair<paxos::Incarnation, std::uint64_t>>, replicas_max> newest_boots;
     std::array<std::uint64_t, replicas_max> newest_boot{};  ///< of each peer, of the directory heard last
@@ -339,8 +355,15 @@ class World {
 
   // Trimmed logs (world_trims.cc).
   void state_durable(Host& host);
+  // Snapshots (world_snapshots.cc).
+  void start_snapshots(Host& host);
+  void crash_snapshots(Host& host);
   void want_snapshot(Host& host, const paxos::SnapshotWish& wish);
   void snapshot(Host& host, const Event& event);
+  void snapshot_turn(Host& host);
+  void say_snapshot_word(Host& host, std::optional<paxos::ReplicaId> to, const chat::SnapshotWord& said);
+  void with_served(const Served& served, const std::function<void(const chat::RowReader&)>& use);
+  void install_snapshot(Host& host, const chat::SnapshotProgress& progress);
 
   // Redactions (world_redactions.cc).
   void redact();

@@ -185,6 +185,7 @@ void World::inject(const PlannedFault& planned) {
       crash(host, "its directory is emptied");
       host.shelf = std::move(host.disk);
       host.disk = Disk{};
+      host.snapshots = {};
       host.disk.boot = 0;
       for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random.next());
       host.disk.incarnation.bytes[0] |= 1;
@@ -268,6 +269,7 @@ void World::unwipe(Host& host) {
   if (!host.shelf) return;
   crash(host, "its directory is put back");
   host.disk = std::move(*host.shelf);
+  host.snapshots = {};
   host.shelf.reset();
   observer_.directory_restored(host.id, host.disk);
   restart_later(host, millisecond);

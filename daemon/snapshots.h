@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "chat/snapshot_puller.h"
+#include "chat/snapshot_source.h"
+#include "paxos/records.h"
+#include "storage/snapshot_files.h"
+
+namespace paxosd {
+
+/// Carries snapshots between the two who decide about them, the files and the other replicas. Loop thread
+/// only.
+class Snapshots {
+ public:
+  struct Options {
+    paxos::ReplicaId self;
+    std::size_t replicas = 3;
+    std::uint64_t seed = 1;
+    std::uint64_t bytes_per_second = 0;
+  };
+  struct Hooks {
+    std::function<paxos::Time()> now;
+    /// To one, or to all others.
+    std::function<void(std::optional<paxos::ReplicaId>, const chat::SnapshotWord&)> send;
+    /// From any thread into the loop.
+    std::function<void(std::function<void()>)> post;
+    std::function<chat::SnapshotSource::Standing()> standing;
+    /// Answers with the own chain's hash there.
+    std::function<void(paxos::ReplicaId, const chat::SnapshotHashAsk&)> tell_hash;
+    /// The log has to keep what is above that slot, a while longer.
+    std::function<void(paxos::Slot)> hold_log;
+    /// Everything is in place: this replica is to begin anew, from its directory.
+    std::function<void()> installed;
+    std::function<void(const std::string&)> failed;
+  };
+
+  Snapshots(const Options& options, const paxos::Recovered& recovered, storage::SnapshotFiles& files,
+            Hooks hooks, paxos::Time now);
+  void start();
+
+  void message(paxos::Time now, paxos::ReplicaId from, const chat::SnapshotWord& word);
+  /// No log brings this replica's state to `above` any more.
+  void want(paxos::Time now, paxos::Slot above, const std::vector<paxos::ReplicaId>& from);
+  void set_rate(std::uint64_t bytes_per_second) { source_.set_rate(bytes_per_second); }
+  /// To be called every turn, with the slot that this replica has applied.
+  void turn(paxos::Time now, paxos::Slot applied);
+  [[nodiscard]] paxos::Time deadline() const;
+
+  /// For `paxosctl status`; nothing where there is nothing to say.
+  void add_to(nlohmann::json& out) const;
+  /// For the service manager: how far a pull is; empty: there is none.
+  [[nodiscard]] std::string line() const;
+  [[nodiscard]] bool pulls() const { return puller_.figures().stage != chat::SnapshotPuller::Stage::idle; }
+
+ private:
+  void carry_source();
+  void carry_puller();
+
+  storage::SnapshotFiles& files_;
+  Hooks hooks_;
+  paxos::Incarnation incarnation_;
+  chat::SnapshotSource source_;
+  chat::SnapshotPuller puller_;
+  paxos::Time held_at_{};
+  paxos::Time told_at_{};
+};
+
+}  // namespace paxosd
