@@ -86,9 +86,9 @@ const Standing& Node::standing() {
   return standing_;
 }
 
-void Node::peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Incarnation& incarnation,
+void Node::peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Origin& origin,
                         const paxos::PeerMessage& message) {
-  replica_.step(now, from, incarnation, message);
+  replica_.step(now, from, origin, message);
   standing_stale_ = true;
 }
 

@@ -60,8 +60,13 @@ class Node {
   Node(const paxos::Options& options, paxos::Recovered recovered, Machine machine, paxos::Time now,
        const NodeBounds& bounds = {});
 
-  void peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Incarnation& incarnation,
+  void peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Origin& origin,
                     const paxos::PeerMessage& message);
+  /// See paxos::Replica. To be asked before peer_message().
+  [[nodiscard]] std::optional<paxos::Outdated> outdated(paxos::ReplicaId from,
+                                                        const paxos::Origin& origin) const {
+    return replica_.outdated(from, origin);
+  }
   void client_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message);
   void synced(paxos::Time now, std::uint64_t group);
   /// See paxos::Replica. To be asked after turn().

@@ -227,11 +227,20 @@ void Host::on_body(net::Received received) {
       ++strays_;
       return;
     }
+    const paxos::ReplicaId from{received.sender.sender};
+    const paxos::Origin origin(received.sender.incarnation, received.sender.boot, received.sender.life);
+    if (const auto word = node_.outdated(from, origin)) {
+      // Nothing that it says counts, nor where it says it.
+      transport_.disown(received.sender);
+      if (std::holds_alternative<paxos::HeartbeatRequest>(*peer)) transport_.answer(received, *word);
+      return;
+    }
+    if (received.stale) return;
     addresses_.book.heard(now, received.sender.sender, received.from, received.sender, received.newest);
     if (const auto* reply = std::get_if<paxos::HeartbeatReply>(peer))
-      round_trips_.answered(now, paxos::ReplicaId{received.sender.sender}, reply->nonce);
-    flight_.received(now, paxos::ReplicaId{received.sender.sender}, *peer);
-    node_.peer_message(now, paxos::ReplicaId{received.sender.sender}, received.sender.incarnation, *peer);
+      round_trips_.answered(now, from, reply->nonce);
+    flight_.received(now, from, *peer);
+    node_.peer_message(now, from, origin, *peer);
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
     if (const auto* commands = std::get_if<chat::ClientCommands>(client))
       flight_.commands_came(now, commands->commands.size());

@@ -125,6 +125,8 @@ int run(int argc, char** argv) {
   // replica with another state is a fresh one, of the next boot, in the same process.
   int code = paxosd::exit_reopen;
   for (bool first = true; code == paxosd::exit_reopen; first = false) {
+    do fill_random(&options.life, sizeof options.life);
+    while (options.life == 0);
     auto opened = storage::Storage::open(options);
     if (!opened)
       return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
@@ -138,8 +140,7 @@ int run(int argc, char** argv) {
       daemon_log::warning("{}", note);
     host_options.lived = [&starts] { starts.lived(); };
     fill_random(&host_options.seed, sizeof host_options.seed);
-    do fill_random(&host_options.life, sizeof host_options.life);
-    while (host_options.life == 0);
+    host_options.life = options.life;
     fill_random(host_options.tickets.data(), host_options.tickets.size());
     net::Loop loop(config->busy_poll);
     paxosd::Host host(loop, std::move(host_options), std::move(*opened));

@@ -39,6 +39,8 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                    w.raw(m.hash.bytes);
                    w.varint(m.rules);
                    w.varint(m.sync_age_ms);
+                   if (m.groups == 0) return;  // as the first format has it
+                   w.varint(m.groups);
                  },
                  [&](const paxos::HandOver& m) {
                    head(PeerType::hand_over);
@@ -142,6 +144,20 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                    w.varint(m.commands.size());
                    for (const paxos::Bytes& c : m.commands) w.sized(c.span());
                  },
+                 [&](const paxos::Outdated& m) {
+                   head(PeerType::outdated);
+                   w.life(m.meant);
+                   w.varint(m.known_boot);
+                   w.varint(m.known_groups);
+                 },
+                 [&](const paxos::Introduce&) { head(PeerType::introduce); },
+                 [&](const paxos::Introduction& m) {
+                   PAXOS_ASSERT(m.lives.size() <= paxos::limits::lives_max);
+                   head(PeerType::introduction);
+                   w.varint(m.groups_at_start);
+                   w.varint(m.lives.size());
+                   for (const paxos::Life& life : m.lives) w.life(life);
+                 },
              },
              message);
   return stable_end;
@@ -202,6 +218,21 @@ paxos::PeerMessage learn_reply(FieldReader& r) {
   return m;
 }
 
+paxos::PeerMessage introduction(FieldReader& r) {
+  paxos::Introduction m;
+  m.groups_at_start = r.varint();
+  m.lives.resize(r.count(paxos::limits::lives_max, 9));
+  std::uint64_t above = 0;
+  for (paxos::Life& life : m.lives) {
+    life = r.life();
+    if (life.boot <= above) r.fail();
+    if (!r.ok()) break;
+    above = life.boot;
+  }
+  if (m.lives.empty()) r.fail();
+  return m;
+}
+
 /// Reads one message; whether all went well is in `r`. An unknown type fails, too.
 paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
   switch (type) {
@@ -222,6 +253,9 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       m.rules = static_cast<std::uint16_t>(r.varint_max(UINT16_MAX));
       if (m.rules == 0) r.fail();
       m.sync_age_ms = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
+      if (!r.ok() || r.remaining() == 0) return m;
+      m.groups = r.varint();
+      if (m.groups == 0) r.fail();
       return m;
     }
     case PeerType::hand_over:
@@ -295,6 +329,17 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       for (paxos::Incarnation& i : m.members) i.bytes = r.array<16>();
       return m;
     }
+    case PeerType::outdated: {
+      paxos::Outdated m;
+      m.meant = r.life();
+      m.known_boot = r.varint();
+      m.known_groups = r.varint();
+      return m;
+    }
+    case PeerType::introduce:
+      return paxos::Introduce{};
+    case PeerType::introduction:
+      return introduction(r);
     case PeerType::forward: {
       paxos::Forward m;
       m.commands.resize(r.count(paxos::limits::forward_commands_max, 1));

@@ -30,6 +30,9 @@ enum class PeerType : std::uint8_t {
   read_reply = 15,
   birth = 16,
   forward = 17,
+  outdated = 18,  ///< from format 2 on, as those below
+  introduce = 19,
+  introduction = 20,
 };
 
 /// No encoded message is larger.

@@ -28,6 +28,10 @@ class FieldWriter : public paxos::ByteWriter {
     varint(b.round);
     u8(b.replica.n);
   }
+  void life(const paxos::Life& life) {
+    varint(life.boot);
+    fixed(life.number);
+  }
   void decree(const paxos::Decree& d) {
     u8(static_cast<std::uint8_t>(d.kind));
     if (d.kind != paxos::DecreeKind::noop) sized(d.value.span());
@@ -63,6 +67,13 @@ class FieldReader : public paxos::ByteReader {
     b.replica = replica();
     if (round == Round::above_zero && b.round == 0) fail();
     return b;
+  }
+  paxos::Life life() {
+    paxos::Life life;
+    life.boot = varint();
+    life.number = fixed<std::uint64_t>();
+    if (life.boot == 0 || life.number == 0) fail();
+    return life;
   }
   paxos::Decree decree() {
     switch (static_cast<paxos::DecreeKind>(u8())) {

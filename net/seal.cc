@@ -259,6 +259,11 @@ Opener::Sender& Opener::enter(const Identity& identity, Secret subkey) {
   return list.front();
 }
 
+void Opener::forget(const Identity& replica) {
+  if (!replica.is_client())
+    replica_senders_[replica.sender].remove_if([&](const Sender& s) { return s.identity == replica; });
+}
+
 /// Never 0, which means that there is none.
 std::uint64_t Opener::ticket(const Sender& client, std::span<const std::uint8_t> from) const {
   std::string input;
@@ -316,8 +321,16 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram,
     if (!from.is_client()) {
       const auto same = [&](const Sender& s) { return s.identity.incarnation == from.incarnation; };
       if (std::any_of(list.begin(), list.end(),
-                      [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; }))
-        return tl::make_unexpected(Drop::old_boot);
+                      [&](const Sender& s) { return same(s) && s.identity.boot > from.boot; })) {
+        if (!named || self_.is_client()) return tl::make_unexpected(Drop::old_boot);
+        const std::byte* data = buffer.get();
+        return Opened{.header = h,
+                      .bound = false,
+                      .ticket = 0,
+                      .plain = paxos::Bytes(std::move(buffer), data, size),
+                      .newest = false,
+                      .old_boot = true};
+      }
       std::erase_if(list, [&](const Sender& s) { return same(s) && s.identity.boot < from.boot; });
     }
     known = &enter(from, std::move(*derived));

@@ -135,16 +135,20 @@ struct Opened {
   std::uint64_t ticket = 0;
   paxos::Bytes plain;  ///< in a buffer of its own, so that decrees may refer to it
   bool newest = true;  ///< nothing that its sender sealed later in this life was opened here before
+  /// Of a replica's earlier boot (format 2): a recording, or an older copy of its directory. It was not
+  /// looked at whether it came before.
+  bool old_boot = false;
 };
 
 /// Opens what others sealed, and refuses what comes a second time. Loop thread only. Memory is bounded, and
 /// only senders that hold the cluster's key take part in it: junk evicts nobody.
 ///
-/// Each replica's highest boot per incarnation is kept; lower ones are dropped. Per sender, the last
-/// `window` counters are remembered (as in RFC 4303, section 3.4.3), so that a recorded datagram can't be
-/// used to make us answer to a forged address. A restart of ours forgets them all, and so does a crowd: a
-/// client that was idle while `clients_max` others spoke is unknown again. Neither opens a door (format 2): a
-/// client's ticket belongs to what is remembered of it here, and is drawn anew with that.
+/// Each replica's highest boot per incarnation is kept; lower ones are dropped (in format 2: given out as
+/// such, so that an older copy of a directory can be told that it is one). Per sender, the last `window`
+/// counters are remembered (as in RFC 4303, section 3.4.3), so that a recorded datagram can't be used to make
+/// us answer to a forged address. A restart of ours forgets them all, and so does a crowd: a client that was
+/// idle while `clients_max` others spoke is unknown again. Neither opens a door (format 2): a client's ticket
+/// belongs to what is remembered of it here, and is drawn anew with that.
 class Opener {
  public:
   static constexpr std::size_t window = 4096;         ///< of a replica
@@ -163,6 +167,10 @@ class Opener {
   /// `from`: the bytes of the address that it came from; what a ticket is bound to.
   [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram,
                                                 std::span<const std::uint8_t> from = {});
+
+  /// What this sender said is as if it had never been heard: an earlier boot of its directory is no old one
+  /// for its sake.
+  void forget(const Identity& replica);
 
   /// Takes formats up to this one. The first only, unless told.
   void take_versions_to(std::uint8_t version_max) { version_max_ = version_max; }
@@ -214,6 +222,7 @@ class Sealer {
     return opener_.open(datagram, from);
   }
   void take_versions_to(std::uint8_t version_max) { opener_.take_versions_to(version_max); }
+  void forget(const Identity& replica) { opener_.forget(replica); }
 
   [[nodiscard]] const Identity& self() const { return self_; }
 

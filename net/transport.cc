@@ -422,6 +422,10 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
     return drop(opened.error());
   }
   const Identity& sender = opened->header.sender;
+  if (opened->old_boot || (!sender.is_client() && disowns(sender))) {
+    drop(Drop::old_boot);
+    return unpack_stale(from, *opened, out);
+  }
   const bool to_client = options_.self.is_client();
   if (to_client            ? !admit_reply(now, from, *opened)
       : sender.is_client() ? !admit_client(from, *opened)
@@ -514,6 +518,36 @@ void Transport::unpack(const Address& from, const Opened& opened, std::vector<Re
               plain.slice(static_cast<std::size_t>(body.data() - plain.data()), body.size()), plain.size(),
               out);
   }
+}
+
+void Transport::unpack_stale(const Address& from, const Opened& opened, std::vector<Received>& out) {
+  if (opened.header.content != Content::bodies) return;
+  paxos::ByteReader r(opened.plain.span());
+  while (r.ok() && r.remaining() > 0) {
+    const auto kind = r.fixed<std::uint8_t>();
+    const auto body = r.sized(body_bytes_max);
+    if (!r.ok() || body.empty()) return;
+    if (static_cast<Kind>(kind) != Kind::peer) continue;
+    const auto message = decode_peer(paxos::Bytes::copy_of(body));
+    if (!message || !std::holds_alternative<paxos::HeartbeatRequest>(*message)) continue;
+    out.push_back({.from = from,
+                   .sender = opened.header.sender,
+                   .body = Body{*message},
+                   .newest = false,
+                   .outdated = false,
+                   .stale = true});
+    return;  // one answer to a datagram
+  }
+}
+
+void Transport::answer(const Received& stale, const paxos::Outdated& word) {
+  std::string body, plain;
+  encode(body, paxos::PeerMessage{word});
+  paxos::ByteWriter w(plain);
+  w.fixed(static_cast<std::uint8_t>(Kind::peer));
+  w.sized(std::string_view(body));
+  seal_one(stale.from, {std::max(peer_version_, format_named), stale.sender.sender, stale.sender.life},
+           Content::bodies, plain);
 }
 
 void Transport::take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes,

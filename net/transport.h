@@ -54,6 +54,9 @@ struct Received {
   /// From a client in a format that is no longer served (serve_clients_from): to be told so, and nothing
   /// else.
   bool outdated = false;
+  /// From a life of a replica that is not heard (any more): a question that may be answered with its being so
+  /// (answer()), and with nothing else.
+  bool stale = false;
 };
 
 /// Messages to sealed datagrams and back. Pure: no socket, no clock. Small messages to one address in one
@@ -109,6 +112,12 @@ class Transport {
   [[nodiscard]] bool knows(const Address& client) const { return askers_.contains(client); }
   /// The life of another replica, where that is known from elsewhere (the simulator's short cut).
   void note_life(std::uint8_t replica, std::uint64_t life) { lives_[replica] = life; }
+
+  /// Of a replica: this life of another one is an older copy of its directory. What it says is dropped from
+  /// now on, but for its heartbeats, which come as `stale`.
+  void disown(const Identity& peer);
+  /// Says this to a life of a replica that is not heard: back to where its word came from.
+  void answer(const Received& stale, const paxos::Outdated& word);
 
   /// Another `Options::datagram_bytes` from now on.
   void set_datagram_bytes(std::size_t bytes) { paths_.set_datagram_bytes(bytes); }
@@ -212,6 +221,9 @@ class Transport {
   // Who is served, and in which format (transport_terms.cc). Each admit: false, and nothing more of it is
   // looked at.
   bool admit_peer(const Opened& opened);
+  /// Of a life that is not heard: nothing but whether it asks to be.
+  [[nodiscard]] bool disowns(const Identity& peer) const;
+  void unpack_stale(const Address& from, const Opened& opened, std::vector<Received>& out);
   void hear_named();
   bool admit_client(const Address& from, const Opened& opened);
   bool admit_reply(paxos::Time now, const Address& from, const Opened& opened);
@@ -246,6 +258,7 @@ class Transport {
   std::uint8_t clients_from_ = format_version;
   std::array<std::uint64_t, paxos::limits::replicas_max>
       lives_{};  ///< of the other replicas, as last heard; 0: not yet
+  std::array<std::deque<std::uint64_t>, paxos::limits::replicas_max> disowned_;  ///< lives; latest first
   std::unordered_map<Address, Asker, AddressHash> askers_;
   std::list<Address> askers_order_;  ///< latest first
   std::vector<Address> welcomed_;    ///< in this turn

@@ -37,7 +37,9 @@ bool is_answer(const paxos::PeerMessage& message) {
          std::holds_alternative<paxos::Accepted>(message) || std::holds_alternative<paxos::Nack>(message) ||
          std::holds_alternative<paxos::LearnReply>(message) ||
          std::holds_alternative<paxos::ReadConfirmed>(message) ||
-         std::holds_alternative<paxos::ReadReply>(message);
+         std::holds_alternative<paxos::ReadReply>(message) ||
+         std::holds_alternative<paxos::Outdated>(message) ||
+         std::holds_alternative<paxos::Introduction>(message);
 }
 
 void Transport::speak(std::uint8_t version) {
@@ -66,6 +68,22 @@ bool Transport::admit_peer(const Opened& opened) {
   hear_named();
   lives_[sender.sender] = sender.life;
   return true;
+}
+
+void Transport::disown(const Identity& peer) {
+  if (peer.life == 0) return;
+  sealer_.forget(peer);
+  if (disowns(peer)) return;
+  auto& lives = disowned_[peer.sender];
+  lives.push_front(peer.life);
+  if (lives.size() > Opener::incarnations_max) lives.pop_back();
+  // The next word of the right one says whose it is.
+  if (lives_[peer.sender] == peer.life) lives_[peer.sender] = 0;
+}
+
+bool Transport::disowns(const Identity& peer) const {
+  const auto& lives = disowned_[peer.sender];
+  return peer.life != 0 && std::find(lives.begin(), lives.end(), peer.life) != lives.end();
 }
 
 /// A replica speaks so because the rules were raised, for which every replica's program had to know this

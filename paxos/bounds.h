@@ -46,6 +46,8 @@ inline constexpr std::uint64_t prefix_record_stride = 16;
 inline constexpr std::uint64_t redo_slots_max = page_entries_max;
 /// The log is trimmed by so many slots at once, at least.
 inline constexpr std::uint64_t trim_stride_slots = 1024;
+inline constexpr std::uint64_t groups_record_stride = 1024;  ///< of a peer's log
+inline constexpr std::size_t lives_max = 32;                 ///< of a directory, that are remembered
 /// Hashes of recently applied slots kept to compare with peers' heartbeats.
 inline constexpr std::size_t recent_hashes_max = 8192;
 /// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share
@@ -98,6 +100,7 @@ struct Bounds {
   std::uint64_t prefix_stride = limits::prefix_record_stride;
   std::uint64_t redo_slots = limits::redo_slots_max;
   std::uint64_t trim_stride = limits::trim_stride_slots;
+  std::uint64_t groups_stride = limits::groups_record_stride;
   std::size_t recent_hashes = limits::recent_hashes_max;
   std::size_t read_rounds = limits::read_rounds_max;
   std::size_t remote_rounds = limits::remote_rounds_max;
@@ -133,6 +136,7 @@ struct Bounds {
   B(redo_spill, "a decree left the memory until it is redone")                                  \
   B(trim_stride, "the log was trimmed")                                                         \
   B(trim_held, "trimming waited for a peer")                                                    \
+  B(groups_stride, "how far a peer's log goes was recorded")                                    \
   B(recent_hashes, "a hash left the memory")                                                    \
   B(read_rounds, "reads waited for the next round")                                             \
   B(remote_rounds, "a request was dropped")                                                     \

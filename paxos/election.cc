@@ -59,22 +59,22 @@ void Election::follow(Ballot ballot) {
 void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around) {
   peers_[from.n].asked = env_.now;
   const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(around.sync_age).count();
-  env_.send(from,
-            HeartbeatReply{
-                .nonce = m.nonce,
-                // After a restart `own_` and `leader_` are what was promised last, and nobody proposes
-                // with it: who took that for a leader would depose the one that there is.
-                .ballot = around.proposing ? own_ : Ballot{0, own_.replica},
-                .leader = leader_,
-                // At once when its proposer stops, not at the next evaluation: a happy
-                // leader's prefix is taken for a Commit.
-                .happy = mood_ == Mood::happy && (leader_ != own_ || around.proposing),
-                .candidate = candidate_,
-                .chosen_prefix = around.chosen_prefix,
-                .applied = around.applied,
-                .hash = around.hash,
-                .rules = env_.options.rules,
-                .sync_age_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, UINT32_MAX))});
+  env_.send(from, HeartbeatReply{
+                      .nonce = m.nonce,
+                      // After a restart `own_` and `leader_` are what was promised last, and nobody proposes
+                      // with it: who took that for a leader would depose the one that there is.
+                      .ballot = around.proposing ? own_ : Ballot{0, own_.replica},
+                      .leader = leader_,
+                      // At once when its proposer stops, not at the next evaluation: a happy
+                      // leader's prefix is taken for a Commit.
+                      .happy = mood_ == Mood::happy && (leader_ != own_ || around.proposing),
+                      .candidate = candidate_,
+                      .chosen_prefix = around.chosen_prefix,
+                      .applied = around.applied,
+                      .hash = around.hash,
+                      .rules = env_.options.rules,
+                      .sync_age_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, UINT32_MAX)),
+                      .groups = around.groups});
 }
 
 bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {

@@ -73,6 +73,7 @@ class Election {
     Hash hash;
     Duration sync_age{};
     bool lags = false;  ///< see Replica::Parts
+    std::uint64_t groups = 0;  ///< to be told: see HeartbeatReply
   };
 
   void on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around);

@@ -29,6 +29,7 @@ struct HeartbeatReply {
   Hash hash;                      ///< chain at `applied`
   std::uint16_t rules = 1;        ///< the highest that the sender's program knows
   std::uint32_t sync_age_ms = 0;  ///< age of its oldest unfinished sync
+  std::uint64_t groups = 0;       ///< that are on its disk; 0: to whoever speaks the first datagram format
 
   /// The sender itself proposes with the ballot that it follows.
   [[nodiscard]] bool proposing() const { return !ballot.none() && ballot == leader; }
@@ -152,6 +153,27 @@ struct Birth {
   friend bool operator==(const Birth&, const Birth&) = default;
 };
 
+// --- lives ---
+
+/// "I don't know this life of your directory: where does it come from?"
+struct Introduce {
+  friend bool operator==(const Introduce&, const Introduce&) = default;
+};
+
+struct Introduction {
+  std::uint64_t groups_at_start = 0;  ///< of its log, when this life of it began
+  std::vector<Life> lives;            ///< the sender's latest, ascending, this one the last
+  friend bool operator==(const Introduction&, const Introduction&) = default;
+};
+
+/// The sender knows a later life of the receiver's directory: this one was rolled back, or is a copy.
+struct Outdated {
+  Life meant;                      ///< the receiver's
+  std::uint64_t known_boot = 0;    ///< the latest that the sender knows
+  std::uint64_t known_groups = 0;  ///< that it was heard to have synced
+  friend bool operator==(const Outdated&, const Outdated&) = default;
+};
+
 // --- commands ---
 
 /// Client commands on their way to the leader, encoded as chat/ encodes them; opaque here.
@@ -165,6 +187,6 @@ struct Forward {
 /// Persistent numbers of the types stand in net/'s codec and docs/WIRE.md, not here.
 using PeerMessage = std::variant<HeartbeatRequest, HeartbeatReply, HandOver, Prepare, Promise, Accept,
                                  Accepted, Nack, Commit, LearnRequest, LearnReply, ReadConfirm, ReadConfirmed,
-                                 ReadRequest, ReadReply, Birth, Forward>;
+                                 ReadRequest, ReadReply, Birth, Forward, Outdated, Introduce, Introduction>;
 
 }  // namespace paxos

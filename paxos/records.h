@@ -53,8 +53,25 @@ struct TrimRecord {
   friend bool operator==(const TrimRecord&, const TrimRecord&) = default;
 };
 
-using Record =
-    std::variant<PromiseRecord, VoteRecord, ChosenRecord, ChosenPrefixRecord, BirthRecord, TrimRecord>;
+/// What is known of a peer's directory: before the first word of a life of it counts (paxos/lives.h).
+struct PeerRecord {
+  ReplicaId peer;
+  Origin origin;             ///< the latest life that counts
+  std::uint64_t groups = 0;  ///< of its log that it is known to have had on its disk
+  Life refused;              ///< the last one that was found to be an older copy's; none: no number
+  friend bool operator==(const PeerRecord&, const PeerRecord&) = default;
+};
+
+/// A peer knows a later life of this directory: it is an older copy, and says nothing that counts for ever.
+struct OutdatedRecord {
+  ReplicaId by;
+  std::uint64_t known_boot = 0;
+  std::uint64_t known_groups = 0;
+  friend bool operator==(const OutdatedRecord&, const OutdatedRecord&) = default;
+};
+
+using Record = std::variant<PromiseRecord, VoteRecord, ChosenRecord, ChosenPrefixRecord, BirthRecord,
+                            TrimRecord, PeerRecord, OutdatedRecord>;
 
 /// One slot as the log holds it.
 struct LogEntry {
@@ -81,6 +98,9 @@ struct Recovered {
   Slot first_slot{1};  ///< lowest slot in the log; above `applied` + 1: the state has to come from a peer
   std::uint64_t log_bytes = 0;  ///< of what the log holds, about
   std::uint64_t last_group = 0;
+  std::vector<Life> lives;        ///< of this directory, this one the last: at most limits::lives_max
+  std::vector<PeerRecord> peers;  ///< at most one of each
+  std::optional<OutdatedRecord> outdated;
   std::vector<LogEntry> entries;  ///< ascending, every slot above those that the log has
 };
 

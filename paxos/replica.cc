@@ -27,17 +27,24 @@ Replica::Replica(const Options& options, Recovered recovered, Time now)
     : parts_(std::make_unique<Parts>(options, std::move(recovered), now)) {}
 Replica::~Replica() = default;
 
-void Replica::step(Time now, ReplicaId from, const Incarnation& from_incarnation,
-                   const PeerMessage& message) {
+void Replica::step(Time now, ReplicaId from, const Origin& origin, const PeerMessage& message) {
   Parts& p = *parts_;
   p.env.now = now;
   if (from.n >= p.env.options.replicas || from == p.env.options.self) return;
   if (const auto* birth = std::get_if<Birth>(&message)) {
-    p.birth.on_birth(from, from_incarnation, *birth);
-  } else if (p.voting() && p.birth.member(from, from_incarnation)) {
-    p.handle(from, message);
+    p.birth.on_birth(from, origin.incarnation, *birth);
+  } else if (p.voting() && p.birth.member(from, origin.incarnation)) {
+    p.handle(from, origin, message);
   }
   p.conclude();
+}
+
+std::optional<Outdated> Replica::outdated(ReplicaId from, const Origin& origin) const {
+  const Parts& p = *parts_;
+  if (from.n >= p.env.options.replicas || from == p.env.options.self || !p.birth.born() ||
+      !p.birth.member(from, origin.incarnation) || p.lives.judge(from, origin) != Lives::Word::outdated)
+    return std::nullopt;
+  return p.lives.outdated(from, origin);
 }
 
 void Replica::tick(Time now) {
@@ -136,8 +143,8 @@ void Replica::synced(Time now, std::uint64_t group) {
 
 bool Replica::waits_for_sync() const {
   const Parts& p = *parts_;
-  return p.env.synced_group < p.env.last_group &&
-         (p.proposer.waits_for_sync() || !p.birth.born() || p.learner.waits_for_sync());
+  return p.env.synced_group < p.env.last_group && (p.proposer.waits_for_sync() || !p.birth.born() ||
+                                                   p.learner.waits_for_sync() || p.lives.waits_for_sync());
 }
 
 void Replica::set_sync_age(Time now, Duration age) {
@@ -260,6 +267,7 @@ Status Replica::status() const {
       s.role = !p.proposer.active() ? Role::follower : p.proposer.leading() ? Role::leader : Role::candidate;
       break;
   }
+  if (p.outdated) s.role = Role::dormant;
   s.ballot = p.acceptor.promised();
   s.leader_ballot = p.election.leader();
   s.leader = p.leader();

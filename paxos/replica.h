@@ -95,8 +95,12 @@ class Replica {
   Replica& operator=(const Replica&) = delete;
 
   /// A message that passed wire validation. `from` must be another configured replica.
-  /// `from_incarnation` is the datagram's: an acceptor outside the cluster's vector counts nowhere.
-  void step(Time now, ReplicaId from, const Incarnation& from_incarnation, const PeerMessage& message);
+  /// `origin` is the datagram's: an acceptor outside the cluster's vector counts nowhere, nor does a life of
+  /// it that is outdated or not known yet (paxos/lives.h).
+  void step(Time now, ReplicaId from, const Origin& origin, const PeerMessage& message);
+  /// What to tell whoever asks in the name of `from`, but is an older copy of that replica's directory: to be
+  /// sent back to where it came from, and nothing else be done with it. Nothing: it is none.
+  [[nodiscard]] std::optional<Outdated> outdated(ReplicaId from, const Origin& origin) const;
   /// To be called when `deadline()` has passed (earlier is harmless).
   void tick(Time now);
   [[nodiscard]] Time deadline() const;

@@ -11,7 +11,7 @@ namespace paxos {
 
 Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
     : env(options, recovered.last_group),
-      self_incarnation(recovered.incarnation),
+      introduction{recovered.last_group, std::move(recovered.lives)},
       log(recovered, env.options.bounds, env.reached),
       acceptor(env, log, recovered.promised),
       learner(env, log),
@@ -19,6 +19,7 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
       election(env, recovered.promised),
       reads(env, proposer),
       birth(env, recovered.incarnation, recovered.birth),
+      lives(env, recovered.peers),
       hashes(options.replicas, options.quorum(), env.options.bounds, env.reached),
       trimmer(recovered.first_slot, recovered.applied, std::max(recovered.applied, recovered.redo_to),
               recovered.log_bytes, options.replicas, env.options.bounds, env.reached),
@@ -30,6 +31,7 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
   PAXOS_ASSERT(options.self.n < options.replicas);
   options.bounds.check();
   env.now = now;
+  if (recovered.outdated) be_outdated(*recovered.outdated);
   if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
   redoes_much = lags();
   if (redoes_much)
@@ -41,13 +43,16 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
 }
 
 Election::Surroundings Replica::Parts::around() const {
+  // Whoever has no life itself speaks the first format, which has no room for these.
+  const bool told = asker.life.number != 0;
   return {.proposing = proposer.active(),
           .promised = acceptor.promised(),
           .chosen_prefix = log.chosen_prefix(),
           .applied = log.applied(),
           .hash = applied_hash,
           .sync_age = sync_age,
-          .lags = lags()};
+          .lags = lags(),
+          .groups = told ? env.synced_group : 0};
 }
 
 bool Replica::Parts::lags() const {
@@ -139,8 +144,36 @@ void Replica::Parts::judge_hashes() {
 
 // --- messages ---
 
-void Replica::Parts::handle(ReplicaId from, const PeerMessage& message) {
-  std::visit([&](const auto& m) { on(from, m); }, message);
+void Replica::Parts::handle(ReplicaId sender, const Origin& origin, const PeerMessage& message) {
+  asker = origin;
+  const auto* reply = std::get_if<HeartbeatReply>(&message);
+  if (const auto* told = std::get_if<Introduction>(&message)) return lives.introduced(sender, origin, *told);
+  if (reply != nullptr) lives.heard(sender, origin, reply->groups);
+  switch (lives.judge(sender, origin)) {
+    case Lives::Word::counts:
+      return std::visit([&](const auto& m) { on(sender, m); }, message);
+    case Lives::Word::not_yet:
+      // Who is connected is no promise: so that it is known at once who could lead.
+      if (reply != nullptr)
+        static_cast<void>(election.on_reply(sender, *reply));
+      else if (std::holds_alternative<HeartbeatRequest>(message) ||
+               std::holds_alternative<Introduce>(message) || std::holds_alternative<Outdated>(message))
+        std::visit([&](const auto& m) { on(sender, m); }, message);
+      if (std::holds_alternative<HeartbeatRequest>(message) && lives.wonders(sender, origin))
+        env.send(sender, Introduce{});
+      return;
+    case Lives::Word::outdated:
+      return;
+  }
+}
+
+void Replica::Parts::be_outdated(const OutdatedRecord& record) {
+  outdated = true;
+  withdrawn =
+      "this data directory is an older copy: replica " + std::to_string(record.by.n) + " knows its boot " +
+      std::to_string(record.known_boot) + ", with " + std::to_string(record.known_groups) +
+      " groups of its log, and this one has forgotten what it promised since. It does not vote. Put the "
+      "latest directory back, if it still exists; see 'A disk is lost' in OPERATIONS.md";
 }
 
 void Replica::Parts::on(ReplicaId from, const HeartbeatRequest& m) { election.on_request(from, m, around()); }
@@ -204,6 +237,21 @@ void Replica::Parts::on(ReplicaId from, const ReadReply& m) { reads.on_reply(fro
 
 /// Replica::step() takes these before anything else, from whoever sends them.
 void Replica::Parts::on(ReplicaId /*from*/, const Birth& /*m*/) {}
+
+void Replica::Parts::on(ReplicaId from, const Introduce& /*m*/) {
+  if (!introduction.lives.empty()) env.send(from, introduction);
+}
+
+/// handle() takes these.
+void Replica::Parts::on(ReplicaId /*from*/, const Introduction& /*m*/) {}
+
+void Replica::Parts::on(ReplicaId from, const Outdated& m) {
+  if (outdated || introduction.lives.empty() || m.meant != introduction.lives.back()) return;
+  const OutdatedRecord record{from, m.known_boot, m.known_groups};
+  env.record(record);  // or it would come back with a boot that nobody knows
+  be_outdated(record);
+  env.event("outdated", withdrawn);
+}
 
 void Replica::Parts::on(ReplicaId /*from*/, const Forward& m) {
   if (proposer.leading())

@@ -9,6 +9,7 @@
 #include "paxos/env.h"
 #include "paxos/hash_watch.h"
 #include "paxos/learner.h"
+#include "paxos/lives.h"
 #include "paxos/proposer.h"
 #include "paxos/reads.h"
 #include "paxos/replica.h"
@@ -22,7 +23,7 @@ namespace paxos {
 
 struct Replica::Parts {
   Env env;
-  Incarnation self_incarnation;
+  Introduction introduction;  ///< of this life; without lives: it has no number
   SlotLog log;
   Acceptor acceptor;
   Learner learner;
@@ -30,6 +31,7 @@ struct Replica::Parts {
   Election election;
   Reads reads;
   BirthProtocol birth;
+  Lives lives;
   HashWatch hashes;
   Trimmer trimmer;
   Hash applied_hash;
@@ -40,6 +42,8 @@ struct Replica::Parts {
   Slot cried_for;            ///< people were told that this slot can't be had
   std::optional<std::string> diverged;
   std::string withdrawn;  ///< why its words do not count any more; empty: they do
+  bool outdated = false;  ///< since a peer knows a later life of this directory
+  Origin asker;           ///< of the message that is handled
   WaitWatch waits;
 
   Parts(const Options& options, Recovered recovered, Time now);
@@ -63,7 +67,9 @@ struct Replica::Parts {
   void judge_hashes();
 
   /// A message of another member, to a replica that votes: what each role makes of it.
-  void handle(ReplicaId from, const PeerMessage& message);
+  void handle(ReplicaId from, const Origin& origin, const PeerMessage& message);
+  /// Why it never votes again.
+  void be_outdated(const OutdatedRecord& record);
 
  private:
   void on(ReplicaId from, const HeartbeatRequest& m);
@@ -83,6 +89,9 @@ struct Replica::Parts {
   void on(ReplicaId from, const ReadReply& m);
   void on(ReplicaId from, const Birth& m);
   void on(ReplicaId from, const Forward& m);
+  void on(ReplicaId from, const Outdated& m);
+  void on(ReplicaId from, const Introduce& m);
+  void on(ReplicaId from, const Introduction& m);
 };
 
 }  // namespace paxos

@@ -50,6 +50,26 @@ struct Incarnation {
   [[nodiscard]] bool none() const { return *this == Incarnation{}; }
 };
 
+/// One start of a directory.
+struct Life {
+  std::uint64_t boot = 0;    ///< its number, synced before its first word
+  std::uint64_t number = 0;  ///< random; 0: the first datagram format, which has none
+  friend auto operator<=>(const Life&, const Life&) = default;
+};
+
+/// Which life of which directory a message is from.
+struct Origin {
+  Incarnation incarnation;
+  Life life;
+
+  Origin() = default;
+  /// Of an unknown life.
+  Origin(const Incarnation& of) : incarnation(of) {}  // NOLINT(google-explicit-constructor)
+  Origin(const Incarnation& of, std::uint64_t boot, std::uint64_t number)
+      : incarnation(of), life{boot, number} {}
+  friend auto operator<=>(const Origin&, const Origin&) = default;
+};
+
 /// 128 bits of the hash chain over slot, decree and outcomes (DESIGN.md section 4).
 struct Hash {
   std::array<std::uint8_t, 16> bytes{};

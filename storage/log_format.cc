@@ -15,6 +15,8 @@ std::string log_key::slot(paxos::Slot slot) {
   return key;
 }
 
+std::string log_key::peer(paxos::ReplicaId id) { return "m/peer/" + std::to_string(id.n); }
+
 std::optional<paxos::Slot> log_key::parse_slot(std::string_view key) {
   if (key.size() != 9 || key.front() != slot_family) return std::nullopt;
   return paxos::Slot{ByteReader(key.substr(1)).key64()};
@@ -83,6 +85,73 @@ std::optional<paxos::Ballot> decode_ballot(std::string_view value) {
   b.replica.n = r.fixed<std::uint8_t>();
   if (!r.done()) return std::nullopt;
   return b;
+}
+
+namespace {
+void put_life(ByteWriter& w, const paxos::Life& life) {
+  w.fixed(life.boot);
+  w.fixed(life.number);
+}
+paxos::Life get_life(ByteReader& r) {
+  paxos::Life life;
+  life.boot = r.fixed<std::uint64_t>();
+  life.number = r.fixed<std::uint64_t>();
+  return life;
+}
+}  // namespace
+
+std::string encode_peer(const paxos::PeerRecord& peer) {
+  std::string out;
+  ByteWriter w(out);
+  w.raw(peer.origin.incarnation.bytes);
+  put_life(w, peer.origin.life);
+  w.fixed(peer.groups);
+  put_life(w, peer.refused);
+  return out;
+}
+std::optional<paxos::PeerRecord> decode_peer(paxos::ReplicaId id, std::string_view value) {
+  ByteReader r(value);
+  paxos::PeerRecord peer;
+  peer.peer = id;
+  peer.origin.incarnation.bytes = r.array<16>();
+  peer.origin.life = get_life(r);
+  peer.groups = r.fixed<std::uint64_t>();
+  peer.refused = get_life(r);
+  if (!r.done() || peer.origin.life.number == 0) return std::nullopt;
+  return peer;
+}
+
+std::string encode_lives(const std::vector<paxos::Life>& lives) {
+  std::string out;
+  ByteWriter w(out);
+  w.varint(lives.size());
+  for (const paxos::Life& life : lives) put_life(w, life);
+  return out;
+}
+std::optional<std::vector<paxos::Life>> decode_lives(std::string_view value) {
+  ByteReader r(value);
+  std::vector<paxos::Life> lives;
+  for (auto n = r.varint_max(paxos::limits::lives_max); n > 0; --n) lives.push_back(get_life(r));
+  if (!r.done()) return std::nullopt;
+  return lives;
+}
+
+std::string encode_outdated(const paxos::OutdatedRecord& outdated) {
+  std::string out;
+  ByteWriter w(out);
+  w.fixed(outdated.by.n);
+  w.fixed(outdated.known_boot);
+  w.fixed(outdated.known_groups);
+  return out;
+}
+std::optional<paxos::OutdatedRecord> decode_outdated(std::string_view value) {
+  ByteReader r(value);
+  paxos::OutdatedRecord outdated;
+  outdated.by.n = r.fixed<std::uint8_t>();
+  outdated.known_boot = r.fixed<std::uint64_t>();
+  outdated.known_groups = r.fixed<std::uint64_t>();
+  if (!r.done()) return std::nullopt;
+  return outdated;
 }
 
 std::string encode_birth(const paxos::BirthRecord& birth) {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "paxos/records.h"
 
@@ -27,6 +28,9 @@ inline constexpr std::string_view promised = "m/promised";
 inline constexpr std::string_view chosen_prefix = "m/chosen_prefix";
 inline constexpr std::string_view first_slot = "m/first_slot";  ///< from format 3 on, once it was trimmed
 inline constexpr std::string_view group = "m/group";            ///< of this write: see GroupValue
+inline constexpr std::string_view lives = "m/lives";
+inline constexpr std::string_view outdated = "m/outdated";
+[[nodiscard]] std::string peer(paxos::ReplicaId id);  ///< "m/peer/" and a digit
 inline constexpr char slot_family = 's';
 [[nodiscard]] std::string slot(paxos::Slot slot);
 [[nodiscard]] std::optional<paxos::Slot> parse_slot(std::string_view key);
@@ -48,6 +52,12 @@ struct GroupValue {
 [[nodiscard]] std::optional<GroupValue> decode_group(std::string_view value);
 [[nodiscard]] std::string encode_ballot(paxos::Ballot ballot);
 [[nodiscard]] std::optional<paxos::Ballot> decode_ballot(std::string_view value);
+[[nodiscard]] std::string encode_peer(const paxos::PeerRecord& peer);
+[[nodiscard]] std::optional<paxos::PeerRecord> decode_peer(paxos::ReplicaId id, std::string_view value);
+[[nodiscard]] std::string encode_lives(const std::vector<paxos::Life>& lives);
+[[nodiscard]] std::optional<std::vector<paxos::Life>> decode_lives(std::string_view value);
+[[nodiscard]] std::string encode_outdated(const paxos::OutdatedRecord& outdated);
+[[nodiscard]] std::optional<paxos::OutdatedRecord> decode_outdated(std::string_view value);
 [[nodiscard]] std::string encode_birth(const paxos::BirthRecord& birth);
 [[nodiscard]] std::optional<paxos::BirthRecord> decode_birth(std::string_view value);
 [[nodiscard]] std::string encode_slot(bool chosen, paxos::Ballot ballot, const paxos::Decree& decree);

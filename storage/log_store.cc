@@ -98,8 +98,12 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
 tl::expected<void, std::string> LogStore::check_own() const {
   for (std::string_view key :
        {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot,
-        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group})
+        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group,
+        log_key::outdated, log_key::lives})
     if (const auto row = get(key); !row)
+      return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
+  for (std::uint8_t id = 0; id < paxos::limits::replicas_max; ++id)
+    if (const auto row = get(log_key::peer({id})); !row)
       return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
   return {};
 }
@@ -150,6 +154,7 @@ tl::expected<void, std::string> LogStore::recover(const OpenOptions& options, pa
   const LogOwner owner{.cluster_id = options.cluster_id,
                        .replica = options.replica,
                        .fresh_incarnation = options.fresh_incarnation,
+                       .life = options.life,
                        .format_known = chat::formats_of(options.rules_known).log};
   const auto rows = recover_log([this](std::string_view key) { return get(key); },
                                 {.boot = mark_.boot(), .group = mark_.group()}, owner, out);

@@ -53,6 +53,13 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
   const auto put = [&](std::string_view key, std::string value) {
     rows.push_back({std::string(key), seal_value(key, std::move(value))});
   };
+  // With the boot: whoever comes from the same directory names the same lives before it.
+  const auto begin_life = [&] {
+    if (owner.life == 0) return;
+    if (out.lives.size() == paxos::limits::lives_max) out.lives.erase(out.lives.begin());
+    out.lives.push_back({out.boot, owner.life});
+    put(log_key::lives, encode_lives(out.lives));
+  };
   const auto format = get(log_key::format);
   if (!format) return fail(format.error());
   if (!*format) {
@@ -70,6 +77,7 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
     put(log_key::group, encode_group({}));
     out.incarnation = owner.fresh_incarnation;
     out.boot = 1;
+    begin_life();
   } else {
     const auto stored = decode_number(**format).value_or(0);
     if (stored < format_version || stored > owner.format_known)
@@ -125,6 +133,30 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
       }
       if (!ok) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
     }
+    if (const auto lives = get(log_key::lives); !lives) {
+      return fail(lives.error());
+    } else if (*lives) {
+      const auto decoded = decode_lives(**lives);
+      if (!decoded)
+        return fail(fmt::format("the record '{}' makes no sense. {}", log_key::lives, damage_hint));
+      out.lives = *decoded;
+    }
+    if (const auto outdated = get(log_key::outdated); !outdated) {
+      return fail(outdated.error());
+    } else if (*outdated) {
+      out.outdated = decode_outdated(**outdated);
+      if (!out.outdated)
+        return fail(fmt::format("the record '{}' makes no sense. {}", log_key::outdated, damage_hint));
+    }
+    for (std::uint8_t id = 0; id < paxos::limits::replicas_max; ++id) {
+      const std::string key = log_key::peer({id});
+      const auto found = get(key);
+      if (!found) return fail(found.error());
+      if (!*found) continue;
+      const auto peer = decode_peer({id}, **found);
+      if (!peer) return fail(fmt::format("the record '{}' makes no sense. {}", key, damage_hint));
+      out.peers.push_back(*peer);
+    }
     if (out.incarnation.none() || out.boot == 0)
       return fail(fmt::format("its incarnation or boot is missing. {}", damage_hint));
     if (out.last_group < mark.group)
@@ -136,6 +168,7 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
       return fail(fmt::format("boot {} was synced, but the log ends in boot {}: its tail is damaged. {}",
                               mark.boot, out.boot - 1, damage_hint));
     put(log_key::boot, encode_number(out.boot));
+    begin_life();
     // Said again, so that the first group of this start has one before it: otherwise nobody would miss that
     // group, were its write stepped over.
     put(log_key::group, encode_group(group));

@@ -57,6 +57,10 @@ paxos::Ballot each_row(const Groups& groups, paxos::Ballot promised, Put&& put) 
         sealed(log_key::chosen_prefix, encode_number(prefix->slot.n));
       } else if (const auto* trim = std::get_if<paxos::TrimRecord>(&record)) {
         sealed(log_key::first_slot, encode_number(trim->first.n));
+      } else if (const auto* peer = std::get_if<paxos::PeerRecord>(&record)) {
+        sealed(log_key::peer(peer->peer), encode_peer(*peer));
+      } else if (const auto* outdated = std::get_if<paxos::OutdatedRecord>(&record)) {
+        sealed(log_key::outdated, encode_outdated(*outdated));
       } else {
         sealed(log_key::birth, encode_birth(std::get<paxos::BirthRecord>(record)));
       }
@@ -111,6 +115,7 @@ struct LogOwner {
   std::string cluster_id;
   paxos::ReplicaId replica;
   paxos::Incarnation fresh_incarnation;         ///< for an empty directory
+  std::uint64_t life = 0;                       ///< of this start; 0: it has none
   std::uint32_t format_known = format_version;  ///< the last one that this program reads
 };
 

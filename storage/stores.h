@@ -31,6 +31,7 @@ struct OpenOptions {
   std::size_t replicas = 3;
   /// Filled by the caller from the operating system; used when the directory is empty.
   paxos::Incarnation fresh_incarnation;
+  std::uint64_t life = 0;         ///< of this start, random; 0: it has none (paxos/lives.h)
   std::uint16_t rules_known = 1;  ///< the highest rules that this program knows (chat/versions.h)
   /// For fault tests: the file system under RocksDB (a rocksdb::Env*), else the default one.
   void* env = nullptr;

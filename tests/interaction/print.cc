@@ -72,6 +72,13 @@ struct Printer {
         std::count_if(m.members.begin(), m.members.end(), [](const Incarnation& i) { return !i.none(); });
     return "Birth knows=" + std::to_string(known) + (m.synced ? " synced" : "") + (m.born ? " born" : "");
   }
+  std::string operator()(const Outdated& m) const {
+    return "Outdated boot=" + std::to_string(m.meant.boot) + " known=" + std::to_string(m.known_boot);
+  }
+  std::string operator()(const Introduce&) const { return "Introduce"; }
+  std::string operator()(const Introduction& m) const {
+    return "Introduction lives=" + std::to_string(m.lives.size());
+  }
   std::string operator()(const Forward& m) const {
     return "Forward commands=" + std::to_string(m.commands.size());
   }

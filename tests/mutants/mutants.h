@@ -30,6 +30,8 @@ namespace mutants {
   M(dedup_in_leader, "repeats are known only in the leader's memory")                               \
   M(damaged_tail_clean, "a damaged end of the log is taken for a clean one")                        \
   M(wiped_votes, "a replica with an emptied directory votes")                                       \
+  M(copies_vote, "a replica with an older copy of its directory votes")                             \
+  M(descent_ignored, "an older copy votes once its boots are later than those that are known")      \
   M(failed_sync_retried, "a failed sync is tried again, and believed")                              \
   M(bridge_refuses, "no votes for another while the last leader is heard, with a quorum or not")    \
   M(deaf_campaigns, "who hears no quorum campaigns")                                                \

@@ -57,6 +57,8 @@ KILLERS = [
     ("dedup_in_leader", SIM, "", True),
     ("damaged_tail_clean", STORAGE, "Damage.*", True),
     ("wiped_votes", SIM, "", True),
+    ("copies_vote", SIM, "", False),
+    ("descent_ignored", SIM, "", True),
     ("failed_sync_retried", STORAGE, "Faults.*", True),
     ("bridge_refuses", TOPOLOGY, "Topology.Chained", True),
     ("bridge_refuses", SIM, "", True),

@@ -265,12 +265,24 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {paxos::ReadReply{1, {7}}, "0f010000000000000007"},
       {paxos::Birth{{paxos::Incarnation{}}, true, false}, "100101" + h16},
       {paxos::Forward{{Bytes::copy_of("hi")}}, "1101026869"},
+      {paxos::Outdated{.meant = {2, 3}, .known_boot = 300, .known_groups = 9}, "12020300000000000000ac0209"},
+      {paxos::Introduce{}, "13"},
+      {paxos::Introduction{.groups_at_start = 300, .lives = {{2, 3}, {4, 5}}},
+       "14ac0202020300000000000000040500000000000000"},
   };
   ASSERT_EQ(peers.size(), Samples::peer_kinds);
   for (const auto& [message, bytes] : peers) {
     EXPECT_EQ(hex(encoded(message)), bytes);
     EXPECT_TRUE(through_wire(message) == message) << bytes;
   }
+
+  // What only the second format has.
+  const paxos::PeerMessage told = paxos::HeartbeatReply{.nonce = 1, .ballot = b, .leader = b, .groups = 300};
+  EXPECT_EQ(hex(encoded(told)),
+            "020100000000000000050205020000"
+            "00" +
+                h16 + "0100ac02");
+  EXPECT_TRUE(through_wire(told) == told);
 
   const chat::SessionId session{{3}, 4};
   const chat::Outcome outcome{chat::Verdict::repeat, session, 5, {6}, 7, 8, 9};

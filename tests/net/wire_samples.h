@@ -64,6 +64,8 @@ class Samples {
         m.applied = slot();
         m.hash.bytes = array<16>();
         m.sync_age_ms = number32();
+        if (coin()) return m;  // as the first format has it
+        m.groups = 1 + number(1ULL << 40);
         return m;
       }
       case 2:
@@ -124,6 +126,18 @@ class Samples {
           m.members.push_back(coin() ? paxos::Incarnation{array<16>()} : paxos::Incarnation{});
         m.synced = coin();
         m.born = coin();
+        return m;
+      }
+      case 17:
+        return paxos::Outdated{{1 + number(1ULL << 40), 1 + number(1ULL << 40)}, number(), number()};
+      case 18:
+        return paxos::Introduce{};
+      case 19: {
+        paxos::Introduction m;
+        m.groups_at_start = number();
+        std::uint64_t boot = 0;
+        for (std::uint64_t n = 1 + below(paxos::limits::lives_max); n > 0; --n)
+          m.lives.push_back({boot += 1 + below(9), 1 + number(1ULL << 40)});
         return m;
       }
       default: {

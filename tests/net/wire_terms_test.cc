@@ -500,7 +500,64 @@ TEST(NamedHeader, LivesOfOneBootShareNoKeyAndNoWindow) {
   EXPECT_EQ(drop_reason(b, recorded), Drop::replayed);
   Sealer third(key, replica_of(0, 8, 2));
   EXPECT_EQ(drop_reason(b, sealed(third, {2, 1, 7}, "x")), Drop::count_);
-  EXPECT_EQ(drop_reason(b, sealed(second, {2, 1, 7}, "x")), Drop::old_boot);
+  const auto old = b.open(bytes_of(sealed(second, {2, 1, 7}, "x")));
+  ASSERT_TRUE(old);
+  EXPECT_TRUE(old->old_boot) << "a recording, or an older copy of the directory";
+  // The later one is found out to be the copy: the earlier boot is the right one.
+  b.forget(replica_of(0, 8, 2));
+  const auto right = b.open(bytes_of(sealed(second, {2, 1, 7}, "x")));
+  ASSERT_TRUE(right);
+  EXPECT_FALSE(right->old_boot);
+}
+
+TEST(Terms, AnOlderCopyOfADirectoryIsAnsweredWithThatAlone) {
+  Network net(7);
+  auto& a = net.add_replica(0);
+  auto& b = net.add_replica(1);
+  b.transport.send(net.now, a.at, peer_asks());
+  a.transport.send(net.now, b.at, peer_asks());
+  net.run_for(10ms);
+  ASSERT_EQ(a.received.size(), 1U);
+  const Identity right = a.received[0].sender;
+  // Another life of the same boot, at another address: two bodies, and only the heartbeat is given out.
+  Identity wrong = right;
+  wrong.life += 1000;
+  Sealer copy(key, wrong);
+  copy.take_versions_to(2);
+  a.transport.disown(wrong);
+  std::string heartbeat, vote, plain;
+  net::encode(heartbeat, paxos::HeartbeatRequest{5});
+  net::encode(vote, paxos::Accepted{{1, {0}}, {{{1}, {1}}}});
+  paxos::ByteWriter w(plain);
+  for (const std::string& body : {vote, heartbeat}) {
+    w.fixed(std::uint8_t{1});
+    w.sized(std::string_view(body));
+  }
+  std::string datagram;
+  copy.seal(datagram, {2, 0, 0}, Content::bodies, plain);
+  replay(net, a, address(200), Bytes::copy_of(datagram));
+  ASSERT_EQ(a.received.size(), 1U);
+  EXPECT_TRUE(a.received[0].stale);
+  EXPECT_TRUE(
+      std::holds_alternative<paxos::HeartbeatRequest>(std::get<paxos::PeerMessage>(a.received[0].body)));
+  EXPECT_EQ(dropped(a, Drop::old_boot), 1U);
+  // The answer goes back to where it came from, and is for that life only.
+  const paxos::Outdated word{.meant = {wrong.boot, wrong.life}, .known_boot = 9, .known_groups = 8};
+  a.transport.answer(a.received[0], word);
+  const auto out = a.transport.take_outgoing();
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_TRUE(out[0].to == address(200));
+  const auto opened = copy.open(out[0].data.span());
+  ASSERT_TRUE(opened);
+  EXPECT_TRUE(opened->bound);
+  EXPECT_TRUE(replay(net, b, a.at, out[0].data).empty());
+  EXPECT_TRUE(b.received.empty()) << "the right one is another life";
+  // Whose it is what it says goes on being known.
+  b.transport.send(net.now, a.at, peer_asks(2));
+  net.run_for(10ms);
+  a.transport.send(net.now, b.at, peer_answers());
+  net.run_for(10ms);
+  EXPECT_EQ(b.received.size(), 1U);
 }
 
 TEST(NamedHeader, AClientThatWasForgottenNeedsAnotherTicket) {

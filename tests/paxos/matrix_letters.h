@@ -277,4 +277,31 @@ struct Cell<Forward> {
   static Effects due(const Scene& s, Age) { return s.leads() ? Effects{"takes"} : Effects{}; }
 };
 
+// --- lives ---
+
+/// Without a ballot: three boots. Whose life has no number, as here, is meant by none (lives_test.cc).
+template <>
+struct Cell<Outdated> {
+  static Outdated say(const Scene&, Age age) {
+    return {.meant = {static_cast<std::uint64_t>(age) + 1, 7}, .known_boot = 9, .known_groups = 9};
+  }
+  static Effects due(const Scene&, Age) { return {}; }
+};
+
+/// Without a ballot. Whose life has no number comes from nowhere.
+template <>
+struct Cell<Introduce> {
+  static Introduce say(const Scene&, Age) { return {}; }
+  static Effects due(const Scene&, Age) { return {}; }
+};
+
+/// Without a ballot: three boots. Nobody was asked.
+template <>
+struct Cell<Introduction> {
+  static Introduction say(const Scene&, Age age) {
+    return {.groups_at_start = 1, .lives = {{static_cast<std::uint64_t>(age) + 1, 7}}};
+  }
+  static Effects due(const Scene&, Age) { return {}; }
+};
+
 }  // namespace paxos_test

@@ -24,7 +24,8 @@ constexpr std::size_t types = std::variant_size_v<PeerMessage>;
 constexpr std::array<const char*, types> type_names{
     "HeartbeatRequest", "HeartbeatReply", "HandOver",  "Prepare",      "Promise",    "Accept",
     "Accepted",         "Nack",           "Commit",    "LearnRequest", "LearnReply", "ReadConfirm",
-    "ReadConfirmed",    "ReadRequest",    "ReadReply", "Birth",        "Forward"};
+    "ReadConfirmed",    "ReadRequest",    "ReadReply", "Birth",        "Forward",    "Outdated",
+    "Introduce",        "Introduction"};
 static_assert(type_names.back() != nullptr, "a message type has no name");
 
 std::string name_of(const PeerMessage& message) { return type_names[message.index()]; }
@@ -196,9 +197,9 @@ class Matrix {
         "S stops  L leads  T takes over  c learns that a slot is chosen  f follows  r a read is served\n"
         "q asks for confirmations  t takes commands  b vector complete  B born\n%-22s",
         "");
-    static constexpr std::array<const char*, types> heads{"HbRq", "HbRp", "Hand", "Prep", "Prom", "Acpt",
-                                                          "Acpd", "Nack", "Comm", "LnRq", "LnRp", "RdCf",
-                                                          "RdCd", "RdRq", "RdRp", "Brth", "Forw"};
+    static constexpr std::array<const char*, types> heads{
+        "HbRq", "HbRp", "Hand", "Prep", "Prom", "Acpt", "Acpd", "Nack", "Comm", "LnRq",
+        "LnRp", "RdCf", "RdCd", "RdRq", "RdRp", "Brth", "Forw", "Outd", "Intr", "Intn"};
     for (const char* head : heads) std::printf(" %s", head);
     for (std::size_t s = 0; s < stands; ++s) {
       std::printf("\n%-22s", paxos_test::name_of(static_cast<Stand>(s)));

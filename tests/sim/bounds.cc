@@ -33,6 +33,7 @@ void draw_core(Random& r, paxos::Bounds& b) {
   draw(b.prefix_stride, 1, 3);
   draw(b.redo_slots, 4, 16);
   draw(b.trim_stride, 1, 16);
+  draw(b.groups_stride, 1, 64);
   draw(b.recent_hashes, 1, 64);
   draw(b.read_rounds, 1, 2);
   draw(b.remote_rounds, 1, 2);
@@ -160,6 +161,7 @@ std::string describe_bounds(const Scenario& s) {
   SIM_ADD(bounds, prefix_stride);
   SIM_ADD(bounds, redo_slots);
   SIM_ADD(bounds, trim_stride);
+  SIM_ADD(bounds, groups_stride);
   SIM_ADD(bounds, recent_hashes);
   SIM_ADD(bounds, read_rounds);
   SIM_ADD(bounds, remote_rounds);

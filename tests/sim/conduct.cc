@@ -248,6 +248,7 @@ void Conduct::taken(std::uint8_t replica, std::span<const std::byte> datagram) {
   };
   for (const std::uint8_t byte : sender.incarnation.bytes) mix(byte);
   mix(sender.boot);
+  mix(sender.life);
   mix(header->counter);
   if (!own.datagrams.insert(identity).second)
     broken("C8", name(replica) + " takes a datagram of " + name(sender.sender) + " a second time");

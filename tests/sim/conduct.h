@@ -47,6 +47,10 @@ class Conduct {
   void applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
   /// net::Transport gave something out of this datagram.
   void taken(std::uint8_t replica, std::span<const std::byte> datagram);
+  /// What that one said is an older copy's of its directory, whose boots mean nothing.
+  void disowned(std::uint8_t replica, std::uint8_t sender, const paxos::Incarnation& incarnation) {
+    of_[replica].boots.erase({sender, incarnation});
+  }
 
  private:
   struct Round {

@@ -62,6 +62,10 @@ void Disk::apply(const chat::GroupWrite& group) {
       begins = trim->first;
       format = std::max(format, storage::trimming_format);
       std::erase_if(spoilt_rows_, [&](const SpoiltRow& row) { return row.slot < begins.n; });
+    } else if (const auto* peer = std::get_if<paxos::PeerRecord>(&record)) {
+      peers.insert_or_assign(peer->peer.n, *peer);
+    } else if (const auto* told = std::get_if<paxos::OutdatedRecord>(&record)) {
+      outdated = *told;
     } else {
       birth = std::get<paxos::BirthRecord>(record);
     }
@@ -79,7 +83,11 @@ paxos::Recovered Disk::recovered(paxos::Slot applied, const paxos::Hash& hash) c
                        .hash = hash,
                        .first_slot = begins,
                        .last_group = last_group,
+                       .lives = lives,
+                       .peers = {},
+                       .outdated = outdated,
                        .entries = {}};
+  for (const auto& [id, peer] : peers) out.peers.push_back(peer);
   for (std::uint64_t n = out.redo_to.n + 1; n <= log.size(); ++n) {
     const Entry& entry = log[n - 1];
     if (entry.present) out.entries.push_back({paxos::Slot{n}, entry.ballot, entry.learned, entry.decree});
@@ -272,6 +280,7 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
                                    {.cluster_id = cluster_name,
                                     .replica = self,
                                     .fresh_incarnation = incarnation,
+                                    .life = formats.life,
                                     .format_known = formats.known},
                                    out);
   if (!rows) return fail(rows.error());
@@ -322,7 +331,7 @@ tl::expected<paxos::Recovered, std::string> Disk::open(paxos::ReplicaId self, pa
   spoilt_frame_.reset();
   start_rows_ = std::move(*rows);
   start_promised_ = out.promised;
-  boot = out.boot;
+  begin_life(formats.life);
   format = std::max(format, formats.in_force);
   start_format_ = format;
   cells_[cell_] = storage::encode_mark({.boot = boot, .group = out.last_group});

@@ -36,6 +36,9 @@ class Disk {
   std::uint64_t boot = 0;
   std::uint32_t format = storage::format_version;  ///< of its log
   std::optional<paxos::BirthRecord> birth;
+  std::vector<paxos::Life> lives;
+  std::map<std::uint8_t, paxos::PeerRecord> peers;
+  std::optional<paxos::OutdatedRecord> outdated;
   paxos::Ballot promised;
   paxos::Slot prefix;            ///< of the last ChosenPrefixRecord
   paxos::Slot begins{1};         ///< the log begins with it
@@ -82,7 +85,14 @@ class Disk {
   struct Formats {
     std::uint32_t known = storage::format_version;
     std::uint32_t in_force = storage::format_version;
+    std::uint64_t life = 0;  ///< of this start
   };
+  /// Boot + 1, and its life, as a start syncs them.
+  void begin_life(std::uint64_t life) {
+    ++boot;
+    if (lives.size() == paxos::limits::lives_max) lives.erase(lives.begin());
+    if (life != 0) lives.push_back({boot, life});
+  }
   /// A start, as storage::Storage::open does it: what it gives to the replica, or why it refuses. Raises
   /// `boot` and `format`.
   [[nodiscard]] tl::expected<paxos::Recovered, std::string> open(paxos::ReplicaId self, paxos::Slot applied,

@@ -104,7 +104,8 @@ void Observer::group_durable(std::uint8_t replica, const chat::GroupWrite& group
       if (entry != nullptr && !entry->learned && entry->ballot == vote->ballot &&
           entry->decree != vote->decree)
         broken("I6", name(replica) + " changes its vote in " + text(vote->slot));
-      vote_durable(replica, vote->slot, vote->ballot, vote->decree);
+      // An older copy's votes go with it.
+      if ((old_copies_ >> replica & 1) == 0) vote_durable(replica, vote->slot, vote->ballot, vote->decree);
     } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
       claim(replica, "stored as chosen", chosen->slot, chosen->decree);
       if (chosen->slot < before.begins)
@@ -129,7 +130,13 @@ void Observer::directory_wiped(std::uint8_t replica) {
   chosen_checked_[replica] = 0;
 }
 
+void Observer::directory_rolled_back(std::uint8_t replica) {
+  directory_wiped(replica);
+  old_copies_ |= 1U << replica;
+}
+
 void Observer::directory_restored(std::uint8_t replica, const Disk& disk) {
+  old_copies_ &= ~(1U << replica);
   promised_sent_[replica] = disk.promised;
 }
 
@@ -144,6 +151,11 @@ void Observer::started(std::uint8_t replica, const Disk& disk, const chat::Node&
 // --- what replicas say and do ---
 
 void Observer::leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped) {
+  if ((old_copies_ >> replica & 1) != 0) {
+    if (std::holds_alternative<paxos::Accept>(envelope.message))
+      broken("I2", name(replica) + " has an older copy of its directory, and yet leads");
+    return;
+  }
   if (wiped && !std::holds_alternative<paxos::Birth>(envelope.message))
     broken("I2", name(replica) + " has an emptied directory and yet takes part");
   if (const auto* accepted = std::get_if<paxos::Accepted>(&envelope.message)) {

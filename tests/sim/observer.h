@@ -46,6 +46,8 @@ class Observer {
   // Disks and replicas.
   void group_durable(std::uint8_t replica, const chat::GroupWrite& group, const Disk& disk_before);
   void directory_wiped(std::uint8_t replica);
+  /// An older copy takes its place: nothing that it says may count.
+  void directory_rolled_back(std::uint8_t replica);
   void directory_restored(std::uint8_t replica, const Disk& disk);
   void started(std::uint8_t replica, const Disk& disk, const chat::Node& node);
   void leaves(std::uint8_t replica, const paxos::Envelope& envelope, const Disk& disk, bool wiped);
@@ -130,6 +132,7 @@ class Observer {
   std::vector<std::uint64_t> digests_;         ///< of every applied slot's rows
   std::vector<paxos::Slot> applied_;           ///< by replica, this boot
   std::vector<std::uint64_t> chosen_checked_;  ///< by replica: prefix records were compared up to here
+  std::uint32_t old_copies_ = 0;               ///< replicas that run from one
   std::vector<paxos::Ballot> promised_sent_;   ///< by replica: highest ballot it told anyone it promised
   VersionedRows rows_;
 

@@ -113,6 +113,8 @@ const char* to_string(Fault fault) {
       return "client cut";
     case Fault::share_session:
       return "shared session";
+    case Fault::roll_back:
+      return "rolled back directory";
   }
   return "?";
 }
@@ -179,6 +181,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_clock_faults(s);
   draw_trouble(s);
   draw_people(s);
+  draw_copies(s);
   draw_bounds(s);
   draw_narrow(s);
   draw_trims(s);

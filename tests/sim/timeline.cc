@@ -120,6 +120,13 @@ struct Teller {
     return say(Topic::slot,
                "slot " + number(r.slot) + " as chosen " + to_string(r.ballot) + " " + text(r.decree));
   }
+  bool operator()(const paxos::PeerRecord& r) const {
+    return say(Topic::life, "boot " + std::to_string(r.origin.life.boot) + " of replica " +
+                                std::to_string(r.peer.n) + ", with " + std::to_string(r.groups) + " groups");
+  }
+  bool operator()(const paxos::OutdatedRecord& r) const {
+    return say(Topic::life, "that it is an older copy, says replica " + std::to_string(r.by.n));
+  }
   bool operator()(const paxos::ChosenPrefixRecord& r) const {
     widen(line.slots, r.slot);
     return say(Topic::slot, "all chosen to " + number(r.slot));

@@ -181,6 +181,7 @@ void World::start(Host& host) {
   host.effects_left = -1;
   host.flushing = false;
   host.program = host.installed;
+  host.own_life = host.life << 8 | (host.id + 1U);
   host.disk.state_written = host.disk.state_durable;
   std::erase_if(host.disk.own,
                 [&](const auto& row) { return row.second.written_at > host.disk.state_durable; });
@@ -229,14 +230,15 @@ std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, con
                                             std::optional<std::uint16_t> rules) {
   const std::string who = "replica " + std::to_string(host.id);
   const Disk::Formats formats{.known = chat::formats_of(host.program).log,
-                              .in_force = rules ? chat::formats_of(*rules).log : storage::format_version};
+                              .in_force = rules ? chat::formats_of(*rules).log : storage::format_version,
+                              .life = host.own_life};
   const bool unread = host.disk.format > formats.known;
   if (!scenario_.real_rows) {
     if (unread) {
       refused(host, "format version");
       return std::nullopt;
     }
-    ++host.disk.boot;
+    host.disk.begin_life(host.own_life);
     host.disk.format = std::max(host.disk.format, formats.in_force);
     return host.disk.recovered(applied, hash);
   }
@@ -265,6 +267,8 @@ std::optional<paxos::Recovered> World::open(Host& host, paxos::Slot applied, con
   same("incarnation", opened->incarnation == truth.incarnation);
   same("boot", opened->boot == boot + 1);
   same("birth", opened->birth == truth.birth);
+  same("descent", opened->lives == host.disk.lives);
+  same("knowledge of its peers' lives", opened->peers == truth.peers && opened->outdated == truth.outdated);
   same("promise", opened->promised == truth.promised);
   same("last group", opened->last_group == truth.last_group);
   same("chosen prefix", opened->chosen_prefix == truth.chosen_prefix);
@@ -337,14 +341,17 @@ void World::on_host(Host& host, const Event& event) {
           return;
       }
       if (rules_ && !reads(host, 1 + (event.b >> 8))) return;
-      if (!latest_boot(host, event.from, event.incarnation, event.a)) return;
-      learn_boot(host, event.from, event.a);
+      const paxos::Origin origin(event.incarnation, event.a & UINT32_MAX, event.a >> 32);
+      if (is_outdated(host, event.from, origin, *static_cast<const paxos::PeerMessage*>(event.payload.get())))
+        return;
+      if (!latest_boot(host, event.from, event.incarnation, origin.life.boot)) return;
+      learn_boot(host, event.from, origin.life.boot);
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
              *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       conduct_.hears(host.id, event.from, *static_cast<const paxos::PeerMessage*>(event.payload.get()),
                      *host.node, observer_.acknowledged_slot());
-      host.node->peer_message(at, {event.from}, event.incarnation,
+      host.node->peer_message(at, {event.from}, origin,
                               *static_cast<const paxos::PeerMessage*>(event.payload.get()));
       break;
     }

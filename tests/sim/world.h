@@ -170,9 +170,12 @@ class World {
   struct Host {
     std::uint8_t id = 0;
     Disk disk;
-    std::optional<Disk> shelf;  ///< the original directory, while an emptied one is in its place
+    std::optional<Disk> shelf;  ///< the original directory, while an emptied or older one is in its place
+    std::optional<Disk> copy;   ///< an older one, taken while it ran
+    bool old_copy = false;      ///< that is in its place
     std::unique_ptr<chat::Node> node;
-    std::uint64_t life = 0;  ///< raised at every start and end: events of an earlier life are void
+    std::uint64_t life = 0;      ///< raised at every start and end: events of an earlier life are void
+    std::uint64_t own_life = 0;  ///< as datagrams of this life of the directory have it; below 2^32
     std::uint16_t installed =
         chat::rules_released;  ///< the rules that the program knows which its next start runs
     std::uint16_t program = chat::rules_released;  ///< and that of this life
@@ -279,6 +282,11 @@ class World {
   void schedule_tick(Host& host);
   void send(Host& host, paxos::Envelope&& envelope);
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
+  [[nodiscard]] std::uint8_t speaks(const Host& host) const;
+  [[nodiscard]] std::uint64_t origin_word(const Host& host) const;
+  void disown(Host& host, std::uint8_t from, const paxos::Origin& origin, std::uint64_t known_boot);
+  bool is_outdated(Host& host, std::uint8_t from, const paxos::Origin& origin,
+                   const paxos::PeerMessage& message);
   // Datagrams (world_network.cc).
   [[nodiscard]] bool fits(std::size_t bytes) const {
     // Where paths are narrow, what has the size to be refused is a datagram.
@@ -384,6 +392,8 @@ class World {
     return static_cast<std::uint8_t>(random.below(scenario_.replicas));
   }
   void unwipe(Host& host);
+  void roll_back(Host& host, Nanos length);
+  [[nodiscard]] bool knows_better(const Host& other, const Host& host) const;
   void disk_goes_on(Host& host);
   void end_disk_faults(Host& host);
   void hold_applying(Host& host);

@@ -236,6 +236,9 @@ void World::inject(const PlannedFault& planned) {
     case Fault::share_session:
       share_session(random);
       return;
+    case Fault::roll_back:
+      roll_back(host, length);
+      return;
     case Fault::clock_jump:
       // By as much as a machine sleeps, or by days.
       host.clock_base +=
@@ -271,6 +274,7 @@ void World::unwipe(Host& host) {
   host.disk = std::move(*host.shelf);
   host.snapshots = {};
   host.shelf.reset();
+  host.old_copy = false;
   observer_.directory_restored(host.id, host.disk);
   restart_later(host, millisecond);
 }

@@ -61,8 +61,6 @@ net::Address address_of(std::uint64_t client, std::uint64_t life) {
   return net::Address::loopback(static_cast<std::uint16_t>(100 + client + 16 * (life % 4000)));
 }
 
-// Another at each start.
-std::uint64_t life_of(std::uint8_t replica, std::uint64_t boot) { return boot << 8 | (replica + 1U); }
 std::uint64_t client_life(std::uint64_t client, std::uint64_t life) {
   return 1ULL << 63 | life << 8 | client;
 }
@@ -95,6 +93,48 @@ Nanos World::delay() {
 
 bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
 
+/// The format of its rules, and the second at least once it has heard of somebody who speaks that.
+std::uint8_t World::speaks(const Host& host) const {
+  std::uint8_t out = format_spoken(host);
+  if (out >= net::format_named) return out;
+  for (const Host& other : hosts_)
+    if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot &&
+        format_spoken(other) >= net::format_named &&
+        chat::formats_of(host.program).datagrams >= net::format_named)
+      out = std::max(out, net::format_named);
+  return out;
+}
+
+/// Boot and life in one, as a datagram without a seal has them. The first format has no life.
+std::uint64_t World::origin_word(const Host& host) const {
+  return host.disk.boot | (speaks(host) < net::format_named ? 0 : host.own_life << 32);
+}
+
+/// As Host::on_body() does it: whether a peer's word is that of an older copy of its directory, which is
+/// told.
+bool World::is_outdated(Host& host, std::uint8_t from, const paxos::Origin& origin,
+                        const paxos::PeerMessage& message) {
+  const auto word = host.node->outdated({from}, origin);
+  if (!word) return false;
+  disown(host, from, origin, word->known_boot);
+  if (std::holds_alternative<paxos::HeartbeatRequest>(message))
+    carry(host.id, from,
+          {.kind = EventKind::peer_arrival,
+           .from = host.id,
+           .a = origin_word(host),
+           .b = paxos::PeerMessage(*word).index() | (rules_ ? (speaks(host) - 1ULL) << 8 : 0),
+           .incarnation = host.disk.incarnation,
+           .payload = std::make_shared<const paxos::PeerMessage>(*word)});
+  return true;
+}
+
+/// Its boots mean nothing: the right directory may be put back, and start with an earlier one.
+void World::disown(Host& host, std::uint8_t from, const paxos::Origin& origin, std::uint64_t known_boot) {
+  for (auto& [incarnation, boot] : host.newest_boots[from])
+    if (incarnation == origin.incarnation) boot = host.newest_boot[from] = known_boot;
+  conduct_.disowned(host.id, from, origin.incarnation);
+}
+
 void World::send(Host& host, paxos::Envelope&& envelope) {
   if (saying())
     note(
@@ -111,8 +151,8 @@ void World::send(Host& host, paxos::Envelope&& envelope) {
   }
   const Event packet{.kind = EventKind::peer_arrival,
                      .from = host.id,
-                     .a = host.disk.boot,
-                     .b = envelope.message.index() | (rules_ ? (format_spoken(host) - 1ULL) << 8 : 0),
+                     .a = origin_word(host),
+                     .b = envelope.message.index() | (rules_ ? (speaks(host) - 1ULL) << 8 : 0),
                      .incarnation = host.disk.incarnation,
                      .payload = std::make_shared<const paxos::PeerMessage>(std::move(envelope.message))};
   if (envelope.to) {
@@ -148,7 +188,7 @@ net::Transport& World::transport(Host& host) {
         net::Transport::Options{.self = {.sender = host.id,
                                          .incarnation = host.disk.incarnation,
                                          .boot = host.disk.boot,
-                                         .life = life_of(host.id, host.disk.boot)},
+                                         .life = host.own_life},
                                 .key = cluster_key,
                                 .tickets = ticket_key(host.disk.incarnation, host.disk.boot),
                                 .datagram_bytes = scenario_.datagram_bytes,
@@ -197,14 +237,7 @@ void World::send_sealed(Host& host, const paxos::Envelope& envelope) {
 }
 
 void World::ship(Host& host) {
-  std::uint8_t speaks = format_spoken(host);
-  // The same of what it speaks itself, once it has heard of somebody who speaks format 2.
-  for (const Host& other : hosts_)
-    if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot &&
-        format_spoken(other) >= net::format_named &&
-        chat::formats_of(host.program).datagrams >= net::format_named)
-      speaks = std::max(speaks, net::format_named);
-  host.transport->speak(speaks);
+  host.transport->speak(speaks(host));
   host.transport->serve_clients_from(
       chat::formats_of(host.node ? host.node->machine().rules() : std::uint16_t{1}).clients);
   host.transport->flush(local(host));
@@ -293,16 +326,26 @@ bool World::receive(Host& host, const Event& event) {
   transport(host).receive(local(host), from_client ? address_of(event.a, event.b) : address_of(event.from),
                           bytes, received_);
   bool took = false;
-  if (!received_.empty()) conduct_.taken(host.id, bytes);
+  if (!received_.empty() && !received_.front().stale) conduct_.taken(host.id, bytes);
   for (const net::Received& received : received_) {
     ++reassembled_;
     if (const auto* peer = std::get_if<paxos::PeerMessage>(&received.body)) {
+      const net::Identity& sender = received.sender;
+      if (const auto word =
+              host.node->outdated({sender.sender}, {sender.incarnation, sender.boot, sender.life})) {
+        host.transport->disown(sender);
+        disown(host, sender.sender, {sender.incarnation, sender.boot, sender.life}, word->known_boot);
+        if (std::holds_alternative<paxos::HeartbeatRequest>(*peer)) host.transport->answer(received, *word);
+        continue;
+      }
+      if (received.stale) continue;
       if (!latest_boot(host, received.sender.sender, received.sender.incarnation, received.sender.boot))
         continue;
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(received.sender.sender) + ": ", *peer);
       conduct_.hears(host.id, received.sender.sender, *peer, *host.node, observer_.acknowledged_slot());
-      host.node->peer_message(local(host), {received.sender.sender}, received.sender.incarnation, *peer);
+      host.node->peer_message(local(host), {sender.sender}, {sender.incarnation, sender.boot, sender.life},
+                              *peer);
       took = true;
     } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
       host.node->client_message(local(host), client_address(event.a, event.b), *client);
@@ -335,7 +378,7 @@ void World::learn_boot(Host& host, std::uint8_t from, std::uint64_t boot) {
   const Host& other = hosts_[from];
   if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot &&
       format_spoken(other) >= net::format_named)
-    host.transport->note_life(from, life_of(from, boot));
+    host.transport->note_life(from, other.own_life);
 }
 
 /// Now and then, so that the tape reaches far back.

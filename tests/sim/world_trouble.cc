@@ -60,6 +60,58 @@ void draw_trouble(Scenario& s) {
   if (lag || misapply) order_schedule(s);
 }
 
+void draw_copies(Scenario& s) {
+  Random r(s.seed ^ 0x636f'7069'6573'2e2eULL);
+  if (s.replicas < 3 || !r.chance(250'000)) return;
+  s.faults.push_back(Fault::roll_back);
+  const Nanos every = r.between(1, 5) * second;
+  for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length; at += r.between(0, 2 * every))
+    s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()),
+                          .at = at,
+                          .kind = Fault::roll_back,
+                          .seed = r.next()});
+  order_schedule(s);
+}
+
+// --- an older copy of a directory ---
+
+/// Whether the other one's disk says, whatever it heard since its start, that the host's copy is an old one.
+bool World::knows_better(const Host& other, const Host& host) const {
+  const Disk& disk = other.shelf ? *other.shelf : other.disk;
+  const auto known = disk.peers.find(host.id);
+  return known != disk.peers.end() && known->second.origin.incarnation == host.copy->incarnation &&
+         (known->second.origin.life.boot > host.copy->boot ||
+          known->second.groups > host.copy->last_group + 100);  // what it may write before it is told
+}
+
+/// The first time a copy is taken of what a power cut would leave now; another time it takes the place of the
+/// directory, where every other replica knows better. (Where one does not, and makes a quorum with it, what
+/// the copy has forgotten may be lost: nobody can tell.)
+void World::roll_back(Host& host, Nanos length) {
+  if (host.shelf || host.disk.damaged() || !born(host.id)) return;
+  if (!host.copy) {
+    // Under the first format nobody says which life it is.
+    const VersionedRows::View all(observer_.rows(), host.disk.state_durable);
+    const auto mark = chat::read_applied(OwnRows(all, host.disk));
+    if (!mark || chat::formats_of(mark->rules).datagrams < net::format_named) return;
+    host.copy = host.disk;
+    host.copy->pending.clear();
+    host.copy->state_written = host.copy->state_durable;
+    return;
+  }
+  if (unfit() + 1 > (scenario_.replicas - 1) / 2) return;
+  for (const Host& other : hosts_)
+    if (other.id != host.id && !knows_better(other, host)) return;
+  crash(host, "an older copy of its directory takes its place");
+  host.shelf = std::move(host.disk);
+  host.disk = std::move(*host.copy);
+  host.copy.reset();
+  host.old_copy = true;
+  observer_.directory_rolled_back(host.id);
+  restart_later(host, length / 4);
+  until_later(restore, host.id, 0, 4 * length);
+}
+
 // --- a candidate that lags ---
 
 /// What is small gets through to the host, what carries decrees does not (a path that loses big datagrams),

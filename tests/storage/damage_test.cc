@@ -300,18 +300,21 @@ TEST(Damage, ARecordWithAFlippedBitIsNamed) {
 TEST(Damage, EveryMetaRecordIsChecked) {
   for (const std::string_view key :
        {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot,
-        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group}) {
+        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group,
+        log_key::outdated, log_key::lives, std::string_view("m/peer/1")}) {
     SCOPED_TRACE(key);
     const TempDir dir;
     auto o = options(dir.path());
     o.rules_known = 2;  // whose log may be trimmed
+    o.life = 7;
     {
       Said said;
       auto s = opened(o);
       s.storage->start(said.completions());
       s.storage->append(1, {paxos::ChosenRecord{{1}, {5, {2}}, text("one")}, paxos::PromiseRecord{{5, {2}}},
                             paxos::ChosenPrefixRecord{{1}}, paxos::BirthRecord{{incarnation(1)}, false},
-                            paxos::TrimRecord{{1}}});
+                            paxos::TrimRecord{{1}}, paxos::PeerRecord{{1}, {incarnation(2), 3, 33}, 4, {}},
+                            paxos::OutdatedRecord{{1}, 7, 8}});
       ASSERT_TRUE(said.wait_synced(1));
     }
     {

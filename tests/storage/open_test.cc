@@ -47,12 +47,17 @@ TEST(Open, EveryKindOfRecordSurvives) {
     s.storage->append(2, {paxos::VoteRecord{{1}, {5, {2}}, text("one")}});
     s.storage->append(3, {paxos::ChosenRecord{{2}, {6, {0}}, text("two")}, paxos::ChosenPrefixRecord{{2}}});
     s.storage->append(4, {paxos::VoteRecord{{4}, {5, {2}}, paxos::Decree{}}});
-    s.storage->append(5, {paxos::VoteRecord{{4}, {9, {1}}, text("four")}});
-    ASSERT_TRUE(said.wait_synced(5));
+    s.storage->append(5, {paxos::VoteRecord{{4}, {9, {1}}, text("four")},
+                          paxos::PeerRecord{{2}, {incarnation(3), 4, 44}, 5, {}}});
+    s.storage->append(
+        6, {paxos::PeerRecord{{2}, {incarnation(3), 5, 55}, 6, {5, 54}}, paxos::OutdatedRecord{{1}, 7, 8}});
+    ASSERT_TRUE(said.wait_synced(6));
     EXPECT_THAT(said.failures(), IsEmpty());
   }
   const auto s = opened(o);
-  EXPECT_EQ(s.recovered.last_group, 5u);
+  EXPECT_EQ(s.recovered.last_group, 6u);
+  EXPECT_EQ(s.recovered.peers, (std::vector<paxos::PeerRecord>{{{2}, {incarnation(3), 5, 55}, 6, {5, 54}}}));
+  EXPECT_EQ(s.recovered.outdated, (paxos::OutdatedRecord{{1}, 7, 8}));
   EXPECT_EQ(s.recovered.promised, (paxos::Ballot{9, {1}})) << "a vote implies a promise";
   EXPECT_EQ(s.recovered.birth, birth);
   EXPECT_EQ(s.recovered.chosen_prefix, paxos::Slot{2});
@@ -60,6 +65,20 @@ TEST(Open, EveryKindOfRecordSurvives) {
                                               {{2}, {6, {0}}, true, text("two")},
                                               {{4}, {9, {1}}, false, text("four")}};
   EXPECT_EQ(s.recovered.entries, expected) << "a later vote replaces an earlier one of its slot";
+}
+
+TEST(Open, TheLatestLivesAreRemembered) {
+  const TempDir dir;
+  auto o = options(dir.path());
+  opened(o);  // a start of a program that has none
+  for (std::uint64_t boot = 2; boot <= 40; ++boot) {
+    o.life = boot * 11;
+    const auto lives = opened(o).recovered.lives;
+    ASSERT_EQ(lives.size(), std::min<std::size_t>(boot - 1, paxos::limits::lives_max));
+    EXPECT_EQ(lives.back(), (paxos::Life{boot, boot * 11}));
+    for (std::size_t i = 0; i + 1 < lives.size(); ++i)
+      EXPECT_EQ(lives[i], (paxos::Life{lives[i + 1].boot - 1, (lives[i + 1].boot - 1) * 11}));
+  }
 }
 
 TEST(Open, PromiseNeverGoesBack) {
