@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "chat/versions.h"
@@ -14,6 +15,7 @@
 #include "config/flags.h"
 #include "daemon/data_directory.h"
 #include "daemon/host.h"
+#include "daemon/inspect.h"
 #include "daemon/log.h"
 #include "daemon/service_manager.h"
 #include "daemon/start_delay.h"
@@ -42,8 +44,10 @@ void fill_random(void* out, std::size_t size) {
 }
 
 int run(int argc, char** argv) {
-  config::Flags flags("paxosd", "PAXOSD",
-                      "One replica of a cluster. Runs in the foreground until SIGTERM or SIGINT.");
+  config::Flags flags(
+      "paxosd", "PAXOSD",
+      "One replica of a cluster. Runs in the foreground until SIGTERM or SIGINT.\n\n"
+      "  inspect  DIR [flags]: what a stopped replica's directory holds, and whether it reads");
   flags.value("config", "FILE",
               "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
   flags.value("id", "N", "which replica of the config this is");
@@ -159,7 +163,10 @@ int main(int argc, char** argv) {
   ::umask(077);
   int code = 1;
   try {
-    code = run(argc, argv);
+    // On the machine of a stopped replica. The words of a verb come before any flag.
+    code = argc > 1 && std::string_view(argv[1]) == "inspect"
+               ? paxosd::inspect_verb({argv + 2, argv + argc}, rules_known)
+               : run(argc, argv);
   } catch (const std::exception& error) {
     code = refuse(error.what());
   }
