@@ -43,7 +43,7 @@ void SnapshotPuller::want(paxos::Time now, paxos::Slot applied, std::vector<paxo
 
 void SnapshotPuller::applied(paxos::Slot applied) {
   above_ = std::max(above_, applied);
-  if (stage_ == Stage::idle || stage_ == Stage::complete) return;
+  if (stage_ == Stage::complete) return;  // what an earlier life staged is given up, too
   const bool useless = staged_ ? staged_->id.slot <= above_ : false;
   if (!useless) return;
   out_.begin = true;

@@ -9,6 +9,8 @@ namespace chat {
 namespace {
 /// What the rate lets through at once after a rest: as much as a late timer would have let through.
 constexpr paxos::Duration burst = std::chrono::milliseconds{20};
+/// Who asks meanwhile is better served elsewhere.
+constexpr paxos::Duration rest_after_failure = std::chrono::seconds{30};
 }  // namespace
 
 void SnapshotSource::found(paxos::Time now, const SnapshotId& id, std::uint64_t bytes) {
@@ -45,6 +47,7 @@ void SnapshotSource::offer(paxos::ReplicaId to, std::uint64_t nonce, SnapshotAns
 void SnapshotSource::on_ask(paxos::Time now, paxos::ReplicaId from, const SnapshotAsk& ask,
                             const Standing& standing) {
   if (making_) return offer(from, ask.nonce, SnapshotAnswer::making);
+  if (now < able_at_) return offer(from, ask.nonce, SnapshotAnswer::none);
   // Where its log begins above the snapshot, a replica that took it would need another one at once.
   const bool of_use = id_ && id_->slot > ask.above && id_->slot + 1 >= standing.first_slot;
   if (of_use || (id_ && ask.begun == id_)) {
@@ -76,6 +79,7 @@ void SnapshotSource::made(paxos::Time now, tl::expected<Made, std::string> made)
   if (!making_) return;
   const std::uint64_t number = *std::exchange(making_, std::nullopt);
   if (!made) {
+    able_at_ = now + rest_after_failure;
     out_.events.push_back("no snapshot of the state can be made: " + made.error());
     return;
   }

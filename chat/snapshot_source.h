@@ -105,6 +105,7 @@ class SnapshotSource {
   std::uint64_t bytes_ = 0;
   std::optional<SnapshotSum> sum_;
   std::optional<std::uint64_t> making_;
+  paxos::Time able_at_ = paxos::Time::min();  ///< it could not be made: none is, until then
   std::vector<Puller> pullers_;
   std::size_t turn_ = 0;      ///< who is served next
   paxos::Time free_at_{};     ///< the rate allows nothing before

@@ -59,6 +59,13 @@ chat::ClientAddress client_address(const net::Address& address) {
   return out;
 }
 
+/// That of its rules; and the one that has lives where one was heard: the rules were raised then, even if the
+/// state that is here has not come to that yet, and the others count nothing that names none.
+std::uint8_t spoken_at_start(const storage::Storage::Opened& opened) {
+  const std::uint8_t by_rules = chat::formats_of(opened.machine.rules()).datagrams;
+  return opened.recovered.peers.empty() ? by_rules : std::max(by_rules, net::format_named);
+}
+
 net::Address socket_address(const chat::ClientAddress& address) {
   return net::Address::from_bytes({address.bytes.data() + 1, address.bytes[0]});
 }
@@ -88,7 +95,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
                                          .loopback_bytes = net::loopback_datagram_bytes,
                                          .replicas = options_.config.replicas.size(),
                                          .version_max = chat::formats_of(options_.rules_known).datagrams,
-                                         .speaks = chat::formats_of(opened.machine.rules()).datagrams}),
+                                         .speaks = spoken_at_start(opened)}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
       mailbox_(loop),
       faults_(options_.config.loss, options_.seed),
@@ -103,6 +110,9 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
                   .bytes_per_second = options_.config.snapshot_bytes_per_second},
                  opened.recovered, storage_->snapshots(), snapshot_hooks(), loop.now()) {
   begin_addresses();
+  // Whoever pulls it goes on, and needs what comes behind it.
+  if (const auto& served = storage_->snapshots().found_served())
+    node_.hold_log(loop.now(), self_.id, served->id.slot + 1, loop.now() + std::chrono::seconds{10});
   node_.set_slack(loop.now(), slack_of(options_.config));
   transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
@@ -235,12 +245,18 @@ void Host::on_body(net::Received received) {
       if (std::holds_alternative<paxos::HeartbeatRequest>(*peer)) transport_.answer(received, *word);
       return;
     }
-    if (received.stale) return;
+    // The later boot that was heard of may be the copy, and this one the right directory.
+    if (received.stale) return transport_.readmit(received.sender);
     addresses_.book.heard(now, received.sender.sender, received.from, received.sender, received.newest);
     if (const auto* reply = std::get_if<paxos::HeartbeatReply>(peer))
       round_trips_.answered(now, from, reply->nonce);
     flight_.received(now, from, *peer);
     node_.peer_message(now, from, origin, *peer);
+    if (std::holds_alternative<paxos::Introduction>(*peer))
+      if (const auto word = node_.outdated(from, origin)) {
+        transport_.disown(received.sender);
+        transport_.answer(received, *word);
+      }
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
     if (const auto* commands = std::get_if<chat::ClientCommands>(client))
       flight_.commands_came(now, commands->commands.size());

@@ -50,8 +50,9 @@ Snapshots::Hooks Host::snapshot_hooks() {
 /// As a clean stop, after which the same process opens the directory again: a start is what puts a snapshot
 /// in place.
 void Host::begin_anew() {
+  if (signals_ == nullptr || end_.exit_code != 0) return;  // it ends already; the next start installs it
   end_.exit_code = exit_reopen;
-  if (signals_ != nullptr) signals_->cancel();
+  signals_->cancel();
 }
 
 }  // namespace paxosd

@@ -33,14 +33,14 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                    w.fixed(m.nonce);
                    w.ballot(m.ballot);
                    w.ballot(m.leader);
-                   w.u8(static_cast<std::uint8_t>((m.happy ? 1 : 0) | (m.candidate ? 2 : 0)));
+                   w.u8(static_cast<std::uint8_t>((m.happy ? 1 : 0) | (m.candidate ? 2 : 0) |
+                                                  (m.groups != 0 ? 4 : 0)));
                    w.slot(m.chosen_prefix);
                    w.slot(m.applied);
                    w.raw(m.hash.bytes);
                    w.varint(m.rules);
                    w.varint(m.sync_age_ms);
-                   if (m.groups == 0) return;  // as the first format has it
-                   w.varint(m.groups);
+                   if (m.groups != 0) w.varint(m.groups);  // the first format has none
                  },
                  [&](const paxos::HandOver& m) {
                    head(PeerType::hand_over);
@@ -244,7 +244,7 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       m.ballot = r.ballot(Round::may_be_zero);
       m.leader = r.ballot(Round::may_be_zero);
       const std::uint8_t flags = r.u8();
-      if (flags > 3) r.fail();
+      if (flags > 7) r.fail();
       m.happy = (flags & 1) != 0;
       m.candidate = (flags & 2) != 0;
       m.chosen_prefix = r.slot_or_none();
@@ -253,7 +253,7 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       m.rules = static_cast<std::uint16_t>(r.varint_max(UINT16_MAX));
       if (m.rules == 0) r.fail();
       m.sync_age_ms = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-      if (!r.ok() || r.remaining() == 0) return m;
+      if ((flags & 4) == 0) return m;
       m.groups = r.varint();
       if (m.groups == 0) r.fail();
       return m;

@@ -246,6 +246,13 @@ Opener::Sender* Opener::find(const Identity& identity) {
 
 Opener::Sender& Opener::enter(const Identity& identity, Secret subkey) {
   List& list = list_of(identity);
+  if (!identity.is_client()) {
+    List& retired = retired_[identity.sender];
+    const auto back =
+        std::find_if(retired.begin(), retired.end(), [&](const Sender& s) { return s.identity == identity; });
+    if (back != retired.end()) list.splice(list.begin(), retired, back);
+    if (!list.empty() && list.front().identity == identity) return list.front();
+  }
   if (list.size() >= (identity.is_client() ? clients_max : incarnations_max)) {
     if (identity.is_client()) client_index_.erase(list.back().identity);
     list.pop_back();
@@ -259,9 +266,27 @@ Opener::Sender& Opener::enter(const Identity& identity, Secret subkey) {
   return list.front();
 }
 
+template <class Which>
+void Opener::retire(std::uint8_t replica, Which which) {
+  List& list = replica_senders_[replica];
+  List& retired = retired_[replica];
+  for (auto at = list.begin(); at != list.end();) {
+    const auto next = std::next(at);
+    if (which(at->identity)) retired.splice(retired.begin(), list, at);
+    at = next;
+  }
+  while (retired.size() > incarnations_max) retired.pop_back();
+}
+
 void Opener::forget(const Identity& replica) {
+  if (!replica.is_client()) retire(replica.sender, [&](const Identity& of) { return of == replica; });
+}
+
+void Opener::readmit(const Identity& replica) {
   if (!replica.is_client())
-    replica_senders_[replica.sender].remove_if([&](const Sender& s) { return s.identity == replica; });
+    retire(replica.sender, [&](const Identity& of) {
+      return of.incarnation == replica.incarnation && of.boot > replica.boot;
+    });
 }
 
 /// Never 0, which means that there is none.
@@ -331,9 +356,11 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram,
                       .newest = false,
                       .old_boot = true};
       }
-      std::erase_if(list, [&](const Sender& s) { return same(s) && s.identity.boot < from.boot; });
+      retire(from.sender,
+             [&](const Identity& of) { return of.incarnation == from.incarnation && of.boot < from.boot; });
     }
     known = &enter(from, std::move(*derived));
+    if (!known->is_new(h.counter)) return tl::make_unexpected(Drop::replayed);
   }
   known->mark(h.counter);
 

@@ -168,9 +168,10 @@ class Opener {
   [[nodiscard]] tl::expected<Opened, Drop> open(std::span<const std::byte> datagram,
                                                 std::span<const std::uint8_t> from = {});
 
-  /// What this sender said is as if it had never been heard: an earlier boot of its directory is no old one
-  /// for its sake.
+  /// An earlier boot of this replica's directory is no old one for its sake.
   void forget(const Identity& replica);
+  /// This one is no old boot, whatever later ones of its directory were heard.
+  void readmit(const Identity& replica);
 
   /// Takes formats up to this one. The first only, unless told.
   void take_versions_to(std::uint8_t version_max) { version_max_ = version_max; }
@@ -192,6 +193,8 @@ class Opener {
   [[nodiscard]] List& list_of(const Identity& identity);
   [[nodiscard]] Sender* find(const Identity& identity);
   Sender& enter(const Identity& identity, Secret subkey);
+  template <class Which>
+  void retire(std::uint8_t replica, Which which);
   [[nodiscard]] std::uint64_t ticket(const Sender& client, std::span<const std::uint8_t> from) const;
 
   std::uint8_t version_max_ = format_version;
@@ -201,7 +204,10 @@ class Opener {
   std::size_t replicas_;
   std::uint64_t entered_ = 0;
   std::array<List, paxos::limits::replicas_max> replica_senders_;  ///< latest first
-  List clients_;                                                   ///< latest first
+  /// Those that gave way, with their windows: what was taken of them is not taken again should they come
+  /// back.
+  std::array<List, paxos::limits::replicas_max> retired_;
+  List clients_;  ///< latest first
   std::map<Identity, List::iterator> client_index_;
 };
 
@@ -223,6 +229,7 @@ class Sealer {
   }
   void take_versions_to(std::uint8_t version_max) { opener_.take_versions_to(version_max); }
   void forget(const Identity& replica) { opener_.forget(replica); }
+  void readmit(const Identity& replica) { opener_.readmit(replica); }
 
   [[nodiscard]] const Identity& self() const { return self_; }
 

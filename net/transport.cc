@@ -167,6 +167,8 @@ Transport::Transport(Options options)
       paths_({.datagram_bytes = options_.datagram_bytes, .loopback_bytes = options_.loopback_bytes}) {
   sealer_.take_versions_to(options_.version_max);
   peer_version_ = options_.speaks;
+  // What it began with it does not fall behind: it takes nothing earlier from the others.
+  if (options_.speaks >= format_named) heard_version_ = format_named;
   if (options_.self.is_client()) contacts_.resize(options_.replicas);
   PAXOS_ASSERT(options_.datagram_bytes >= datagram_bytes_least &&
                options_.datagram_bytes <= bundle_bytes_max);

@@ -116,6 +116,8 @@ class Transport {
   /// Of a replica: this life of another one is an older copy of its directory. What it says is dropped from
   /// now on, but for its heartbeats, which come as `stale`.
   void disown(const Identity& peer);
+  /// This life, which came as `stale`, may be the right one all the same: its next datagram is heard.
+  void readmit(const Identity& peer) { sealer_.readmit(peer); }
   /// Says this to a life of a replica that is not heard: back to where its word came from.
   void answer(const Received& stale, const paxos::Outdated& word);
 

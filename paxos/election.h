@@ -72,7 +72,7 @@ class Election {
     Slot applied;
     Hash hash;
     Duration sync_age{};
-    bool lags = false;  ///< see Replica::Parts
+    bool lags = false;         ///< see Replica::Parts
     std::uint64_t groups = 0;  ///< to be told: see HeartbeatReply
   };
 

@@ -12,9 +12,11 @@ Lives::Lives(Env& env, const std::vector<PeerRecord>& recovered) : env_(env), pe
 }
 
 Lives::Word Lives::judge(ReplicaId from, const Origin& origin) const {
-  if (origin.life.number == 0) return Word::counts;
   const Peer& peer = peers_[from.n];
   const Origin& known = peer.known.origin;
+  // Whoever has said a life once speaks the format that has one.
+  if (origin.life.number == 0)
+    return known.life.number == 0 || known.incarnation != origin.incarnation ? Word::counts : Word::not_yet;
   if (known.life.number == 0 || known.incarnation != origin.incarnation) return Word::not_yet;
   if (known.life == origin.life) return peer.group <= env_.synced_group ? Word::counts : Word::not_yet;
   if (origin.life.boot <= known.life.boot || origin.life == peer.known.refused) return Word::outdated;
@@ -22,7 +24,8 @@ Lives::Word Lives::judge(ReplicaId from, const Origin& origin) const {
 }
 
 bool Lives::wonders(ReplicaId from, const Origin& origin) const {
-  return judge(from, origin) == Word::not_yet && peers_[from.n].known.origin != origin;
+  return origin.life.number != 0 && judge(from, origin) == Word::not_yet &&
+         peers_[from.n].known.origin != origin;
 }
 
 void Lives::introduced(ReplicaId from, const Origin& origin, const Introduction& m) {
@@ -38,7 +41,7 @@ void Lives::introduced(ReplicaId from, const Origin& origin, const Introduction&
   }
   peer.known.origin = origin;
   peer.groups = std::max(peer.groups, m.groups_at_start);
-  peer.group = record(from, peer);
+  last_group_ = peer.group = record(from, peer);
 }
 
 std::string Lives::fault_of(const Peer& peer, const Introduction& m) const {
@@ -68,10 +71,19 @@ void Lives::heard(ReplicaId from, const Origin& origin, std::uint64_t groups) {
   record(from, peer);
 }
 
+void Lives::ride_along(std::uint64_t stride) {
+  for (std::size_t id = 0; id < peers_.size(); ++id) {
+    Peer& peer = peers_[id];
+    if (peer.known.origin.life.number == 0 || peer.groups < peer.known.groups + stride) continue;
+    record({static_cast<std::uint8_t>(id)}, peer);
+    return;
+  }
+}
+
 std::uint64_t Lives::record(ReplicaId from, Peer& peer) {
   peer.known.peer = from;
   peer.known.groups = peer.groups;
-  return last_group_ = env_.record(peer.known);
+  return env_.record(peer.known);
 }
 
 Outdated Lives::outdated(ReplicaId from, const Origin& origin) const {

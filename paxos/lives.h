@@ -38,7 +38,9 @@ class Lives {
   void introduced(ReplicaId from, const Origin& origin, const Introduction& m);
   /// A member says how many groups of its log are on its disk; 0: it does not.
   void heard(ReplicaId from, const Origin& origin, std::uint64_t groups);
-  /// Something that was heard of a life is not on the disk yet.
+  /// Records are written anyway: how far a peer's log goes takes a free ride, where it has grown by so much.
+  void ride_along(std::uint64_t stride);
+  /// A life that was heard of is not on the disk yet.
   [[nodiscard]] bool waits_for_sync() const { return last_group_ > env_.synced_group; }
   /// What an outdated one is told.
   [[nodiscard]] Outdated outdated(ReplicaId from, const Origin& origin) const;
@@ -54,8 +56,8 @@ class Lives {
   std::uint64_t record(ReplicaId from, Peer& peer);
 
   Env& env_;
-  std::vector<Peer> peers_;  ///< by replica id
-  std::uint64_t last_group_ = 0;
+  std::vector<Peer> peers_;       ///< by replica id
+  std::uint64_t last_group_ = 0;  ///< that holds a life
 };
 
 }  // namespace paxos

@@ -191,7 +191,7 @@ std::uint64_t Replica::replace_applied(Time now, ChosenDecree chosen) {
   PAXOS_ASSERT(chosen.slot <= p.log.applied());
   if (chosen.slot < p.log.first_slot()) {
     p.log.replace_applied(chosen.slot, std::move(chosen.decree), p.env.synced_group);
-    return 0;
+    return p.trim_group > p.env.synced_group ? p.trim_group : 0;  // until then it is still on the disk
   }
   const std::uint64_t group = p.env.record(ChosenRecord{chosen.slot, chosen.ballot, chosen.decree});
   p.log.replace_applied(chosen.slot, std::move(chosen.decree), group);
@@ -242,6 +242,7 @@ bool Replica::take_ready(Ready& out) {
     p.prefix_recorded = p.log.chosen_prefix();
     env.record(ChosenPrefixRecord{p.prefix_recorded});
   }
+  if (!env.ready.records.empty()) p.lives.ride_along(4 * env.options.bounds.prefix_stride);
   if (!env.ready.records.empty()) ++env.last_group;
   env.ready.group = env.last_group;
   env.end_turn();

@@ -94,7 +94,7 @@ void Replica::Parts::trim() {
   const auto first = trimmer.next(env.now);
   if (!first) return;
   log.set_first(*first);
-  env.record(TrimRecord{*first});
+  trim_group = env.record(TrimRecord{*first});
 }
 
 void Replica::Parts::cry() {

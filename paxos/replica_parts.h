@@ -34,6 +34,7 @@ struct Replica::Parts {
   Lives lives;
   HashWatch hashes;
   Trimmer trimmer;
+  std::uint64_t trim_group = 0;  ///< that lets go of the slots below first_slot()
   Hash applied_hash;
   Duration sync_age{};
   Slot prefix_recorded;

@@ -137,16 +137,16 @@ rocksdb::Status Families::open_as(const rocksdb::DBOptions& options, const std::
   }
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status status =
-      read_only ? rocksdb::DB::OpenForReadOnly(options, folder, wanted, &handles, &db)
-                : rocksdb::DB::Open(options, folder, wanted, &handles, &db);
+  const rocksdb::Status status = read_only
+                                     ? rocksdb::DB::OpenForReadOnly(options, folder, wanted, &handles, &db)
+                                     : rocksdb::DB::Open(options, folder, wanted, &handles, &db);
   if (!status.ok()) return status;
   db_.reset(db);
   for (std::size_t i = 0; i < there.size(); ++i) handles_[static_cast<std::size_t>(there[i])] = handles[i];
   // A crash may have come between the first and the last of them: make() goes on.
   split_ = there.size() == of_its_own_.size() + 1;
   if (!split_) return status;
-  const std::unique_ptr<rocksdb::Iterator> any(db_->NewIterator({}, handles_[0]));
+  const std::unique_ptr<rocksdb::Iterator> any(db_->NewIterator({}, legacy_handle()));
   any->SeekToFirst();
   legacy_ = any->Valid() || !any->status().ok();
   return status;
@@ -155,7 +155,7 @@ rocksdb::Status Families::open_as(const rocksdb::DBOptions& options, const std::
 void Families::close() {
   if (!db_) return;
   for (auto& handle : handles_)
-    if (handle != nullptr) db_->DestroyColumnFamilyHandle(std::exchange(handle, nullptr));
+    if (auto* was = handle.exchange(nullptr)) db_->DestroyColumnFamilyHandle(was);
   db_.reset();
 }
 
@@ -163,9 +163,11 @@ rocksdb::Status Families::make() {
   for (const Family family : of_its_own_) {
     auto& handle = handles_[static_cast<std::size_t>(family)];
     if (handle != nullptr) continue;
+    rocksdb::ColumnFamilyHandle* made = nullptr;
     const rocksdb::Status status =
-        db_->CreateColumnFamily(options_of(family, cache_), name_of(family), &handle);
+        db_->CreateColumnFamily(options_of(family, cache_), name_of(family), &made);
     if (!status.ok()) return status;
+    handle = made;
   }
   if (!split_) legacy_ = true;
   split_ = true;
@@ -174,8 +176,8 @@ rocksdb::Status Families::make() {
 
 std::vector<rocksdb::ColumnFamilyHandle*> Families::all() const {
   std::vector<rocksdb::ColumnFamilyHandle*> out;
-  for (auto* handle : handles_)
-    if (handle != nullptr) out.push_back(handle);
+  for (const auto& handle : handles_)
+    if (auto* there = handle.load()) out.push_back(there);
   return out;
 }
 
@@ -186,31 +188,35 @@ void Families::put(rocksdb::WriteBatch& batch, Family family, std::string_view k
 
 void Families::remove(rocksdb::WriteBatch& batch, Family family, std::string_view key) const {
   PAXOS_ASSERT(batch.Delete(at(family), as_slice(key)).ok());
-  if (split_ && legacy_) PAXOS_ASSERT(batch.Delete(handles_[0], as_slice(key)).ok());
+  if (split_ && legacy_) PAXOS_ASSERT(batch.Delete(legacy_handle(), as_slice(key)).ok());
 }
 
 void Families::remove_range(rocksdb::WriteBatch& batch, Family family, const std::string& from,
                             const std::string& to) const {
   PAXOS_ASSERT(batch.DeleteRange(at(family), from, to).ok());
-  if (split_ && legacy_) PAXOS_ASSERT(batch.DeleteRange(handles_[0], from, to).ok());
+  if (split_ && legacy_) PAXOS_ASSERT(batch.DeleteRange(legacy_handle(), from, to).ok());
 }
 
 rocksdb::Status Families::drop_files(Family family, const std::string& from, const std::string& to) const {
   const rocksdb::Slice begin(from), end(to);
   rocksdb::Status status = rocksdb::DeleteFilesInRange(db_.get(), at(family), &begin, &end, false);
   if (status.ok() && split_ && legacy_)
-    status = rocksdb::DeleteFilesInRange(db_.get(), handles_[0], &begin, &end, false);
+    status = rocksdb::DeleteFilesInRange(db_.get(), legacy_handle(), &begin, &end, false);
   return status;
 }
 
-rocksdb::Status Families::write_anew(Family family) const {
+rocksdb::Status Families::write_anew(Family family, const std::string& from, const std::string& to,
+                                     std::atomic<bool>& stopping) const {
   rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;
+  options.allow_write_stall = false;
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
   options.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
   options.blob_garbage_collection_age_cutoff = 1;
-  rocksdb::Status status = db_->CompactRange(options, at(family), nullptr, nullptr);
-  if (status.ok() && split_ && legacy_)
-    status = db_->CompactRange(options, handles_[0], nullptr, nullptr);
+  options.canceled = &stopping;
+  const rocksdb::Slice begin(from), end(to);
+  rocksdb::Status status = db_->CompactRange(options, at(family), &begin, &end);
+  if (status.ok() && split_ && legacy_) status = db_->CompactRange(options, legacy_handle(), &begin, &end);
   return status;
 }
 
@@ -218,7 +224,7 @@ rocksdb::Status Families::get(const rocksdb::ReadOptions& options, Family family
                               std::string& value) const {
   rocksdb::Status status = db_->Get(options, at(family), as_slice(key), &value);
   if (status.IsNotFound() && split_ && legacy_)
-    status = db_->Get(options, handles_[0], as_slice(key), &value);
+    status = db_->Get(options, legacy_handle(), as_slice(key), &value);
   return status;
 }
 

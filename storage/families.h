@@ -77,14 +77,16 @@ class Families {
   /// All of [from, to), wherever it lies.
   void remove_range(rocksdb::WriteBatch& batch, Family family, const std::string& from,
                     const std::string& to) const;
-  /// Whole files that hold nothing else but rows of [from, to), which are deleted. What else was hidden by rows in
-  /// them may show again.
+  /// Whole files that hold nothing else but rows of [from, to), which are deleted. What else was hidden by
+  /// rows in them may show again.
   [[nodiscard]] rocksdb::Status drop_files(Family family, const std::string& from,
                                            const std::string& to) const;
   [[nodiscard]] rocksdb::Status get(const rocksdb::ReadOptions& options, Family family, std::string_view key,
                                     std::string& value) const;
-  /// Every file of the family, values in blob files included: nothing is left that was deleted or written over.
-  [[nodiscard]] rocksdb::Status write_anew(Family family) const;
+  /// Every file that has rows of [from, to), values in blob files included: nothing is left there of what was
+  /// deleted or written over. `stopping` set: it gives up soon.
+  [[nodiscard]] rocksdb::Status write_anew(Family family, const std::string& from, const std::string& to,
+                                           std::atomic<bool>& stopping) const;
   /// All of it, to disk.
   [[nodiscard]] rocksdb::Status flush(bool allow_write_stall = true) const;
 
@@ -94,7 +96,8 @@ class Families {
 
   std::unique_ptr<rocksdb::DB> db_;
   std::shared_ptr<rocksdb::Cache> cache_;
-  std::array<rocksdb::ColumnFamilyHandle*, families_count> handles_{};  ///< [0]: default
+  /// [0]: default. make() may add some while other threads look.
+  std::array<std::atomic<rocksdb::ColumnFamilyHandle*>, families_count> handles_{};
   std::vector<Family> of_its_own_;
   std::atomic<bool> split_{false};  ///< any thread reads; it rises once, legacy_ before it
   std::atomic<bool> legacy_{false};

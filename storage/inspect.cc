@@ -287,6 +287,10 @@ class Inspector {
     if (const auto birth = own_as(log_key::birth, false, decode_birth)) out_.born = birth->born;
     out_.promised = own_as(log_key::promised, false, decode_ballot);
     out_.chosen_prefix.n = own_as(log_key::chosen_prefix, false, decode_number).value_or(0);
+    begins_.n = std::max<std::uint64_t>(own_as(log_key::first_slot, false, decode_number).value_or(1), 1);
+    (void)own_as(log_key::lives, false, decode_lives);
+    (void)own_as(log_key::outdated, false, decode_outdated);
+    for (std::uint8_t id = 0; id < paxos::limits::replicas_max; ++id) (void)own(log_key::peer({id}), false);
     const auto group = own_as(log_key::group, true, decode_group);
     if (group) out_.group = group->last;
     bool cut = false;
@@ -323,10 +327,12 @@ class Inspector {
   }
 
   void read_slots() {
-    paxos::Slot before;
+    // What stands below where a trimmed log begins is waiting for a compaction, and nobody reads it.
+    paxos::Slot before{begins_.n - 1};
+    if (begins_ > paxos::Slot{1}) out_.first_slot = begins_;
     const auto follow = [&](paxos::Slot slot) {
       if (out_.first_slot.none()) out_.first_slot = slot;
-      if (!before.none() && slot > before + 1 && before < out_.chosen_prefix)
+      if (slot > before + 1 && before < out_.chosen_prefix)
         lost_slots(before + 1, std::min(paxos::Slot{slot.n - 1}, out_.chosen_prefix),
                    "missing, though every slot up to " + std::to_string(out_.chosen_prefix.n) +
                        " is known to be chosen");
@@ -334,6 +340,7 @@ class Inspector {
     };
     log_->each_slot(
         [&](paxos::Slot slot, std::string_view stored) {
+          if (slot < begins_) return;
           follow(slot);
           out_.last_slot = std::max(out_.last_slot, slot);
           const auto value = open_value(log_key::slot(slot), stored);
@@ -347,6 +354,7 @@ class Inspector {
           }
         },
         [&](paxos::Slot first, paxos::Slot last, const std::string& why) {
+          if (!last.none() && last < begins_) return;
           lost_slots(first, last, why);
           if (out_.first_slot.none()) out_.first_slot = first;
           before = last.none() ? before : last;
@@ -423,7 +431,7 @@ class Inspector {
                      "it is not that of the row that names the slot");
       for (const std::string& room : rooms) read_room(rows, room);
     }
-    if (log_ && !out_.applied.none() && out_.applied > out_.last_slot)
+    if (log_ && !out_.applied.none() && out_.applied > std::max(out_.last_slot, paxos::Slot{begins_.n - 1}))
       word("log/", fmt::format("the state has applied slot {}, the log ends at slot {}: its end is lost",
                                out_.applied.n, out_.last_slot.n));
   }
@@ -441,6 +449,7 @@ class Inspector {
   std::uint16_t rules_known_;
   std::optional<paxos::Slot> slot_;
   std::unique_ptr<ReadOnlyDatabase> log_;
+  paxos::Slot begins_{1};  ///< below it the log was trimmed
   std::set<std::string> tables_there_;
   std::map<std::string, std::string> broken_tables_;
   std::vector<std::string> torn_;

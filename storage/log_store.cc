@@ -96,10 +96,9 @@ tl::expected<std::optional<std::string>, std::string> LogStore::get(std::string_
 }
 
 tl::expected<void, std::string> LogStore::check_own() const {
-  for (std::string_view key :
-       {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation, log_key::boot,
-        log_key::birth, log_key::promised, log_key::chosen_prefix, log_key::first_slot, log_key::group,
-        log_key::outdated, log_key::lives})
+  for (std::string_view key : {log_key::format, log_key::cluster, log_key::replica, log_key::incarnation,
+                               log_key::boot, log_key::birth, log_key::promised, log_key::chosen_prefix,
+                               log_key::first_slot, log_key::group, log_key::outdated, log_key::lives})
     if (const auto row = get(key); !row)
       return tl::make_unexpected(fmt::format("{}: {}", where_, row.error()));
   for (std::uint8_t id = 0; id < paxos::limits::replicas_max; ++id)
@@ -111,6 +110,8 @@ tl::expected<void, std::string> LogStore::check_own() const {
 tl::expected<void, std::string> LogStore::raise_format(std::uint32_t format) {
   const auto row = raised_format([this](std::string_view key) { return get(key); }, format);
   if (!row) return tl::make_unexpected(row.error());
+  if (const auto stored = get(log_key::format); stored && *stored)
+    format_ = std::max(format_, static_cast<std::uint32_t>(decode_number(**stored).value_or(0)));
   format_ = std::max(format_, format);
   rocksdb::Status status;
   if (*row) {
@@ -142,7 +143,8 @@ tl::expected<void, std::string> LogStore::begin_above(paxos::Slot slot, paxos::R
   rocksdb::Status status = families_.db().Write(synced(), &batch);
   // What was redacted meanwhile goes from its files, too.
   if (status.ok()) status = families_.drop_files(Family::slots, from, to);
-  if (status.ok()) status = families_.write_anew(Family::slots);
+  std::atomic<bool> never{false};
+  if (status.ok()) status = families_.write_anew(Family::slots, from, to, never);
   if (!status.ok())
     return tl::make_unexpected(fmt::format("{}: letting go of slots up to {}, which came as a snapshot: {}",
                                            where_, slot.n, status.ToString()));
@@ -262,7 +264,7 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
   const std::optional<paxos::Slot> first = trimmed_to(groups);
   // The same write says where the log begins.
   if (first && *first > first_slot())
-    families_.remove_range(batch, Family::slots, log_key::slot(first_slot()), log_key::slot(*first));
+    families_.remove_range(batch, Family::slots, log_key::slot({0}), log_key::slot(*first));
   bytes_ += batch.GetDataSize();
   const std::int64_t began = steady_ns();
   // As soon as the record is on disk: what RocksDB does after that only serves readers, and they wait for it.
@@ -340,7 +342,18 @@ std::string LogStore::forget(const std::vector<paxos::Slot>& slots, std::atomic<
   }
   std::vector<Forgotten> keys;
   for (const paxos::Slot slot : slots) keys.push_back({.family = Family::slots, .key = log_key::slot(slot)});
-  const std::string why = forget_older(families_, where_, keys, synced(), stopping);
+  std::string why = forget_older(families_, where_, keys, synced(), stopping);
+  // Copies that were trimmed away are in no list, and may still be in a file. (One that was dropped may have
+  // hidden an older row, so it is all deleted again.)
+  if (const paxos::Slot first = first_slot(); why.empty() && first > paxos::Slot{1}) {
+    rocksdb::WriteBatch batch;
+    const std::string from = log_key::slot({0}), to = log_key::slot(first);
+    families_.remove_range(batch, Family::slots, from, to);
+    rocksdb::Status status = families_.db().Write(synced(), &batch);
+    if (status.ok()) status = families_.flush(false);
+    if (status.ok()) status = families_.write_anew(Family::slots, from, to, stopping);
+    if (!status.ok()) why = "trimmed slots: " + status.ToString();
+  }
   return why.empty() ? why : where_ + ": " + why;
 }
 

@@ -186,7 +186,10 @@ tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get
 void settle(paxos::Recovered& recovered, paxos::Slot applied, const paxos::Hash& hash) {
   recovered.applied = applied;
   recovered.hash = hash;
-  recovered.chosen_prefix = std::max(recovered.chosen_prefix, applied);
+  // What was trimmed was applied here: it is chosen, whatever the prefix on the disk says (it is a hint, and
+  // lags), and wherever the state is by now. Nobody may take those slots for empty ones.
+  recovered.chosen_prefix =
+      std::max({recovered.chosen_prefix, applied, paxos::Slot{recovered.first_slot.n - 1}});
   recovered.redo_to = recovered.chosen_prefix;
 }
 

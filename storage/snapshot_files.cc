@@ -239,7 +239,9 @@ void SnapshotFiles::count_some() {
     served_rows_->with_reader(
         [&](const chat::RowReader& rows) { all = counting_->count.advance(rows, count_bytes); });
   } catch (const StateDamage&) {
-    return counting_.reset();  // who reads it meets the same
+    (void)drop_now();  // it is of no use to anybody
+    if (lost_) lost_();
+    return;
   }
   if (!all) return;
   counting_->done(served_->id, counting_->count.sum());
@@ -262,10 +264,8 @@ void SnapshotFiles::drop_served() {
 
 std::string SnapshotFiles::forget() {
   const std::lock_guard lock(files_mutex_);
-  if (!served_) return {};
-  served_rows_.reset();
-  served_.reset();
-  std::string why = clear_away(directory_ / "snapshot");
+  if (!is_there(directory_ / "snapshot")) return {};
+  std::string why = drop_now();
   if (lost_) lost_();
   return why;
 }

@@ -121,9 +121,7 @@ class Snapshot final : public chat::RowReader {
 
 }  // namespace
 
-std::vector<Family> state_families() {
-  return {Family::rest, Family::journal, Family::hashes, Family::runs};
-}
+std::vector<Family> state_families() { return {Family::rest, Family::journal, Family::hashes, Family::runs}; }
 
 void read_state(const Families& families, const std::function<void(const chat::RowReader&)>& use) {
   const Snapshot snapshot(families);

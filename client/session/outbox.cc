@@ -400,7 +400,11 @@ void Outbox::pump(paxos::Time now) {
       emit_known();
     }
   }
-  if (phase_ == Phase::open && abandon_ && !any(Fate::sent, Fate::voided, Fate::lookup)) new_session();
+  // What an earlier life of this client gave a seq it may have sent, too: it is asked for in this session
+  // before that is left, or it would run twice.
+  const bool owed = std::any_of(entries_.begin(), entries_.end(), [](const Entry& e) { return e.owed(); });
+  if (phase_ == Phase::open && abandon_ && !owed && !any(Fate::sent, Fate::voided, Fate::lookup))
+    new_session();
   if (phase_ == Phase::idle) {
     if (any(Fate::unsent)) {
       phase_ = Phase::opening;
@@ -414,7 +418,7 @@ void Outbox::pump(paxos::Time now) {
       phase_ = Phase::closed;
     }
   } else if (phase_ == Phase::open) {
-    if (!abandon_) send_unsent(now);
+    send_unsent(now);
     if (close_wanted_ && entries_.empty()) {
       phase_ = Phase::closing;
       single_ = {};
@@ -427,6 +431,7 @@ void Outbox::send_unsent(paxos::Time now) {
   for (; unsent_ < entries_.size() && unsent_ < options_.outstanding; ++unsent_) {
     Entry& entry = entries_[unsent_];
     if (entry.fate != Fate::unsent) continue;
+    if (abandon_ && !entry.owed()) return;
     const std::size_t size = weight(entry);
     if (unsent_ > 0 && flight_bytes_ + size > flight_bytes_max) return;
     if (entry.seq == 0) entry.seq = next_seq_++;

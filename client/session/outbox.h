@@ -147,6 +147,9 @@ class Outbox {
     paxos::Time sent{};  ///< first
     Repeat repeat;
     Delivery delivery;  ///< holds the content from the start
+
+    /// An earlier life may have sent it, and this one has not asked what became of it.
+    [[nodiscard]] bool owed() const { return restored && seq != 0 && fate == Fate::unsent; }
   };
   /// A walk through one room's history, chunk by chunk back to the session's open.
   struct Search {

@@ -82,6 +82,8 @@ class Memory(ClusterTest):
         replica = self.follower(cluster)
         flag = self.slow_replica(cluster, replica, part)
         pid = cluster.processes[replica].pid
+        # Its disk hangs while it runs, not while it starts.
+        self.assertTrue(wait_for("it has started", lambda: self.answers(cluster, replica), 60))
         flag.touch()
         load = Load(cluster)
         try:

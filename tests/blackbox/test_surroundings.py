@@ -314,9 +314,9 @@ class Damaged(ClusterTest):
         return "".join(random.Random(seed).choices(string.ascii_letters + string.digits, k=3000))
 
     def flip(self, folder, text):
-        """In every table where it stands; how often."""
+        """In every table or blob file where it stands; how often."""
         count = 0
-        for table in folder.glob("*.sst"):
+        for table in [*folder.glob("*.sst"), *folder.glob("*.blob")]:
             data = table.read_bytes()
             at = data.find(text)
             while at >= 0:

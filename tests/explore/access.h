@@ -32,9 +32,9 @@ struct StateAccess {
 
   template <class Archive>
   static void visit(Archive& a, Replica& replica) {
-    auto& [env, self_incarnation, log, acceptor, learner, proposer, election, reads, birth, hashes, trimmer,
-           applied_hash, sync_age, prefix_recorded, redo_from, redoes_much, cried_for, diverged, withdrawn,
-           waits] = *replica.parts_;
+    auto& [env, introduction, log, acceptor, learner, proposer, election, reads, birth, lives, hashes,
+           trimmer, trim_group, applied_hash, sync_age, prefix_recorded, redo_from, redoes_much, cried_for,
+           diverged, withdrawn, outdated, asker, waits] = *replica.parts_;
     PAXOS_ASSERT(!diverged && withdrawn.empty() && sync_age == Duration{} && applied_hash == Hash{});
     const std::uint64_t synced = visit_env(a, env);
     visit_log(a, log, synced);
@@ -46,6 +46,10 @@ struct StateAccess {
     PAXOS_ASSERT(birth.born());
     (void)waits;    // decides nothing
     (void)trimmer;  // keeps everything
+    PAXOS_ASSERT(trim_group == 0);
+    // No life has a number: nobody asks for one, or is refused.
+    PAXOS_ASSERT(introduction.lives.empty() && !outdated && asker.life.number == 0);
+    (void)lives;
     PAXOS_ASSERT(!redoes_much && cried_for.none());
     (void)redo_from;  // tells people how far it is
     explore::field(a, prefix_recorded);

@@ -55,6 +55,8 @@ void field(A& archive, Record& record) {
           PAXOS_ASSERT(type != 4);  // all replicas are born already
         } else if constexpr (std::is_same_v<R, TrimRecord>) {
           PAXOS_ASSERT(type != 5);  // and nobody trims
+        } else if constexpr (std::is_same_v<R, PeerRecord> || std::is_same_v<R, OutdatedRecord>) {
+          PAXOS_ASSERT(type != 6 && type != 7);  // nor has a life with a number
         } else {
           field(archive, r.slot);
           field(archive, r.ballot);

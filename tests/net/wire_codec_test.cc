@@ -278,10 +278,7 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
 
   // What only the second format has.
   const paxos::PeerMessage told = paxos::HeartbeatReply{.nonce = 1, .ballot = b, .leader = b, .groups = 300};
-  EXPECT_EQ(hex(encoded(told)),
-            "020100000000000000050205020000"
-            "00" +
-                h16 + "0100ac02");
+  EXPECT_EQ(hex(encoded(told)), "02010000000000000005020502040000" + h16 + "0100ac02");
   EXPECT_TRUE(through_wire(told) == told);
 
   const chat::SessionId session{{3}, 4};

@@ -15,7 +15,7 @@ Incarnation incarnation(std::uint8_t id) {
 }
 
 /// Replica 0 of three, born, and what its peers say.
-class Lives : public testing::Test {
+class PeerLives : public testing::Test {
  protected:
   static Recovered born() {
     return {.incarnation = incarnation(0),
@@ -70,7 +70,7 @@ class Lives : public testing::Test {
   std::vector<Record> records_;
 };
 
-TEST_F(Lives, APeersWordCountsOnceItsLifeIsOnTheDisk) {
+TEST_F(PeerLives, APeersWordCountsOnceItsLifeIsOnTheDisk) {
   start();
   EXPECT_FALSE(counts(1, peer(3, 33)));
   introduced(peer(3, 33), {{2, 22}}, 5, false);
@@ -80,7 +80,7 @@ TEST_F(Lives, APeersWordCountsOnceItsLifeIsOnTheDisk) {
   EXPECT_TRUE(counts(1, peer(3, 33)));
 }
 
-TEST_F(Lives, WhoIsNotKnownIsAskedWhereItComesFromAndAnswers) {
+TEST_F(PeerLives, WhoIsNotKnownIsAskedWhereItComesFromAndAnswers) {
   start();
   const auto said = [&](const Origin& origin, const PeerMessage& message) {
     replica_->step(now_, {1}, origin, message);
@@ -104,13 +104,13 @@ TEST_F(Lives, WhoIsNotKnownIsAskedWhereItComesFromAndAnswers) {
   EXPECT_FALSE(asks(peer(3, 33))) << "it is on its way to the disk";
 }
 
-TEST_F(Lives, WhatTheFirstFormatSaysCounts) {
+TEST_F(PeerLives, WhatTheFirstFormatSaysCounts) {
   start();
   EXPECT_TRUE(counts(1, incarnation(1)));
   EXPECT_TRUE(recorded<PeerRecord>().empty());
 }
 
-TEST_F(Lives, AnEarlierBootAndAnotherLifeOfTheSameAreCopies) {
+TEST_F(PeerLives, AnEarlierBootAndAnotherLifeOfTheSameAreCopies) {
   Recovered recovered = born();
   recovered.peers = {{{1}, peer(3, 33), 5, {}}};
   start(std::move(recovered));
@@ -127,7 +127,7 @@ TEST_F(Lives, AnEarlierBootAndAnotherLifeOfTheSameAreCopies) {
   EXPECT_TRUE(counts(1, peer(3, 33))) << "what is known after a start counts at once";
 }
 
-TEST_F(Lives, WhatDoesNotComeFromTheLifeThatIsKnownIsACopy) {
+TEST_F(PeerLives, WhatDoesNotComeFromTheLifeThatIsKnownIsACopy) {
   start();
   introduced(peer(3, 33), {{2, 22}}, 5);
   // Two starts of the copy: nobody has heard of their boots.
@@ -142,7 +142,7 @@ TEST_F(Lives, WhatDoesNotComeFromTheLifeThatIsKnownIsACopy) {
   EXPECT_TRUE(counts(1, peer(7, 77)));
 }
 
-TEST_F(Lives, AFullListMayBeginLaterThanWhatIsKnown) {
+TEST_F(PeerLives, AFullListMayBeginLaterThanWhatIsKnown) {
   start();
   introduced(peer(3, 33), {}, 5);
   std::vector<Life> many;
@@ -153,7 +153,7 @@ TEST_F(Lives, AFullListMayBeginLaterThanWhatIsKnown) {
   EXPECT_TRUE(counts(1, peer(200, 2)));
 }
 
-TEST_F(Lives, ALaterBootWithFewerGroupsWasPutBackAndSoIsWhatComesFromIt) {
+TEST_F(PeerLives, ALaterBootWithFewerGroupsWasPutBackAndSoIsWhatComesFromIt) {
   start();
   introduced(peer(3, 33), {}, 5);
   heard(peer(3, 33), 20);
@@ -171,7 +171,7 @@ TEST_F(Lives, ALaterBootWithFewerGroupsWasPutBackAndSoIsWhatComesFromIt) {
   EXPECT_TRUE(counts(1, peer(4, 45)));
 }
 
-TEST_F(Lives, WhatWasRefusedIsRememberedAcrossARestart) {
+TEST_F(PeerLives, WhatWasRefusedIsRememberedAcrossARestart) {
   start();
   introduced(peer(3, 33), {}, 5);
   heard(peer(3, 33), 20);
@@ -184,13 +184,13 @@ TEST_F(Lives, WhatWasRefusedIsRememberedAcrossARestart) {
   EXPECT_TRUE(outdated(1, peer(5, 55)));
 }
 
-TEST_F(Lives, AnIntroductionIsOfTheLifeThatSaysIt) {
+TEST_F(PeerLives, AnIntroductionIsOfTheLifeThatSaysIt) {
   start();
   say(1, peer(3, 33), Introduction{5, {{2, 22}}});
   EXPECT_TRUE(recorded<PeerRecord>().empty());
 }
 
-TEST_F(Lives, AReplacedDirectoryHasNothingToDoWithTheOneBefore) {
+TEST_F(PeerLives, AReplacedDirectoryHasNothingToDoWithTheOneBefore) {
   Recovered recovered = born();
   Origin before = peer(30, 33);
   before.incarnation = incarnation(7);
@@ -200,7 +200,7 @@ TEST_F(Lives, AReplacedDirectoryHasNothingToDoWithTheOneBefore) {
   EXPECT_TRUE(counts(1, peer(1, 11)));
 }
 
-TEST_F(Lives, HowFarAPeersLogGoesIsWrittenDownNowAndThen) {
+TEST_F(PeerLives, HowFarAPeersLogGoesIsWrittenDownNowAndThen) {
   start();
   introduced(peer(3, 33), {}, 5);
   for (std::uint64_t groups = 7; groups < 5000; groups += 10) {
@@ -219,7 +219,7 @@ TEST_F(Lives, HowFarAPeersLogGoesIsWrittenDownNowAndThen) {
   EXPECT_TRUE(replica_->is_leader());
 }
 
-TEST_F(Lives, WhoIsToldThatItIsACopyNeverVotesAgain) {
+TEST_F(PeerLives, WhoIsToldThatItIsACopyNeverVotesAgain) {
   start();
   say(1, incarnation(1), Outdated{.meant = {4, 45}, .known_boot = 6, .known_groups = 99});
   say(1, incarnation(1), Outdated{.meant = {5, 44}, .known_boot = 6, .known_groups = 99});
@@ -242,7 +242,7 @@ TEST_F(Lives, WhoIsToldThatItIsACopyNeverVotesAgain) {
   EXPECT_TRUE(flush().send_after_sync.empty());
 }
 
-TEST_F(Lives, HowFarTheOwnLogGoesIsToldToWhoSpeaksTheSecondFormatOnly) {
+TEST_F(PeerLives, HowFarTheOwnLogGoesIsToldToWhoSpeaksTheSecondFormatOnly) {
   start();
   const auto groups_to = [&](const Origin& origin) {
     replica_->step(now_, {1}, origin, HeartbeatRequest{5});

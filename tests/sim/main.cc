@@ -36,6 +36,8 @@ constexpr const char* usage =
     "  --replicas N    of a range: only seeds that draw so many replicas\n"
     "  --keep-going    of a range: go on after a violation, to count them\n"
     "  --regressions F the seeds in F: one a line, '#' begins a comment\n"
+    "  --left-out F    of a range: not the seeds in F, whose violations are not understood yet; it says "
+    "which\n"
     "LESS of a run, as a minimised failure names it:\n"
     "  --only-faults 3,17  these of its faults (none: 'none')   --clients N     only so many\n"
     "  --without loss,late without these settings               --length-us N   faults for so long\n"
@@ -350,6 +352,7 @@ int main(int argc, char** argv) {
   std::uint64_t seconds = 0;
   std::uint64_t replicas = 0;
   const char* regressions = nullptr;
+  const char* left_out = nullptr;
   for (int i = 1; i < argc; ++i) {
     const std::string_view flag = argv[i];
     const auto number = [&](std::uint64_t& value) {
@@ -381,6 +384,8 @@ int main(int argc, char** argv) {
       good = i + 1 < argc && parse_faults(argv[++i], mode.pretend);
     else if (flag == "--regressions")
       good = i + 1 < argc && (regressions = argv[++i]) != nullptr;
+    else if (flag == "--left-out")
+      good = i + 1 < argc && (left_out = argv[++i]) != nullptr;
     else if (flag == "--mutant")  // of paxos-sim-mutants
       good = i + 1 < argc && mutants::choose(argv[++i]);
     else if (flag == "--mutants") {
@@ -403,8 +408,18 @@ int main(int argc, char** argv) {
   std::vector<std::uint64_t> seeds;
   if (regressions != nullptr && !regression_seeds(regressions, seeds))
     return wrong_usage("cannot read '" + std::string(regressions) + "'");
+  std::vector<std::uint64_t> open;
+  if (left_out != nullptr && !regression_seeds(left_out, open))
+    return wrong_usage("cannot read '" + std::string(left_out) + "'");
+  for (const std::uint64_t s : open)
+    if (s >= first && s < first + count)
+      std::printf("left out: seed %llu, whose violation is not understood yet\n",
+                  static_cast<unsigned long long>(s));
   for (std::uint64_t i = 0; i < count; ++i)
-    if (replicas == 0 || sim::draw_scenario(first + i).replicas == replicas) seeds.push_back(first + i);
+    if (std::find(open.begin(), open.end(), first + i) != open.end())
+      continue;
+    else if (replicas == 0 || sim::draw_scenario(first + i).replicas == replicas)
+      seeds.push_back(first + i);
   if (seeds.empty()) return wrong_usage("nothing to run: name --seed, --seeds or --regressions");
   return run_many(seeds, static_cast<unsigned>(jobs), static_cast<double>(seconds));
 }

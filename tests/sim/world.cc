@@ -344,7 +344,12 @@ void World::on_host(Host& host, const Event& event) {
       const paxos::Origin origin(event.incarnation, event.a & UINT32_MAX, event.a >> 32);
       if (is_outdated(host, event.from, origin, *static_cast<const paxos::PeerMessage*>(event.payload.get())))
         return;
-      if (!latest_boot(host, event.from, event.incarnation, origin.life.boot)) return;
+      if (!latest_boot(host, event.from, event.incarnation, origin.life.boot)) {
+        if (origin.life.number != 0 && std::holds_alternative<paxos::HeartbeatRequest>(
+                                           *static_cast<const paxos::PeerMessage*>(event.payload.get())))
+          readmit(host, event.from, origin);
+        return;
+      }
       learn_boot(host, event.from, origin.life.boot);
       if (saying())
         note(std::to_string(host.id) + " hears from " + std::to_string(event.from) + ": ",
@@ -353,6 +358,9 @@ void World::on_host(Host& host, const Event& event) {
                      *host.node, observer_.acknowledged_slot());
       host.node->peer_message(at, {event.from}, origin,
                               *static_cast<const paxos::PeerMessage*>(event.payload.get()));
+      if (const auto& message = *static_cast<const paxos::PeerMessage*>(event.payload.get());
+          std::holds_alternative<paxos::Introduction>(message))
+        (void)is_outdated(host, event.from, origin, message);
       break;
     }
     case EventKind::client_arrival: {
@@ -467,7 +475,8 @@ void World::turn(Host& host) {
   if (rules_ || !stop.empty()) {
     // And nothing is left to apply that is held, or that the turn was too short for.
     const bool settled = host.syncing == 0 && host.synced == 0 && host.disk.pending.empty() &&
-                         host.held == 0 && host.node->deadline() > at;
+                         host.held == 0 && host.node->deadline() > at &&
+                         !host.node->status().redoing;  // what it has on its disk alone it has not seen
     if (!stop.empty() && host.disk.damaged()) {
       // What it has to redo does not read: it stays down until somebody mends its disk.
       crash(host, stop.c_str());

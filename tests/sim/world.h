@@ -284,6 +284,7 @@ class World {
   void carry(std::uint8_t from, std::uint8_t to, const Event& packet);
   [[nodiscard]] std::uint8_t speaks(const Host& host) const;
   [[nodiscard]] std::uint64_t origin_word(const Host& host) const;
+  void readmit(Host& host, std::uint8_t from, const paxos::Origin& origin);
   void disown(Host& host, std::uint8_t from, const paxos::Origin& origin, std::uint64_t known_boot);
   bool is_outdated(Host& host, std::uint8_t from, const paxos::Origin& origin,
                    const paxos::PeerMessage& message);

@@ -97,6 +97,8 @@ bool World::lost() { return random_.chance(std::max(loss_ppm_, burst_ppm_)); }
 std::uint8_t World::speaks(const Host& host) const {
   std::uint8_t out = format_spoken(host);
   if (out >= net::format_named) return out;
+  if (!host.disk.peers.empty() && chat::formats_of(host.program).datagrams >= net::format_named)
+    return net::format_named;
   for (const Host& other : hosts_)
     if (other.id != host.id && other.node && host.newest_boot[other.id] == other.disk.boot &&
         format_spoken(other) >= net::format_named &&
@@ -117,7 +119,8 @@ bool World::is_outdated(Host& host, std::uint8_t from, const paxos::Origin& orig
   const auto word = host.node->outdated({from}, origin);
   if (!word) return false;
   disown(host, from, origin, word->known_boot);
-  if (std::holds_alternative<paxos::HeartbeatRequest>(message))
+  if (std::holds_alternative<paxos::HeartbeatRequest>(message) ||
+      std::holds_alternative<paxos::Introduction>(message))
     carry(host.id, from,
           {.kind = EventKind::peer_arrival,
            .from = host.id,
@@ -126,6 +129,13 @@ bool World::is_outdated(Host& host, std::uint8_t from, const paxos::Origin& orig
            .incarnation = host.disk.incarnation,
            .payload = std::make_shared<const paxos::PeerMessage>(*word)});
   return true;
+}
+
+/// The later boot that was heard of may be the copy, and this one the right directory.
+void World::readmit(Host& host, std::uint8_t from, const paxos::Origin& origin) {
+  for (auto& [incarnation, boot] : host.newest_boots[from])
+    if (incarnation == origin.incarnation) boot = host.newest_boot[from] = origin.life.boot;
+  conduct_.disowned(host.id, from, origin.incarnation);
 }
 
 /// Its boots mean nothing: the right directory may be put back, and start with an earlier one.
@@ -190,12 +200,12 @@ net::Transport& World::transport(Host& host) {
                                          .boot = host.disk.boot,
                                          .life = host.own_life},
                                 .key = cluster_key,
-                                .tickets = ticket_key(host.disk.incarnation, host.disk.boot),
+                                .tickets = ticket_key(host.disk.incarnation, host.own_life),
                                 .datagram_bytes = scenario_.datagram_bytes,
                                 .replicas = scenario_.replicas,
                                 .addresses = std::move(addresses),
                                 .version_max = chat::formats_of(host.program).datagrams,
-                                .speaks = format_spoken(host),
+                                .speaks = speaks(host),
                                 .reassembly = scenario_.reassembly});
     for (std::uint8_t id = 0; id < scenario_.replicas; ++id) learn_boot(host, id, host.newest_boot[id]);
   }
@@ -275,7 +285,7 @@ void World::ship(Client& client) {
   each_datagram(*client.transport, carried,
                 [&](const net::Address& to, std::shared_ptr<const paxos::Bytes> bytes) {
                   const auto replica = static_cast<std::uint8_t>(to.port() - 1);
-                  keep_recording({replica, hosts_[replica].disk.boot, client.id, client.life % 4000, bytes});
+                  keep_recording({replica, hosts_[replica].own_life, client.id, client.life % 4000, bytes});
                   if (lost() || (client.cut_to >> replica & 1) != 0) return;
                   queue_.push(now_ + delay(), {.kind = EventKind::datagram,
                                                .to = replica,
@@ -338,7 +348,11 @@ bool World::receive(Host& host, const Event& event) {
         if (std::holds_alternative<paxos::HeartbeatRequest>(*peer)) host.transport->answer(received, *word);
         continue;
       }
-      if (received.stale) continue;
+      if (received.stale) {
+        host.transport->readmit(sender);
+        readmit(host, sender.sender, {sender.incarnation, sender.boot, sender.life});
+        continue;
+      }
       if (!latest_boot(host, received.sender.sender, received.sender.incarnation, received.sender.boot))
         continue;
       if (saying())
@@ -346,6 +360,13 @@ bool World::receive(Host& host, const Event& event) {
       conduct_.hears(host.id, received.sender.sender, *peer, *host.node, observer_.acknowledged_slot());
       host.node->peer_message(local(host), {sender.sender}, {sender.incarnation, sender.boot, sender.life},
                               *peer);
+      if (std::holds_alternative<paxos::Introduction>(*peer))
+        if (const auto word =
+                host.node->outdated({sender.sender}, {sender.incarnation, sender.boot, sender.life})) {
+          host.transport->disown(sender);
+          disown(host, sender.sender, {sender.incarnation, sender.boot, sender.life}, word->known_boot);
+          host.transport->answer(received, *word);
+        }
       took = true;
     } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
       host.node->client_message(local(host), client_address(event.a, event.b), *client);
@@ -402,7 +423,7 @@ void World::replay_recordings(Random& random) {
     if (!host.node || host.paused != 0 || std::to_integer<unsigned>(old.bytes->span()[3]) < net::format_named)
       continue;
     const net::Address from = elsewhere ? net::Address::loopback(65'000) : address_of(old.client, old.life);
-    const bool meant = host.id == old.to && host.disk.boot == old.boot && !elsewhere;
+    const bool meant = host.id == old.to && host.own_life == old.boot && !elsewhere;
     if (meant) continue;
     net::Transport& at = transport(host);
     ship(host);  // so that what leaves now answers this

@@ -67,7 +67,24 @@ class Life {
     s.storage->start({.synced = [this](std::uint64_t group) { told([&] { synced_ = group; }); },
                       .failed = [this](std::string why) { told([&] { failed_ = std::move(why); }); },
                       .damaged = [](const storage::Damage&) {}});
-    // As the daemon does: what is known to be chosen is applied again.
+    // As the daemon does: what is known to be chosen is applied again, from the own log in pages.
+    while (redo_fault.empty() && machine.applied() < s.recovered.redo_to) {
+      std::vector<paxos::LogEntry> page;
+      const std::string unread = read([&](const Storage::Reader& reader) {
+        auto got = reader.log(machine.applied() + 1, s.recovered.redo_to, 64 << 10);
+        if (got)
+          page = std::move(*got);
+        else
+          redo_fault = got.error();
+      });
+      if (redo_fault.empty() && !unread.empty()) redo_fault = unread;
+      for (const paxos::LogEntry& entry : page) {
+        if (entry.slot != machine.applied() + 1) break;
+        apply(entry.slot, entry.decree);
+      }
+      if (redo_fault.empty() && (page.empty() || page.back().slot != machine.applied()))
+        redo_fault = "slot " + std::to_string(machine.applied().n + 1) + " is missing from the log";
+    }
     for (const paxos::LogEntry& entry : s.recovered.entries) {
       if (entry.slot != machine.applied() + 1) break;
       if (!entry.chosen && entry.slot > s.recovered.chosen_prefix) break;
@@ -100,6 +117,8 @@ class Life {
         [done](const std::string& why) { done->set_value(why.empty() ? "unread" : why); });
     return result.get();
   }
+
+  std::string redo_fault;  ///< not empty: the replica stops there
 
  private:
   template <class Change>
@@ -381,6 +400,11 @@ bool opens_as_truth(const fs::path& directory, const Truth& truth, Trial& trial)
     return false;
   }
   Life life(std::move(*result));
+  if (!life.redo_fault.empty()) {
+    trial.end = End::refused;
+    trial.sentence = life.redo_fault;
+    return false;
+  }
   const Served served = everything(life);
   trial.failure = wrong(truth, served);
   trial.end = served.refused.empty() ? End::whole : End::reads_refused;

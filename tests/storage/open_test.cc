@@ -61,9 +61,8 @@ TEST(Open, EveryKindOfRecordSurvives) {
   EXPECT_EQ(s.recovered.promised, (paxos::Ballot{9, {1}})) << "a vote implies a promise";
   EXPECT_EQ(s.recovered.birth, birth);
   EXPECT_EQ(s.recovered.chosen_prefix, paxos::Slot{2});
-  const std::vector<paxos::LogEntry> expected{{{1}, {5, {2}}, false, text("one")},
-                                              {{2}, {6, {0}}, true, text("two")},
-                                              {{4}, {9, {1}}, false, text("four")}};
+  // Up to the chosen prefix they are read from the disk when they are needed.
+  const std::vector<paxos::LogEntry> expected{{{4}, {9, {1}}, false, text("four")}};
   EXPECT_EQ(s.recovered.entries, expected) << "a later vote replaces an earlier one of its slot";
 }
 

@@ -19,9 +19,9 @@ using paxos::Slot;
 namespace fs = std::filesystem;
 
 /// A replica without its protocol: what is posted is chosen at once, logged, applied, and its rows written.
-class Life {
+class Talker {
  public:
-  explicit Life(const OpenOptions& o) : s(opened(o)), machine(std::move(s.machine)) {
+  explicit Talker(const OpenOptions& o) : s(opened(o)), machine(std::move(s.machine)) {
     s.storage->start(said.completions());
     group_ = s.recovered.last_group;
     s.storage->snapshots().start([this](const std::string& why) { faults.push_back(why); },
@@ -118,7 +118,7 @@ struct Pulled {
   std::vector<chat::SnapshotPuller::Write> writes;
   MapRows rows;
 };
-Pulled pull(Life& source, const chat::SnapshotId& id) {
+Pulled pull(Talker& source, const chat::SnapshotId& id) {
   Pulled out{.id = id, .writes = {}, .rows = {}};
   chat::SnapshotRows cut;
   chat::SnapshotPlace at;
@@ -149,7 +149,7 @@ OpenOptions source_options(const TempDir& dir) {
 
 /// Another replica's snapshot, of slot `slots` + 1.
 Pulled snapshot_of(const TempDir& dir, int slots) {
-  Life life(source_options(dir));
+  Talker life(source_options(dir));
   life.talk(slots);
   const auto made = life.make(4);
   EXPECT_TRUE(made) << made.error();
@@ -158,7 +158,7 @@ Pulled snapshot_of(const TempDir& dir, int slots) {
 
 TEST(SnapshotFiles, GiveOnePointOfTimeWhateverIsWrittenMeanwhile) {
   const TempDir dir;
-  Life life(source_options(dir));
+  Talker life(source_options(dir));
   life.talk(40);
   const MapRows then = life.rows();
   const auto made = life.make(4);
@@ -179,7 +179,7 @@ TEST(SnapshotFiles, ServeTheSameOneAfterARestart) {
   chat::SnapshotId id;
   std::optional<chat::SnapshotChunk> first;
   {
-    Life life(o);
+    Talker life(o);
     life.talk(40);
     then = life.rows();
     const auto made = life.make(4);
@@ -188,7 +188,7 @@ TEST(SnapshotFiles, ServeTheSameOneAfterARestart) {
     first = life.read(id, {});
     life.talk(10);
   }
-  Life life(o);
+  Talker life(o);
   ASSERT_TRUE(life.files().found_served());
   EXPECT_EQ(life.files().found_served()->id, id);
   EXPECT_EQ(life.read(id, {}), first);
@@ -200,7 +200,7 @@ TEST(SnapshotFiles, ServeTheSameOneAfterARestart) {
 
 TEST(SnapshotFiles, CountWhatIsServed) {
   const TempDir dir;
-  Life life(source_options(dir));
+  Talker life(source_options(dir));
   life.talk(40);
   ASSERT_TRUE(life.make(4));
   std::promise<chat::SnapshotSum> sum;
@@ -213,7 +213,7 @@ TEST(SnapshotFiles, CountWhatIsServed) {
 TEST(SnapshotFiles, KeepNoFileThatARedactionWantsGone) {
   const TempDir dir;
   const auto o = source_options(dir);
-  Life life(o);
+  Talker life(o);
   life.talk(10);
   const auto made = life.make(4);
   ASSERT_TRUE(made);
@@ -233,7 +233,7 @@ TEST(SnapshotFiles, HaveRowsAndProgressTogetherAfterACrashAtAnyMoment) {
   const auto o = options(dir.path());
   std::size_t resumed = 0;
   {
-    Life life(o);
+    Talker life(o);
     life.files().begin();
     for (std::size_t n = 0; n < pulled.writes.size(); ++n) {
       life.write(pulled.writes[n]);
@@ -271,7 +271,7 @@ TEST(SnapshotFiles, HaveRowsAndProgressTogetherAfterACrashAtAnyMoment) {
 
 /// A replica that promised, voted and applied some slots of its own.
 paxos::Recovered old_replica(const OpenOptions& o, int slots) {
-  Life life(o);
+  Talker life(o);
   life.talk(slots);
   const Slot next = life.machine.applied() + 1;
   life.log({paxos::PromiseRecord{{7, {2}}}, paxos::BirthRecord{{incarnation(7), incarnation(8)}, true}});
@@ -282,7 +282,7 @@ paxos::Recovered old_replica(const OpenOptions& o, int slots) {
 void expect_installed(const OpenOptions& o, const Pulled& pulled, const std::string& where) {
   SCOPED_TRACE(where);
   for (int round = 0; round < 2; ++round) {  // and again
-    Life life(o);
+    Talker life(o);
     const paxos::Recovered& r = life.s.recovered;
     EXPECT_EQ(r.applied, pulled.id.slot);
     EXPECT_EQ(r.hash, pulled.id.hash);
@@ -306,7 +306,7 @@ struct Staged {
   Pulled pulled = snapshot_of(dir, 50);
   explicit Staged(int own_slots = 10) {
     old_replica(o, own_slots);
-    Life life(o);
+    Talker life(o);
     life.files().begin();
     for (const auto& write : pulled.writes) life.write(write);
     const auto counted = life.count_staged();
@@ -320,7 +320,7 @@ TEST(SnapshotInstall, TakesThePlaceOfTheStateAndKeepsPromiseVotesAndIdentity) {
   const Staged staged;
   ASSERT_TRUE(fs::exists(staged.o.directory / "install"));
   expect_installed(staged.o, staged.pulled, "at once");
-  Life life(staged.o);
+  Talker life(staged.o);
   life.talk(5);
   EXPECT_EQ(life.machine.applied(), staged.pulled.id.slot + 6);
 }
@@ -352,7 +352,7 @@ TEST(SnapshotInstall, IsPutRightAfterACrashAtEveryStep) {
 
 TEST(SnapshotInstall, LeavesAStateAloneThatIsFurther) {
   const Staged staged(80);
-  Life life(staged.o);
+  Talker life(staged.o);
   EXPECT_EQ(life.s.recovered.applied, Slot{81});
   EXPECT_EQ(life.s.recovered.first_slot, Slot{1});
   EXPECT_FALSE(fs::exists(staged.o.directory / "install"));
@@ -364,15 +364,31 @@ TEST(SnapshotInstall, TakesNothingThatIsNotWhole) {
   const Pulled pulled = snapshot_of(dir, 50);
   old_replica(o, 10);
   {
-    Life life(o);
+    Talker life(o);
     life.files().begin();
     for (std::size_t n = 0; n + 1 < pulled.writes.size(); ++n) life.write(pulled.writes[n]);
   }
   fs::rename(o.directory / "incoming", o.directory / "install");
-  Life life(o);
+  Talker life(o);
   EXPECT_EQ(life.s.recovered.applied, Slot{11});
   EXPECT_EQ(life.s.recovered.promised, (paxos::Ballot{7, {2}}));
   EXPECT_FALSE(fs::exists(o.directory / "install"));
+}
+
+/// What lets go of slots is a write like any other: a start that finds it in the write-ahead log reads on.
+TEST(SnapshotInstall, AndTrimsAreReadAgainFromTheWriteAheadLog) {
+  TempDir dir;
+  auto o = options(dir.path());
+  o.rules_known = 2;  // the first trim raises the log's format
+  {
+    Talker life(o);
+    life.talk(20);
+    life.log({paxos::TrimRecord{{9}}});
+    life.talk(3);
+  }
+  Talker life(o);
+  EXPECT_EQ(life.s.recovered.first_slot, Slot{9});
+  EXPECT_EQ(life.s.recovered.applied, Slot{24});
 }
 
 TEST(SnapshotFiles, FindWhatAnEarlierLifeHasBegun) {
@@ -380,12 +396,12 @@ TEST(SnapshotFiles, FindWhatAnEarlierLifeHasBegun) {
   const auto o = options(dir.path());
   const Pulled pulled = snapshot_of(dir, 50);
   {
-    Life life(o);
+    Talker life(o);
     life.files().begin();
     for (std::size_t n = 0; n < 3; ++n) life.write(pulled.writes[n]);
   }
   {
-    Life life(o);
+    Talker life(o);
     ASSERT_TRUE(life.files().found_staged());
     EXPECT_EQ(*life.files().found_staged(), pulled.writes[2].progress);
     for (std::size_t n = 3; n < pulled.writes.size(); ++n) life.write(pulled.writes[n]);
