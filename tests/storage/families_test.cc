@@ -154,7 +154,7 @@ TEST(Families, APowerCutLeavesEverySlotWholeOrNotAtAll) {
     return std::vector{chat::rows::message("ops", n), chat::rows::hash({n}), chat::rows::journal({n}),
                        chat::rows::topic(std::to_string(n))};
   };
-  constexpr std::uint64_t slots = 60;
+  constexpr std::uint64_t slots = 120;  // more than all the memory tables of four families take
   {
     const auto state = StateStore::open(o, **log);
     ASSERT_TRUE(state) << state.error();
