@@ -28,18 +28,6 @@ Json value_or_null(const std::optional<Value>& value) {
 }
 Json value_or_null(paxos::Slot slot) { return slot.none() ? Json(nullptr) : Json(slot.n); }
 
-const char* decree_kind(const paxos::Decree& decree) {
-  switch (decree.kind) {
-    case paxos::DecreeKind::noop:
-      return "noop";
-    case paxos::DecreeKind::commands:
-      return "commands";
-    case paxos::DecreeKind::rules:
-      return "rules";
-  }
-  return "unknown";
-}
-
 Json inspected_command(const chat::Command& c, std::size_t index) {
   Json out{{"index", index}, {"session", chat::to_string(c.session)}, {"client_seq", c.seq}};
   if (const auto* post = std::get_if<chat::Post>(&c.operation)) {
@@ -55,7 +43,7 @@ Json inspected_command(const chat::Command& c, std::size_t index) {
 
 Json inspected_entry(const paxos::LogEntry& entry) {
   Json out{{"slot", entry.slot.n},
-           {"kind", decree_kind(entry.decree)},
+           {"kind", paxos::to_string(entry.decree.kind)},
            {"ballot", inspected_ballot(entry.ballot)},
            {"chosen", entry.chosen},
            {"bytes", entry.decree.value.size()}};
@@ -124,7 +112,7 @@ void print_inspection(const std::string& directory, const storage::Inspection& f
   if (slot) {
     if (found.entry)
       fmt::print("\nslot {}: {}, {}, ballot {}, {} bytes; with --json also what it says\n", slot->n,
-                 decree_kind(found.entry->decree), found.entry->chosen ? "chosen" : "voted for",
+                 paxos::to_string(found.entry->decree.kind), found.entry->chosen ? "chosen" : "voted for",
                  paxos::to_string(found.entry->ballot), found.entry->decree.value.size());
     else
       fmt::print("\nslot {}: there is no record of it that reads\n", slot->n);

@@ -2,6 +2,18 @@
 
 namespace paxos {
 
+const char* to_string(DecreeKind kind) {
+  switch (kind) {
+    case DecreeKind::noop:
+      return "noop";
+    case DecreeKind::commands:
+      return "commands";
+    case DecreeKind::rules:
+      return "rules";
+  }
+  return "unknown";
+}
+
 std::string to_hex(std::span<const std::uint8_t> bytes) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out;

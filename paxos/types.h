@@ -131,6 +131,7 @@ class ReplicaSet {
 [[nodiscard]] inline std::string to_string(Ballot b) {
   return std::to_string(b.round) + "." + std::to_string(b.replica.n);
 }
+[[nodiscard]] const char* to_string(DecreeKind kind);
 [[nodiscard]] std::string to_hex(std::span<const std::uint8_t> bytes);
 [[nodiscard]] inline std::string to_string(const Hash& h) { return to_hex(h.bytes); }
 [[nodiscard]] inline std::string to_string(const Incarnation& i) { return to_hex(i.bytes); }

@@ -205,15 +205,21 @@ rocksdb::Status Families::drop_files(Family family, const std::string& from, con
   return status;
 }
 
+rocksdb::CompactRangeOptions written_anew(std::atomic<bool>& stopping) {
+  rocksdb::CompactRangeOptions out;
+  out.exclusive_manual_compaction = false;
+  out.allow_write_stall = false;
+  // What is at the bottom already is written anew, too, and the values that its keys have in blob files.
+  out.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  out.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
+  out.blob_garbage_collection_age_cutoff = 1;
+  out.canceled = &stopping;
+  return out;
+}
+
 rocksdb::Status Families::write_anew(Family family, const std::string& from, const std::string& to,
                                      std::atomic<bool>& stopping) const {
-  rocksdb::CompactRangeOptions options;
-  options.exclusive_manual_compaction = false;
-  options.allow_write_stall = false;
-  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
-  options.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
-  options.blob_garbage_collection_age_cutoff = 1;
-  options.canceled = &stopping;
+  const rocksdb::CompactRangeOptions options = written_anew(stopping);
   const rocksdb::Slice begin(from), end(to);
   rocksdb::Status status = db_->CompactRange(options, at(family), &begin, &end);
   if (status.ok() && split_ && legacy_) status = db_->CompactRange(options, legacy_handle(), &begin, &end);

@@ -40,6 +40,10 @@ inline constexpr std::size_t families_count = 6;
 [[nodiscard]] rocksdb::ColumnFamilyOptions options_of(Family family,
                                                       const std::shared_ptr<rocksdb::Cache>& cache);
 
+/// A range's tables are written again down to the last level, with the values that stand in blob files;
+/// `stopping` set: soon no more.
+[[nodiscard]] rocksdb::CompactRangeOptions written_anew(std::atomic<bool>& stopping);
+
 /// One database and the families that it has. Any thread, but for open() and make().
 class Families {
  public:

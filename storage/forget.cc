@@ -82,18 +82,6 @@ std::set<std::string> data_files(const std::filesystem::path& folder) {
   return out;
 }
 
-rocksdb::CompactRangeOptions anew(std::atomic<bool>& stopping) {
-  rocksdb::CompactRangeOptions out;
-  out.exclusive_manual_compaction = false;
-  out.allow_write_stall = false;
-  // What is at the bottom already is written anew, too, and the values that its keys have in blob files.
-  out.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
-  out.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
-  out.blob_garbage_collection_age_cutoff = 1;
-  out.canceled = &stopping;
-  return out;
-}
-
 }  // namespace
 
 std::string forget_older(const Families& families, const std::filesystem::path& folder,
@@ -123,7 +111,7 @@ std::string forget_older(const Families& families, const std::filesystem::path& 
   const std::uint64_t wal = current_wal(db);
   if (const auto status = families.flush(false); !status.ok()) return "flush: " + status.ToString();
   std::set<std::string> files = data_files(folder);
-  const rocksdb::CompactRangeOptions options = anew(stopping);
+  const rocksdb::CompactRangeOptions options = written_anew(stopping);
   std::set<rocksdb::ColumnFamilyHandle*> touched;
   const Live before = live_files(families, touched);
   bool messages = false;

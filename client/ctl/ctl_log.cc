@@ -46,22 +46,10 @@ Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot
   return out;
 }
 
-const char* kind_of(const paxos::Decree& decree) {
-  switch (decree.kind) {
-    case paxos::DecreeKind::noop:
-      return "noop";
-    case paxos::DecreeKind::commands:
-      return "commands";
-    case paxos::DecreeKind::rules:
-      return "rules";
-  }
-  return "unknown";
-}
-
 Json slot_json(const chat::LogSlot& s) {
   if (s.empty) return {{"slot", s.slot.n}, {"kind", "empty"}, {"chosen", false}};
   Json out{{"slot", s.slot.n},
-           {"kind", kind_of(s.decree)},
+           {"kind", paxos::to_string(s.decree.kind)},
            {"ballot", ballot_json(s.ballot)},
            {"chosen", s.chosen}};
   if (const auto rules = chat::rules_in(s.decree)) out["rules"] = *rules;

@@ -21,17 +21,6 @@ struct Told {
   FlightEntry entry;
 };
 
-const char* kind_name(paxos::DecreeKind kind) {
-  switch (kind) {
-    case paxos::DecreeKind::noop:
-      return "noop";
-    case paxos::DecreeKind::commands:
-      return "commands";
-    case paxos::DecreeKind::rules:
-      return "rules";
-  }
-  return "unknown";
-}
 Json ballot_json(const paxos::Ballot& b) { return {{"round", b.round}, {"replica", b.replica.n}}; }
 double ms(std::int64_t ns) { return static_cast<double>(ns) / 1e6; }
 std::string ms_text(std::int64_t ns) { return fmt::format("{:.3f} ms", ms(ns)); }
@@ -394,7 +383,7 @@ Story Detective::story() {
        {"kind", nullptr},
        {"ballot", nullptr},
        {"proposer", nullptr}};
-  if (kind_) j["kind"] = kind_name(*kind_);
+  if (kind_) j["kind"] = paxos::to_string(*kind_);
   if (kind_ && *kind_ == paxos::DecreeKind::commands) {
     j["commands"] = commands_;
     j["bytes"] = bytes_;
@@ -475,7 +464,7 @@ Story Detective::story() {
                   {"left_out", r.left_out}});
       one["log"] = nullptr;
       if (r.held)
-        one["log"] = {{"kind", kind_name(r.held->kind)},
+        one["log"] = {{"kind", paxos::to_string(r.held->kind)},
                       {"ballot", ballot_json(r.held->ballot)},
                       {"chosen", r.held->chosen},
                       {"commands", r.held->commands},
