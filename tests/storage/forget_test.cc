@@ -174,11 +174,11 @@ TEST_P(Forget, AfterAStartThatFoundWriteAheadLogs) {
 }
 
 TEST_P(Forget, ATextThatWasWrittenBeforeThereWereFamilies) {
-  if (GetParam()) GTEST_SKIP() << "there are from the begin";
+  // With families from the begin there is nothing to raise: then both are written in them.
   const std::string secret = noise(1, 700), later = noise(2, 700);
   put(1, "one");
   put(2, secret);
-  raise();
+  if (!GetParam()) raise();
   put(3, later);
   for (std::uint64_t slot = 4; slot < 44; ++slot) put(slot, noise(slot, 256 * 1024));
   EXPECT_EQ(forget(2), "");
