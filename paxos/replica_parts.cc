@@ -173,7 +173,7 @@ void Replica::Parts::be_outdated(const OutdatedRecord& record) {
       "this data directory is an older copy: replica " + std::to_string(record.by.n) + " knows its boot " +
       std::to_string(record.known_boot) + ", with " + std::to_string(record.known_groups) +
       " groups of its log, and this one has forgotten what it promised since. It does not vote. Put the "
-      "latest directory back, if it still exists; see 'A disk is lost' in OPERATIONS.md";
+      "latest directory back, if it still exists; see 'An older copy of a directory' in OPERATIONS.md";
 }
 
 void Replica::Parts::on(ReplicaId from, const HeartbeatRequest& m) { election.on_request(from, m, around()); }

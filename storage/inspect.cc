@@ -39,7 +39,9 @@ constexpr const char* chosen_means =
     "make its state again from this log";
 constexpr const char* state_means = "what was applied; it is made from the log, and no vote rests on it";
 constexpr const char* state_next =
-    "move state/ away and start the replica: it makes its state again from the log. Where the log has damage "
+    "move state/ away (keep it) and start the replica: it makes its state again from the log. Where the log "
+    "was "
+    "trimmed it takes another replica's: only while one runs that is up to date. Where the log has damage "
     "too: "
     "'A disk is lost' in OPERATIONS.md";
 
@@ -385,7 +387,11 @@ class Inspector {
                 at->path().filename().string().starts_with("MANIFEST-");
       if (files)
         return state_damage("state/CURRENT", "it is missing, though other files of the state are there");
-      out_.notes.push_back("state/ is empty or gone: the next start makes it from the log");
+      out_.notes.push_back(
+          begins_ > paxos::Slot{1}
+              ? "state/ is empty or gone, and the log was trimmed: the next start takes another "
+                "replica's, while one runs that is up to date"
+              : "state/ is empty or gone: the next start makes it from the log");
       return;
     }
     read_files("state", false);

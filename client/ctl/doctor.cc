@@ -316,7 +316,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
       add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
                s.contains("missing_at_birth") ? "start the replicas that it waits for; if they run, look at "
                                                 "the network between them and it (UDP, both ways)"
-                                              : "see the reason, and 'A disk is lost' in OPERATIONS.md; a "
+                                              : "see the reason, and 'A disk is lost' in OPERATIONS.md (of "
+                                                "an older copy: the section behind it); a "
                                                 "quorum of the others is enough meanwhile"));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,

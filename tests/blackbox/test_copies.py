@@ -70,6 +70,7 @@ class Copies(ClusterTest):
             self.assertGreater(self.wait_refused()["boot"], boot)
         log = (cluster.folder / f"replica{self.victim}.log").read_text()
         self.assertIn("older copy", log)
+        self.assertIn("'An older copy of a directory' in OPERATIONS.md", log)
         self.back()
 
     def test_a_directory_from_before_a_crash_is_refused_by_its_log(self):
