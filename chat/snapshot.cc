@@ -163,8 +163,6 @@ SnapshotSum SnapshotCount::sum() const {
   return out;
 }
 
-std::uint64_t SnapshotCount::bytes() const { return state_->sum.bytes; }
-
 // --- SnapshotRows ---
 
 void SnapshotRows::resume(std::string last_key) {

@@ -157,7 +157,6 @@ class SnapshotCount {
   /// Goes on for about `bytes_max` bytes. True: that was all.
   bool advance(const RowReader& rows, std::size_t bytes_max);
   [[nodiscard]] SnapshotSum sum() const;
-  [[nodiscard]] std::uint64_t bytes() const;
 
  private:
   struct State;

@@ -46,11 +46,9 @@ void SnapshotPuller::applied(paxos::Slot applied) {
   if (stage_ == Stage::complete) return;  // what an earlier life staged is given up, too
   const bool useless = staged_ ? staged_->id.slot <= above_ : false;
   if (!useless) return;
-  out_.begin = true;
   out_.events.push_back("this replica has caught up by itself: the snapshot of slot " +
                         std::to_string(staged_->id.slot.n) + " is given up");
-  staged_.reset();
-  begun_with_.reset();
+  drop_staged();
   stage_ = Stage::idle;
   again_.stop();
 }
@@ -289,13 +287,18 @@ void SnapshotPuller::judge(paxos::Time now) {
 
 void SnapshotPuller::give_up(paxos::Time now, const std::string& why) {
   out_.events.push_back("gives up the snapshot of slot " + std::to_string(staged_->id.slot.n) + ": " + why);
+  drop_staged();
+  next_source(now);
+}
+
+/// Nothing of it is to be written any more, and what is on the disk goes.
+void SnapshotPuller::drop_staged() {
   out_.writes.clear();
   out_.count = false;
   unwritten_ = 0;
   out_.begin = true;
   staged_.reset();
   begun_with_.reset();
-  next_source(now);
 }
 
 void SnapshotPuller::tick(paxos::Time now) {
@@ -305,6 +308,8 @@ void SnapshotPuller::tick(paxos::Time now) {
     out_.send.emplace_back(std::nullopt, SnapshotHashAsk{confirm_nonce_, staged_->id.slot});
     return again_.again(now);
   }
+  // The source has said its sum: only this replica's own disk is waited for, which may take what it takes.
+  if (stage_ == Stage::counting && theirs_) return again_.again(now);
   const bool begun = staged_ && staged_->place.offset > 0 && source_ == begun_with_;
   if (now - heard_ > (begun ? options_.patience : options_.try_each)) {
     if (stage_ != Stage::asking)

@@ -95,6 +95,7 @@ class SnapshotPuller {
   void judge(paxos::Time now);
   /// What is staged is no use: another source, from the start.
   void give_up(paxos::Time now, const std::string& why);
+  void drop_staged();
   void ask_for_sum();
   [[nodiscard]] std::vector<paxos::ReplicaId> sources() const;
   [[nodiscard]] paxos::Duration timeout() const { return std::max(rtt_.timeout(), patience_); }

@@ -72,11 +72,16 @@ class ReadLock {
 
 tl::expected<std::string, std::string> contents(const std::filesystem::path& file) {
   errno = 0;
-  std::ifstream in(file, std::ios::binary);
-  std::string bytes{std::istreambuf_iterator<char>(in), {}};
-  if (!in && !in.eof())
+  const auto failed = [] {
     return tl::make_unexpected(fmt::format("can't be read: {}", std::strerror(errno != 0 ? errno : EIO)));
-  return bytes;
+  };
+  std::ifstream in(file, std::ios::binary);
+  if (!in) return failed();
+  try {
+    return std::string{std::istreambuf_iterator<char>(in), {}};
+  } catch (const std::ios_base::failure&) {  // a block that does not read
+    return failed();
+  }
 }
 
 class Inspector {
@@ -175,7 +180,6 @@ class Inspector {
                 .next = state_next});
       };
       if (name.ends_with(".sst") || name.ends_with(".ldb")) {
-        tables_there_.insert(where);
         ++out_.tables;
         out_.table_bytes += std::filesystem::file_size(file, error);
         if (std::string what = check_table(file); !what.empty())
@@ -456,7 +460,6 @@ class Inspector {
   std::optional<paxos::Slot> slot_;
   std::unique_ptr<ReadOnlyDatabase> log_;
   paxos::Slot begins_{1};  ///< below it the log was trimmed
-  std::set<std::string> tables_there_;
   std::map<std::string, std::string> broken_tables_;
   std::vector<std::string> torn_;
   Inspection out_;

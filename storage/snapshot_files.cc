@@ -382,6 +382,9 @@ std::string install_snapshot(const fs::path& directory, void* env) {
       if (std::string why = move_to(install, state); !why.empty()) return why;
     }
   }
+  // A crash between the two renames, and then a snapshot that does not read: what stood before is still
+  // whole.
+  if (!is_there(state) && is_there(old) && applied_in(old)) return move_to(old, state);
   return is_there(state) ? clear_away(old) : std::string();
 }
 

@@ -30,6 +30,7 @@ namespace fs = std::filesystem;
 const std::string import_program = "paxosctl import";
 /// Messages taken in before their predecessors' receipts came.
 constexpr std::size_t import_queue_max = 1024;
+constexpr std::uint64_t import_skip_turn = 4096;  ///< lines of an earlier run read in one turn
 constexpr paxos::Duration import_close_patience = 1s;
 constexpr std::chrono::milliseconds import_outage_timeout = 1000ms;
 constexpr paxos::Duration show_import_every = 200ms;
@@ -155,7 +156,11 @@ class Importer {
       if (message == nullptr || about == nullptr) continue;
       ++place;
       ++in_room;
-      if (place <= before_) continue;
+      if (place <= before_) {
+        // What the session hears meanwhile is heard, and the clock goes on.
+        if (place % import_skip_turn == 0) (void)co_await hub_.progress().wait_until(c_.loop().now() + 1ms);
+        continue;
+      }
       while (waits_ >= import_queue_max)
         if (const auto code = co_await wait(room)) co_return code;
       chat::Post post{.room = room,
@@ -170,7 +175,7 @@ class Importer {
       if (ticket != place)
         co_return complain(import_program, fmt::format("{}: it does not fit the export: move it away", path_),
                            config::exit_unknown);
-      ++waits_;
+      if (waits_++ == 0) heard_ = c_.loop().now();  // reading took its time, too
     }
     if (place != contents_.end.messages)
       co_return complain(import_program, flags_.file.string() + ": it was changed meanwhile",
@@ -241,9 +246,10 @@ class Importer {
       if (!d.refused.empty()) refusal = d.refused;
     });
     bool any = false;
+    const auto redactions = redactions_by_room();
     for (const auto& [room, about] : contents_.rooms) {
       if (about.redacted == 0) continue;
-      std::map<std::string, chat::Redaction> wanted = redactions_of(room);
+      const std::map<std::string, chat::Redaction>& wanted = redactions.at(room);
       HistoryReader reader(c_, {.room = room, .timeout = flags_.timeout});
       for (bool more = true; more; more = !reader.done()) {
         const auto page = co_await reader.next(0);
@@ -257,7 +263,7 @@ class Importer {
           const auto at = m.redacted ? wanted.end() : wanted.find(m.text);
           if (at == wanted.end()) continue;
           session.redact({.room = room, .seq = m.seq, .by = at->second.by, .reason = at->second.reason});
-          ++open;
+          if (open++ == 0) heard_ = c_.loop().now();
           any = true;
         }
         while (open > 0)
@@ -275,18 +281,19 @@ class Importer {
     co_return std::nullopt;
   }
 
-  /// By the text that stands in their place until then.
-  std::map<std::string, chat::Redaction> redactions_of(const std::string& room) {
-    std::map<std::string, chat::Redaction> out;
+  /// Each by the text that stands in its place until then.
+  std::map<std::string, std::map<std::string, chat::Redaction>> redactions_by_room() {
+    std::map<std::string, std::map<std::string, chat::Redaction>> out;
+    for (const auto& [room, about] : contents_.rooms) out[room];
     std::ifstream in(flags_.file, std::ios::binary);
-    bool here = false;
+    std::string room;
     for (std::string line; std::getline(in, line);) {
       const auto read = room_file::parse(line);
       if (!read) break;
-      if (const auto* next = std::get_if<room_file::Room>(&*read)) here = next->name == room;
+      if (const auto* next = std::get_if<room_file::Room>(&*read)) room = next->name;
       if (const auto* message = std::get_if<room_file::Message>(&*read);
-          here && message != nullptr && message->redacted)
-        out.emplace(room_file::placeholder(contents_, message->seq), *message->redacted);
+          message != nullptr && message->redacted)
+        out[room].emplace(room_file::placeholder(contents_, message->seq), *message->redacted);
     }
     return out;
   }

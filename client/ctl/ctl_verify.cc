@@ -18,7 +18,7 @@ namespace {
 net::Task<int> verify(Connection& c, bool json, bool full) {
   const auto replicas = co_await ask_all(c, status_timeout);
   std::uint64_t slot = UINT64_MAX;
-  std::uint64_t kept_from = 0;  // whose log was trimmed has few hashes below
+  std::uint64_t kept_from = 0;
   std::size_t answered = 0;
   // One that never applied anything and may not vote (its directory was lost) has nothing to compare, and
   // never will.
@@ -40,7 +40,11 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
     slot = std::min(slot, r.json->value("applied", std::uint64_t{0}));
     kept_from = std::max(kept_from, r.json->value("first_slot", std::uint64_t{0}));
   }
-  const bool far_apart = slot != UINT64_MAX && slot < kept_from;
+  // Whose log was trimmed has few hashes below; that of the slot which it applied last it always knows.
+  const bool far_apart = std::ranges::any_of(replicas, [&](const ReplicaStatus& r) {
+    return r.json && !left_out(r) && slot < r.json->value("first_slot", std::uint64_t{0}) &&
+           slot != r.json->value("applied", std::uint64_t{0});
+  });
   if (far_apart) slot -= slot % chat::rows::hash_stride;
   Json out{{"consistent", false}, {"slot", slot == UINT64_MAX ? 0 : slot}, {"replicas", Json::array()}};
   const auto give_up = [&](const std::string& why) {

@@ -141,6 +141,12 @@ class Inspect(ClusterTest):
         self.assertEqual([f["where"] for f in damage], ["log-mark"])
         damage = damaged(lambda d: (d / "log-mark").unlink())
         self.assertEqual([f["where"] for f in damage], ["log-mark"])
+
+        def unreadable(file):  # it opens, and the first read fails
+            file.unlink()
+            file.mkdir()
+        damage = damaged(lambda d: unreadable(d / "log-mark"))
+        self.assertEqual([f["where"] for f in damage], ["log-mark"])
         damage = damaged(lambda d: shutil.rmtree(d / "log"))
         self.assertIn("the log is gone", [f["what"] for f in damage])
         damage = damaged(lambda d: (d / "addresses").write_text("paxosd addresses 1\nchecksum 0000000000000000\n"))

@@ -140,7 +140,15 @@ class Surroundings(ClusterTest):
         wait_for("and of their end", lambda: ready() or heard.count(b"STOPPING=1") == 3)
 
     def open_to_others(self, folder):
-        return [str(p) for p in [folder, *folder.rglob("*")] if not p.is_symlink() and stat.S_IMODE(p.stat().st_mode) & 0o077]
+        """The replicas work meanwhile: a file may be gone by the time that it is asked."""
+        found = []
+        for path in [folder, *folder.rglob("*")]:
+            try:
+                if stat.S_IMODE(path.lstat().st_mode) & 0o077 and not path.is_symlink():
+                    found.append(str(path))
+            except FileNotFoundError:
+                pass
+        return found
 
     def test_what_a_replica_writes_is_for_its_own_user_alone(self):
         before = os.umask(0o022)

@@ -186,6 +186,7 @@ struct World {
   void after(paxos::Duration d, std::function<void()> what) {
     queue.emplace(std::pair(now + d, ++orders), std::move(what));
   }
+  paxos::Duration counting = milliseconds(5);  ///< at the puller
   bool chance(double p) { return std::uniform_real_distribution<>(0, 1)(random) < p; }
   paxos::Duration delay() {
     return paxos::Duration{std::uniform_int_distribution<int>(100'000, 5'000'000)(random)};
@@ -258,7 +259,7 @@ struct World {
       });
     }
     if (out.count)
-      after(milliseconds(5), [this, l = life] {
+      after(counting, [this, l = life] {
         if (l != life) return;
         const auto mark = read_applied(staging);
         puller->counted(now, mark ? std::optional(std::pair(count_of(staging), *mark)) : std::nullopt);
@@ -433,6 +434,37 @@ TEST(SnapshotPull, IsNotCompleteUntilWhatIsOnTheDiskComesToTheSameSum) {
   EXPECT_TRUE(std::any_of(w.events.begin(), w.events.end(), [](const std::string& e) {
     return e.find("come to something else") != std::string::npos;
   }));
+}
+
+TEST(SnapshotPull, WaitsForItsOwnDiskHoweverLongThatCounts) {
+  World w(3, 12, talk(120));
+  w.counting = 4 * w.options.patience;
+  ASSERT_TRUE(w.run(w.counting + seconds(60), [&] { return w.done(); })) << w.dump();
+  w.expect_right();
+  for (const std::string& e : w.events) EXPECT_EQ(e.find("is silent"), std::string::npos) << e;
+}
+
+TEST(SnapshotPull, WritesNothingOfWhatItGivesUp) {
+  World w(2, 13, talk(120));
+  bool asked = false;
+  w.tamper = [&](SnapshotWord& word) {
+    const auto* chunk = std::get_if<SnapshotChunk>(&word);
+    if (chunk == nullptr) return;
+    // In the same turn as the piece, before what is to be done is carried out.
+    w.after({}, [&w, &asked, slot = chunk->id.slot] {
+      SnapshotPuller twin = *w.puller;
+      if (asked || twin.take_output().writes.empty()) return;  // nothing that follows on what is here
+      asked = true;
+      w.puller->applied(slot);
+      const auto out = w.puller->take_output();
+      EXPECT_TRUE(out.begin);
+      EXPECT_TRUE(out.writes.empty());
+      EXPECT_FALSE(out.count);
+    });
+  };
+  (void)w.run(seconds(5), [&] { return asked && w.puller->figures().stage == SnapshotPuller::Stage::idle; });
+  EXPECT_TRUE(asked);
+  EXPECT_EQ(w.puller->figures().stage, SnapshotPuller::Stage::idle);
 }
 
 TEST(SnapshotPull, TakesNoSnapshotFromOneThatWentAstray) {

@@ -350,6 +350,18 @@ TEST(SnapshotInstall, IsPutRightAfterACrashAtEveryStep) {
   }
 }
 
+TEST(SnapshotInstall, PutsTheOldStateBackWhereTheSnapshotReadsNoMore) {
+  const Staged s;
+  fs::rename(s.o.directory / "state", s.o.directory / "state-old");
+  write_file(s.o.directory / "install" / "CURRENT", "the disk gave this instead");
+  for (int round = 0; round < 2; ++round) {
+    Talker life(s.o);
+    EXPECT_EQ(life.s.recovered.applied, Slot{11});
+    EXPECT_FALSE(life.rows() == s.pulled.rows);
+    for (const char* gone : {"install", "state-old"}) EXPECT_FALSE(fs::exists(s.o.directory / gone)) << gone;
+  }
+}
+
 TEST(SnapshotInstall, LeavesAStateAloneThatIsFurther) {
   const Staged staged(80);
   Talker life(staged.o);
