@@ -91,9 +91,10 @@ bool Learner::stranded() const {
 }
 
 void Learner::pull() {
-  // What it brought could not be applied, and would only fill the memory.
+  // What it brought could not be applied, and would only fill the memory. And each request holds the log of
+  // who is asked (Trimmer::hold): one whose disk hangs would make the others keep theirs for ever.
   const bool room = log_.wants_more();
-  if (held_ || !room) {
+  if (held_ || !room || !env_.room_for_records()) {
     if (!room) env_.reached(Bound::unapplied_pull);
     arm(patience);
     return;

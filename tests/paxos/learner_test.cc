@@ -162,6 +162,32 @@ TEST(Learner, PullsNoFurtherThanWhatItHasApplied) {
   catches_up([](Cluster& c, bool on) { c.node(2).disk_hangs = on; }, "a log disk that hangs");
 }
 
+// Each request holds the log of who is asked: it would not be trimmed for as long as that disk hangs.
+TEST(Learner, AsksForNothingThatItsDiskDoesNotTake) {
+  Cluster c({.disk_delay = 1ms, .bounds = {.unsynced_bytes = 4000}});
+  c.elect(0);
+  c.isolate(2);
+  for (int i = 0; i < 500; ++i) {
+    ASSERT_TRUE(c.try_propose(0, std::string(100, 'm')));
+    c.settle();
+  }
+  c.node(2).disk_hangs = true;
+  std::size_t asked = 0;
+  c.on_ready = [&](std::size_t id, const Ready& ready) {
+    if (id != 2) return;
+    for (const Envelope& e : ready.send_now) asked += std::holds_alternative<LearnRequest>(e.message) ? 1 : 0;
+  };
+  c.heal();
+  c.run_for(2s);
+  EXPECT_GT(asked, 0u) << "it pulls as far as there is room";
+  EXPECT_GT(c[2].held().unsynced_bytes, 4000u);
+  asked = 0;
+  c.run_for(20s);
+  EXPECT_EQ(asked, 0u);
+  c.node(2).disk_hangs = false;
+  EXPECT_TRUE(c.run_until([&] { return c.applied(2) == 500; }, 5s)) << c.applied(2);
+}
+
 // One turn never applies all of a long way: the rest follows as the first ones are applied.
 TEST(Learner, HandsOutAFewSlotsAtATime) {
   Cluster c({.bounds = {.handed_out_slots = 5, .handed_out_bytes = 300}});
