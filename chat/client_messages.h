@@ -11,6 +11,7 @@
 #include "chat/flight.h"
 #include "chat/machine.h"
 #include "chat/rooms.h"
+#include "chat/snapshot.h"
 #include "paxos/types.h"
 
 /// What clients and operators say to a replica, and its answers. One plain struct a message.
@@ -232,9 +233,15 @@ struct ExplainRequest {
   paxos::Slot slot;
   friend bool operator==(const ExplainRequest&, const ExplainRequest&) = default;
 };
-using OperatorCommand =
-    std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest, LossRequest,
-                 PauseRequest, IsolateRequest, RestartRequest, DoctorRequest, ExplainRequest>;
+/// As a replica pulls a snapshot from another one, for a backup: SnapshotAsk, SnapshotPull (of one chunk,
+/// whatever its window) or SnapshotSumAsk.
+struct SnapshotRequest {
+  SnapshotWord word;
+  friend bool operator==(const SnapshotRequest&, const SnapshotRequest&) = default;
+};
+using OperatorCommand = std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest,
+                                     SkipRequest, LossRequest, PauseRequest, IsolateRequest, RestartRequest,
+                                     DoctorRequest, ExplainRequest, SnapshotRequest>;
 /// Which life of which replica is meant: a request that acts names all of it, and any other life ignores it.
 struct Target {
   std::uint8_t replica = 255;      ///< 255: whoever reads it, as everything in the first datagram format says
@@ -321,8 +328,13 @@ struct ExplainReply {
   std::vector<FlightEntry> records;  ///< ascending by time; `ns` is Unix time here
   friend bool operator==(const ExplainReply&, const ExplainReply&) = default;
 };
-using OperatorAnswer =
-    std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply, ExplainReply>;
+/// SnapshotOffer, SnapshotChunk, SnapshotSummed or SnapshotGone.
+struct SnapshotReply {
+  SnapshotWord word;
+  friend bool operator==(const SnapshotReply&, const SnapshotReply&) = default;
+};
+using OperatorAnswer = std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply,
+                                    ExplainReply, SnapshotReply>;
 struct OperatorReply {
   std::uint64_t id = 0;
   OperatorAnswer answer;

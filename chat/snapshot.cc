@@ -146,15 +146,20 @@ bool SnapshotCount::advance(const RowReader& rows, std::size_t bytes_max) {
       return false;
     }
     bytes += row_bytes(key, value);
-    if (is_own(key)) return true;
-    ++s.sum.rows;
-    s.scratch.clear();
-    put_row(s.scratch, key, value);
-    XXH3_128bits_update(s.hash, s.scratch.data(), s.scratch.size());
+    add(key, value);
     return true;
   });
-  s.sum.bytes += bytes;
   return all;
+}
+
+void SnapshotCount::add(std::string_view key, std::string_view value) {
+  State& s = *state_;
+  s.sum.bytes += row_bytes(key, value);
+  if (is_own(key)) return;
+  ++s.sum.rows;
+  s.scratch.clear();
+  put_row(s.scratch, key, value);
+  XXH3_128bits_update(s.hash, s.scratch.data(), s.scratch.size());
 }
 
 SnapshotSum SnapshotCount::sum() const {

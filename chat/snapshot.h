@@ -27,6 +27,8 @@ inline constexpr std::size_t snapshot_window_bytes = 8 * snapshot_chunk_bytes;
 inline constexpr std::size_t snapshot_key_bytes_max = 512;
 inline constexpr std::size_t snapshot_row_bytes_max = 64u << 20;
 inline constexpr std::size_t snapshot_pullers = 2;
+/// Of any word that is said about snapshots.
+inline constexpr std::size_t snapshot_word_bytes_max = 2 * snapshot_chunk_bytes;
 }  // namespace limits
 
 /// One snapshot, by who made it and in which state it was made. `number` is random: a source that loses its
@@ -156,6 +158,8 @@ class SnapshotCount {
   SnapshotCount& operator=(SnapshotCount&&) noexcept;
   /// Goes on for about `bytes_max` bytes. True: that was all.
   bool advance(const RowReader& rows, std::size_t bytes_max);
+  /// The row that follows in the stream, for who has no reader of them.
+  void add(std::string_view key, std::string_view value);
   [[nodiscard]] SnapshotSum sum() const;
 
  private:

@@ -73,6 +73,19 @@ ExplainReply get_explain(Reader& r) {
   return a;
 }
 
+void put_sized_word(Writer& w, const SnapshotWord& word) {
+  std::string bytes;
+  encode(bytes, word);
+  w.text(bytes);
+}
+
+std::optional<SnapshotWord> get_sized_word(Reader& r) {
+  auto word = decode_snapshot_word(r.bytes(limits::snapshot_word_bytes_max));
+  if (word) return std::move(*word);
+  r.fail();
+  return std::nullopt;
+}
+
 }  // namespace
 
 namespace {
@@ -107,6 +120,8 @@ void put(std::string& out, const OperatorRequest& message, bool named) {
           w.flag(c.probe_disk);
         } else if constexpr (std::is_same_v<C, ExplainRequest>) {
           w.number(c.slot.n);
+        } else if constexpr (std::is_same_v<C, SnapshotRequest>) {
+          put_sized_word(w, c.word);
         } else {
           static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest> ||
                         std::is_same_v<C, RestartRequest>);
@@ -173,6 +188,15 @@ tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& byt
       case 12:
         m.command = ExplainRequest{{r.number()}};
         break;
+      case 13:
+        if (auto word = get_sized_word(r)) {
+          if (std::holds_alternative<SnapshotAsk>(*word) || std::holds_alternative<SnapshotPull>(*word) ||
+              std::holds_alternative<SnapshotSumAsk>(*word))
+            m.command = SnapshotRequest{std::move(*word)};
+          else
+            r.fail();
+        }
+        break;
       default:
         r.fail();
     }
@@ -226,6 +250,8 @@ void encode(std::string& out, const OperatorReply& message) {
           }
         } else if constexpr (std::is_same_v<A, ExplainReply>) {
           put_explain(w, a);
+        } else if constexpr (std::is_same_v<A, SnapshotReply>) {
+          put_sized_word(w, a.word);
         } else {
           static_assert(std::is_same_v<A, DoneReply>);
           w.sentence(a.refused);
@@ -294,6 +320,15 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
         break;
       case 7:
         m.answer = get_explain(r);
+        break;
+      case 8:
+        if (auto word = get_sized_word(r)) {
+          if (std::holds_alternative<SnapshotOffer>(*word) || std::holds_alternative<SnapshotChunk>(*word) ||
+              std::holds_alternative<SnapshotSummed>(*word) || std::holds_alternative<SnapshotGone>(*word))
+            m.answer = SnapshotReply{std::move(*word)};
+          else
+            r.fail();
+        }
         break;
       default:
         r.fail();

@@ -184,6 +184,7 @@ class Host {
   void on(const Asker& asker, const chat::RestartRequest& request);
   void finish_skips();
   // Those that read the disk (operator_reads.cc).
+  void on(const Asker& asker, const chat::SnapshotRequest& request);
   void on(const Asker& asker, const chat::HashRequest& request);
   void on(const Asker& asker, const chat::ScrubRequest& request);
   void on(const Asker& asker, const chat::LogRequest& request);

@@ -17,6 +17,7 @@
 #include "daemon/host.h"
 #include "daemon/inspect.h"
 #include "daemon/log.h"
+#include "daemon/restore.h"
 #include "daemon/service_manager.h"
 #include "daemon/start_delay.h"
 #include "net/loop.h"
@@ -164,9 +165,10 @@ int main(int argc, char** argv) {
   int code = 1;
   try {
     // On the machine of a stopped replica. The words of a verb come before any flag.
-    code = argc > 1 && std::string_view(argv[1]) == "inspect"
-               ? paxosd::inspect_verb({argv + 2, argv + argc}, rules_known)
-               : run(argc, argv);
+    const std::string_view verb = argc > 1 ? argv[1] : "";
+    code = verb == "inspect"   ? paxosd::inspect_verb({argv + 2, argv + argc}, rules_known)
+           : verb == "restore" ? paxosd::restore_verb({argv + 2, argv + argc}, rules_known)
+                               : run(argc, argv);
   } catch (const std::exception& error) {
     code = refuse(error.what());
   }

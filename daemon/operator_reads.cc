@@ -132,6 +132,12 @@ void Host::on(const Asker& asker, const chat::HashRequest& request) {
   });
 }
 
+void Host::on(const Asker& asker, const chat::SnapshotRequest& request) {
+  snapshots_.backup_message(
+      loop_.now(), asker.at.to_string(), request.word,
+      [this, asker](const chat::SnapshotWord& word) { answer(asker, chat::SnapshotReply{word}); });
+}
+
 void Host::on(const Asker& asker, const chat::ScrubRequest& request) {
   read_for_operator(
       asker,

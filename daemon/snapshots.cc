@@ -82,6 +82,19 @@ void Snapshots::message(paxos::Time now, paxos::ReplicaId from, const chat::Snap
              word);
 }
 
+void Snapshots::backup_message(paxos::Time now, const std::string& who, chat::SnapshotWord word, Tell tell) {
+  auto taker = std::ranges::find(takers_, who, &Taker::who);
+  if (taker == takers_.end()) taker = std::ranges::min_element(takers_, {}, &Taker::heard);
+  *taker = {.who = who, .tell = std::move(tell), .heard = now};
+  // One chunk an answer, and always anew: who did not get it says the same once more.
+  if (auto* pull = std::get_if<chat::SnapshotPull>(&word)) {
+    pull->window = 1;
+    pull->again = true;
+  }
+  const auto id = static_cast<std::uint8_t>(first_taker + (taker - takers_.begin()));
+  source_.message(now, {id}, word, hooks_.standing());
+}
+
 void Snapshots::want(paxos::Time now, paxos::Slot above, const std::vector<paxos::ReplicaId>& from) {
   puller_.want(now, {above.n == 0 ? 0 : above.n - 1}, from);
 }
@@ -126,7 +139,12 @@ void Snapshots::carry_source() {
     files_.count_served([this](const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
       hooks_.post([this, id, sum] { source_.counted(id, sum); });
     });
-  for (const auto& [to, word] : out.send) hooks_.send(to, word);
+  for (const auto& [to, word] : out.send) {
+    if (to.n < first_taker)
+      hooks_.send(to, word);
+    else if (const Tell tell = std::exchange(takers_.at(to.n - first_taker).tell, {}))
+      tell(word);
+  }
 }
 
 void Snapshots::carry_puller() {

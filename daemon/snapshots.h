@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -45,6 +46,10 @@ class Snapshots {
   void start();
 
   void message(paxos::Time now, paxos::ReplicaId from, const chat::SnapshotWord& word);
+  /// The same of somebody who takes a backup; `who`: always the same for the same. `tell` is called with the
+  /// answer, unless another word of theirs comes first.
+  using Tell = std::function<void(const chat::SnapshotWord&)>;
+  void backup_message(paxos::Time now, const std::string& who, chat::SnapshotWord word, Tell tell);
   /// No log brings this replica's state to `above` any more.
   void want(paxos::Time now, paxos::Slot above, const std::vector<paxos::ReplicaId>& from);
   void set_rate(std::uint64_t bytes_per_second) { source_.set_rate(bytes_per_second); }
@@ -65,6 +70,16 @@ class Snapshots {
   storage::SnapshotFiles& files_;
   Hooks hooks_;
   paxos::Incarnation incarnation_;
+  /// Who takes a backup has the number of no replica.
+  static constexpr std::size_t takers_max = 4;
+  static constexpr std::uint8_t first_taker = 251;
+  static_assert(first_taker + takers_max <= 255 && first_taker > paxos::limits::replicas_max);
+  struct Taker {
+    std::string who;
+    Tell tell;
+    paxos::Time heard = paxos::Time::min();
+  };
+  std::array<Taker, takers_max> takers_;
   chat::SnapshotSource source_;
   chat::SnapshotPuller puller_;
   paxos::Time held_at_{};

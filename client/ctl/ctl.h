@@ -24,6 +24,8 @@ int ctl_verify(const Words& words);
 int ctl_log(const Words& words);
 int ctl_rooms(const Words& words);
 int ctl_redact(const Words& words);
+int ctl_backup(const Words& words);
+int ctl_restore(const Words& words);
 int ctl_export(const Words& words);
 int ctl_import(const Words& words);
 int ctl_explain(const Words& words);

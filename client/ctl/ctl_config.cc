@@ -6,6 +6,7 @@
 #include "client/ctl/ctl.h"
 #include "client/terminal/say.h"
 #include "client/terminal/words.h"
+#include "config/generate_flags.h"
 
 /// config: making and checking configs.
 namespace client {
@@ -15,41 +16,16 @@ namespace {
 int generate(const Words& words) {
   config::Flags flags("paxosctl config generate", "PAXOSCTL",
                       "Writes the config of 2F+1 replicas and a fresh key file (mode 0600) beside it.");
-  flags.value("failures", "F", "crashes to survive: 2F+1 replicas", 'f');
-  flags.value("output", "FILE", "the config (default: cluster.yaml)", 'o');
-  flags.list("host", "H",
-             "a machine's address: once for all replicas, or 2F+1 times, one a machine (default: 127.0.0.1)");
-  flags.value("base-port", "PORT", "first port (default: 7400)");
-  flags.value("metrics-base-port", "PORT",
-              "each replica serves metrics over HTTP on 127.0.0.1, from this port on (default: none does)");
-  flags.value("data-root", "DIR", "where the data directories go (default: data, beside the config)");
-  flags.value("loss", "SHARE", "share of datagrams each process drops on receipt");
+  config::add_generate_flags(flags);
   flags.value("cluster", "NAME", "its name (default: demo)");
-  flags.flag("production", "without fault injection");
   flags.flag("force", "overwrite what is there, the key with it");
   if (const auto code = flags.parse(words)) return *code;
   if (!flags.arguments().empty())
     return flags.wrong_usage(fmt::format("'{}' is not expected here", flags.arguments().front()));
-  config::GenerateOptions o;
-  if (!flags.has("failures"))
-    return flags.wrong_usage(
-        "-f F is missing: how many crashes shall it survive? -f 1 makes 3 replicas, -f 2 makes 5");
-  const auto f = flags.number("failures", 0, 4);
-  const auto port = flags.number("base-port", 1, 65535, 7400);
-  const auto metrics = flags.number("metrics-base-port", 1, 65535, 0);
-  const auto loss = flags.share("loss", 0);
-  if (const auto code = flags.first_fault(f, port, metrics, loss)) return *code;
-  o.f = static_cast<unsigned>(*f);
-  o.base_port = static_cast<std::uint16_t>(*port);
-  o.metrics_base_port = static_cast<std::uint16_t>(*metrics);
-  o.loss = *loss;
-  o.output = flags.get("output").value_or("cluster.yaml");
-  o.hosts = flags.all("host");
-  o.data_root = flags.get("data-root").value_or("data");
-  o.cluster = flags.get("cluster").value_or("demo");
-  o.production = flags.has("production");
+  auto options = config::generate_options(flags, "demo");
+  if (!options) return options.error();
+  config::GenerateOptions& o = *options;
   o.force = flags.has("force");
-  if (const std::string why = config::wrong_options(o); !why.empty()) return flags.wrong_usage(why);
   const auto done = config::generate(o);
   if (!done) return complain(flags.name(), done.error(), config::exit_refused);
   say(stdout, "wrote {} ({}) and {}\n", o.output.string(), counted(2 * o.f + 1, "replica"),

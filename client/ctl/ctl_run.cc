@@ -16,6 +16,7 @@
 #include <set>
 
 #include "client/ctl/ctl.h"
+#include "client/ctl/daemon_binary.h"
 #include "client/session/outbox.h"
 #include "client/terminal/say.h"
 #include "client/terminal/words.h"
@@ -95,14 +96,6 @@ class Processes {
  private:
   std::map<unsigned, pid_t> running_;
 };
-
-std::filesystem::path daemon_binary() {
-  std::error_code error;
-  const auto beside = std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
-  for (const auto& candidate : {beside / "paxosd", beside.parent_path() / "daemon" / "paxosd"})
-    if (!error && ::access(candidate.c_str(), X_OK) == 0) return candidate;
-  return "paxosd";
-}
 
 /// The first of `count` consecutive UDP ports that are free now; 0 when there is no such run.
 std::uint16_t free_ports(std::size_t count, std::uint64_t seed) {

@@ -315,6 +315,10 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {chat::OperatorRequest{1, {.boot = 2}, chat::RestartRequest{}}, id + "020a"},
       {chat::OperatorRequest{1, {.boot = 2}, chat::DoctorRequest{true}}, id + "020b01"},
       {chat::OperatorRequest{1, {.boot = 2}, chat::ExplainRequest{{7}}}, id + "020c07"},
+      // A word of docs/WIRE.md's snapshots, with its size.
+      {chat::OperatorRequest{
+           1, {.boot = 2}, chat::SnapshotRequest{chat::SnapshotAsk{.nonce = 1, .above = {7}}}},
+       id + "020d" + "0b" + "01" + id + "0700"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},
       {chat::OperatorReply{1, chat::HashReply{{7}, std::nullopt}}, id + "020700"},
       {chat::OperatorReply{1, chat::ScrubReply{{7}, 8, ""}}, id + "03070800"},
@@ -323,6 +327,9 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
             "00"},
       {chat::OperatorReply{1, chat::DoneReply{"", {{7}}, {8}}}, id + "0500010708"},
       {chat::OperatorReply{1, chat::DoctorReply{"{}"}}, id + "06027b7d"},
+      {chat::OperatorReply{1, chat::SnapshotReply{chat::SnapshotOffer{
+                                  .nonce = 1, .answer = chat::SnapshotAnswer::making, .id = {}}}},
+       id + "08" + "0a" + "02" + id + "02"},
       {chat::OperatorReply{
            1, chat::ExplainReply{.boot = 2,
                                  .now_ns = 1,

@@ -293,8 +293,11 @@ class Samples {
       case 10:
         m.command = chat::DoctorRequest{coin()};
         break;
-      default:
+      case 11:
         m.command = chat::ExplainRequest{slot()};
+        break;
+      default:
+        m.command = chat::SnapshotRequest{snapshot_word(2 * below(3))};
     }
     return m;
   }
@@ -333,6 +336,9 @@ class Samples {
         break;
       case 5:
         m.answer = chat::DoctorReply{text(500)};
+        break;
+      case 7:
+        m.answer = chat::SnapshotReply{snapshot_word(std::array<std::size_t, 4>{1, 3, 5, 6}[below(4)])};
         break;
       default: {
         chat::ExplainReply reply{.boot = number(),

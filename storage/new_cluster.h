@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "chat/snapshot.h"
+#include "paxos/types.h"
+
+namespace storage {
+
+class StateFolder;
+
+/// The directories of all replicas of a new cluster that begins with a state: as if it had been born, had
+/// applied that, and had trimmed its log behind it. They know each other's incarnations, so a replica of it
+/// that is started without its directory is a stranger, and does not vote.
+class NewCluster {
+ public:
+  struct Member {
+    std::filesystem::path directory;
+    paxos::Incarnation incarnation;  ///< random
+  };
+  struct Options {
+    std::string cluster_id;
+    std::vector<Member> members;  ///< by replica id
+    std::uint16_t rules_known = 1;
+    std::uint64_t life = 0;  ///< random; each start that this needs takes another one from there on
+  };
+  explicit NewCluster(Options options);
+  /// What is not finished goes.
+  ~NewCluster();
+  NewCluster(const NewCluster&) = delete;
+  NewCluster& operator=(const NewCluster&) = delete;
+
+  /// All of these: what is wrong, or nothing. A directory that is there has to be empty.
+  [[nodiscard]] std::string begin();
+  [[nodiscard]] std::string write(const std::vector<chat::Row>& rows);
+  /// The rows that were written have to be the snapshot `id`, and to come to `sum`. With the last rename all
+  /// of it is on the disk.
+  [[nodiscard]] std::string finish(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
+
+ private:
+  [[nodiscard]] static std::filesystem::path unfinished(const Member& member);
+  [[nodiscard]] std::string check_rows(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
+  [[nodiscard]] std::string bear(paxos::ReplicaId id);
+  [[nodiscard]] std::string take_state(paxos::ReplicaId id, paxos::Slot slot);
+
+  Options options_;
+  std::unique_ptr<StateFolder> rows_;
+  std::size_t unflushed_ = 0;
+};
+
+}  // namespace storage
