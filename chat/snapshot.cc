@@ -185,7 +185,9 @@ bool SnapshotRows::take(std::string_view bytes, std::vector<Row>& out) {
     const std::string_view key = r.sized_view(limits::snapshot_key_bytes_max);
     const std::string_view value = r.sized_view(limits::snapshot_row_bytes_max);
     if (!r.ok()) break;  // cut short, or no row at all: the next bytes tell
-    if (key.empty() || key.front() == rows::family_progress || key <= last_key_) return false;
+    if (key.empty() || key.front() < first_family || key.front() > last_family ||
+        key.front() == rows::family_progress || key <= last_key_)
+      return false;
     last_key_ = key;
     if (key.front() == rows::family_erasure) {
       auto mark = decode_erasure(value);

@@ -112,6 +112,8 @@ struct GenerateOptions {
   double loss = 0.0;
   bool production = false;
   bool force = false;
+  /// Where the config is put instead of `output`, by somebody who gives it that name later; empty: there.
+  std::filesystem::path config_as;
   std::string cluster = "demo";
 };
 /// Why these options can't be meant, whatever is on the disk: one sentence; empty when they can.

@@ -173,7 +173,8 @@ tl::expected<void, std::string> generate(const GenerateOptions& o) {
     return give_up("the config would be refused: " + config.error());
   if (std::string why = put_in_place(new_key, key_file, o.force); !why.empty())
     return give_up(std::move(why));
-  if (std::string why = put_in_place(new_config, o.output, o.force); !why.empty()) {
+  if (std::string why = put_in_place(new_config, o.config_as.empty() ? o.output : o.config_as, o.force);
+      !why.empty()) {
     if (!o.force) ::unlink(key_file.c_str());  // ours, made a moment ago
     return give_up(std::move(why));
   }

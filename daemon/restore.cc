@@ -16,6 +16,7 @@
 
 #include "chat/backup.h"
 #include "config/generate_flags.h"
+#include "storage/folders.h"
 #include "storage/new_cluster.h"
 
 namespace paxosd {
@@ -92,9 +93,9 @@ std::string take_rows(BackupInput& input, const chat::BackupHead& head, storage:
     if (const auto* end = std::get_if<chat::SnapshotSum>(&*part)) {
       if (rows.held() > 0) return input.name() + ": it ends within a row";
       if (std::string why = input.expect_end(); !why.empty()) return why;
-      if (std::string why = cluster.finish(head.id, *end); !why.empty())
+      if (std::string why = cluster.check(head.id, *end); !why.empty())
         return fmt::format("{}: {}", input.name(), why);
-      return {};
+      return cluster.finish(head.id, *end);
     }
     const auto* bytes = std::get_if<chat::BackupReader::Rows>(&*part);
     if (bytes == nullptr || !rows.take(bytes->bytes, whole))
@@ -136,17 +137,28 @@ int restore_verb(const std::vector<std::string>& words, std::uint16_t rules_know
                     "the newer paxosd",
                     input.name(), head->rules, rules_known));
 
-  const auto options = config::generate_options(flags, head->cluster);
+  auto options = config::generate_options(flags, head->cluster);
   if (!options) return options.error();
+  // It gets its name last: a cluster that is started with it before its directories are there would be a new
+  // one, without a message.
+  options->config_as = options->output.string() + ".restoring";
+  const fs::path key_file = fs::path(options->output).replace_extension(".key");
+  std::error_code error;
+  if (fs::exists(options->config_as, error))
+    return refuse(fmt::format(
+        "{}: an earlier restore was broken off, or is under way; if it is not, remove that file and {}",
+        options->config_as.string(), key_file.string()));
+  for (const fs::path& file : {options->output, key_file})
+    if (fs::exists(file, error))
+      return refuse(fmt::format("{}: is there already: move it away, or give another -o", file.string()));
   if (const auto made = config::generate(*options); !made) return refuse(made.error());
   // Made a moment ago: nobody else's.
   const auto give_up = [&](const std::string& why) {
-    std::error_code error;
-    fs::remove(options->output, error);
-    fs::remove(fs::path(options->output).replace_extension(".key"), error);
+    fs::remove(options->config_as, error);
+    fs::remove(key_file, error);
     return refuse(why);
   };
-  const auto config = config::load(options->output);
+  const auto config = config::load(options->config_as);
   if (!config) return give_up(config.error());
   storage::NewCluster::Options members{
       .cluster_id = config->id, .members = {}, .rules_known = rules_known, .life = 0};
@@ -162,6 +174,13 @@ int restore_verb(const std::vector<std::string>& words, std::uint16_t rules_know
     if (why.empty()) why = take_rows(input, *head, cluster);
   }
   if (!why.empty()) return give_up(why);
+  if (::link(options->config_as.c_str(), options->output.c_str()) != 0) {
+    fmt::print(stderr, "paxosctl restore: {}: {}. All else is there: give {} that name\n",
+               options->output.string(), std::strerror(errno), options->config_as.string());
+    return config::exit_refused;
+  }
+  fs::remove(options->config_as, error);
+  (void)storage::sync_folder(options->output.has_parent_path() ? options->output.parent_path() : ".");
 
   if (flags.has("json")) {
     nlohmann::json out{{"config", options->output.string()},

@@ -15,6 +15,8 @@ namespace {
 using Stage = chat::SnapshotPuller::Stage;
 
 constexpr paxos::Duration hold_again = std::chrono::seconds{1};
+/// After so long without a word from who takes a backup its place may be another one's.
+constexpr paxos::Duration taker_silence = std::chrono::seconds{30};
 constexpr paxos::Duration tell_again = std::chrono::seconds{10};
 
 const char* to_string(Stage stage) {
@@ -85,6 +87,12 @@ void Snapshots::message(paxos::Time now, paxos::ReplicaId from, const chat::Snap
 void Snapshots::backup_message(paxos::Time now, const std::string& who, chat::SnapshotWord word, Tell tell) {
   auto taker = std::ranges::find(takers_, who, &Taker::who);
   if (taker == takers_.end()) taker = std::ranges::min_element(takers_, {}, &Taker::heard);
+  if (taker->who != who && taker->heard > now - taker_silence) {
+    // Whoever is not served yet waits; who is, has a place.
+    if (const auto* ask = std::get_if<chat::SnapshotAsk>(&word))
+      tell(chat::SnapshotOffer{.nonce = ask->nonce, .answer = chat::SnapshotAnswer::busy, .id = {}});
+    return;
+  }
   *taker = {.who = who, .tell = std::move(tell), .heard = now};
   // One chunk an answer, and always anew: who did not get it says the same once more.
   if (auto* pull = std::get_if<chat::SnapshotPull>(&word)) {

@@ -47,7 +47,7 @@ class Snapshots {
 
   void message(paxos::Time now, paxos::ReplicaId from, const chat::SnapshotWord& word);
   /// The same of somebody who takes a backup; `who`: always the same for the same. `tell` is called with the
-  /// answer, unless another word of theirs comes first.
+  /// answer, unless another word of theirs comes first. Only so many are heard at a time.
   using Tell = std::function<void(const chat::SnapshotWord&)>;
   void backup_message(paxos::Time now, const std::string& who, chat::SnapshotWord word, Tell tell);
   /// No log brings this replica's state to `above` any more.

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -37,11 +39,30 @@ std::string sync_file(const fs::path& file) {
 std::string copy_folder(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::copy(from, to, error);
-  if (error) return fmt::format("{}: can't be copied: {}", to.string(), error.message());
+  if (error) return fmt::format("{}: can't be copied: {} (is there room?)", to.string(), error.message());
   for (const fs::directory_entry& entry : fs::directory_iterator(to, error))
     if (std::string why = sync_file(entry.path()); !why.empty()) return why;
   if (error) return fmt::format("{}: {}", to.string(), error.message());
   return sync_folder(to);
+}
+
+/// A place where nothing is, or an empty folder that a rename can replace.
+std::string fault_of_place(const fs::path& directory) {
+  struct stat there{}, above{};
+  if (::lstat(directory.c_str(), &there) != 0)
+    return errno == ENOENT ? std::string() : fmt::format("{}: {}", directory.string(), std::strerror(errno));
+  if (S_ISLNK(there.st_mode))
+    return fmt::format("{}: is a link: restore into another place, and copy what is to be there",
+                       directory.string());
+  if (!S_ISDIR(there.st_mode)) return fmt::format("{}: is there already, and no folder", directory.string());
+  std::error_code error;
+  if (!fs::is_empty(directory, error) || error)
+    return fmt::format("{}: is there already, and not empty: move it away", directory.string());
+  if (::stat((directory / "..").c_str(), &above) == 0 && above.st_dev != there.st_dev)
+    return fmt::format(
+        "{}: is a file system of its own: restore into another place, and copy what is to be there",
+        directory.string());
+  return {};
 }
 
 }  // namespace
@@ -51,7 +72,8 @@ NewCluster::NewCluster(Options options) : options_(std::move(options)) {}
 NewCluster::~NewCluster() {
   rows_.reset();
   std::error_code error;
-  for (const Member& member : options_.members) fs::remove_all(unfinished(member), error);
+  for (std::size_t i = 0; i < held_.size(); ++i) fs::remove_all(unfinished(options_.members[i]), error);
+  for (const int fd : held_) ::close(fd);
 }
 
 fs::path NewCluster::unfinished(const Member& member) {
@@ -61,18 +83,30 @@ fs::path NewCluster::unfinished(const Member& member) {
   return plain.string() + ".restoring";
 }
 
-std::string NewCluster::begin() {
+/// Makes it, or takes over what an earlier run left; locked until this ends.
+std::string NewCluster::take_folder(const Member& member) {
+  const fs::path folder = unfinished(member);
+  if (std::string why = make_folder(folder); !why.empty()) return why;
+  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) return fmt::format("{}: {}", folder.string(), std::strerror(errno));
+  struct stat ours{}, there{};
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0 || ::fstat(fd, &ours) != 0 ||
+      ::lstat(folder.c_str(), &there) != 0 || ours.st_ino != there.st_ino) {
+    ::close(fd);
+    return fmt::format("{}: another restore is under way there", folder.string());
+  }
+  held_.push_back(fd);
   std::error_code error;
-  for (const Member& member : options_.members) {
-    const fs::path& directory = member.directory;
-    if (fs::exists(directory, error) && !fs::is_empty(directory, error))
-      return fmt::format("{}: is there already, and not empty: move it away", directory.string());
-    if (error) return fmt::format("{}: {}", directory.string(), error.message());
-  }
-  for (const Member& member : options_.members) {
-    fs::remove_all(unfinished(member), error);
-    if (std::string why = make_folder(unfinished(member)); !why.empty()) return why;
-  }
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder, error))
+    fs::remove_all(entry.path(), error);
+  return error ? fmt::format("{}: {}", folder.string(), error.message()) : std::string();
+}
+
+std::string NewCluster::begin() {
+  for (const Member& member : options_.members)
+    if (std::string why = fault_of_place(member.directory); !why.empty()) return why;
+  for (const Member& member : options_.members)
+    if (std::string why = take_folder(member); !why.empty()) return why;
   auto rows = StateFolder::open(unfinished(options_.members.front()) / staged_folder,
                                 StateFolder::Mode::filled, nullptr);
   if (!rows) return std::move(rows.error());
@@ -88,8 +122,9 @@ std::string NewCluster::write(const std::vector<chat::Row>& rows) {
   return rows_->flush();
 }
 
-std::string NewCluster::check_rows(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
-  std::string why;
+std::string NewCluster::check(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
+  std::string why = rows_->flush();
+  if (!why.empty()) return why;
   try {
     rows_->with_reader([&](const chat::RowReader& rows) {
       chat::SnapshotCount count;
@@ -107,8 +142,6 @@ std::string NewCluster::check_rows(const chat::SnapshotId& id, const chat::Snaps
 }
 
 std::string NewCluster::finish(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
-  if (std::string why = rows_->flush(); !why.empty()) return why;
-  if (std::string why = check_rows(id, sum); !why.empty()) return why;
   const chat::SnapshotProgress whole{
       .id = id, .place = {.offset = sum.bytes, .key = {}}, .bytes_about = sum.bytes, .complete = true};
   if (std::string why = rows_->write({{chat::rows::progress(), chat::encode_progress(whole)}}); !why.empty())
@@ -126,12 +159,22 @@ std::string NewCluster::finish(const chat::SnapshotId& id, const chat::SnapshotS
   }
   for (std::size_t i = 0; i < options_.members.size(); ++i)
     if (std::string why = take_state({static_cast<std::uint8_t>(i)}, id.slot); !why.empty()) return why;
-  for (const Member& member : options_.members) {
-    if (::rename(unfinished(member).c_str(), member.directory.c_str()) != 0)
-      return fmt::format("{}: {}", member.directory.string(), std::strerror(errno));
-    if (std::string why = sync_folder(unfinished(member).parent_path()); !why.empty()) return why;
+  std::string why;
+  std::size_t placed = 0;
+  for (; placed < options_.members.size() && why.empty(); ++placed) {
+    const Member& member = options_.members[placed];
+    if (::rename(unfinished(member).c_str(), member.directory.c_str()) != 0) {
+      why = fmt::format("{}: {}", member.directory.string(), std::strerror(errno));
+      break;
+    }
+    why = sync_folder(unfinished(member).parent_path());
   }
-  return {};
+  if (why.empty()) return {};
+  while (placed-- > 0)
+    if (const Member& member = options_.members[placed];
+        ::rename(member.directory.c_str(), unfinished(member).c_str()) != 0)
+      why += fmt::format("; {} stays there: remove it", member.directory.string());
+  return why;
 }
 
 /// A log that says that the cluster is born, and who is in it.

@@ -34,21 +34,25 @@ class NewCluster {
   NewCluster(const NewCluster&) = delete;
   NewCluster& operator=(const NewCluster&) = delete;
 
-  /// All of these: what is wrong, or nothing. A directory that is there has to be empty.
+  /// All of these: what is wrong, or nothing. A directory that is there has to be empty, and no link: each is
+  /// made beside it, and takes its place at the end.
   [[nodiscard]] std::string begin();
   [[nodiscard]] std::string write(const std::vector<chat::Row>& rows);
-  /// The rows that were written have to be the snapshot `id`, and to come to `sum`. With the last rename all
-  /// of it is on the disk.
+  /// Whether the rows that were written are the snapshot `id`, and come to `sum`.
+  [[nodiscard]] std::string check(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
+  /// After check() of the same. With the last rename all of it is on the disk; where one fails, those before
+  /// are undone.
   [[nodiscard]] std::string finish(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
 
  private:
   [[nodiscard]] static std::filesystem::path unfinished(const Member& member);
-  [[nodiscard]] std::string check_rows(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
+  [[nodiscard]] std::string take_folder(const Member& member);
   [[nodiscard]] std::string bear(paxos::ReplicaId id);
   [[nodiscard]] std::string take_state(paxos::ReplicaId id, paxos::Slot slot);
 
   Options options_;
   std::unique_ptr<StateFolder> rows_;
+  std::vector<int> held_;  ///< the unfinished folders that are ours, each locked
   std::size_t unflushed_ = 0;
 };
 

@@ -1,5 +1,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -44,8 +46,8 @@ class BackupOut {
  public:
   ~BackupOut() {
     if (fd_ < 0 || fd_ == STDOUT_FILENO) return;
+    if (!placed_) ::unlink(beside_.c_str());
     ::close(fd_);
-    ::unlink(beside_.c_str());
   }
   /// What is wrong, or nothing; so for the others.
   std::string open(const std::string& file, bool force) {
@@ -54,17 +56,32 @@ class BackupOut {
       return {};
     }
     file_ = file;
+    force_ = force;
     std::error_code error;
-    if (!force && fs::exists(file_, error)) return file + ": is there already; --force overwrites it";
+    const fs::file_status there = fs::status(file_, error);
+    if (!file_.has_filename() || fs::is_directory(there)) return file + ": is a folder; name a file in it";
+    if (fs::exists(there) && !fs::is_regular_file(there))
+      return file + ": is no regular file; `-` and a pipe write to such";
+    if (fs::exists(there) && !force) return file + ": is there already; --force overwrites it";
     beside_ = file + ".partial";
-    fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    return fd_ < 0 ? failed() : std::string();
+    // What an interrupted run left is used again; what another one writes is locked.
+    fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd_ < 0) return failed(beside_);
+    struct stat ours{}, named{};
+    placed_ = true;  // nobody else's is removed
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 || ::fstat(fd_, &ours) != 0 ||
+        ::lstat(beside_.c_str(), &named) != 0 || ours.st_ino != named.st_ino)
+      return beside_.string() + ": another backup is being written there";
+    if (ours.st_uid != ::geteuid())
+      return beside_.string() + ": belongs to somebody else: remove it, an earlier backup left it";
+    placed_ = false;
+    return ::fchmod(fd_, 0600) != 0 || ::ftruncate(fd_, 0) != 0 ? failed(beside_) : std::string();
   }
   std::string write(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return failed();
+      if (n <= 0) return failed(fd_ == STDOUT_FILENO ? "standard output" : beside_);
       bytes.remove_prefix(static_cast<std::size_t>(n));
     }
     return {};
@@ -72,24 +89,31 @@ class BackupOut {
   /// All of it is on the disk, under its name.
   std::string finish() {
     if (fd_ == STDOUT_FILENO) return {};
-    if (::fsync(fd_) != 0) return failed();
-    ::close(std::exchange(fd_, -1));
-    if (::rename(beside_.c_str(), file_.c_str()) != 0) return failed();
+    if (::fsync(fd_) != 0) return failed(beside_);
+    int done = ::renameat2(AT_FDCWD, beside_.c_str(), AT_FDCWD, file_.c_str(), force_ ? 0 : RENAME_NOREPLACE);
+    // A file system that can't tell.
+    if (done != 0 && errno == EINVAL) done = ::rename(beside_.c_str(), file_.c_str());
+    if (done != 0)
+      return errno == EEXIST ? file_.string() + ": came to be there meanwhile; --force overwrites it"
+                             : failed(file_);
+    placed_ = true;
     const fs::path folder = file_.has_parent_path() ? file_.parent_path() : fs::path(".");
-    const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    const bool synced = fd >= 0 && ::fsync(fd) == 0;
-    const std::string why = synced ? std::string() : failed();
-    if (fd >= 0) ::close(fd);
-    return why;
+    // One that can be passed but not read is left out.
+    if (const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
+      (void)::fsync(fd);
+      ::close(fd);
+    }
+    return {};
   }
 
  private:
-  [[nodiscard]] std::string failed() const {
-    return fmt::format("{}: {}", fd_ == STDOUT_FILENO ? "standard output" : beside_.string(),
-                       std::strerror(errno));
+  [[nodiscard]] static std::string failed(const fs::path& path) {
+    return fmt::format("{}: {}", path.string(), std::strerror(errno));
   }
   fs::path file_, beside_;
   int fd_ = -1;
+  bool force_ = false;
+  bool placed_ = false;  ///< nothing is left beside it that is ours
 };
 
 class Backup {
@@ -118,49 +142,56 @@ class Backup {
     return complain(backup_program, why + ". Nothing was backed up", config::exit_unknown);
   }
 
-  /// Whom to ask, and which slot has to be in it: whatever was acknowledged before this began was voted for
-  /// by a quorum, so one of any quorum that answers knows of it.
+  /// Whom to ask, and which slot has to be in it. Whatever was acknowledged before this began was voted for
+  /// by a quorum of the voters: so by as many of those that answer as a quorum has more than there are
+  /// others.
   net::Task<std::optional<int>> choose() {
     const auto replicas = co_await ask_all(c_, status_timeout);
-    std::size_t answered = 0;
-    std::optional<unsigned> leader;
-    std::vector<unsigned> old;
+    std::vector<std::uint64_t> accepted;
+    bool led = false;
     const ReplicaStatus* best = nullptr;
+    const auto number = [](const ReplicaStatus& r, const char* what) {
+      return static_cast<std::uint64_t>(number_in(*r.json, what).value_or(0));
+    };
+    // A follower has more time for it.
+    const auto rank = [&](const ReplicaStatus& r) {
+      return std::pair(r.json->value("voting", false) && r.json->value("role", "") != "leader",
+                       number(r, "applied"));
+    };
     for (const ReplicaStatus& r : replicas) {
       if (!r.json) continue;
-      ++answered;
-      if (r.json->value("rules", 1.0) < backup_rules) old.push_back(r.id.n);
-      needed_ = std::max(needed_, r.json->value("accepted", std::uint64_t{0}));
-      const bool leads = r.json->value("role", "") == "leader";
-      // A follower has more time for it.
-      const auto better = [&](const ReplicaStatus& other) {
-        const auto rank = [](const ReplicaStatus& s) {
-          return std::pair(s.json->value("voting", false) && s.json->value("role", "") != "leader",
-                           s.json->value("applied", std::uint64_t{0}));
-        };
-        return rank(r) > rank(other);
-      };
-      if (leads) leader = r.id.n;
-      if (flags_.replica ? r.id == *flags_.replica : best == nullptr || better(*best)) best = &r;
+      // One that lost its disk has forgotten for what it voted.
+      if (r.json->value("voting", false)) {
+        accepted.push_back(number(r, "accepted"));
+        needed_ = std::max(needed_, number(r, "applied"));
+        led = led || r.json->value("role", "") == "leader";
+      }
+      if (flags_.replica ? r.id == *flags_.replica : best == nullptr || rank(r) > rank(*best)) best = &r;
     }
-    if (answered == 0) co_return unknown("no replica answers. See `paxosctl status`");
     if (best == nullptr)
-      co_return unknown(fmt::format("replica {} does not answer. See `paxosctl status`", flags_.replica->n));
-    if (!old.empty())
-      co_return refuse(fmt::format(
-          "{} {} still by rules 1, under which there are no snapshots. They are raised once every "
-          "replica runs this version and there is a quorum: see `paxosctl status`",
-          replicas_text(old), old.size() == 1 ? "goes" : "go"));
+      co_return unknown(
+          flags_.replica ? fmt::format("replica {} does not answer. See `paxosctl status`", flags_.replica->n)
+                         : "no replica answers. See `paxosctl status`");
     from_ = best->id;
-    rules_ = static_cast<std::uint16_t>(best->json->value("rules", 0));
+    rules_ = static_cast<std::uint16_t>(number(*best, "rules"));
+    if (rules_ < backup_rules)
+      co_return refuse(
+          fmt::format("replica {} goes by rules 1, under which there are no snapshots. They are raised once "
+                      "every replica "
+                      "runs this version and there is a quorum: see `paxosctl status`",
+                      from_.n));
     if (flags_.local) {
-      needed_ = best->json->value("applied", std::uint64_t{0});
-    } else if (answered < c_.config().quorum() || !leader) {
-      co_return unknown(fmt::format(
-          "{} of {} replicas answer{} and {}, so nobody can tell what the last acknowledged message is; with "
-          "--local a replica gives what it has",
-          answered, replicas.size(), answered == 1 ? "s" : "",
-          leader ? "a quorum is more" : "none of them leads"));
+      needed_ = number(*best, "applied");
+    } else if (accepted.size() < c_.config().quorum() || !led) {
+      co_return unknown(
+          fmt::format("{} of {} replicas answer and vote, and {}, so nobody can tell what the last "
+                      "acknowledged message is; "
+                      "with --local a replica gives what it has",
+                      accepted.size(), replicas.size(), led ? "a quorum is more" : "none of them leads"));
+    } else {
+      std::sort(accepted.rbegin(), accepted.rend());
+      needed_ =
+          std::max(needed_, accepted.at(c_.config().quorum() - (replicas.size() - accepted.size()) - 1));
     }
     if (needed_ == 0) co_return refuse("this cluster has nothing yet");
     co_return std::nullopt;
@@ -169,12 +200,15 @@ class Backup {
   /// Says it until a word of the kind comes that answers it.
   template <class Answer, class Word>
   net::Task<std::optional<Answer>> say_word(Word word) {
-    const auto answer =
-        co_await c_.ask(from_, chat::SnapshotRequest{std::move(word)}, {}, backup_word_timeout);
-    const auto* reply = answer ? std::get_if<chat::SnapshotReply>(&*answer) : nullptr;
-    if (reply == nullptr) co_return std::nullopt;
-    if (const auto* given = std::get_if<Answer>(&reply->word)) co_return *given;
-    gone_ = std::holds_alternative<chat::SnapshotGone>(reply->word);
+    const paxos::Time until = c_.loop().now() + backup_word_timeout;
+    do {
+      const auto answer = co_await c_.ask(from_, chat::SnapshotRequest{word}, {}, backup_word_timeout);
+      const auto* reply = answer ? std::get_if<chat::SnapshotReply>(&*answer) : nullptr;
+      if (reply == nullptr) co_return std::nullopt;
+      if (const auto* given = std::get_if<Answer>(&reply->word)) co_return *given;
+      gone_ = std::holds_alternative<chat::SnapshotGone>(reply->word);
+      if (!gone_) co_await c_.loop().sleep(backup_ask_again);  // the answer to somebody else's word
+    } while (!gone_ && c_.loop().now() < until);
     co_return std::nullopt;
   }
   [[nodiscard]] std::string silent() const {
@@ -207,9 +241,11 @@ class Backup {
             : offer->answer == chat::SnapshotAnswer::making
                 ? fmt::format("replica {} is not done with making a snapshot after {:g} s", from_.n,
                               static_cast<double>(flags_.timeout.count()) / 1000)
-                : fmt::format("replica {} has not applied slot {}, or its state is not to be trusted. See "
-                              "`paxosctl status`",
-                              from_.n, needed_));
+                : fmt::format(
+                      "replica {} has not applied slot {} yet (whatever is posted moves it on), or its state "
+                      "is not to be trusted, or no snapshot could be made of it (its log says why). See "
+                      "`paxosctl status`, or try --replica with another one",
+                      from_.n, needed_));
       co_await c_.loop().sleep(backup_ask_again);
     }
   }
@@ -217,30 +253,37 @@ class Backup {
   /// What one replica computed alone is no backup of the cluster.
   net::Task<std::optional<int>> confirm() {
     if (flags_.local) co_return std::nullopt;
-    std::vector<bool> agrees(c_.config().replicas.size());
+    const std::size_t n = c_.config().replicas.size(), quorum = c_.config().quorum();
+    std::vector<std::optional<bool>> agrees(n);
     agrees[from_.n] = true;
-    for (;;) {
+    const auto count = [&](bool what) {
+      return static_cast<std::size_t>(std::count(agrees.begin(), agrees.end(), std::optional(what)));
+    };
+    while (count(true) < quorum) {
       for (const config::ReplicaConfig& r : c_.config().replicas) {
         if (agrees[r.id.n]) continue;
         const auto answer = co_await c_.ask(r.id, chat::HashRequest{head_.id.slot}, {}, backup_hash_timeout);
         const auto* hash = answer ? std::get_if<chat::HashReply>(&*answer) : nullptr;
         if (hash == nullptr || !hash->hash) continue;
-        if (*hash->hash != head_.id.hash)
-          co_return refuse(
-              fmt::format("replicas {} and {} do not agree at slot {}: one of them went astray. See "
-                          "`paxosctl verify`",
-                          from_.n, r.id.n, head_.id.slot.n));
-        agrees[r.id.n] = true;
+        agrees[r.id.n] = *hash->hash == head_.id.hash;
+        if (!*agrees[r.id.n])
+          complain(backup_program,
+                   fmt::format("warning: replicas {} and {} do not agree at slot {}. See `paxosctl verify`",
+                               from_.n, r.id.n, head_.id.slot.n),
+                   0);
+        if (count(true) >= quorum) co_return std::nullopt;
       }
-      const auto count = static_cast<std::size_t>(std::count(agrees.begin(), agrees.end(), true));
-      if (count >= c_.config().quorum()) co_return std::nullopt;
-      if (c_.loop().now() >= until_)
+      if (count(false) > n - quorum)
+        co_return refuse(fmt::format(
+            "replica {} went astray: no quorum has its hash; try --replica with another one", from_.n));
+      if (count(true) < quorum && c_.loop().now() >= until_)
         co_return unknown(
             fmt::format("{} of {} replicas have the hash of slot {}, a quorum is {}; with --local a replica "
                         "gives what it has",
-                        count, agrees.size(), head_.id.slot.n, c_.config().quorum()));
+                        count(true), n, head_.id.slot.n, quorum));
       co_await c_.loop().sleep(backup_ask_again);
     }
+    co_return std::nullopt;
   }
 
   net::Task<std::optional<int>> pull() {
@@ -269,15 +312,13 @@ class Backup {
     co_return std::nullopt;
   }
 
+  /// However long it counts, as long as it answers.
   net::Task<std::optional<int>> finish() {
-    until_ = c_.loop().now() + flags_.timeout;
     std::optional<chat::SnapshotSum> sum;
     while (!sum) {
       const auto summed = co_await say_word<chat::SnapshotSummed>(chat::SnapshotSumAsk{head_.id});
       if (!summed) co_return unknown(silent());
       sum = summed->sum;
-      if (!sum && c_.loop().now() >= until_)
-        co_return unknown(fmt::format("replica {} does not say what its snapshot comes to", from_.n));
       if (!sum) co_await c_.loop().sleep(backup_ask_again);
     }
     const chat::SnapshotSum ours = count_.sum();
@@ -355,8 +396,7 @@ int ctl_backup(const Words& words) {
   flags.value("replica", "ID", "take it from this one (default: a follower)");
   flags.flag("local", "what that replica has, without asking a quorum: may be old");
   flags.flag("force", "overwrite FILE");
-  flags.value("timeout", "TIME",
-              "give up when a snapshot is not begun, or not counted, after so long (default: 60s)");
+  flags.value("timeout", "TIME", "give up when the snapshot is not begun after so long (default: 60s)");
   flags.flag("json", "one JSON object at the end (not with FILE -)");
   flags.arguments_help("FILE   `-`: standard output. It is of its user alone: it holds every message");
   if (const auto code = flags.parse(words)) return *code;

@@ -87,6 +87,12 @@ class Backup(ClusterTest):
         loaded = other.history("load")
         self.assertGreaterEqual(len(loaded), acknowledged)
         self.assertEqual(same(loaded), same(cluster.history("load")[:len(loaded)]))
+        # Its files read, as an operator would look at them.
+        other.stop(0)
+        code, out, err = run("paxosd", "inspect", other.folder / "data" / "0", "--json")
+        self.assertEqual((code, json.loads(out)["damage"]), (0, []), err)
+        other.start(0)
+        other.wait_healthy()
         # It goes on as any other: numbers, keys, a leader that dies.
         code, out, err = other.chat("send", "--room", "ops", "--key", "once", "--json", "a keyed one")
         self.assertEqual((code, json.loads(out)["seq"]), (0, 301), err)
@@ -101,11 +107,50 @@ class Backup(ClusterTest):
         shutil.rmtree(other.folder / "data" / str(lost))
         other.start(lost)
         wait_for("it is dormant", lambda: other.status()["replicas"][lost].get("role") == "dormant")
+        # Which is when a backup is wanted most: of the four that vote.
+        self.backup(other)
         # And one that is only started again is not.
         again = next(r for r in other.processes if r != lost)
         other.stop(again)
         other.start(again)
         wait_for("it votes", lambda: other.status()["replicas"][again].get("voting"))
+
+    def test_a_vote_that_nobody_else_has_hinders_none(self):
+        cluster = self.source()
+        for n in range(3):
+            sender = Sender(cluster, f"r{n}", [f"load {n} {i}" for i in range(100_000)])
+            wait_for("there is load", lambda: f'"r{n}"' in cluster.ctl("rooms", "--json", "--local")[1])
+            leader = cluster.leader()
+            cluster.ctl("isolate", leader, "--for", "3s")
+            wait_for("another leads", lambda: cluster.status()["leader"] not in (None, leader))
+            sender.process.kill()
+            sender.finish()
+            wait_for("all are back", lambda: all(r.get("voting") for r in cluster.status()["replicas"]) and cluster.status()["healthy"])
+        self.backup(cluster, "--timeout", "30s")
+
+    def test_a_restore_that_is_killed_starts_no_empty_cluster(self):
+        cluster = self.source()
+        code, _, err = cluster.chat("send", "--room", "big", "-", text="".join(f"{n} {os.urandom(4000).hex()}\n" for n in range(800)))
+        self.assertEqual(code, 0, err)
+        path, _ = self.backup(cluster)
+        folder = cluster.folder / "broken"
+        folder.mkdir()
+        config = folder / "cluster.yaml"
+        process = subprocess.Popen([str(BIN / "paxosctl"), "restore", str(path), "-f", "1", "-o", str(config)], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        wait_for("it is under way", lambda: (folder / "data" / "0.restoring").exists() or process.poll() is not None)
+        process.kill()
+        if process.wait() != 0:  # else it was faster
+            self.assertFalse(config.exists())
+            code, _, err = run("paxosctl", "restore", path, "-f", 1, "-o", config)
+            self.assertEqual(code, 1)
+            self.assertIn(f"{config}.restoring: an earlier restore was broken off, or is under way", err)
+            (folder / "cluster.yaml.restoring").unlink()
+            (folder / "cluster.key").unlink()
+            code, _, err = run("paxosctl", "restore", path, "-f", 1, "-o", config)
+            self.assertEqual(code, 0, err)
+        self.assertEqual(sorted(p.name for p in folder.iterdir()), ["cluster.key", "cluster.yaml", "data"])
+        self.assertEqual(sorted(p.name for p in (folder / "data").iterdir()), ["0", "1", "2"])
 
     def test_through_a_pipe_and_of_one_replica_alone(self):
         cluster = self.source()
@@ -122,7 +167,7 @@ class Backup(ClusterTest):
         cluster.stop(1)
         code, _, err = cluster.ctl("backup", cluster.folder / "b", "--timeout", "5s")
         self.assertEqual(code, 3, err)
-        self.assertRegex(err, "so nobody can tell what the last acknowledged message is; with --local")
+        self.assertRegex(err, "1 of 3 replicas answer and vote, .*so nobody can tell what the last acknowledged message is; with --local")
         self.assertEqual(sorted(p.name for p in cluster.folder.glob("b*")), [])
         path, _ = self.backup(cluster, "--local", "--replica", 2, name="b")
         self.assertGreater(path.stat().st_size, 16000)
@@ -149,6 +194,20 @@ class Backup(ClusterTest):
             self.assertIn(f"{bad}: {said}", other.err)
             self.assertIn("Nothing was restored", other.err)
             self.assertEqual([p.name for p in other.folder.rglob("*") if p.name != "data"], [], said)
+        # Two at once: one of them, and that whole.
+        both = [subprocess.Popen([str(BIN / "paxosctl"), "backup", "--config", str(cluster.config), str(cluster.folder / "both")],
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=die_with_parent) for _ in range(2)]
+        ends = [(process.communicate(timeout=120)[1].decode(), process.returncode) for process in both]
+        self.assertIn(0, [code for _, code in ends], ends)
+        for said, code in ends:
+            self.assertTrue(code == 0 or "another backup is being written there" in said or "is there already" in said
+                            or "came to be there meanwhile" in said, said)
+        other = self.restored(cluster.folder / "both", f=0)
+        self.assertEqual(other.code, 0, other.err)
+        self.assertFalse((cluster.folder / "both.partial").exists())
+        code, _, err = cluster.ctl("backup", cluster.folder, "--force")
+        self.assertEqual(code, 1)
+        self.assertIn("is a folder; name a file in it", err)
         # Nothing is written over.
         (cluster.folder / "there").mkdir()
         there = cluster.folder / "there" / "cluster.yaml"

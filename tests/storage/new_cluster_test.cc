@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <fstream>
 #include <set>
 
 #include "chat/rows.h"
@@ -58,6 +59,7 @@ TEST(NewClusterOfAState, IsBornAtItsSlotAndKnowsItsMembers) {
     NewCluster cluster(three(folder));
     ASSERT_EQ(cluster.begin(), "");
     for (const chat::Row& row : state.rows()) ASSERT_EQ(cluster.write({row}), "");
+    ASSERT_EQ(cluster.check(state.id(), state.sum()), "");
     ASSERT_EQ(cluster.finish(state.id(), state.sum()), "");
   }
   std::set<std::uint64_t> lives;
@@ -94,7 +96,7 @@ TEST(NewClusterOfAState, LeavesNothingOfRowsThatAreNotWhole) {
     EXPECT_EQ(cluster.begin(), "");
     EXPECT_EQ(cluster.write(rows), "");
     EXPECT_FALSE(nothing_in(folder.path()));
-    return cluster.finish(id, state.sum());
+    return cluster.check(id, state.sum());
   };
   auto fewer = state.rows();
   fewer.erase(fewer.begin() + 5);
@@ -112,10 +114,47 @@ TEST(NewClusterOfAState, LeavesNothingOfRowsThatAreNotWhole) {
 TEST(NewClusterOfAState, TouchesNoDirectoryThatHasSomething) {
   TempDir folder;
   fs::create_directories(folder.path() / "2" / "log");
-  NewCluster cluster(three(folder));
-  EXPECT_THAT(cluster.begin(), HasSubstr("2: is there already, and not empty"));
+  const auto said = [&] { return NewCluster(three(folder)).begin(); };
+  EXPECT_THAT(said(), HasSubstr("2: is there already, and not empty"));
   EXPECT_TRUE(fs::exists(folder.path() / "2" / "log"));
   EXPECT_FALSE(fs::exists(folder.path() / "0.restoring"));
+  fs::remove_all(folder.path() / "2");
+  fs::create_directory(folder.path() / "elsewhere");
+  fs::create_directory_symlink(folder.path() / "elsewhere", folder.path() / "2");
+  EXPECT_THAT(said(), HasSubstr("2: is a link"));
+  fs::remove(folder.path() / "2");
+  std::ofstream(folder.path() / "2").flush();
+  EXPECT_THAT(said(), HasSubstr("2: is there already, and no folder"));
+  fs::remove(folder.path() / "2");
+  fs::create_directory(folder.path() / "2");
+  EXPECT_EQ(said(), "") << "an empty one";
+}
+
+TEST(NewClusterOfAState, LeavesAnotherOneAloneThatIsUnderWay) {
+  TempDir folder;
+  NewCluster first(three(folder));
+  ASSERT_EQ(first.begin(), "");
+  {
+    NewCluster second(three(folder));
+    EXPECT_THAT(second.begin(), HasSubstr("another restore is under way there"));
+  }
+  EXPECT_TRUE(fs::exists(folder.path() / "0.restoring" / "install"));
+}
+
+TEST(NewClusterOfAState, UndoesWhatItPlacedWhereTheNextCantBe) {
+  const State state;
+  TempDir folder;
+  {
+    NewCluster cluster(three(folder));
+    ASSERT_EQ(cluster.begin(), "");
+    ASSERT_EQ(cluster.write(state.rows()), "");
+    ASSERT_EQ(cluster.check(state.id(), state.sum()), "");
+    fs::create_directories(folder.path() / "1" / "somebody");
+    EXPECT_THAT(cluster.finish(state.id(), state.sum()), HasSubstr("/1: "));
+  }
+  EXPECT_FALSE(fs::exists(folder.path() / "0"));
+  EXPECT_TRUE(fs::exists(folder.path() / "1" / "somebody"));
+  EXPECT_FALSE(fs::exists(folder.path() / "2.restoring"));
 }
 
 }  // namespace
