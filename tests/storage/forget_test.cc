@@ -155,7 +155,7 @@ TEST_P(Forget, AfterAStartThatFoundWriteAheadLogs) {
   const std::string secret = noise(1, 700);
   put(1, secret);
   const auto copy = dir.path() / "killed";
-  std::filesystem::copy(o.directory, copy, std::filesystem::copy_options::recursive);  // as a kill leaves it
+  copy_in_use(o.directory, copy);
   s.storage.reset();
   std::filesystem::remove_all(o.directory);
   std::filesystem::rename(copy, o.directory);

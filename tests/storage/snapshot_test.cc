@@ -240,8 +240,7 @@ TEST(SnapshotFiles, HaveRowsAndProgressTogetherAfterACrashAtAnyMoment) {
       if (n % 3 == 2) (void)life.count_staged();  // what is on the disk now stays
       // As a kill leaves it: what was not flushed is not there.
       const fs::path copy = dir.path() / ("copy" + std::to_string(n));
-      fs::create_directories(copy);
-      fs::copy(o.directory / "incoming", copy / "incoming", fs::copy_options::recursive);
+      copy_in_use(o.directory / "incoming", copy / "incoming");
     }
   }
   for (std::size_t n = 0; n < pulled.writes.size(); ++n) {

@@ -43,6 +43,18 @@ class TempDir {
   std::filesystem::path path_;
 };
 
+/// As a kill leaves it. A database that is open removes files meanwhile: then the copy is begun anew.
+inline void copy_in_use(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code error;
+  for (int tries = 0; tries < 100; ++tries) {
+    std::filesystem::remove_all(to);
+    std::filesystem::create_directories(to.parent_path());
+    std::filesystem::copy(from, to, std::filesystem::copy_options::recursive, error);
+    if (!error) return;
+  }
+  throw std::runtime_error(from.string() + " can't be copied: " + error.message());
+}
+
 inline paxos::Incarnation incarnation(std::uint8_t n) {
   paxos::Incarnation out;
   out.bytes.fill(n);
