@@ -118,8 +118,8 @@ int restore_verb(const std::vector<std::string>& words, std::uint16_t rules_know
   flags.arguments_help("FILE   `-`: standard input");
   if (const auto code = flags.parse(words)) return *code;
   if (flags.arguments().size() != 1) return flags.wrong_usage("give FILE, a backup, or - for standard input");
-  const auto checked = config::generate_options(flags, "checked");
-  if (!checked) return checked.error();
+  auto options = config::generate_options(flags, "restored");
+  if (!options) return options.error();
   const auto refuse = [](const std::string& why) {
     fmt::print(stderr, "paxosctl restore: {}. Nothing was restored\n", why);
     return config::exit_refused;
@@ -137,8 +137,7 @@ int restore_verb(const std::vector<std::string>& words, std::uint16_t rules_know
                     "the newer paxosd",
                     input.name(), head->rules, rules_known));
 
-  auto options = config::generate_options(flags, head->cluster);
-  if (!options) return options.error();
+  options->cluster = flags.get("cluster").value_or(head->cluster);
   // It gets its name last: a cluster that is started with it before its directories are there would be a new
   // one, without a message.
   options->config_as = options->output.string() + ".restoring";

@@ -13,6 +13,7 @@
 #include "chat/backup.h"
 #include "client/ctl/ctl.h"
 #include "client/ctl/daemon_binary.h"
+#include "client/ctl/progress_line.h"
 #include "client/terminal/say.h"
 #include "client/terminal/words.h"
 
@@ -29,7 +30,6 @@ const std::string backup_program = "paxosctl backup";
 constexpr std::chrono::milliseconds backup_word_timeout = 10s;
 constexpr std::chrono::milliseconds backup_hash_timeout = 2s;
 constexpr paxos::Duration backup_ask_again = 100ms;
-constexpr paxos::Duration show_backup_every = 200ms;
 constexpr double backup_rules = 2;
 
 struct BackupFlags {
@@ -134,11 +134,11 @@ class Backup {
 
  private:
   int refuse(const std::string& why) {
-    progress_done();
+    progress_.clear();
     return complain(backup_program, why + ". Nothing was backed up", config::exit_refused);
   }
   int unknown(const std::string& why) {
-    progress_done();
+    progress_.clear();
     return complain(backup_program, why + ". Nothing was backed up", config::exit_unknown);
   }
 
@@ -291,8 +291,8 @@ class Backup {
     chat::SnapshotRows rows;
     std::vector<chat::Row> whole;
     for (chat::SnapshotPlace at; !ended_;) {
-      const auto chunk = co_await say_word<chat::SnapshotChunk>(
-          chat::SnapshotPull{.id = head_.id, .from = at, .window = 1, .again = true});
+      const auto chunk =
+          co_await say_word<chat::SnapshotChunk>(chat::SnapshotPull{.id = head_.id, .from = at});
       if (!chunk) co_return unknown(silent());
       const std::string_view bytes(reinterpret_cast<const char*>(chunk->bytes.data()), chunk->bytes.size());
       if (chunk->id != head_.id || chunk->offset != at.offset ||
@@ -306,7 +306,7 @@ class Backup {
       at = chunk->next;
       ended_ = chunk->last;
       bytes_ = at.offset;
-      progress();
+      show();
     }
     if (rows.held() > 0) co_return refuse(fmt::format("the snapshot of replica {} ends in a row", from_.n));
     co_return std::nullopt;
@@ -332,22 +332,13 @@ class Backup {
     co_return std::nullopt;
   }
 
-  void progress() {
-    if (!on_terminal_ || c_.loop().now() < show_at_) return;
-    show_at_ = c_.loop().now() + show_backup_every;
-    shown_ = true;
-    say(stderr, "{}", Own{"\r\x1b[K"});
-    say(stderr, "{} of about {} MiB, from replica {}", bytes_ >> 20,
-        std::max(bytes_, head_.bytes_about) >> 20, from_.n);
-    std::fflush(stderr);
-  }
-  void progress_done() {
-    if (shown_) say(stderr, "{}", Own{"\r\x1b[K"});
-    shown_ = false;
+  void show() {
+    progress_.show(c_.loop().now(), "{} of about {} MiB, from replica {}", bytes_ >> 20,
+                   std::max(bytes_, head_.bytes_about) >> 20, from_.n);
   }
 
   void done() {
-    progress_done();
+    progress_.clear();
     if (flags_.json && flags_.file != "-")
       return print_json({{"file", flags_.file},
                          {"cluster", head_.cluster},
@@ -376,9 +367,7 @@ class Backup {
   std::uint16_t rules_ = 0;
   std::uint64_t bytes_ = 0, rows_ = 0;
   bool ended_ = false, gone_ = false;
-  const bool on_terminal_ = ::isatty(STDERR_FILENO) == 1;
-  bool shown_ = false;
-  paxos::Time show_at_{};
+  ProgressLine progress_;
 };
 
 net::Task<int> take_backup(Connection& c, BackupFlags flags) {

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "client/ctl/ctl.h"
+#include "client/ctl/progress_line.h"
 #include "client/ctl/room_file.h"
 #include "client/session/history_reader.h"
 #include "client/session/room_list.h"
@@ -20,7 +21,6 @@ namespace {
 using namespace std::chrono_literals;
 const std::string export_program = "paxosctl export";
 constexpr std::chrono::milliseconds export_outage_timeout = 1000ms;
-constexpr paxos::Duration show_export_every = 200ms;
 
 struct ExportFlags {
   std::vector<std::string> rooms;  ///< none: all
@@ -65,7 +65,7 @@ class Exporter {
     put_raw(room_file::text_of(
         room_file::End{.rooms = rooms.size(), .messages = messages_, .checksum = sum_.hex()}));
     std::fflush(stdout);
-    progress_done();
+    progress_.clear();
     if (std::ferror(stdout) == 0)
       complain(export_program,
                fmt::format("whole: {} in {}", counted(messages_, "message"), counted(rooms.size(), "room")),
@@ -87,7 +87,7 @@ class Exporter {
     for (bool more = true; more && std::ferror(stdout) == 0;) {
       const auto page = co_await reader.next(0);
       if (!page) {
-        progress_done();
+        progress_.clear();
         const Outage outage = co_await look_for_outage(c_, export_outage_timeout);
         co_return complain(
             export_program,
@@ -103,7 +103,7 @@ class Exporter {
         ++messages_;
       }
       more = !reader.done() && (page->messages.empty() || page->messages.back().seq < last);
-      progress(room.name);
+      show(room.name);
     }
     co_return std::nullopt;
   }
@@ -115,27 +115,16 @@ class Exporter {
   /// JSON, as it is: its control characters are escaped.
   static void put_raw(const std::string& text) { say(stdout, "{}", Own{text}); }
 
-  void progress(const std::string& room) {
-    if (!on_terminal_ || c_.loop().now() < show_at_) return;
-    show_at_ = c_.loop().now() + show_export_every;
-    shown_ = true;
-    say(stderr, "{}", Own{"\r\x1b[K"});
-    say(stderr, "{} of {} messages, room {}", messages_, std::max(messages_, messages_in_all_),
-        printable_name(room));
-    std::fflush(stderr);
-  }
-  void progress_done() {
-    if (shown_) say(stderr, "{}", Own{"\r\x1b[K"});
-    shown_ = false;
+  void show(const std::string& room) {
+    progress_.show(c_.loop().now(), "{} of {} messages, room {}", messages_,
+                   std::max(messages_, messages_in_all_), printable_name(room));
   }
 
   Connection& c_;
   ExportFlags flags_;
   room_file::Checksum sum_;
   std::uint64_t messages_ = 0, messages_in_all_ = 0;
-  const bool on_terminal_ = ::isatty(STDERR_FILENO) == 1;
-  bool shown_ = false;
-  paxos::Time show_at_{};
+  ProgressLine progress_;
 };
 
 net::Task<int> export_rooms(Connection& c, ExportFlags flags) {

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "client/ctl/ctl.h"
+#include "client/ctl/progress_line.h"
 #include "client/ctl/room_file.h"
 #include "client/session/history_reader.h"
 #include "client/session/hub.h"
@@ -33,7 +34,6 @@ constexpr std::size_t import_queue_max = 1024;
 constexpr std::uint64_t import_skip_turn = 4096;  ///< lines of an earlier run read in one turn
 constexpr paxos::Duration import_close_patience = 1s;
 constexpr std::chrono::milliseconds import_outage_timeout = 1000ms;
-constexpr paxos::Duration show_import_every = 200ms;
 /// From these rules on the log keeps when a message was written.
 constexpr double rules_needed = 2;
 constexpr std::size_t import_named_max = 5;
@@ -79,7 +79,7 @@ class Importer {
     if (before_ < contents_.end.messages) co_await close();
     if (contents_.redacted > 0)
       if (const auto code = co_await redact_all(first)) co_return *code;
-    progress_done();
+    progress_.clear();
     done();
     co_return refused_ == 0 ? config::exit_fine : config::exit_refused;
   }
@@ -194,7 +194,7 @@ class Importer {
     }
     ++refused_;
     if (refused_ <= import_named_max) {
-      progress_done();
+      progress_.clear();
       complain(import_program,
                fmt::format("message {} of the file, in room {}: refused: {}", delivery.ticket,
                            printable_name(delivery.message.room), delivery.refused),
@@ -205,13 +205,13 @@ class Importer {
   /// A turn; an exit code where nothing has come for too long.
   net::Task<std::optional<int>> wait(const std::string& room) {
     (void)co_await hub_.progress().wait_until(c_.loop().now() + 250ms);
-    progress(room);
+    show(room);
     if (!hub_.failure().empty()) {
-      progress_done();
+      progress_.clear();
       co_return complain(import_program, hub_.failure() + again(), config::exit_unknown);
     }
     if (c_.loop().now() - heard_ < flags_.timeout) co_return std::nullopt;
-    progress_done();
+    progress_.clear();
     const Outage outage = co_await look_for_outage(c_, import_outage_timeout);
     const std::string why = outage.over() ? session_->outbox().trouble() : outage.sentence();
     co_return complain(
@@ -254,7 +254,7 @@ class Importer {
       for (bool more = true; more; more = !reader.done()) {
         const auto page = co_await reader.next(0);
         if (!page) {
-          progress_done();
+          progress_.clear();
           co_return complain(import_program,
                              fmt::format("room {}: {}{}", printable_name(room), page.error(), again()),
                              config::exit_unknown);
@@ -298,18 +298,9 @@ class Importer {
     return out;
   }
 
-  void progress(const std::string& room) {
-    if (!on_terminal_ || c_.loop().now() < show_at_) return;
-    show_at_ = c_.loop().now() + show_import_every;
-    shown_ = true;
-    say(stderr, "{}", Own{"\r\x1b[K"});
-    say(stderr, "{} of {} messages, room {}", before_ - left_ + imported_, contents_.end.messages,
-        printable_name(room));
-    std::fflush(stderr);
-  }
-  void progress_done() {
-    if (shown_) say(stderr, "{}", Own{"\r\x1b[K"});
-    shown_ = false;
+  void show(const std::string& room) {
+    progress_.show(c_.loop().now(), "{} of {} messages, room {}", before_ - left_ + imported_,
+                   contents_.end.messages, printable_name(room));
   }
 
   void done() {
@@ -352,9 +343,7 @@ class Importer {
   std::uint64_t left_ = 0;    ///< of these, not answered then
   std::uint64_t waits_ = 0, imported_ = 0, refused_ = 0, line_ = 0;
   paxos::Time heard_{};
-  const bool on_terminal_ = ::isatty(STDERR_FILENO) == 1;
-  bool shown_ = false;
-  paxos::Time show_at_{};
+  ProgressLine progress_;
 };
 
 net::Task<int> import_rooms(Connection& c, ImportFlags flags, room_file::Contents contents) {

@@ -62,12 +62,7 @@ def run(program, *arguments, text="", timeout=120, cwd=None, env=None):
 
 class Cluster:
     def __init__(self, f=1, loss=0.0, start=True, production=False, metrics=False):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="paxosd-test-"))
-        self.config = self.folder / "cluster.yaml"
-        self.replicas = 2 * f + 1
-        self.f = f
-        self.processes = {}
-        self.base_port = free_ports(self.replicas)
+        self.place(f)
         words = ["config", "generate", "-f", f, "-o", self.config, "--base-port", self.base_port]
         if loss:
             words += ["--loss", loss]
@@ -82,6 +77,15 @@ class Cluster:
             for replica in range(self.replicas):
                 self.start(replica)
             self.wait_healthy()
+
+    def place(self, f):
+        """A folder and ports of its own for 2f+1 replicas, and nothing in it yet."""
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="paxosd-test-"))
+        self.config = self.folder / "cluster.yaml"
+        self.replicas = 2 * f + 1
+        self.f = f
+        self.processes = {}
+        self.base_port = free_ports(self.replicas)
 
     def start(self, replica):
         log = open(self.folder / f"replica{replica}.log", "ab")

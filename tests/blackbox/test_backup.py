@@ -2,13 +2,11 @@
 refused by name."""
 import json
 import os
-import pathlib
 import shutil
 import subprocess
-import tempfile
 import threading
 
-from harness import BIN, Cluster, ClusterTest, Sender, die_with_parent, free_ports, run, wait_for
+from harness import BIN, Cluster, ClusterTest, Sender, die_with_parent, run, wait_for
 
 
 def same(messages):
@@ -20,12 +18,7 @@ class Restored(Cluster):
     """A cluster that `paxosctl restore` made."""
 
     def __init__(self, backup, f, text=""):
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="paxosd-test-"))
-        self.config = self.folder / "cluster.yaml"
-        self.replicas = 2 * f + 1
-        self.f = f
-        self.processes = {}
-        self.base_port = free_ports(self.replicas)
+        self.place(f)
         self.code, out, self.err = run("paxosctl", "restore", backup, "-f", f, "-o", self.config, "--base-port", self.base_port, "--json",
                                        text=text)
         self.made = json.loads(out) if self.code == 0 else None
