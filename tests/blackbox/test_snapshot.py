@@ -145,7 +145,9 @@ class Snapshots(Behind):
         away = 2
         count = self.fall_behind(cluster, away, 200)
         cluster.start(away)
-        source = wait_for("it pulls", lambda: self.pull_of(cluster, away).get("from"), 120)
+        # A number of a replica: 0 is one too.
+        wait_for("it pulls", lambda: "from" in self.pull_of(cluster, away), 120)
+        source = self.pull_of(cluster, away)["from"]
         for replica in (source, away):
             pathlib.Path(f"/proc/{cluster.processes[replica].pid}/clear_refs").write_text("5")  # forgets the high water mark
         wait_for("a snapshot is in place", lambda: self.said(cluster, away, "takes the place of this replica's state"), 300)
