@@ -1,6 +1,8 @@
 """Real processes, judged through paxosctl and paxoschat alone. Every cluster lives in a folder and on ports of its own, and
 is gone at the end, whatever happens. Conditions are waited for with deadlines; nothing sleeps for luck."""
 import ctypes
+import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -34,10 +36,30 @@ def wait_for(what, condition, deadline=DEADLINE):
         time.sleep(0.02)
 
 
+PORTS, LANE = 10000, 1250  # the first port, below those that the kernel hands out by itself, and how many of them are one process's
+LANES = 16
+
+
+@functools.lru_cache(maxsize=None)
+def port_range():
+    """The ports of this process: tests that run beside it take others, also while a replica of this one is down and its port is free.
+    The lock goes with the process."""
+    for lane in range(LANES):
+        lock = open(pathlib.Path(tempfile.gettempdir()) / f"paxosd-test-ports-{os.getuid()}-{lane}", "a")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        return range(PORTS + lane * LANE, PORTS + (lane + 1) * LANE), lock
+    raise AssertionError(f"{LANES} test programs run at once: there are no ports for one more")
+
+
 def free_ports(count, kind=socket.SOCK_DGRAM):
-    """The first of `count` consecutive free ports, UDP ones unless told, below the range that the kernel hands out by itself."""
+    """The first of `count` consecutive free ports, UDP ones unless told."""
+    ours, _ = port_range()
     while True:
-        base = random.randrange(10000, 30000)
+        base = random.randrange(ours.start, ours.stop - count)
         held = []
         try:
             for port in range(base, base + count):
