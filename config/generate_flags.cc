@@ -15,11 +15,12 @@ void add_generate_flags(Flags& flags) {
   flags.flag("production", "without fault injection");
 }
 
-tl::expected<GenerateOptions, int> generate_options(const Flags& flags, const std::string& cluster) {
-  if (!flags.has("failures"))
+tl::expected<GenerateOptions, int> generate_options(const Flags& flags, const std::string& cluster,
+                                                    std::optional<std::uint64_t> failures) {
+  if (!flags.has("failures") && !failures)
     return tl::make_unexpected(flags.wrong_usage(
         "-f F is missing: how many crashes shall it survive? -f 1 makes 3 replicas, -f 2 makes 5"));
-  const auto f = flags.number("failures", 0, 4);
+  const auto f = flags.number("failures", 0, 4, failures);
   const auto port = flags.number("base-port", 1, 65535, 7400);
   const auto metrics = flags.number("metrics-base-port", 1, 65535, 0);
   const auto loss = flags.share("loss", 0);

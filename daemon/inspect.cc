@@ -9,6 +9,7 @@
 #include "chat/command.h"
 #include "config/flags.h"
 #include "daemon/address_file.h"
+#include "daemon/plain_text.h"
 #include "storage/inspect.h"
 
 namespace paxosd {
@@ -71,13 +72,6 @@ std::string slots_text(const storage::Finding& f) {
   if (!f.last) return fmt::format(", slots from {} on", f.first->n);
   return *f.first == *f.last ? fmt::format(", slot {}", f.first->n)
                              : fmt::format(", slots {} to {}", f.first->n, f.last->n);
-}
-
-/// For a terminal: what a damaged file says may hold anything.
-std::string plain_text(const std::string& text) {
-  std::string out;
-  for (const char c : text) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  return out;
 }
 
 void print_line(const char* name, const std::string& value) {

@@ -17,6 +17,7 @@
 #include "daemon/host.h"
 #include "daemon/inspect.h"
 #include "daemon/log.h"
+#include "daemon/rescue.h"
 #include "daemon/restore.h"
 #include "daemon/service_manager.h"
 #include "daemon/start_delay.h"
@@ -48,7 +49,8 @@ int run(int argc, char** argv) {
   config::Flags flags(
       "paxosd", "PAXOSD",
       "One replica of a cluster. Runs in the foreground until SIGTERM or SIGINT.\n\n"
-      "  inspect  DIR [flags]: what a stopped replica's directory holds, and whether it reads");
+      "  inspect  DIR [flags]: what a stopped replica's directory holds, and whether it reads\n"
+      "  rescue   DIR ... [flags]: a new cluster out of what is left when a majority has lost its disks");
   flags.value("config", "FILE",
               "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
   flags.value("id", "N", "which replica of the config this is");
@@ -167,6 +169,7 @@ int main(int argc, char** argv) {
     // On the machine of a stopped replica. The words of a verb come before any flag.
     const std::string_view verb = argc > 1 ? argv[1] : "";
     code = verb == "inspect"   ? paxosd::inspect_verb({argv + 2, argv + argc}, rules_known)
+           : verb == "rescue"  ? paxosd::rescue_verb({argv + 2, argv + argc}, rules_known)
            : verb == "restore" ? paxosd::restore_verb({argv + 2, argv + argc}, rules_known)
                                : run(argc, argv);
   } catch (const std::exception& error) {

@@ -2,12 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -16,7 +14,7 @@
 
 #include "chat/backup.h"
 #include "config/generate_flags.h"
-#include "storage/folders.h"
+#include "daemon/new_config.h"
 #include "storage/new_cluster.h"
 
 namespace paxosd {
@@ -79,10 +77,6 @@ class BackupInput {
   chat::BackupReader reader_;
 };
 
-void random_bytes(void* out, std::size_t size) {
-  if (::getrandom(out, size, 0) != static_cast<ssize_t>(size)) std::abort();
-}
-
 /// Until the end that the file says it has; what is wrong, or nothing.
 std::string take_rows(BackupInput& input, const chat::BackupHead& head, storage::NewCluster& cluster) {
   chat::SnapshotRows rows;
@@ -138,67 +132,39 @@ int restore_verb(const std::vector<std::string>& words, std::uint16_t rules_know
                     input.name(), head->rules, rules_known));
 
   options->cluster = flags.get("cluster").value_or(head->cluster);
-  // It gets its name last: a cluster that is started with it before its directories are there would be a new
-  // one, without a message.
-  options->config_as = options->output.string() + ".restoring";
-  const fs::path key_file = fs::path(options->output).replace_extension(".key");
-  std::error_code error;
-  if (fs::exists(options->config_as, error))
-    return refuse(fmt::format(
-        "{}: an earlier restore was broken off, or is under way; if it is not, remove that file and {}",
-        options->config_as.string(), key_file.string()));
-  for (const fs::path& file : {options->output, key_file})
-    if (fs::exists(file, error))
-      return refuse(fmt::format("{}: is there already: move it away, or give another -o", file.string()));
-  if (const auto made = config::generate(*options); !made) return refuse(made.error());
-  // Made a moment ago: nobody else's.
-  const auto give_up = [&](const std::string& why) {
-    fs::remove(options->config_as, error);
-    fs::remove(key_file, error);
-    return refuse(why);
-  };
-  const auto config = config::load(options->config_as);
-  if (!config) return give_up(config.error());
-  storage::NewCluster::Options members{
-      .cluster_id = config->id, .members = {}, .rules_known = rules_known, .life = 0};
-  for (const config::ReplicaConfig& replica : config->replicas) {
-    members.members.push_back({.directory = replica.data_dir, .incarnation = {}});
-    random_bytes(members.members.back().incarnation.bytes.data(), 16);
-  }
-  random_bytes(&members.life, sizeof members.life);
-  std::string why;
+  NewConfig made("restore", std::move(*options));
+  if (const std::string why = made.check(); !why.empty()) return refuse(why);
+  if (const std::string why = made.begin(); !why.empty()) return refuse(why);
   {
-    storage::NewCluster cluster(std::move(members));
-    why = cluster.begin();
+    storage::NewCluster cluster(made.members(rules_known));
+    std::string why = cluster.begin();
     if (why.empty()) why = take_rows(input, *head, cluster);
+    if (!why.empty()) return refuse(why);
   }
-  if (!why.empty()) return give_up(why);
-  if (::link(options->config_as.c_str(), options->output.c_str()) != 0) {
-    fmt::print(stderr, "paxosctl restore: {}: {}. All else is there: give {} that name\n",
-               options->output.string(), std::strerror(errno), options->config_as.string());
+  if (const std::string why = made.finish(); !why.empty()) {
+    fmt::print(stderr, "paxosctl restore: {}\n", why);
     return config::exit_refused;
   }
-  fs::remove(options->config_as, error);
-  (void)storage::sync_folder(options->output.has_parent_path() ? options->output.parent_path() : ".");
+  const config::ClusterConfig& config = made.config();
 
   if (flags.has("json")) {
-    nlohmann::json out{{"config", options->output.string()},
-                       {"cluster", config->cluster},
-                       {"cluster_id", config->id},
+    nlohmann::json out{{"config", made.file().string()},
+                       {"cluster", config.cluster},
+                       {"cluster_id", config.id},
                        {"from_cluster", head->cluster},
                        {"from_cluster_id", head->cluster_id},
                        {"slot", head->id.slot.n},
                        {"hash", paxos::to_string(head->id.hash)},
                        {"taken_ms", head->time_ms},
                        {"replicas", nlohmann::json::array()}};
-    for (const config::ReplicaConfig& r : config->replicas)
+    for (const config::ReplicaConfig& r : config.replicas)
       out["replicas"].push_back({{"id", r.id.n}, {"address", r.address}, {"directory", r.data_dir.string()}});
     fmt::print("{}\n", out.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
     return config::exit_fine;
   }
   fmt::print("restored slot {}, hash {}, into a new cluster of {} replicas: {}\n", head->id.slot.n,
-             paxos::to_string(head->id.hash), config->replicas.size(), options->output.string());
-  for (const config::ReplicaConfig& r : config->replicas)
+             paxos::to_string(head->id.hash), config.replicas.size(), made.file().string());
+  for (const config::ReplicaConfig& r : config.replicas)
     fmt::print("  replica {}  {}  {}\n", r.id.n, r.address, r.data_dir.string());
   fmt::print(
       "Each directory belongs on its own machine, in the place that the config names there, before its "

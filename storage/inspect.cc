@@ -1,9 +1,6 @@
 #include "storage/inspect.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,6 +15,7 @@
 #include "chat/rows.h"
 #include "chat/versions.h"
 #include "storage/log_format.h"
+#include "storage/read_lock.h"
 #include "storage/read_only.h"
 #include "storage/state_store.h"
 #include "storage/wal_chain.h"
@@ -44,31 +42,6 @@ constexpr const char* state_next =
     "trimmed it takes another replica's: only while one runs that is up to date. Where the log has damage "
     "too: "
     "'A disk is lost' in OPERATIONS.md";
-
-/// Keeps replicas out while it is read. A shared lock: nothing is written for it.
-class ReadLock {
- public:
-  ~ReadLock() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  std::string take(const std::filesystem::path& directory) {
-    const auto file = directory / "lock";
-    fd_ = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd_ < 0 && errno == ENOENT) return {};  // a running replica has one
-    if (fd_ < 0) return fmt::format("{}: {}; may this user read it?", file.string(), std::strerror(errno));
-    if (::flock(fd_, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) return {};
-    char pid[32] = "";
-    [[maybe_unused]] const auto got = ::pread(fd_, pid, sizeof pid - 1, 0);
-    return fmt::format(
-        "{}: is in use by a running replica{}{}: stop that one first, or ask it (`paxosctl verify --full`, "
-        "`paxosctl "
-        "log`)",
-        directory.string(), *pid != '\0' ? ", pid " : "", pid);
-  }
-
- private:
-  int fd_ = -1;
-};
 
 tl::expected<std::string, std::string> contents(const std::filesystem::path& file) {
   errno = 0;
@@ -345,22 +318,24 @@ class Inspector {
       before = slot;
     };
     log_->each_slot(
+        begins_,
         [&](paxos::Slot slot, std::string_view stored) {
-          if (slot < begins_) return;
           follow(slot);
           out_.last_slot = std::max(out_.last_slot, slot);
           const auto value = open_value(log_key::slot(slot), stored);
           auto entry = value ? decode_slot(slot, *value) : std::nullopt;
-          if (!entry)
-            return lost_slots(slot, slot, value ? "it makes no sense" : "its checksum does not fit");
+          if (!entry) {
+            lost_slots(slot, slot, value ? "it makes no sense" : "its checksum does not fit");
+            return true;
+          }
           ++out_.slots;
           if (slot_ && slot == *slot_) {
             entry->chosen = entry->chosen || slot <= out_.chosen_prefix;
             out_.entry = std::move(*entry);
           }
+          return true;
         },
         [&](paxos::Slot first, paxos::Slot last, const std::string& why) {
-          if (!last.none() && last < begins_) return;
           lost_slots(first, last, why);
           if (out_.first_slot.none()) out_.first_slot = first;
           before = last.none() ? before : last;

@@ -122,23 +122,30 @@ std::string NewCluster::write(const std::vector<chat::Row>& rows) {
   return rows_->flush();
 }
 
-std::string NewCluster::check(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
-  std::string why = rows_->flush();
-  if (!why.empty()) return why;
+tl::expected<chat::SnapshotSum, std::string> NewCluster::count(const chat::SnapshotId& id) {
+  if (std::string why = rows_->flush(); !why.empty()) return tl::make_unexpected(std::move(why));
+  std::string why;
+  chat::SnapshotCount count;
   try {
     rows_->with_reader([&](const chat::RowReader& rows) {
-      chat::SnapshotCount count;
       while (!count.advance(rows, rows_count_bytes)) continue;
       const auto mark = chat::read_applied(rows);
-      if (count.sum().sum != sum.sum || count.sum().rows != sum.rows)
-        why = fmt::format("its {} rows are not those that it says it has ({})", count.sum().rows, sum.rows);
-      else if (!mark || mark->slot != id.slot || mark->hash != id.hash)
+      if (!mark || mark->slot != id.slot || mark->hash != id.hash)
         why = fmt::format("its rows are not those of slot {}", id.slot.n);
     });
   } catch (const StateDamage& damage) {
     why = damage.what();
   }
-  return why;
+  if (!why.empty()) return tl::make_unexpected(std::move(why));
+  return count.sum();
+}
+
+std::string NewCluster::check(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
+  const auto counted = count(id);
+  if (!counted) return counted.error();
+  if (counted->sum != sum.sum || counted->rows != sum.rows)
+    return fmt::format("its {} rows are not those that it says it has ({})", counted->rows, sum.rows);
+  return {};
 }
 
 std::string NewCluster::finish(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {

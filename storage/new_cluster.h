@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <tl/expected.hpp>
 #include <vector>
 
 #include "chat/snapshot.h"
@@ -37,11 +38,15 @@ class NewCluster {
   /// All of these: what is wrong, or nothing. A directory that is there has to be empty, and no link: each is
   /// made beside it, and takes its place at the end.
   [[nodiscard]] std::string begin();
+  /// A row that was written before is written over, or deleted.
   [[nodiscard]] std::string write(const std::vector<chat::Row>& rows);
+  /// What the rows that were written come to, as they read from the disk; an error where they are not those
+  /// of the slot of `id`.
+  [[nodiscard]] tl::expected<chat::SnapshotSum, std::string> count(const chat::SnapshotId& id);
   /// Whether the rows that were written are the snapshot `id`, and come to `sum`.
   [[nodiscard]] std::string check(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
-  /// After check() of the same. With the last rename all of it is on the disk; where one fails, those before
-  /// are undone.
+  /// After check() of the same, or count(). With the last rename all of it is on the disk; where one fails,
+  /// those before are undone.
   [[nodiscard]] std::string finish(const chat::SnapshotId& id, const chat::SnapshotSum& sum);
 
  private:

@@ -131,10 +131,10 @@ std::optional<std::string> ReadOnlyDatabase::get(std::string_view key) const {
 }
 
 void ReadOnlyDatabase::each_slot(
-    const std::function<void(paxos::Slot, std::string_view)>& visit,
+    paxos::Slot first_slot, const std::function<bool(paxos::Slot, std::string_view)>& visit,
     const std::function<void(paxos::Slot, paxos::Slot, const std::string&)>& lost) const {
   constexpr unsigned one_by_one = 256;
-  std::uint64_t from = 0;
+  std::uint64_t from = first_slot.n;
   for (;;) {
     std::string why;
     try {
@@ -142,9 +142,8 @@ void ReadOnlyDatabase::each_slot(
            [&](std::string_view key, std::string_view stored) {
              const auto slot = log_key::parse_slot(key);
              if (!slot) return true;
-             visit(*slot, stored);
              from = slot->n + 1;
-             return true;
+             return visit(*slot, stored);
            });
       return;
     } catch (const StateDamage& damage) {

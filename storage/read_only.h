@@ -34,10 +34,10 @@ class ReadOnlyDatabase final : public chat::RowReader {
   void scan_back(std::string_view from, std::string_view to, const Visit& visit) const override;
   [[nodiscard]] std::optional<std::string> get(std::string_view key) const override;
 
-  /// Every slot's record, ascending; `lost(first, last)` for those of which blocks do not read: at most these
-  /// (last: none when nothing behind reads).
+  /// Every slot's record from `from` on, ascending, until `visit` says false; `lost(first, last)` for those
+  /// of which blocks do not read: at most these (last: none when nothing behind reads).
   void each_slot(
-      const std::function<void(paxos::Slot, std::string_view stored)>& visit,
+      paxos::Slot from, const std::function<bool(paxos::Slot, std::string_view stored)>& visit,
       const std::function<void(paxos::Slot first, paxos::Slot last, const std::string& why)>& lost) const;
 
   [[nodiscard]] std::vector<rocksdb::LiveFileMetaData> tables() const;
