@@ -32,9 +32,9 @@ enum class FlightKind : std::uint8_t {
       14,          ///< peer's Promise named a vote at ballot (detail 1: or a chosen decree) in these slots
   nack_sent = 15,  ///< to peer; ballot: what we promised instead
   nack_received = 16,    ///< from peer; ballot: what it promised instead
-  proposed = 20,         ///< Accept sent to all; detail 1: a no-op, 2: rules
+  proposed = 20,         ///< Accept sent to all; detail 1: a no-op, 2: rules, 3: configuration
   accept_repeated = 21,  ///< Accept sent again, to peer
-  accept_received = 22,  ///< from peer; detail 1: a no-op, 2: rules
+  accept_received = 22,  ///< from peer; detail 1: a no-op, 2: rules, 3: configuration
   voted = 23,            ///< vote handed to the log thread; detail: low 16 bits of its group
   vote_durable =
       24,  ///< made from voted and synced when asked about a slot; on a follower Accepted leaves here

@@ -52,6 +52,7 @@ Machine::Machine(Machine&&) noexcept = default;
 Machine& Machine::operator=(Machine&&) noexcept = default;
 
 std::uint16_t Machine::rules() const { return state_->rules; }
+const std::optional<paxos::Configuration>& Machine::configuration() const { return state_->configuration; }
 paxos::Slot Machine::applied() const { return state_->applied; }
 paxos::Hash Machine::hash() const { return state_->hash; }
 std::size_t Machine::sessions() const { return state_->sessions.size(); }
@@ -363,6 +364,10 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     out.redactions = std::move(s.redactions);
     out.commands = std::move(batch->commands);
     out.value = decree.value;
+  }
+  if (auto next = paxos::configuration_after(s.configuration ? s.configuration->number : 1, slot, decree)) {
+    s.configuration = std::move(next);
+    out.configured = true;
   }
   s.chain(slot, decree, out.outcomes);
   if (raise_to == s.rules + 1) s.rules = raise_to;  // from the next slot on

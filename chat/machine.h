@@ -12,6 +12,7 @@
 #include "chat/command.h"
 #include "chat/keys.h"
 #include "chat/versions.h"
+#include "paxos/configuration.h"
 #include "paxos/types.h"
 
 /// The replicated state machine: sessions and rooms in memory, messages as rows for the state store.
@@ -99,6 +100,7 @@ struct Applied {
   std::vector<CommandView> commands;  ///< for whoever answers and pushes
   std::vector<Outcome> outcomes;      ///< one a command
   std::vector<Row> rows;
+  bool configured = false;              ///< another configuration begins with the next slot
   std::vector<MessageName> redactions;  ///< asked for by this slot
   paxos::Bytes value;                   ///< of the decree: `commands` point into it
 };
@@ -136,6 +138,8 @@ class Machine {
 
   /// By which commands are applied; raised by decrees.
   [[nodiscard]] std::uint16_t rules() const;
+  /// Of the slot after the applied one; nothing: the one of birth.
+  [[nodiscard]] const std::optional<paxos::Configuration>& configuration() const;
   [[nodiscard]] paxos::Slot applied() const;
   [[nodiscard]] paxos::Hash hash() const;
   [[nodiscard]] std::uint64_t room_head(std::string_view room) const;  ///< last seq; 0: no such room

@@ -135,6 +135,10 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   for (Row& row : new_topics) out.rows.push_back(std::move(row));
   for (Row& row : new_redactions) out.rows.push_back(std::move(row));
 
+  if (out.configured) {
+    std::string value(1, static_cast<char>(rows::row_version));
+    put(rows::configuration(), value + paxos::encode_configuration(*configuration));
+  }
   write_rows_of_their_own(out);
   put(rows::journal(out.slot, bounds.journal_slots), journal_row(out.slot));
 
@@ -321,6 +325,13 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   s.clock_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
   s.stamp_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
   if (!r.done() || s.applied.none()) return damaged("the meta row");
+
+  if (const auto row = rows.get(rows::configuration())) {
+    if (!row->empty() && static_cast<std::uint8_t>(row->front()) == rows::row_version)
+      s.configuration = paxos::decode_configuration(std::string_view(*row).substr(1));
+    if (!s.configuration || s.configuration->begins > s.applied + 1)
+      return damaged("the configuration's row");
+  }
 
   Loaded loaded;
   rows.scan(

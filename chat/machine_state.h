@@ -34,6 +34,7 @@ struct Machine::State {
   std::uint16_t rules_known = rules_released;
   MachineBounds bounds;
   BoundsReached reached;
+  std::optional<paxos::Configuration> configuration;  ///< nothing: the one of birth
   paxos::Slot applied;
   paxos::Hash hash;
   std::int64_t clock_ms = 0;  ///< session clock

@@ -17,6 +17,12 @@ void append(std::vector<T>& from, std::vector<T>& to) {
     std::move(from.begin(), from.end(), std::back_inserter(to));
 }
 
+/// Where the state stands, it says in which configuration.
+paxos::Recovered with_configuration(paxos::Recovered recovered, const Machine& machine) {
+  recovered.configuration = machine.configuration();
+  return recovered;
+}
+
 }  // namespace
 
 void NodeOutput::clear() {
@@ -41,7 +47,7 @@ Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine ma
     : options_(options),
       bounds_(bounds),
       machine_(std::move(machine)),
-      replica_(options, std::move(recovered), now),
+      replica_(options, with_configuration(std::move(recovered), machine_), now),
       desk_(machine_, Desk::Options{.notice_every = options.heartbeat, .bounds = bounds}),
       redactor_(machine_.take_erasures()) {
   const paxos::Status status = replica_.status();
@@ -72,7 +78,7 @@ const Standing& Node::standing() {
   standing_.disagrees_since = outlook.disagrees_since;
   standing_.disagreeing.clear();
   standing_.behind = outlook.behind;
-  standing_.quorum_connected = outlook.connected.size() + 1 >= options_.quorum();
+  standing_.quorum_connected = outlook.quorum_connected;
   standing_.hole = outlook.hole;
   // A ballot's round is never 0 and never used twice, so it names the leadership.
   standing_.leadership = outlook.leading ? outlook.round : 0;
@@ -167,7 +173,18 @@ paxos::SkipResult Node::skip_next(paxos::Time now, std::size_t count) {
   return replica_.skip_next(now, count);
 }
 
-bool Node::hand_over(paxos::Time now) { return replica_.hand_over(now); }
+bool Node::hand_over(paxos::Time now, std::optional<paxos::ReplicaId> to) {
+  return replica_.hand_over(now, to);
+}
+
+paxos::ChangeResult Node::replace(paxos::Time now, paxos::ReplicaId id) {
+  if (machine_.rules() < rules_configurations)
+    return {.refused =
+                "members can be changed once all replicas run this version, and the rules are raised: "
+                "see 'Upgrading' in OPERATIONS.md"};
+  standing_stale_ = true;
+  return replica_.replace(now, id);
+}
 
 void Node::campaign(paxos::Time now) {
   replica_.campaign(now);
@@ -347,6 +364,8 @@ bool Node::apply(paxos::Time now, NodeOutput& out) {
                             .ballot = chosen.ballot,
                             .slot = chosen.slot});
     replica_.applied(now, chosen.slot, applied.hash);
+    PAXOS_ASSERT(!machine_.configuration() ||
+                 machine_.configuration()->number == replica_.configuration().number);
     desk_.on_applied(now, applied);
     note_applied(now, applied, out);
     out.state.push_back({chosen.slot, std::move(applied.rows)});

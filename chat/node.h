@@ -92,7 +92,10 @@ class Node {
 
   paxos::SkipResult skip(paxos::Time now, std::vector<paxos::Slot> slots);
   paxos::SkipResult skip_next(paxos::Time now, std::size_t count);
-  bool hand_over(paxos::Time now);
+  bool hand_over(paxos::Time now, std::optional<paxos::ReplicaId> to = std::nullopt);
+  /// See paxos::Replica.
+  paxos::ChangeResult replace(paxos::Time now, paxos::ReplicaId id);
+  [[nodiscard]] const paxos::Configuration& configuration() const { return replica_.configuration(); }
   void campaign(paxos::Time now);
 
   /// Ends the turn: proposes what waits, applies what is chosen and synced, packs the answers.

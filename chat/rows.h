@@ -21,6 +21,9 @@ inline constexpr char family_message = 'm';  ///< 'm' room length, room, first r
 inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
 
+inline constexpr char family_configuration =
+    'c';  ///< one row: the configuration of the slot after the applied one, where it is not the first one
+
 inline constexpr char family_topic = 't';  ///< 't' room -> its topic, where it has one
 inline constexpr char family_redaction =
     'x';  ///< 'x' room length, room, room seq -> who took that message's text out, and why
@@ -51,6 +54,7 @@ inline std::string family_begin(char family) { return std::string(1, family); }
 
 inline std::string progress() { return std::string(1, family_progress); }
 inline std::string meta() { return std::string(1, family_meta); }
+inline std::string configuration() { return std::string(1, family_configuration); }
 inline std::string hash(paxos::Slot slot) { return number_key(family_hash, slot.n); }
 /// Hashes of trimmed slots go, but those of the slots that this divides: two replicas that part for long have
 /// one in common that they can be compared by.

@@ -25,7 +25,9 @@ std::vector<paxos::ReplicaId> SnapshotPuller::sources() const {
   return out;
 }
 
-void SnapshotPuller::want(paxos::Time now, paxos::Slot applied, std::vector<paxos::ReplicaId> from) {
+void SnapshotPuller::want(paxos::Time now, paxos::Slot applied, std::vector<paxos::ReplicaId> from,
+                          paxos::Configuration voters) {
+  voters_ = std::move(voters);
   above_ = std::max(above_, applied);
   preferred_ = std::move(from);
   if (stage_ != Stage::idle || options_.replicas < 2) return;
@@ -272,7 +274,7 @@ void SnapshotPuller::compare(paxos::Time now) {
 /// far as anybody still knows that slot.
 void SnapshotPuller::judge(paxos::Time now) {
   disagree_.erase(*source_);
-  if (agree_.size() < options_.quorum()) {
+  if (!voters_.is_quorum(agree_)) {
     if (now < confirm_until_) return;
     if (disagree_.size() > 0)
       return give_up(now, "another replica has another hash at that slot, and no quorum has this one");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chat/snapshot.h"
+#include "paxos/configuration.h"
 #include "paxos/rtt.h"
 #include "paxos/types.h"
 
@@ -31,8 +32,6 @@ class SnapshotPuller {
     paxos::Duration try_each{std::chrono::seconds{3}};
     /// For so long peers are asked for their hash of the snapshot's slot.
     paxos::Duration confirm{std::chrono::seconds{3}};
-
-    [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }
   };
   struct Write {
     std::vector<Row> rows;
@@ -59,8 +58,9 @@ class SnapshotPuller {
     begun_with_ = source;
   }
   /// No log brings this replica further than `applied`, and only a snapshot above helps; `from`: who may have
-  /// one, best first. May be said again at any time.
-  void want(paxos::Time now, paxos::Slot applied, std::vector<paxos::ReplicaId> from);
+  /// one, best first; a quorum of `voters` confirms what comes. May be said again at any time.
+  void want(paxos::Time now, paxos::Slot applied, std::vector<paxos::ReplicaId> from,
+            paxos::Configuration voters);
   /// It stands at `applied` by itself now. Ends a pull that is of no use any more.
   void applied(paxos::Slot applied);
   void message(paxos::Time now, paxos::ReplicaId from, const SnapshotWord& word);
@@ -106,6 +106,7 @@ class SnapshotPuller {
   Stage stage_ = Stage::idle;
   paxos::Slot above_;
   std::vector<paxos::ReplicaId> preferred_;
+  paxos::Configuration voters_;
   std::optional<SnapshotProgress> staged_;  ///< as it will be on the disk once all writes are done
 
   // While asking, and of the source in general.

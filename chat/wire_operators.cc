@@ -8,6 +8,30 @@ using namespace wire;
 
 namespace {
 
+/// As replicas say it to each other: in the replica's byte, that a configuration follows which is not the
+/// first.
+constexpr std::uint8_t later_configuration = 0x80;
+
+void put_ballot(Writer& w, const paxos::Ballot& ballot) {
+  w.number(ballot.round);
+  const bool later = ballot.configuration != 1;
+  w.byte(static_cast<std::uint8_t>(later ? ballot.replica.n | later_configuration : ballot.replica.n));
+  if (later) w.number(ballot.configuration);
+}
+
+paxos::Ballot get_ballot(Reader& r) {
+  paxos::Ballot ballot;
+  ballot.round = r.number();
+  const std::uint8_t byte = r.byte();
+  ballot.replica.n = byte & static_cast<std::uint8_t>(~later_configuration);
+  if (ballot.replica.n >= paxos::limits::replicas_max) r.fail();
+  if ((byte & later_configuration) != 0) {
+    ballot.configuration = r.number32();
+    if (ballot.configuration < 2) r.fail();
+  }
+  return ballot;
+}
+
 void put_explain(Writer& w, const ExplainReply& a) {
   w.number(a.boot);
   for (const std::int64_t ns : {a.now_ns, a.started_ns, a.oldest_ns}) w.fixed(static_cast<std::uint64_t>(ns));
@@ -16,8 +40,7 @@ void put_explain(Writer& w, const ExplainReply& a) {
   w.flag(a.held.has_value());
   if (a.held) {
     w.flag(a.held->chosen);
-    w.number(a.held->ballot.round);
-    w.byte(a.held->ballot.replica.n);
+    put_ballot(w, a.held->ballot);
     w.byte(static_cast<std::uint8_t>(a.held->kind));
     w.number(a.held->commands);
     w.number(a.held->bytes);
@@ -46,10 +69,9 @@ ExplainReply get_explain(Reader& r) {
   if (r.flag()) {
     a.held = ExplainReply::Held{};
     a.held->chosen = r.flag();
-    a.held->ballot.round = r.number();
-    a.held->ballot.replica = r.replica();
+    a.held->ballot = get_ballot(r);
     const auto kind = r.byte();
-    if (kind < 1 || kind > 3) r.fail();
+    if (kind < 1 || kind > 4) r.fail();
     a.held->kind = static_cast<paxos::DecreeKind>(kind);
     a.held->commands = r.number32();
     a.held->bytes = r.number32();
@@ -122,6 +144,10 @@ void put(std::string& out, const OperatorRequest& message, bool named) {
           w.number(c.slot.n);
         } else if constexpr (std::is_same_v<C, SnapshotRequest>) {
           put_sized_word(w, c.word);
+        } else if constexpr (std::is_same_v<C, ReplaceRequest>) {
+          w.byte(c.replica.n);
+        } else if constexpr (std::is_same_v<C, TransferRequest>) {
+          w.byte(c.to.n);
         } else {
           static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest> ||
                         std::is_same_v<C, RestartRequest>);
@@ -197,6 +223,12 @@ tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& byt
             r.fail();
         }
         break;
+      case 14:
+        m.command = ReplaceRequest{r.replica()};
+        break;
+      case 15:
+        m.command = TransferRequest{r.replica()};
+        break;
       default:
         r.fail();
     }
@@ -241,8 +273,7 @@ void encode(std::string& out, const OperatorReply& message) {
             w.number(s.slot.n);
             w.flag(s.empty);
             w.flag(s.chosen);
-            w.number(s.ballot.round);
-            w.byte(s.ballot.replica.n);
+            put_ballot(w, s.ballot);
             w.byte(static_cast<std::uint8_t>(s.decree.kind));
             w.bytes(s.decree.value);
             w.number(s.outcomes.size());
@@ -293,8 +324,7 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
           s.slot.n = r.number();
           s.empty = r.flag();
           s.chosen = r.flag();
-          s.ballot.round = r.number();
-          s.ballot.replica = r.replica();
+          s.ballot = get_ballot(r);
           const auto kind = r.byte();
           if (kind < 1 || kind > 3) r.fail();
           s.decree.kind = static_cast<paxos::DecreeKind>(kind);

@@ -104,6 +104,8 @@ std::uint16_t what(const paxos::Decree& decree) {
       return 0;
     case paxos::DecreeKind::rules:
       return 2;
+    case paxos::DecreeKind::configuration:
+      return 3;
   }
   return 0;
 }

@@ -370,8 +370,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
   if (out.hashes_below) storage_->drop_hashes(*out.hashes_below);
   carry_out_redactions(out);
-  if (out.snapshot_wanted)
-    snapshots_.want(loop_.now(), out.snapshot_wanted->above, out.snapshot_wanted->from);
+  if (out.snapshot_wanted) snapshots_.want(loop_.now(), *out.snapshot_wanted);
   for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);

@@ -182,6 +182,8 @@ class Host {
   void on(const Asker& asker, const chat::PauseRequest& request);
   void on(const Asker& asker, const chat::IsolateRequest& request);
   void on(const Asker& asker, const chat::RestartRequest& request);
+  void on(const Asker& asker, const chat::ReplaceRequest& request);
+  void on(const Asker& asker, const chat::TransferRequest& request);
   void finish_skips();
   // Those that read the disk (operator_reads.cc).
   void on(const Asker& asker, const chat::SnapshotRequest& request);

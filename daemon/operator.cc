@@ -23,11 +23,15 @@ bool acts(const chat::OperatorCommand& command) {
          std::holds_alternative<chat::LossRequest>(command) ||
          std::holds_alternative<chat::PauseRequest>(command) ||
          std::holds_alternative<chat::IsolateRequest>(command) ||
-         std::holds_alternative<chat::RestartRequest>(command);
+         std::holds_alternative<chat::RestartRequest>(command) ||
+         std::holds_alternative<chat::ReplaceRequest>(command) ||
+         std::holds_alternative<chat::TransferRequest>(command);
 }
 
 bool injects_a_fault(const chat::OperatorCommand& command) {
-  return acts(command) && !std::holds_alternative<chat::RestartRequest>(command);
+  return acts(command) && !std::holds_alternative<chat::RestartRequest>(command) &&
+         !std::holds_alternative<chat::ReplaceRequest>(command) &&
+         !std::holds_alternative<chat::TransferRequest>(command);
 }
 
 /// What old programs show of it. Short, since it goes to an address that has proved nothing (tests hold it
@@ -171,6 +175,26 @@ void Host::on(const Asker& asker, const chat::RestartRequest& /*request*/) {
   end_.exit_code = exit_restart;
   // As a clean stop; the service manager sees the exit code and starts the program that is installed now.
   ::kill(::getpid(), SIGTERM);
+}
+
+void Host::on(const Asker& asker, const chat::ReplaceRequest& request) {
+  paxos::ChangeResult result = node_.replace(loop_.now(), request.replica);
+  if (result.refused.empty())
+    daemon_log::warning("replaces the directory of replica {}, as the operator wishes: configuration {}",
+                        request.replica.n, result.configuration);
+  answer(asker,
+         chat::DoneReply{.refused = std::move(result.refused), .slots = {result.slot}, .next_free = {}});
+}
+
+void Host::on(const Asker& asker, const chat::TransferRequest& request) {
+  if (!node_.is_leader()) return answer(asker, refused("this replica does not lead"));
+  if (!node_.hand_over(loop_.now(), request.to))
+    return answer(asker,
+                  refused(request.to == self_.id
+                              ? "it leads already"
+                              : "replica " + std::to_string(request.to.n) +
+                                    " can't lead now: it is not there, not caught up, or its disk is slow"));
+  answer(asker, chat::DoneReply{});
 }
 
 }  // namespace paxosd

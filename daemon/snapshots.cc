@@ -103,8 +103,8 @@ void Snapshots::backup_message(paxos::Time now, const std::string& who, chat::Sn
   source_.message(now, {id}, word, hooks_.standing());
 }
 
-void Snapshots::want(paxos::Time now, paxos::Slot above, const std::vector<paxos::ReplicaId>& from) {
-  puller_.want(now, {above.n == 0 ? 0 : above.n - 1}, from);
+void Snapshots::want(paxos::Time now, const paxos::SnapshotWish& wish) {
+  puller_.want(now, {wish.above.n == 0 ? 0 : wish.above.n - 1}, wish.from, wish.voters);
 }
 
 void Snapshots::turn(paxos::Time now, paxos::Slot applied) {

@@ -10,6 +10,7 @@
 
 #include "chat/snapshot_puller.h"
 #include "chat/snapshot_source.h"
+#include "paxos/ready.h"
 #include "paxos/records.h"
 #include "storage/snapshot_files.h"
 
@@ -51,7 +52,7 @@ class Snapshots {
   using Tell = std::function<void(const chat::SnapshotWord&)>;
   void backup_message(paxos::Time now, const std::string& who, chat::SnapshotWord word, Tell tell);
   /// No log brings this replica's state to `above` any more.
-  void want(paxos::Time now, paxos::Slot above, const std::vector<paxos::ReplicaId>& from);
+  void want(paxos::Time now, const paxos::SnapshotWish& wish);
   void set_rate(std::uint64_t bytes_per_second) { source_.set_rate(bytes_per_second); }
   /// To be called every turn, with the slot that this replica has applied.
   void turn(paxos::Time now, paxos::Slot applied);

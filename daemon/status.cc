@@ -23,7 +23,10 @@ std::int64_t whole_ms(paxos::Duration duration) {
 }
 
 Json ballot_json(const paxos::Ballot& ballot) {
-  return {{"round", ballot.round}, {"replica", ballot.replica.n}};
+  Json out{{"round", ballot.round}, {"replica", ballot.replica.n}};
+  // Not the first one: whoever compares this with what an older program says must find the same.
+  if (ballot.configuration != 1) out["configuration"] = ballot.configuration;
+  return out;
 }
 
 Json ids_json(const std::vector<paxos::ReplicaId>& ids) {
@@ -50,6 +53,23 @@ void add_protocol(Json& out, const paxos::Status& s) {
   out["leader_changes"] = s.leader_changes;
   out["retransmissions"] = s.retransmissions;
   out["connected"] = ids_json(s.connected);
+}
+
+/// Who belongs to the cluster, as far as it is known here.
+void add_members(Json& out, const paxos::Status& s) {
+  if (!s.newcomers.empty()) out["newcomers"] = ids_json(s.newcomers);
+  const paxos::Configuration& configuration = s.configuration;
+  if (configuration.members.empty()) return;
+  auto& members = out["members"] = Json::array();
+  for (std::size_t id = 0; id < configuration.members.size(); ++id) {
+    const paxos::Member& member = configuration.members[id];
+    members.push_back({{"id", id},
+                       {"role", paxos::to_string(member.role)},
+                       {"incarnation", paxos::to_string(member.incarnation)}});
+    if (!member.address.empty()) members.back()["address"] = member.address;
+  }
+  out["configuration"] = configuration.number;
+  out["configuration_begins"] = configuration.begins.n;
 }
 
 void add_damage(Json& out, const Damages& damages) {
@@ -146,6 +166,7 @@ Json Host::status_json() const {
       {"log_lines_lost", daemon_log::lines_lost()},
   };
   add_protocol(out, s);
+  add_members(out, s);
   add_vitals(out);
   add_damage(out, damages_);
   add_redactions(out, node_.redactions());

@@ -25,8 +25,10 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
   std::size_t stable_end = 0;
   std::visit(paxos::Overloaded{
                  [&](const paxos::HeartbeatRequest& m) {
-                   head(PeerType::heartbeat_request);
+                   const bool first = m.configuration == 1;
+                   head(first ? PeerType::heartbeat_request : PeerType::configured_heartbeat_request);
                    w.fixed(m.nonce);
+                   if (!first) w.varint(m.configuration);
                  },
                  [&](const paxos::HeartbeatReply& m) {
                    head(PeerType::heartbeat_reply);
@@ -34,13 +36,14 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                    w.ballot(m.ballot);
                    w.ballot(m.leader);
                    w.u8(static_cast<std::uint8_t>((m.happy ? 1 : 0) | (m.candidate ? 2 : 0) |
-                                                  (m.groups != 0 ? 4 : 0)));
+                                                  (m.groups != 0 ? 4 : 0) | (m.configuration != 1 ? 8 : 0)));
                    w.slot(m.chosen_prefix);
                    w.slot(m.applied);
                    w.raw(m.hash.bytes);
                    w.varint(m.rules);
                    w.varint(m.sync_age_ms);
-                   if (m.groups != 0) w.varint(m.groups);  // the first format has none
+                   if (m.groups != 0) w.varint(m.groups);  // the first format has none, nor the next one
+                   if (m.configuration != 1) w.varint(m.configuration);
                  },
                  [&](const paxos::HandOver& m) {
                    head(PeerType::hand_over);
@@ -134,9 +137,11 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                  [&](const paxos::Birth& m) {
                    PAXOS_ASSERT(m.members.size() <= paxos::limits::replicas_max);
                    head(PeerType::birth);
-                   w.u8(static_cast<std::uint8_t>((m.synced ? 1 : 0) | (m.born ? 2 : 0)));
+                   w.u8(static_cast<std::uint8_t>((m.synced ? 1 : 0) | (m.born ? 2 : 0) |
+                                                  (m.configuration != 1 ? 4 : 0)));
                    w.varint(m.members.size());
                    for (const paxos::Incarnation& i : m.members) w.raw(i.bytes);
+                   if (m.configuration != 1) w.varint(m.configuration);
                  },
                  [&](const paxos::Forward& m) {
                    PAXOS_ASSERT(m.commands.size() <= paxos::limits::forward_commands_max);
@@ -238,13 +243,19 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
   switch (type) {
     case PeerType::heartbeat_request:
       return paxos::HeartbeatRequest{r.fixed<std::uint64_t>()};
+    case PeerType::configured_heartbeat_request: {
+      paxos::HeartbeatRequest m;
+      m.nonce = r.fixed<std::uint64_t>();
+      m.configuration = r.later();
+      return m;
+    }
     case PeerType::heartbeat_reply: {
       paxos::HeartbeatReply m;
       m.nonce = r.fixed<std::uint64_t>();
       m.ballot = r.ballot(Round::may_be_zero);
       m.leader = r.ballot(Round::may_be_zero);
       const std::uint8_t flags = r.u8();
-      if (flags > 7) r.fail();
+      if (flags > 15) r.fail();
       m.happy = (flags & 1) != 0;
       m.candidate = (flags & 2) != 0;
       m.chosen_prefix = r.slot_or_none();
@@ -253,9 +264,8 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       m.rules = static_cast<std::uint16_t>(r.varint_max(UINT16_MAX));
       if (m.rules == 0) r.fail();
       m.sync_age_ms = static_cast<std::uint32_t>(r.varint_max(UINT32_MAX));
-      if ((flags & 4) == 0) return m;
-      m.groups = r.varint();
-      if (m.groups == 0) r.fail();
+      if ((flags & 4) != 0 && (m.groups = r.varint()) == 0) r.fail();
+      if ((flags & 8) != 0) m.configuration = r.later();
       return m;
     }
     case PeerType::hand_over:
@@ -322,11 +332,12 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
     case PeerType::birth: {
       paxos::Birth m;
       const std::uint8_t flags = r.u8();
-      if (flags > 3) r.fail();
+      if (flags > 7) r.fail();
       m.synced = (flags & 1) != 0;
       m.born = (flags & 2) != 0;
       m.members.resize(r.count(paxos::limits::replicas_max, 16));
       for (paxos::Incarnation& i : m.members) i.bytes = r.array<16>();
+      if ((flags & 4) != 0) m.configuration = r.later();
       return m;
     }
     case PeerType::outdated: {

@@ -33,6 +33,7 @@ enum class PeerType : std::uint8_t {
   outdated = 18,  ///< from format 2 on, as those below
   introduce = 19,
   introduction = 20,
+  configured_heartbeat_request = 21,  ///< from a sender in a later configuration than the first
 };
 
 /// No encoded message is larger.

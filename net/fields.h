@@ -16,6 +16,9 @@ namespace net {
 inline constexpr std::uint64_t slot_max = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t round_max = std::uint64_t{1} << 62;
 
+/// In a ballot's replica byte: its configuration follows, since it is not the first one.
+inline constexpr std::uint8_t later_configuration = 0x80;
+
 enum class Round : std::uint8_t { may_be_zero, above_zero };
 
 class FieldWriter : public paxos::ByteWriter {
@@ -26,7 +29,8 @@ class FieldWriter : public paxos::ByteWriter {
   void slot(paxos::Slot s) { varint(s.n); }
   void ballot(const paxos::Ballot& b) {
     varint(b.round);
-    u8(b.replica.n);
+    u8(b.configuration == 1 ? b.replica.n : b.replica.n | later_configuration);
+    if (b.configuration != 1) varint(b.configuration);
   }
   void life(const paxos::Life& life) {
     varint(life.boot);
@@ -64,9 +68,18 @@ class FieldReader : public paxos::ByteReader {
   paxos::Ballot ballot(Round round) {
     paxos::Ballot b;
     b.round = varint_max(round_max);
-    b.replica = replica();
+    const std::uint8_t byte = u8();
+    b.replica.n = byte & static_cast<std::uint8_t>(~later_configuration);
+    if (b.replica.n >= paxos::limits::replicas_max) fail();
+    if ((byte & later_configuration) != 0) b.configuration = later();
     if (round == Round::above_zero && b.round == 0) fail();
     return b;
+  }
+  /// The number of a configuration that is not the first one.
+  std::uint32_t later() {
+    const auto number = static_cast<std::uint32_t>(varint_max(UINT32_MAX));
+    if (number < 2) fail();
+    return number;
   }
   paxos::Life life() {
     paxos::Life life;
@@ -83,6 +96,8 @@ class FieldReader : public paxos::ByteReader {
         return {paxos::DecreeKind::commands, slice(paxos::limits::decree_bytes_max)};
       case paxos::DecreeKind::rules:
         return {paxos::DecreeKind::rules, slice(paxos::limits::decree_bytes_max)};
+      case paxos::DecreeKind::configuration:
+        return {paxos::DecreeKind::configuration, slice(paxos::limits::decree_bytes_max)};
     }
     fail();
     return {};

@@ -13,6 +13,14 @@ void Acceptor::raise(Ballot ballot, bool with_record) {
   if (with_record) env_.record(PromiseRecord{ballot});
 }
 
+std::optional<Nack> Acceptor::refusal(Ballot ballot) const {
+  if (ballot < promised_) return Nack{ballot, promised_};
+  if (ballot.configuration >= env_.configuration.number) return std::nullopt;
+  // Closed: whoever asks has to learn that, and would find nobody to vote with.
+  return Nack{ballot,
+              {std::max<std::uint64_t>(promised_.round, 1), promised_.replica, env_.configuration.number}};
+}
+
 std::uint64_t Acceptor::promise_self(Ballot ballot) {
   raise(ballot, true);
   return env_.pending_group();
@@ -27,11 +35,12 @@ std::uint64_t Acceptor::vote_self(Slot slot, Ballot ballot, const Decree& decree
 
 void Acceptor::on_prepare(ReplicaId from, const Prepare& m) {
   if (m.ballot.replica != from) return;  // nobody prepares for another
-  if (m.ballot < promised_) {
+  if (const auto nack = refusal(m.ballot)) {
     // Sent after the sync: a Nack names our promise, and someone may act on it.
-    env_.send_synced(from, Nack{m.ballot, promised_});
+    env_.send_synced(from, *nack);
     return;
   }
+  if (!takes_part_in(m.ballot)) return;
   if (m.ballot > promised_) raise(m.ballot, true);
   env_.send_synced(from, page(m.ballot, m.from));
 }
@@ -58,10 +67,11 @@ Promise Acceptor::page(Ballot ballot, Slot from) const {
 
 void Acceptor::on_accept(ReplicaId from, const Accept& m) {
   if (m.ballot.replica != from) return;
-  if (m.ballot < promised_) {
-    env_.send_synced(from, Nack{m.ballot, promised_});
+  if (const auto nack = refusal(m.ballot)) {
+    env_.send_synced(from, *nack);
     return;
   }
+  if (!takes_part_in(m.ballot)) return;
   const SlotEntry* entry = log_.find(m.slot);
   if (entry != nullptr && entry->voted && entry->ballot == m.ballot) {
     acknowledge(from, m.ballot, m.slot);  // a repeat: our answer was lost
@@ -120,10 +130,10 @@ void Acceptor::on_read_confirm(ReplicaId from, const ReadConfirm& m) {
   if (m.ballot.replica != from) return;
   // Equal, not "at least": above it a newer leader may have got something chosen already; below it we
   // owe that leader nothing. In memory is enough: a promise above it is there before it is synced.
-  if (m.ballot == promised_)
+  if (m.ballot == promised_ && takes_part_in(m.ballot))
     env_.send(from, ReadConfirmed{m.ballot, m.nonce});
-  else if (m.ballot < promised_)
-    env_.send_synced(from, Nack{m.ballot, promised_});
+  else if (const auto nack = refusal(m.ballot))
+    env_.send_synced(from, *nack);
 }
 
 void Acceptor::check_invariants() const {

@@ -12,6 +12,8 @@ namespace paxos {
 /// The acceptor: its promise, and its votes in the slot log.
 /// Source: Lamport, Paxos Made Simple (2001), section 2.2, P1a and the algorithm's phases; section 3 for
 /// one promise that covers all slots.
+/// Departure: each configuration has ballots of its own. Those of an earlier one than this replica has come
+/// to are refused as if it had promised one of its own; those of a later one mean nothing to it yet.
 class Acceptor {
  public:
   Acceptor(Env& env, SlotLog& log, Ballot promised) : env_(env), log_(log), promised_(promised) {}
@@ -40,6 +42,11 @@ class Acceptor {
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
   void raise(Ballot ballot, bool with_record);
+  /// What to answer a ballot with that this acceptor does not take; none: it takes it, or says nothing.
+  [[nodiscard]] std::optional<Nack> refusal(Ballot ballot) const;
+  [[nodiscard]] bool takes_part_in(Ballot ballot) const {
+    return ballot.configuration == env_.configuration.number;
+  }
   [[nodiscard]] Promise page(Ballot ballot, Slot from) const;
   void acknowledge(ReplicaId to, Ballot ballot, Slot slot);
 

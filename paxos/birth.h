@@ -12,17 +12,28 @@ namespace paxos {
 
 /// Birth and incarnations (DESIGN.md section 4). An empty directory is unborn: it collects the incarnations
 /// of all configured replicas, syncs that vector, announces it, and is born once all have announced the same.
-/// So a wiped directory can never vote: its new incarnation is in no born vector.
+/// So a wiped directory can never vote: its new incarnation is in no born vector. It goes on announcing
+/// itself, and joins once a later configuration has its incarnation (paxos/configuration.h).
+///
+/// Writes down in Env::configuration what a birth decided.
 class BirthProtocol {
  public:
   enum class State : std::uint8_t { collecting, announced, born, dormant };
 
   BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered);
 
+  [[nodiscard]] const Incarnation& incarnation() const { return self_; }
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool born() const { return state_ == State::born; }
-  /// May a message of this sender count? Only members of the born vector do. Requires born().
-  [[nodiscard]] bool member(ReplicaId id, const Incarnation& incarnation) const;
+  /// A directory that is in no configuration, and has lately announced itself for `id`.
+  [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
+  /// What is told to whoever asks who belongs to the cluster.
+  [[nodiscard]] paxos::Birth told() const;
+  /// The configuration is another one than before: does it still have this directory?
+  void judge();
+  /// Another directory stands for `id` from now on: whatever announced itself before is older, or is this
+  /// one.
+  void replaced(ReplicaId id) { newcomers_[id.n] = {}; }
   void on_birth(ReplicaId from, const Incarnation& from_incarnation, const paxos::Birth& m);
   void on_synced();
   void tick();
@@ -32,14 +43,26 @@ class BirthProtocol {
 
  private:
   friend struct StateAccess;  // tests/explore: saves and loads whole states
+  struct Newcomer {
+    Incarnation incarnation;
+    Time heard = Time::min();
+  };
   void collected();
   void be_born();
+  /// Another directory takes the place of this one in configuration `number`: it never votes again.
+  void be_replaced(std::uint32_t number, const std::vector<Incarnation>& members);
+  void know_configuration();
 
   Env& env_;
+  const Incarnation self_;
   State state_ = State::collecting;
   std::vector<Incarnation> members_;
-  std::uint64_t vector_group_ = 0;  ///< the group that holds the complete vector; 0: none yet
-  ReplicaSet announced_;            ///< who announced exactly our vector
+  std::uint32_t configuration_ = 1;  ///< whose they are
+  std::uint32_t replaced_in_ = 0;    ///< a configuration that has another directory here; 0: none is known
+  bool announces_ = false;           ///< dormant, and could take this replica's place
+  std::vector<Newcomer> newcomers_;  ///< by replica id
+  std::uint64_t vector_group_ = 0;   ///< the group that holds the complete vector; 0: none yet
+  ReplicaSet announced_;             ///< who announced exactly our vector
   std::optional<ReplicaId> conflict_;
   std::size_t other_size_ =
       0;  ///< replicas of the cluster that the directory belongs to, where it is not this one

@@ -48,6 +48,7 @@ inline constexpr std::uint64_t redo_slots_max = page_entries_max;
 inline constexpr std::uint64_t trim_stride_slots = 1024;
 inline constexpr std::uint64_t groups_record_stride = 1024;  ///< of a peer's log
 inline constexpr std::size_t lives_max = 32;                 ///< of a directory, that are remembered
+inline constexpr std::size_t address_bytes_max = 256;        ///< of a member's address, as text
 /// Hashes of recently applied slots kept to compare with peers' heartbeats.
 inline constexpr std::size_t recent_hashes_max = 8192;
 /// Rounds that a replica has asked leaders for and has no answer to; the reads of further ones wait and share

@@ -28,6 +28,33 @@ bool Election::ticking(ReplicaId id) const {
   return env_.now - peers_[id.n].asked <= 2 * env_.options.election_timeout;
 }
 
+bool Election::counted(ReplicaId id) const {
+  const Peer& peer = peers_[id.n];
+  const Configuration& ours = env_.configuration;
+  if (peer.strange || !ours.votes(id) || !connected(id) || peer.last.configuration > ours.number)
+    return false;
+  return peer.last.configuration == ours.number ||
+         peer.last.chosen_prefix.n + env_.options.bounds.window_slots + 1 >= ours.begins.n;
+}
+
+bool Election::caught_up(ReplicaId id, Slot applied) const {
+  const HeartbeatReply& last = peers_[id.n].last;
+  return counted(id) && working(id) && last.configuration == env_.configuration.number &&
+         last.applied.n + env_.options.bounds.window_slots >= applied.n;
+}
+
+bool Election::candidate(ReplicaId id) const {
+  const HeartbeatReply& last = peers_[id.n].last;
+  return counted(id) && last.candidate && last.configuration == env_.configuration.number;
+}
+
+void Election::entered(const ReplicaSet& changed) {
+  env_.each_peer([&](ReplicaId id) {
+    if (changed.contains(id)) peers_[id.n] = {};
+  });
+  discontent_since_.reset();
+}
+
 ReplicaSet Election::connected() const {
   ReplicaSet out;
   env_.each_peer([&](ReplicaId id) {
@@ -74,10 +101,11 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
                       .hash = around.hash,
                       .rules = env_.options.rules,
                       .sync_age_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, UINT32_MAX)),
-                      .groups = around.groups});
+                      .groups = around.groups,
+                      .configuration = env_.configuration.number});
 }
 
-bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
+bool Election::on_reply(ReplicaId from, const HeartbeatReply& m, bool strange) {
   Peer& peer = peers_[from.n];
   const auto nonce =
       std::find_if(peer.sent.begin(), peer.sent.end(), [&](const Nonce& n) { return n.value == m.nonce; });
@@ -87,6 +115,7 @@ bool Election::on_reply(ReplicaId from, const HeartbeatReply& m) {
   if (nonce->sent >= peer.heard) {
     peer.heard = nonce->sent;
     peer.last = m;
+    peer.strange = strange;
   }
   peer.sent.erase(nonce);
   // A ballot that nobody proposes with or is happy with is not worth following.
@@ -98,7 +127,8 @@ std::optional<std::uint16_t> Election::rules_known_by_all() const {
   std::uint16_t rules = env_.options.rules;
   bool all = true;
   env_.each_peer([&](ReplicaId id) {
-    all = all && connected(id);
+    if (const Member* m = env_.configuration.find(id); m == nullptr || m->role == MemberRole::removed) return;
+    all = all && connected(id) && !peers_[id.n].strange;
     rules = std::min(rules, peers_[id.n].last.rules);
   });
   return all ? std::optional(rules) : std::nullopt;
@@ -109,13 +139,13 @@ Election::Survey Election::survey() const {
   env_.each_peer([&](ReplicaId id) {
     if (!connected(id)) return;
     const HeartbeatReply& last = peers_[id.n].last;
-    if (working(id)) {
-      ++seen.working;
-      if (last.leader <= own_) ++seen.followers;
+    if (counted(id) && working(id)) {
+      seen.working.insert(id);
+      if (last.leader <= own_) seen.followers.insert(id);
     }
     // What it says of itself and of the leader was true when its clock stood still.
     const bool current = ticking(id);
-    if (last.candidate && current) seen.candidate = true;
+    if (candidate(id) && current) seen.candidate = true;
     if (!last.happy || last.leader != leader_) return;
     if (current) seen.vouched = true;
     if (leader_.replica == id && last.proposing()) {
@@ -128,8 +158,9 @@ Election::Survey Election::survey() const {
 
 Election::Mood Election::mood_of_leader(const Surroundings& around, const Survey& seen) const {
   // Its own vote counts towards the quorum only with a working disk.
-  const std::size_t votes = seen.followers + (healthy(around) ? 1 : 0);
-  if (around.proposing && votes >= env_.options.quorum() && (able(around) || !seen.candidate))
+  ReplicaSet votes = seen.followers;
+  if (healthy(around)) votes.insert(env_.options.self);
+  if (around.proposing && env_.configuration.is_quorum(votes) && (able(around) || !seen.candidate))
     return Mood::happy;
   return lately(yielded_) ? Mood::resting : Mood::discontent;
 }
@@ -145,12 +176,14 @@ Election::Mood Election::mood_of_follower(const Survey& seen) const {
 void Election::evaluate(const Surroundings& around) {
   evaluated_ = env_.now;
   const Survey seen = survey();
-  quorum_connected_ = seen.working + (healthy(around) ? 1 : 0) >= env_.options.quorum();
-  candidate_ = quorum_connected_ && able(around);
+  ReplicaSet working = seen.working;
+  if (healthy(around)) working.insert(env_.options.self);
+  quorum_connected_ = env_.configuration.is_quorum(working);
+  candidate_ = quorum_connected_ && may_campaign(around) && able(around);
   const bool own = leader_ == own_ && !own_.none();
   mood_ = own ? mood_of_leader(around, seen) : mood_of_follower(seen);
 
-  const bool eligible = quorum_connected_ && (able(around) || !seen.candidate);
+  const bool eligible = quorum_connected_ && may_campaign(around) && (able(around) || !seen.candidate);
   if (content() || !eligible) {
     discontent_since_.reset();
     return;
@@ -164,7 +197,7 @@ Duration Election::draw_patience(const Surroundings& around) {
   // Who knows less waits for those who know more, and a little chance keeps equals from duelling.
   bool behind = false;
   env_.each_peer([&](ReplicaId id) {
-    if (connected(id) && ticking(id) && peers_[id.n].last.candidate &&
+    if (candidate(id) && ticking(id) &&
         peers_[id.n].last.chosen_prefix > around.chosen_prefix + env_.options.bounds.window_slots)
       behind = true;
   });
@@ -183,7 +216,7 @@ bool Election::tick(const Surroundings& around) {
       std::erase_if(peer.sent,
                     [&](const Nonce& n) { return env_.now - n.sent > env_.options.election_timeout; });
       peer.sent.push_back({env_.random.next(), env_.now});
-      env_.send(id, HeartbeatRequest{peer.sent.back().value});
+      env_.send(id, HeartbeatRequest{peer.sent.back().value, env_.configuration.number});
     });
   }
   if (!discontent_since_ || env_.now - *discontent_since_ < patience_) return false;
@@ -192,12 +225,14 @@ bool Election::tick(const Surroundings& around) {
 }
 
 void Election::campaign(const Surroundings& around) {
+  PAXOS_ASSERT(may_campaign(around));
+  // Rounds go on from one configuration to the next: so a round alone names a leadership of this replica.
   std::uint64_t round = std::max({own_.round, leader_.round, around.promised.round});
   env_.each_peer([&](ReplicaId id) {
     if (!connected(id)) return;
     round = std::max({round, peers_[id.n].last.ballot.round, peers_[id.n].last.leader.round});
   });
-  own_ = {round + 1, env_.options.self};
+  own_ = {round + 1, env_.options.self, env_.configuration.number};
   yielded_ = Time::min();
   set_leader(own_);
   mood_ = Mood::fresh;  // a chance for the new ballot, until the next evaluation says otherwise
@@ -225,7 +260,7 @@ Time Election::deadline() const {
 std::optional<ReplicaId> Election::successor() const {
   std::optional<ReplicaId> best;
   env_.each_peer([&](ReplicaId id) {
-    if (!connected(id) || !peers_[id.n].last.candidate) return;
+    if (!candidate(id)) return;
     const auto merit = [&](ReplicaId of) { return std::pair(ticking(of), peers_[of.n].last.chosen_prefix); };
     if (!best || merit(id) > merit(*best)) best = id;
   });

@@ -17,17 +17,22 @@ namespace paxos {
 /// | State            | of               | when                                                                 |
 /// | ---------------- | ---------------- | -------------------------------------------------------------------- |
 /// | connected        | a peer           | it answered a nonce of ours that is at most one election timeout old |
+/// | counted          | a connected peer | it is a voter of this replica's configuration, and has come to it,   |
+/// |                  |                  | or is at most a window short of where it begins                      |
 /// | working          | a connected peer | its oldest unfinished sync is younger than an election timeout       |
 /// | ticking          | a connected peer | it sent a heartbeat of its own within two election timeouts          |
 /// | healthy          | this replica     | its oldest unfinished sync is younger than an election timeout       |
-/// | quorum-connected | this replica     | the working peers, and itself where healthy, are a quorum            |
+/// | quorum-connected | this replica     | the counted working peers, and itself where healthy, are a quorum    |
 /// | able             | this replica     | healthy, and neither redoing more than a window of its own log nor   |
 /// |                  |                  | in need of a snapshot                                                |
-/// | candidate        | a replica        | quorum-connected and able; a peer only while it is ticking           |
+/// | entitled         | this replica     | a voter of its configuration, of which it does not know that it is   |
+/// |                  |                  | closed, nor that somebody leads in a later one                       |
+/// | candidate        | a replica        | quorum-connected, entitled and able; a peer only while it is counted |
+/// |                  |                  | and ticking                                                          |
 /// | followed         | a ballot         | the highest that it promised or accepted at, or that a peer named    |
 /// |                  |                  | who proposes with it, or is happy with it                            |
-/// | happy            | a leader         | it proposes with the followed ballot; with it, working peers that    |
-/// |                  |                  | follow nothing higher are a quorum; unless it is not able, and       |
+/// | happy            | a leader         | it proposes with the followed ballot; with it, counted working peers |
+/// |                  |                  | that follow nothing higher are a quorum; unless it is not able, and  |
 /// |                  |                  | connected to a candidate                                             |
 /// | happy            | a follower       | the leader is connected, and says that it is happy; unless that one  |
 /// |                  |                  | is not working, or not ticking, and this replica is a candidate, or  |
@@ -37,7 +42,7 @@ namespace paxos {
 /// | resting          | whose own ballot | its proposer was stopped less than an election timeout ago, by a     |
 /// |                  | is followed      | Nack, or by the loss of its quorum                                   |
 /// | content          | a replica        | happy, vouched, fresh or resting: Mood                               |
-/// | eligible         | a replica        | quorum-connected, and able or connected to no candidate              |
+/// | eligible         | a replica        | quorum-connected and entitled, and able or connected to no candidate |
 ///
 /// One rule: who is eligible and not content raises its ballot above every one that it has seen, after a short patience,
 /// and takes over. Nothing else raises a ballot; a Nack never does. Why the states are what they are:
@@ -54,6 +59,8 @@ namespace paxos {
 ///    only, so that two replicas can't vouch to each other for a dead leader. One hop is enough: the quorums of two
 ///    quorum-connected replicas share a replica.
 ///  - fresh: its owner has not had the time to say that it is happy, and to depose it for that would never end.
+///  - counted: who is still in an earlier configuration can't vote yet; but most are only about to apply the last slot of
+///    it, and whoever led it begins at once.
 ///  - resting: each new ballot would be fresh to the others, and keep everyone quiet for ever. After a Nack, too: whoever
 ///    got ahead may be one that is not heard here, needs time for phase 1, and is vouched for only some heartbeats later.
 // clang-format on
@@ -74,19 +81,26 @@ class Election {
     Duration sync_age{};
     bool lags = false;         ///< see Replica::Parts
     std::uint64_t groups = 0;  ///< to be told: see HeartbeatReply
+    bool entitled = false;
   };
 
   void on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around);
   /// Returns true when the nonce was ours and fresh.
-  bool on_reply(ReplicaId from, const HeartbeatReply& m);
+  /// `strange`: the sender is in a later configuration, and this one does not have its directory.
+  bool on_reply(ReplicaId from, const HeartbeatReply& m, bool strange = false);
   /// This acceptor promised or accepted at `ballot`.
   void follow(Ballot ballot);
   /// A Nack, or the loss of its quorum, stopped this replica's proposer.
   void yield() { yielded_ = env_.now; }
   /// Sends heartbeats when they are due; true when this replica should take over with own_ballot().
   [[nodiscard]] bool tick(const Surroundings& around);
-  /// Raises the own ballot above everything seen, at once (hand-over, tests).
+  /// Raises the own ballot above everything seen, at once (hand-over, tests). Requires may_campaign().
   void campaign(const Surroundings& around);
+  [[nodiscard]] bool may_campaign(const Surroundings& around) const {
+    return around.entitled && leader_.configuration <= env_.configuration.number;
+  }
+  /// Another configuration is in force, in which these ids stand for other directories than before.
+  void entered(const ReplicaSet& changed);
 
   [[nodiscard]] Time deadline() const;
   [[nodiscard]] Ballot own_ballot() const { return own_; }
@@ -94,6 +108,12 @@ class Election {
   [[nodiscard]] bool content() const { return mood_ != Mood::discontent; }
   [[nodiscard]] bool connected(ReplicaId id) const;
   [[nodiscard]] ReplicaSet connected() const;
+  /// Connected, a voter of this replica's configuration, and no further behind than it may be.
+  [[nodiscard]] bool counted(ReplicaId id) const;
+  /// Counted, in the same configuration, and not working behind: it can take part in the next one at once.
+  [[nodiscard]] bool caught_up(ReplicaId id, Slot applied) const;
+  /// The leadership can be handed over to it.
+  [[nodiscard]] bool candidate(ReplicaId id) const;
   /// What it said last; requires connected(id).
   [[nodiscard]] Slot applied_of(ReplicaId id) const { return peers_[id.n].last.applied; }
   /// False: a leader stops proposing.
@@ -115,11 +135,12 @@ class Election {
     Time heard = Time::min();  ///< when the newest answered nonce was sent
     Time asked = Time::min();  ///< when its last heartbeat came, or when we were connected again
     HeartbeatReply last;
+    bool strange = false;  ///< `last` came from a directory that is not in this configuration
   };
   /// What the connected peers say now.
   struct Survey {
-    std::size_t working = 0;
-    std::size_t followers = 0;  ///< working ones that follow nothing above own_
+    ReplicaSet working;         ///< and counted
+    ReplicaSet followers;       ///< of those, the ones that follow nothing above own_
     bool candidate = false;     ///< one of them is
     bool leader_happy = false;  ///< says the leader, and that it proposes
     bool leader_sick = false;   ///< it says so, and is not working, or not ticking

@@ -73,6 +73,7 @@ struct Env {
   Unsynced held;             ///< messages of the groups that were handed out
   std::size_t held_now = 0;  ///< and of this turn
   BoundsReached reached;
+  Configuration configuration;  ///< of the slot after the applied one; before birth nobody is in it
 
   Env(const Options& o, std::uint64_t group)
       : options(o),
@@ -90,9 +91,11 @@ struct Env {
   template <class F>
   [[nodiscard]] Duration quorum_round_trip(F&& of) const {
     std::vector<Duration> all;
-    each_peer([&](ReplicaId id) { all.push_back(of(id)); });
-    const std::size_t need = options.quorum() - 1;
-    if (need == 0) return RttEstimator::timeout_max;
+    each_peer([&](ReplicaId id) {
+      if (configuration.votes(id)) all.push_back(of(id));
+    });
+    const std::size_t need = configuration.quorum() - (configuration.votes(options.self) ? 1 : 0);
+    if (need == 0 || need > all.size()) return RttEstimator::timeout_max;
     std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(need - 1), all.end());
     return all[need - 1];
   }

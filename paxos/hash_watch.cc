@@ -56,10 +56,7 @@ void HashWatch::compare(std::size_t id) {
 std::vector<HashWatch::News> HashWatch::take_news() { return std::exchange(news_, {}); }
 
 ReplicaSet HashWatch::disagreeing() const {
-  ReplicaSet out;
-  for (std::size_t id = 0; id < peers_.size(); ++id)
-    if (peers_[id].parted) out.insert(ReplicaId{static_cast<std::uint8_t>(id)});
-  return out;
+  return those([](const Peer& peer) { return peer.parted.has_value(); });
 }
 
 Slot HashWatch::since() const {
@@ -74,20 +71,19 @@ bool HashWatch::outvoted() const {
   // ends is one.
   return std::any_of(peers_.begin(), peers_.end(), [&](const Peer& end) {
     if (!end.parted) return false;
-    const auto together = std::count_if(peers_.begin(), peers_.end(), [&](const Peer& peer) {
+    return configuration_.is_quorum(those([&](const Peer& peer) {
       return peer.parted && peer.agreed < *end.parted && *end.parted <= *peer.parted;
-    });
-    return static_cast<std::size_t>(together) >= quorum_;
+    }));
   });
 }
 
 bool HashWatch::disputed() const {
   return std::any_of(peers_.begin(), peers_.end(), [&](const Peer& other) {
     if (!other.parted) return false;
-    const auto with_us = std::count_if(peers_.begin(), peers_.end(), [&](const Peer& peer) {
-      return &peer != &other && peer.agreed >= *other.parted;
-    });
-    return static_cast<std::size_t>(with_us) + 1 < quorum_;
+    ReplicaSet with_us =
+        those([&](const Peer& peer) { return &peer != &other && peer.agreed >= *other.parted; });
+    with_us.insert(self_);
+    return !configuration_.is_quorum(with_us);
   });
 }
 

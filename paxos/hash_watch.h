@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "paxos/bounds.h"
+#include "paxos/configuration.h"
 #include "paxos/types.h"
 
 namespace paxos {
@@ -20,8 +21,9 @@ namespace paxos {
 class HashWatch {
  public:
   /// `reached`: counts the hashes that leave the memory.
-  HashWatch(std::size_t replicas, std::size_t quorum, const Bounds& bounds, BoundsReached& reached)
-      : quorum_(quorum), bounds_(bounds), reached_(reached), peers_(replicas) {}
+  HashWatch(ReplicaId self, std::size_t replicas, const Configuration& configuration, const Bounds& bounds,
+            BoundsReached& reached)
+      : self_(self), configuration_(configuration), bounds_(bounds), reached_(reached), peers_(replicas) {}
 
   /// A disagreement that began, or ended.
   struct News {
@@ -36,6 +38,8 @@ class HashWatch {
   void applied(Slot slot, const Hash& hash);
   /// So does a peer's. Its word about a slot that is not applied here yet is kept until it is.
   void heard(ReplicaId from, Slot slot, const Hash& hash);
+  /// Another directory stands for this id from now on: what the one before said is forgotten.
+  void replaced(ReplicaId id) { peers_[id.n] = {}; }
   /// What changed since the last call.
   [[nodiscard]] std::vector<News> take_news();
 
@@ -64,7 +68,17 @@ class HashWatch {
   [[nodiscard]] Slot last() const { return recent_.empty() ? Slot{} : recent_.back().slot; }
   void compare(std::size_t id);
 
-  std::size_t quorum_;
+  /// Those of the peers for which it holds.
+  template <class F>
+  [[nodiscard]] ReplicaSet those(F&& holds) const {
+    ReplicaSet out;
+    for (std::uint8_t id = 0; id < peers_.size(); ++id)
+      if (holds(peers_[id])) out.insert(ReplicaId{id});
+    return out;
+  }
+
+  ReplicaId self_;
+  const Configuration& configuration_;  ///< whose quorums judge
   const Bounds& bounds_;
   BoundsReached& reached_;
   std::deque<Mark> recent_;  ///< of consecutive slots

@@ -109,7 +109,6 @@ void Learner::pull() {
     else
       sources.push_back(id);
   });
-  PAXOS_ASSERT(trimmed || !sources.empty());  // whoever said how far the target is
   // Those that may still have it were asked in turn, and have nothing, or are not there.
   if (trimmed && silent_ >= 2 * sources.size()) {
     stranded_at_ = log_.chosen_prefix();
@@ -226,8 +225,7 @@ void Learner::redone(const LogReadWish& wish, std::vector<ChosenDecree> decrees)
   }
   for (ChosenDecree& decree : decrees) {
     PAXOS_ASSERT(decree.slot == handed_out_ + 1 && decree.slot <= log_.redo_to());
-    handed_out_ = decree.slot;
-    env_.ready.to_apply.push_back(std::move(decree));
+    give(std::move(decree));
   }
 }
 
@@ -248,9 +246,21 @@ void Learner::hand_out() {
         return env_.reached(Bound::handed_out_bytes);
     }
     handed_out_bytes_ += entry->decree.value.size();
-    env_.ready.to_apply.push_back({slot, entry->ballot, entry->decree});
-    handed_out_ = slot;
+    give({slot, entry->ballot, entry->decree});
   }
+}
+
+void Learner::give(ChosenDecree chosen) {
+  handed_out_ = chosen.slot;
+  if (chosen.decree.kind == DecreeKind::configuration) changes_.push_back(chosen);
+  env_.ready.to_apply.push_back(std::move(chosen));
+}
+
+std::optional<Configuration> Learner::take_configuration(Slot applied) {
+  if (changes_.empty() || changes_.front().slot != applied) return std::nullopt;
+  auto next = configuration_after(env_.configuration.number, applied, changes_.front().decree);
+  changes_.pop_front();
+  return next;
 }
 
 }  // namespace paxos

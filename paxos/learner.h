@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -56,6 +57,11 @@ class Learner {
   /// The state machine applied the next one of those, a decree of so many bytes.
   void applied(std::size_t bytes) { handed_out_bytes_ -= bytes; }
   [[nodiscard]] Slot handed_out() const { return handed_out_; }
+  /// The configuration that the slot, which was just applied, puts in the place of the present one; nothing:
+  /// it puts none. To be asked of each slot.
+  [[nodiscard]] std::optional<Configuration> take_configuration(Slot applied);
+  /// Another directory stands for this id from now on: what the one before knew and had is no more.
+  void replaced(ReplicaId id) { peers_[id.n] = {}; }
   /// While held, nothing is handed out and nothing is pulled: the state machine's disk does not keep up.
   void hold(bool held) { held_ = held; }
   /// What is chosen here next is not synced yet.
@@ -79,12 +85,14 @@ class Learner {
   void redone(const LogReadWish& wish, std::vector<ChosenDecree> decrees);
   void arm(Duration wait);
   void pull();
+  void give(ChosenDecree chosen);
 
   Env& env_;
   SlotLog& log_;
   std::vector<Peer> peers_;
   Slot handed_out_;                   ///< last slot given to to_apply
   std::size_t handed_out_bytes_ = 0;  ///< of those not applied yet
+  std::deque<ChosenDecree> changes_;  ///< handed out and not applied: those that decide a configuration
   Slot target_;                       ///< highest prefix heard of
   Ballot commit_ballot_;
   Slot commit_prefix_;

@@ -15,6 +15,7 @@ namespace paxos {
 /// "Do you hear me, and what do you see?" The nonce is fresh: only its own echo proves a link both ways.
 struct HeartbeatRequest {
   std::uint64_t nonce = 0;
+  std::uint32_t configuration = 1;  ///< in which the sender is: see HeartbeatReply
   friend bool operator==(const HeartbeatRequest&, const HeartbeatRequest&) = default;
 };
 
@@ -26,10 +27,11 @@ struct HeartbeatReply {
   bool candidate = false;   ///< quorum-connected, voting, disk healthy: could lead
   Slot chosen_prefix;       ///< every slot up to here is known chosen
   Slot applied;
-  Hash hash;                      ///< chain at `applied`
-  std::uint16_t rules = 1;        ///< the highest that the sender's program knows
-  std::uint32_t sync_age_ms = 0;  ///< age of its oldest unfinished sync
-  std::uint64_t groups = 0;       ///< that are on its disk; 0: to whoever speaks the first datagram format
+  Hash hash;                        ///< chain at `applied`
+  std::uint16_t rules = 1;          ///< the highest that the sender's program knows
+  std::uint32_t sync_age_ms = 0;    ///< age of its oldest unfinished sync
+  std::uint64_t groups = 0;         ///< that are on its disk; 0: to whoever speaks the first datagram format
+  std::uint32_t configuration = 1;  ///< of the slot after its applied one: in which it votes, if at all
 
   /// The sender itself proposes with the ballot that it follows.
   [[nodiscard]] bool proposing() const { return !ballot.none() && ballot == leader; }
@@ -149,7 +151,8 @@ struct ReadReply {
 struct Birth {
   std::vector<Incarnation> members;
   bool synced = false;  ///< `members` is complete and on the sender's disk: an announcement
-  bool born = false;    ///< the sender is past birth: `members` is the cluster's vector for ever
+  bool born = false;    ///< the sender is past birth: `members` is the cluster's vector as of `configuration`
+  std::uint32_t configuration = 1;
   friend bool operator==(const Birth&, const Birth&) = default;
 };
 

@@ -16,6 +16,7 @@ void Proposer::stop(const std::string& why) {
     env_.event("candidacy_ended", "candidacy with ballot " + to_string(ballot_) + " ended: " + why, ballot_);
   phase_ = Phase::idle;
   adopted_.clear();
+  closing_ = {};
   flights_.end();
   own_votes_.clear();
   repeat_at_ = time_never;
@@ -25,6 +26,7 @@ void Proposer::stop(const std::string& why) {
 void Proposer::advance() {
   if (phase_ == Phase::learning) watch_learning();
   if (!leading()) return;
+  if (log_.applied() >= closing_) closing_ = {};  // it changed nothing: else this leadership were over
   note_chosen();
   if (!leading()) return;
   if (log_.chosen_max() > adopted_max_ && log_.chosen_max() >= flights_.next()) {
@@ -51,7 +53,7 @@ bool Proposer::waits_for_sync() const {
   for (const OwnVote& own : own_votes_) {
     const Flight* flight = flights_.find(own.slot);
     if (flight != nullptr && flight->state == Flight::State::proposed)
-      return flight->votes.size() + 1 >= env_.options.quorum();
+      return env_.configuration.is_quorum(with_self(flight->votes));
   }
   return false;
 }
@@ -62,7 +64,8 @@ void Proposer::check_invariants() const {
     PAXOS_ASSERT(flights_.first() == flights_.next() && flights_.under_way() == 0);
     return;
   }
-  PAXOS_ASSERT(ballot_ == acceptor_.promised());
+  PAXOS_ASSERT(ballot_ == acceptor_.promised() && ballot_.configuration == env_.configuration.number);
+  PAXOS_ASSERT(closing_.none() || !leading() || flights_.next() <= closing_ + 1);
   if (leading())
     PAXOS_ASSERT(flights_.next() <= adopted_max_ ||
                  log_.chosen_max() < flights_.next());  // else another leads: advance() stopped

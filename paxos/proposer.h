@@ -19,11 +19,13 @@ namespace paxos {
 
 /// The proposer: phase 1 once per leadership, then phase 2, pipelined, slots independent.
 /// Source: Lamport, Paxos Made Simple (2001), section 2.2 and 3; departures: a Promise names w, the slot up
-/// to which its acceptor knows everything to be chosen, and comes in pages (DESIGN.md section 4).
+/// to which its acceptor knows everything to be chosen, and comes in pages (DESIGN.md section 4). A decree
+/// that changes the configuration is its last slot: nothing is proposed above it (docs/DECISIONS.md,
+/// "Configurations").
 ///
 /// One class, cut by role: proposer.cc has the way of a leadership from its beginning to its end, the other
 /// files what is done on it. Invariants: active() implies ballot() == the acceptor's promise; in phase 2
-/// nothing at or below w was proposed.
+/// nothing at or below w was proposed, nor above closing_.
 class Proposer {
  public:
   enum class Phase : std::uint8_t {
@@ -72,6 +74,13 @@ class Proposer {
   [[nodiscard]] bool can_propose() const;
   Slot propose(Decree decree);
   [[nodiscard]] Slot next_slot() const { return flights_.next(); }
+  /// The next configuration's decree, as the last one of this leadership. Requires can_propose().
+  Slot propose_change(Decree decree);
+  /// A change of the configuration was proposed, or is to be finished: nothing comes above it, and no read is
+  /// confirmed, since others may be past it already.
+  [[nodiscard]] bool closing() const { return !closing_.none(); }
+  /// Slots that a skip left empty are not filled yet.
+  [[nodiscard]] bool has_holes() const;
   [[nodiscard]] std::size_t inflight() const { return flights_.under_way(); }
   void on_accepted(ReplicaId from, const Accepted& m);
   /// Tells the others what is chosen, when no Accept did for a while.
@@ -106,6 +115,8 @@ class Proposer {
   // Phase 1.
   void adopt(const PromiseEntry& entry);
   void count_promises();
+  /// Ends what was adopted with the change of the configuration in it, where it may have been chosen.
+  void settle_change();
   /// Ends where everything up to w is learned.
   void watch_learning();
 
@@ -124,6 +135,11 @@ class Proposer {
 
   /// Why none of them can be skipped; empty when they can. Requires ascending ones.
   [[nodiscard]] std::string refusal(const std::vector<Slot>& slots) const;
+
+  [[nodiscard]] ReplicaSet with_self(ReplicaSet set) const {
+    set.insert(env_.options.self);
+    return set;
+  }
 
   // Repeating until answered.
   [[nodiscard]] Duration timeout() const;
@@ -144,6 +160,7 @@ class Proposer {
   std::map<Slot, PromiseEntry> adopted_;  ///< highest accepted ballot per slot, of all pages that came
   Slot learn_to_;                         ///< highest w of the promise quorum
   Slot adopted_max_;                      ///< highest slot adopted: slots up to here are ours to finish
+  Slot closing_;  ///< the slot of a change that ends this leadership; none: there is none
   Time learning_since_{};
   Slot learning_prefix_;
 

@@ -76,7 +76,7 @@ bool Proposer::may_finish(std::size_t bytes) const {
 }
 
 bool Proposer::can_propose() const {
-  if (!leading() || flights_.next() <= adopted_max_) return false;
+  if (!leading() || flights_.next() <= adopted_max_ || closing()) return false;
   if (flights_.under_way() >= env_.options.bounds.pipeline_slots) {
     env_.reached(Bound::pipeline_slots);
     return false;
@@ -89,6 +89,11 @@ Slot Proposer::propose(Decree decree) {
   const Slot slot = flights_.next();
   propose_in(slot, std::move(decree));
   return slot;
+}
+
+Slot Proposer::propose_change(Decree decree) {
+  closing_ = propose(std::move(decree));
+  return closing_;
 }
 
 void Proposer::propose_in(Slot slot, Decree decree) {
@@ -131,7 +136,7 @@ void Proposer::count_vote(ReplicaId from, Slot slot) {
   if (from != env_.options.self && flight->repeat.attempts() == 1)
     rtt_[from.n].measured(env_.now - flight->first_sent);
   flight->votes.insert(from);
-  if (proposed && flight->votes.size() >= env_.options.quorum()) learner_.chosen(slot);
+  if (proposed && env_.configuration.is_quorum(flight->votes)) learner_.chosen(slot);
 }
 
 void Proposer::note_chosen() {

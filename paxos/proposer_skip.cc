@@ -10,6 +10,7 @@ namespace paxos {
 std::string Proposer::refusal(const std::vector<Slot>& slots) const {
   if (!leading() || flights_.next() <= adopted_max_)
     return "this replica does not lead, or has only just begun to";
+  if (closing()) return "the configuration is being changed; try again when it is";
   if (slots.empty()) return "no slot was named";
   if (slots.front() < flights_.next())
     return "slot " + std::to_string(slots.front().n) + " was already proposed; the next free one is " +
@@ -46,6 +47,12 @@ SkipResult Proposer::skip(std::vector<Slot> slots) {
              ballot_, result.slots.front());
   note_chosen();
   return result;
+}
+
+bool Proposer::has_holes() const {
+  for (Slot slot = std::max(flights_.first(), log_.chosen_prefix() + 1); slot < flights_.next(); ++slot)
+    if (flights_.find(slot)->state == Flight::State::left_empty) return true;
+  return false;
 }
 
 std::optional<Slot> Proposer::hole() const {

@@ -36,7 +36,9 @@ void Reads::start_round(std::optional<ReplicaId> leader) {
   PAXOS_ASSERT(!round_ || proposer_.ballot() == round_->ballot);
   if (fresh_.empty() && fresh_remote_.empty()) return;
   if (proposer_.leading()) {
-    if (round_) return;
+    // While the configuration is being changed, those who vote in the next one may be past that already: what
+    // this one's members confirm says nothing of it. (A round that began before is older than the change.)
+    if (round_ || proposer_.closing()) return;
     // The index is taken now, after every one of these reads arrived.
     round_.emplace(Round{.ballot = proposer_.ballot(),
                          .nonce = env_.random.next(),
@@ -48,7 +50,7 @@ void Reads::start_round(std::optional<ReplicaId> leader) {
     round_->confirmed.insert(env_.options.self);  // active() implies that our own promise equals the ballot
     const Duration answered = env_.quorum_round_trip([&](ReplicaId id) { return env_.round_trip(id); });
     round_->repeat.start(env_.now, std::max(first_repeat, answered));
-    if (round_->confirmed.size() >= env_.options.quorum()) {
+    if (env_.configuration.is_quorum(round_->confirmed)) {
       finish(*round_);
       return;
     }
@@ -76,7 +78,7 @@ void Reads::on_confirmed(ReplicaId from, const ReadConfirmed& m) {
   if (m.nonce != round_->nonce) return;
   if (!proposer_.leading()) return;
   round_->confirmed.insert(from);
-  if (round_->confirmed.size() >= env_.options.quorum()) finish(*round_);
+  if (env_.configuration.is_quorum(round_->confirmed)) finish(*round_);
 }
 
 void Reads::finish(Round& round) {

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "paxos/configuration.h"
 #include "paxos/messages.h"
 #include "paxos/records.h"
 #include "paxos/types.h"
@@ -33,6 +34,7 @@ struct SnapshotWish {
   Slot above;                   ///< the lowest slot that is missing for good here
   std::vector<ReplicaId> from;  ///< connected ones whose state is past it, best first: up-to-date followers,
                                 ///< the leader, others; empty: none just now
+  Configuration voters = {};    ///< a quorum of these confirms the state's hash
   friend bool operator==(const SnapshotWish&, const SnapshotWish&) = default;
 };
 

@@ -4,6 +4,7 @@
 #include <variant>
 #include <vector>
 
+#include "paxos/configuration.h"
 #include "paxos/types.h"
 
 /// What a replica writes to its log, and what it finds there on start. storage/ owns the bytes.
@@ -39,10 +40,12 @@ struct ChosenPrefixRecord {
   friend bool operator==(const ChosenPrefixRecord&, const ChosenPrefixRecord&) = default;
 };
 
-/// The cluster's incarnations by replica id, collected (born = false) or final.
+/// The cluster's incarnations by replica id, collected (born = false) or final. A directory that takes a lost
+/// one's place is born into a later configuration, and knows those before it by the log, or by nothing.
 struct BirthRecord {
   std::vector<Incarnation> members;
   bool born = false;
+  std::uint32_t configuration = 1;  ///< whose incarnations they are
   friend bool operator==(const BirthRecord&, const BirthRecord&) = default;
 };
 
@@ -94,7 +97,9 @@ struct Recovered {
   /// Slots above `applied` up to here are chosen, and on this replica's disk alone: it reads and applies them
   /// in pages while it takes part. None, or not above `applied`: there are no such slots.
   Slot redo_to{};
-  Hash hash;           ///< chain at `applied`
+  Hash hash;  ///< chain at `applied`
+  /// In which the state stands at `applied`: of the slot after it. None: the one of birth.
+  std::optional<Configuration> configuration = {};
   Slot first_slot{1};  ///< lowest slot in the log; above `applied` + 1: the state has to come from a peer
   std::uint64_t log_bytes = 0;  ///< of what the log holds, about
   std::uint64_t last_group = 0;

@@ -33,8 +33,11 @@ void Replica::step(Time now, ReplicaId from, const Origin& origin, const PeerMes
   if (from.n >= p.env.options.replicas || from == p.env.options.self) return;
   if (const auto* birth = std::get_if<Birth>(&message)) {
     p.birth.on_birth(from, origin.incarnation, *birth);
-  } else if (p.voting() && p.birth.member(from, origin.incarnation)) {
-    p.handle(from, origin, message);
+  } else if (p.takes_part()) {
+    if (p.env.configuration.member(from, origin.incarnation))
+      p.handle(from, origin, message);
+    else
+      p.hear_stranger(from, origin, message);
   }
   p.conclude();
 }
@@ -42,7 +45,8 @@ void Replica::step(Time now, ReplicaId from, const Origin& origin, const PeerMes
 std::optional<Outdated> Replica::outdated(ReplicaId from, const Origin& origin) const {
   const Parts& p = *parts_;
   if (from.n >= p.env.options.replicas || from == p.env.options.self || !p.birth.born() ||
-      !p.birth.member(from, origin.incarnation) || p.lives.judge(from, origin) != Lives::Word::outdated)
+      !p.env.configuration.member(from, origin.incarnation) ||
+      p.lives.judge(from, origin) != Lives::Word::outdated)
     return std::nullopt;
   return p.lives.outdated(from, origin);
 }
@@ -51,7 +55,7 @@ void Replica::tick(Time now) {
   Parts& p = *parts_;
   p.env.now = now;
   p.birth.tick();
-  if (p.voting()) {
+  if (p.takes_part()) {
     if (p.election.tick(p.around())) p.take_over("no leader that a quorum can work with");
     if (p.proposer.active() && !p.election.quorum_connected()) {
       p.proposer.stop("lost the connection to a quorum");
@@ -67,7 +71,7 @@ void Replica::tick(Time now) {
 Time Replica::deadline() const {
   const Parts& p = *parts_;
   Time at = p.birth.deadline();
-  if (!p.voting()) return at;
+  if (!p.takes_part()) return at;
   at = std::min(at, p.election.deadline());
   at = std::min(at, p.proposer.deadline());
   at = std::min(at, p.learner.deadline());
@@ -111,11 +115,13 @@ bool Replica::forward(std::vector<Bytes> commands) {
   return true;
 }
 
-bool Replica::hand_over(Time now) {
+bool Replica::hand_over(Time now, std::optional<ReplicaId> to) {
   Parts& p = *parts_;
   p.env.now = now;
   if (!p.proposer.leading()) return false;
-  const auto successor = p.election.successor();
+  if (to && (to->n >= p.env.options.replicas || *to == p.env.options.self || !p.election.candidate(*to)))
+    return false;
+  const auto successor = to ? to : p.election.successor();
   if (!successor) return false;
   p.env.event("hand_over", "hands over to replica " + std::to_string(successor->n));
   p.env.send(*successor, HandOver{p.proposer.ballot()});
@@ -125,7 +131,7 @@ bool Replica::hand_over(Time now) {
 void Replica::campaign(Time now) {
   Parts& p = *parts_;
   p.env.now = now;
-  if (!p.voting()) return;
+  if (!p.voting() || !p.election.may_campaign(p.around())) return;
   p.election.campaign(p.around());
   p.take_over("told to");
   p.conclude();
@@ -182,7 +188,30 @@ void Replica::applied(Time now, Slot slot, const Hash& hash) {
     p.env.event("redone", "has redone its own log up to slot " + std::to_string(slot.n), {}, slot);
   }
   p.judge_hashes();
+  if (auto next = p.learner.take_configuration(slot)) p.enter(std::move(*next));
   p.conclude();
+}
+
+ChangeResult Replica::replace(Time now, ReplicaId id) {
+  Parts& p = *parts_;
+  p.env.now = now;
+  if (id.n >= p.env.options.replicas) return {.refused = "there is no replica " + std::to_string(id.n)};
+  ChangeResult result{.refused = p.refuses_to_replace(id)};
+  if (!result.refused.empty()) return result;
+  const Configuration next = p.env.configuration.with_incarnation(id, *p.birth.newcomer(id));
+  result.slot = p.proposer.propose_change(make_configuration_decree(next));
+  result.configuration = next.number;
+  p.env.event("change",
+              "proposes configuration " + std::to_string(next.number) +
+                  ", with another directory for replica " + std::to_string(id.n),
+              p.proposer.ballot(), result.slot);
+  p.watch_waits();
+  return result;
+}
+
+const Configuration& Replica::configuration() const { return parts_->env.configuration; }
+std::optional<Incarnation> Replica::newcomer(ReplicaId id) const {
+  return id.n < parts_->env.options.replicas ? parts_->birth.newcomer(id) : std::nullopt;
 }
 
 std::uint64_t Replica::replace_applied(Time now, ChosenDecree chosen) {
@@ -256,6 +285,10 @@ Status Replica::status() const {
   Status s;
   s.voting = p.voting();
   s.reason = p.diverged ? *p.diverged : !p.withdrawn.empty() ? p.withdrawn : p.birth.reason();
+  if (s.reason.empty() && !s.voting) s.reason = p.why_no_voter();
+  s.configuration = p.env.configuration;
+  for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
+    if (p.birth.newcomer({id})) s.newcomers.push_back({id});
   switch (p.birth.state()) {
     case BirthProtocol::State::collecting:
     case BirthProtocol::State::announced:
@@ -310,7 +343,8 @@ Outlook Replica::outlook() const {
           .round = p.acceptor.promised().round,
           .leader = p.leader(),
           .hole = p.proposer.hole(),
-          .connected = p.election.connected()};
+          .connected = p.election.connected(),
+          .quorum_connected = p.quorum_connected()};
 }
 
 std::optional<std::uint16_t> Replica::rules_known_by_all() const {

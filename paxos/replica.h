@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "paxos/configuration.h"
 #include "paxos/messages.h"
 #include "paxos/ready.h"
 #include "paxos/records.h"
@@ -25,8 +26,6 @@ struct Options {
       1;  ///< the highest rules of the state machine that this program knows; told to the peers
   Bounds bounds;
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
-
-  [[nodiscard]] std::size_t quorum() const { return replicas / 2 + 1; }
 };
 
 enum class Role : std::uint8_t { follower, candidate, leader, unborn, dormant };
@@ -55,6 +54,8 @@ struct Status {
   std::optional<SnapshotWish> snapshot_wanted;  ///< it can't catch up by the log: see SnapshotWish
   std::vector<ReplicaId> connected;
   std::vector<ReplicaId> missing_at_birth;
+  Configuration configuration;         ///< of the slot after the applied one; without members: not known here
+  std::vector<ReplicaId> newcomers;    ///< for whom a directory announces itself that is in no configuration
   std::vector<ReplicaId> disagreeing;  ///< peers whose hash chain is another than the one here (HashWatch)
   Slot disagrees_since;                ///< the lowest slot in which that was seen; none when all agree
   bool disputed = false;               ///< no quorum is known to agree with this replica against one of them
@@ -76,6 +77,7 @@ struct Outlook {
   std::optional<ReplicaId> leader;  ///< whom it takes for the leader
   std::optional<Slot> hole;         ///< a skipped slot that applying waits for
   ReplicaSet connected;             ///< without itself
+  bool quorum_connected = false;    ///< with itself, those that can vote with it are a quorum
 };
 
 /// Result of a skip: `slots` holds the named slots when `refused` is empty.
@@ -83,6 +85,14 @@ struct SkipResult {
   std::string refused;  ///< why; empty when it was taken
   Slot next_free;       ///< lowest slot that could be skipped now
   std::vector<Slot> slots;
+};
+
+/// Result of a change of the configuration: under way when `refused` is empty, in force when the slot is
+/// applied.
+struct ChangeResult {
+  std::string refused;  ///< why; empty when it was taken
+  Slot slot = {};
+  std::uint32_t configuration = 0;  ///< its number
 };
 
 /// One replica of the protocol: messages in, effects out. Pure: no I/O, clock, thread or randomness
@@ -118,8 +128,15 @@ class Replica {
   void read(Time now, std::uint64_t id);
   /// Passes commands on to the leader; false when none is known (or this is it).
   bool forward(std::vector<Bytes> commands);
-  /// Asks the best-placed replica to take over. False when this is not the leader or nobody can.
-  bool hand_over(Time now);
+  /// Asks the best-placed replica to take over, or this one. False when this is not the leader or nobody can.
+  bool hand_over(Time now, std::optional<ReplicaId> to = std::nullopt);
+  /// Proposes the configuration in which `id` stands for the directory that announces itself for it, in place
+  /// of one that was lost.
+  ChangeResult replace(Time now, ReplicaId id);
+  /// Of the slot after the applied one; without members: not known here.
+  [[nodiscard]] const Configuration& configuration() const;
+  /// A directory that is in no configuration and has lately announced itself for `id`.
+  [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
   /// Becomes a candidate at once. For tests and the hand-over; safe at any time.
   void campaign(Time now);
 

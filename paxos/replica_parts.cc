@@ -20,7 +20,7 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
       reads(env, proposer),
       birth(env, recovered.incarnation, recovered.birth),
       lives(env, recovered.peers),
-      hashes(options.replicas, options.quorum(), env.options.bounds, env.reached),
+      hashes(options.self, options.replicas, env.configuration, env.options.bounds, env.reached),
       trimmer(recovered.first_slot, recovered.applied, std::max(recovered.applied, recovered.redo_to),
               recovered.log_bytes, options.replicas, env.options.bounds, env.reached),
       applied_hash(recovered.hash),
@@ -31,6 +31,10 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
   PAXOS_ASSERT(options.self.n < options.replicas);
   options.bounds.check();
   env.now = now;
+  if (recovered.configuration) {
+    env.configuration = *recovered.configuration;
+    birth.judge();
+  }
   if (recovered.outdated) be_outdated(*recovered.outdated);
   if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
   redoes_much = lags();
@@ -52,7 +56,8 @@ Election::Surroundings Replica::Parts::around() const {
           .hash = applied_hash,
           .sync_age = sync_age,
           .lags = lags(),
-          .groups = told ? env.synced_group : 0};
+          .groups = told ? env.synced_group : 0,
+          .entitled = voting() && !log.change_ahead()};
 }
 
 bool Replica::Parts::lags() const {
@@ -61,15 +66,100 @@ bool Replica::Parts::lags() const {
 
 std::optional<ReplicaId> Replica::Parts::leader() const {
   if (proposer.leading()) return env.options.self;
-  if (!voting() || election.leader().none() || election.leader().replica == env.options.self)
+  if (!takes_part() || election.leader().none() || election.leader().replica == env.options.self)
     return std::nullopt;
   if (!election.content()) return std::nullopt;
   return election.leader().replica;
 }
 
+bool Replica::Parts::quorum_connected() const {
+  ReplicaSet connected;
+  connected.insert(env.options.self);
+  env.each_peer([&](ReplicaId id) {
+    if (election.counted(id)) connected.insert(id);
+  });
+  return env.configuration.is_quorum(connected);
+}
+
 void Replica::Parts::take_over(const std::string& why) {
   env.event("take_over", "takes over: " + why);
   proposer.prepare(election.own_ballot());
+}
+
+void Replica::Parts::enter(Configuration next) {
+  const Slot last{next.begins.n - 1};
+  const bool led = proposer.leading();
+  // Who voted for it at this ballot need not ask what was chosen: nobody will lead here any more.
+  if (led) env.broadcast(Commit{proposer.ballot(), last});
+  if (proposer.active()) proposer.stop("configuration " + std::to_string(next.number) + " begins");
+  ReplicaSet changed;
+  env.each_peer([&](ReplicaId id) {
+    const Member* before = env.configuration.find(id);
+    const Member* after = next.find(id);
+    const Incarnation none;
+    if ((before == nullptr ? none : before->incarnation) == (after == nullptr ? none : after->incarnation))
+      return;
+    changed.insert(id);
+    learner.replaced(id);
+    hashes.replaced(id);
+    birth.replaced(id);
+  });
+  env.configuration = std::move(next);
+  env.event("configuration",
+            "configuration " + std::to_string(env.configuration.number) + " from slot " +
+                std::to_string(env.configuration.begins.n) + " on",
+            {}, last);
+  // Before the first promise in it: whoever starts again with that one on its disk, and a state from before,
+  // refuses everybody in the configuration before, so nobody could find out any more that it is closed.
+  if (prefix_recorded < last) {
+    prefix_recorded = log.chosen_prefix();
+    env.record(ChosenPrefixRecord{prefix_recorded});
+  }
+  log.forget_votes(env.configuration.number);
+  election.entered(changed);
+  birth.judge();
+  if (!led || !voting() || log.change_ahead() || log.redoing() || !election.may_campaign(around())) return;
+  election.campaign(around());
+  take_over("led the configuration before this one");
+}
+
+std::string Replica::Parts::refuses_to_replace(ReplicaId id) const {
+  const std::string name = "replica " + std::to_string(id.n);
+  if (!proposer.leading()) return "this replica does not lead";
+  if (proposer.closing())
+    return "another change is under way: configuration " + std::to_string(env.configuration.number + 1) +
+           " is being decided";
+  if (!env.configuration.votes(id)) return name + " is no voter";
+  if (id == env.options.self || election.counted(id))
+    return name + " is there, and votes or is about to: only one whose directory is lost can be replaced";
+  const auto newcomer = birth.newcomer(id);
+  if (!newcomer && election.connected(id))
+    return name + " is in the configuration with the directory that it has: it votes once it has caught up";
+  if (!newcomer)
+    return name + " has not announced a new directory: start it, with an empty data directory, and try again";
+  const Configuration next = env.configuration.with_incarnation(id, *newcomer);
+  ReplicaSet ready;
+  ready.insert(env.options.self);
+  std::string missing;
+  env.each_peer([&](ReplicaId peer) {
+    if (!next.votes(peer)) return;
+    if (peer != id && election.caught_up(peer, log.applied()))
+      ready.insert(peer);
+    else if (peer != id)
+      missing += (missing.empty() ? "" : ", ") + std::to_string(peer.n);
+  });
+  if (!next.is_quorum(ready))
+    return "it would leave no quorum of replicas that are up and caught up; these are not: " + missing;
+  if (proposer.has_holes()) return "slots that were skipped are not filled yet: try again when they are";
+  if (!proposer.can_propose()) return "too much is proposed and not yet applied: try again when it is";
+  return {};
+}
+
+std::string Replica::Parts::why_no_voter() const {
+  if (env.configuration.members.empty())
+    return "this data directory took a lost one's place, and catches up: it votes once it has come to the "
+           "configuration that it is in";
+  return "this replica is no voter of configuration " + std::to_string(env.configuration.number);
 }
 
 void Replica::Parts::conclude() {
@@ -79,6 +169,9 @@ void Replica::Parts::conclude() {
   // A peer leads with a higher ballot, or is happy with one: without a write of ours no Nack would tell.
   if (proposer.active() && election.leader() > proposer.ballot())
     proposer.stop("follows ballot " + to_string(election.leader()));
+  // The slot that it closes with tells by itself when the next configuration begins.
+  if (proposer.active() && log.change_ahead() && !proposer.closing())
+    proposer.stop("slot " + std::to_string(log.change().n) + " closes the configuration");
   election.follow(acceptor.promised());
   proposer.advance();
   learner.hand_out();
@@ -90,7 +183,7 @@ void Replica::Parts::conclude() {
 
 void Replica::Parts::trim() {
   // Where the state may be wrong, or the disk is, the log is what can be looked into.
-  if (!voting() || hashes.disputed()) return;
+  if (!takes_part() || hashes.disputed()) return;
   const auto first = trimmer.next(env.now);
   if (!first) return;
   log.set_first(*first);
@@ -111,7 +204,8 @@ void Replica::Parts::cry() {
 }
 
 SnapshotWish Replica::Parts::snapshot_wish() const {
-  SnapshotWish wish{.above = learner.missing(), .from = {}};
+  SnapshotWish wish{.above = learner.missing(), .from = {}, .voters = env.configuration};
+  if (wish.voters.members.empty()) wish.voters = Configuration::of_birth(birth.told().members);
   const auto applied = [&](ReplicaId id) { return election.applied_of(id); };
   Slot most;
   env.each_peer([&](ReplicaId id) {
@@ -167,6 +261,28 @@ void Replica::Parts::handle(ReplicaId sender, const Origin& origin, const PeerMe
   }
 }
 
+void Replica::Parts::hear_stranger(ReplicaId from, const Origin& origin, const PeerMessage& message) {
+  asker = origin;
+  const std::uint32_t ours = env.configuration.number;
+  if (const auto* request = std::get_if<HeartbeatRequest>(&message)) {
+    if (request->configuration > ours)
+      on(from, *request);
+    else if (ours > 1)
+      env.send(from, birth.told());
+  } else if (const auto* reply = std::get_if<HeartbeatReply>(&message)) {
+    if (reply->configuration > ours && election.on_reply(from, *reply, true))
+      learner.peer_prefix(from, reply->chosen_prefix);
+  } else if (const auto* wanted = std::get_if<LearnRequest>(&message)) {
+    on(from, *wanted);  // what is chosen is so for everybody
+  } else if (const auto* learned = std::get_if<LearnReply>(&message)) {
+    on(from, *learned);
+  } else if (const auto* ask = std::get_if<Introduce>(&message)) {
+    on(from, *ask);
+  } else if (const auto* later = std::get_if<Outdated>(&message)) {
+    on(from, *later);
+  }
+}
+
 void Replica::Parts::be_outdated(const OutdatedRecord& record) {
   outdated = true;
   withdrawn =
@@ -192,17 +308,21 @@ void Replica::Parts::on(ReplicaId from, const HeartbeatReply& m) {
 void Replica::Parts::on(ReplicaId from, const HandOver& m) {
   // Of the leader that is followed; who follows a peer's ballot does not propose, so nothing of our own ends
   // here.
-  if (m.ballot.replica != from || m.ballot != election.leader() || !election.quorum_connected()) return;
+  if (m.ballot.replica != from || m.ballot != election.leader() || !election.quorum_connected() ||
+      !election.may_campaign(around()))
+    return;
   election.campaign(around());
   take_over("replica " + std::to_string(from.n) + " hands over");
 }
 
-void Replica::Parts::on(ReplicaId from, const Prepare& m) { acceptor.on_prepare(from, m); }
+void Replica::Parts::on(ReplicaId from, const Prepare& m) {
+  if (voting()) acceptor.on_prepare(from, m);
+}
 
 void Replica::Parts::on(ReplicaId from, const Promise& m) { proposer.on_promise(from, m); }
 
 void Replica::Parts::on(ReplicaId from, const Accept& m) {
-  acceptor.on_accept(from, m);
+  if (voting()) acceptor.on_accept(from, m);
   learner.voted(m.slot, m.ballot);
   if (m.ballot.replica == from) learner.on_commit(from, m.ballot, m.chosen_prefix);
 }
@@ -227,7 +347,9 @@ void Replica::Parts::on(ReplicaId from, const LearnRequest& m) {
 
 void Replica::Parts::on(ReplicaId from, const LearnReply& m) { learner.on_learn_reply(from, m); }
 
-void Replica::Parts::on(ReplicaId from, const ReadConfirm& m) { acceptor.on_read_confirm(from, m); }
+void Replica::Parts::on(ReplicaId from, const ReadConfirm& m) {
+  if (voting()) acceptor.on_read_confirm(from, m);
+}
 
 void Replica::Parts::on(ReplicaId from, const ReadConfirmed& m) { reads.on_confirmed(from, m); }
 

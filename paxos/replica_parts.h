@@ -49,13 +49,25 @@ struct Replica::Parts {
 
   Parts(const Options& options, Recovered recovered, Time now);
 
-  [[nodiscard]] bool voting() const { return birth.born() && !diverged && withdrawn.empty(); }
+  /// It hears the others, and follows. Whether its words count in a quorum is voting().
+  [[nodiscard]] bool takes_part() const { return birth.born() && !diverged && withdrawn.empty(); }
+  [[nodiscard]] bool voting() const {
+    return takes_part() && env.configuration.voter(env.options.self, birth.incarnation());
+  }
+  /// Why not, of one that takes part.
+  [[nodiscard]] std::string why_no_voter() const;
   [[nodiscard]] Election::Surroundings around() const;
   [[nodiscard]] std::optional<ReplicaId> leader() const;
   /// As a leader it could propose nothing for a while: its state is far behind its own log, or can't follow.
   [[nodiscard]] bool lags() const;
 
+  /// By links alone, whatever their disks do.
+  [[nodiscard]] bool quorum_connected() const;
   void take_over(const std::string& why);
+  /// The slot before `next.begins` was applied: from here on this configuration decides.
+  void enter(Configuration next);
+  /// Why the directory of `id` can't be replaced now; empty: it can.
+  [[nodiscard]] std::string refuses_to_replace(ReplicaId id) const;
   /// After every input: lets each role draw its conclusions from what the others did.
   void conclude();
   void watch_waits();
@@ -69,6 +81,9 @@ struct Replica::Parts {
 
   /// A message of another member, to a replica that votes: what each role makes of it.
   void handle(ReplicaId from, const Origin& origin, const PeerMessage& message);
+  /// The same of a directory that is not in this configuration: it belongs to a later one, of which this
+  /// replica has to learn; or it was replaced, and has to be told.
+  void hear_stranger(ReplicaId from, const Origin& origin, const PeerMessage& message);
   /// Why it never votes again.
   void be_outdated(const OutdatedRecord& record);
 

@@ -20,6 +20,8 @@ SlotLog::SlotLog(const Recovered& recovered, const Bounds& bounds, BoundsReached
   for (const LogEntry& entry : recovered.entries) {
     PAXOS_ASSERT(entry.slot >= base_);
     const bool chosen = entry.chosen || entry.slot <= recovered.chosen_prefix;
+    const std::uint32_t configuration = recovered.configuration ? recovered.configuration->number : 1;
+    if (!chosen && entry.ballot.configuration < configuration) continue;  // see forget_votes()
     if (chosen)
       put_chosen(entry.slot, entry.ballot, entry.decree, recovered.last_group);
     else
@@ -125,6 +127,7 @@ void SlotLog::advance() {
     const SlotEntry* next = find(chosen_prefix_ + 1);
     if (next == nullptr || !next->chosen) return;
     ++chosen_prefix_;
+    if (next->decree.kind == DecreeKind::configuration) change_ = chosen_prefix_;
   }
 }
 
@@ -138,6 +141,16 @@ void SlotLog::set_applied(Slot slot) {
   applied_ = slot;
   unchecked_ = std::min(unchecked_, slot);
   trim();
+}
+
+void SlotLog::forget_votes(std::uint32_t configuration) {
+  for (Slot slot = chosen_prefix_ + 1; slot <= accepted_max_; ++slot) {
+    const SlotEntry* found = find(slot);
+    if (found == nullptr || found->chosen || found->ballot.configuration >= configuration) continue;
+    account(*found, false);
+    at(slot) = {};
+  }
+  while (accepted_max_ > chosen_prefix_ && find(accepted_max_) == nullptr) --accepted_max_.n;
 }
 
 void SlotLog::spill(std::uint64_t synced_group) {

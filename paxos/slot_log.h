@@ -49,6 +49,9 @@ class SlotLog {
   /// Requires a present entry. Advances the chosen prefix as far as it goes.
   void mark_chosen(Slot slot);
   void set_applied(Slot slot);
+  /// Lets go of the votes above the applied slot that were cast in an earlier configuration: what they are
+  /// for can't be chosen any more. (Those of a later one were cast before a start that redoes the way to it.)
+  void forget_votes(std::uint32_t configuration);
 
   [[nodiscard]] Slot first_slot() const { return first_slot_; }  ///< lowest on disk
   /// The lowest one that peers can have from here: some are still in memory when they are off the disk.
@@ -68,6 +71,10 @@ class SlotLog {
   [[nodiscard]] std::vector<std::pair<Slot, Ballot>> chosen_ahead() const;
   [[nodiscard]] Slot accepted_max() const { return accepted_max_; }  ///< highest present
   [[nodiscard]] Slot applied() const { return applied_; }
+  /// The slot that closes this replica's configuration is chosen, and not applied yet. (While it redoes what
+  /// is on the disk, it can't know.)
+  [[nodiscard]] bool change_ahead() const { return change_ > applied_; }
+  [[nodiscard]] Slot change() const { return change_; }
   [[nodiscard]] Slot hot_first() const { return base_; }  ///< lowest in memory
   /// Bytes of decrees held that are not yet applied.
   [[nodiscard]] std::size_t bytes_unapplied() const { return bytes_total_ - bytes_hot_; }
@@ -103,6 +110,8 @@ class SlotLog {
   Slot chosen_max_;
   Slot accepted_max_;
   Slot applied_;
+  Slot
+      change_;  ///< the last one at or below chosen_prefix_, of those held here, that decides a configuration
   std::size_t bytes_total_ = 0;
   std::size_t bytes_hot_ = 0;  ///< at or below applied_
   mutable Slot unchecked_;     ///< see unchecked()

@@ -10,6 +10,8 @@ const char* to_string(DecreeKind kind) {
       return "commands";
     case DecreeKind::rules:
       return "rules";
+    case DecreeKind::configuration:
+      return "configuration";
   }
   return "unknown";
 }

@@ -33,13 +33,20 @@ struct ReplicaId {
   friend auto operator<=>(const ReplicaId&, const ReplicaId&) = default;
 };
 
-/// A proposal number, totally ordered, owned by one replica. Round 0 is below every real ballot.
+/// A proposal number, totally ordered, owned by one replica of one configuration: compared by configuration,
+/// then round, then replica. Round 0 is below every real ballot of its configuration.
 /// Source: Lamport, Paxos Made Simple (2001), section 2.2: proposers choose from disjoint sets.
 struct Ballot {
   std::uint64_t round = 0;
   ReplicaId replica{};
+  std::uint32_t configuration = 1;  ///< that its quorum is of (paxos/configuration.h)
 
-  friend auto operator<=>(const Ballot&, const Ballot&) = default;
+  friend bool operator==(const Ballot&, const Ballot&) = default;
+  friend std::strong_ordering operator<=>(const Ballot& a, const Ballot& b) {
+    if (a.configuration != b.configuration) return a.configuration <=> b.configuration;
+    if (a.round != b.round) return a.round <=> b.round;
+    return a.replica <=> b.replica;
+  }
   [[nodiscard]] bool none() const { return round == 0; }
 };
 
@@ -90,7 +97,8 @@ inline constexpr Time time_never = Time::max();
 
 /// Persisted: numbers are never reused. `rules` raises the rules by which commands are applied
 /// (chat/versions.h); what its value means is the state machine's business, as with commands.
-enum class DecreeKind : std::uint8_t { noop = 1, commands = 2, rules = 3 };
+/// `configuration` is the last slot of its configuration: its value is the next one (paxos/configuration.h).
+enum class DecreeKind : std::uint8_t { noop = 1, commands = 2, rules = 3, configuration = 4 };
 
 /// What a slot decides: a batch of commands, opaque to the protocol, or a no-op.
 struct Decree {
@@ -123,13 +131,18 @@ class ReplicaSet {
   [[nodiscard]] bool contains(ReplicaId id) const { return (bits_ >> id.n & 1) != 0; }
   [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(std::popcount(bits_)); }
   friend bool operator==(const ReplicaSet&, const ReplicaSet&) = default;
+  friend ReplicaSet operator&(ReplicaSet a, const ReplicaSet& b) {
+    a.bits_ &= b.bits_;
+    return a;
+  }
 
  private:
   std::uint64_t bits_ = 0;
 };
 
 [[nodiscard]] inline std::string to_string(Ballot b) {
-  return std::to_string(b.round) + "." + std::to_string(b.replica.n);
+  const std::string of = b.configuration == 1 ? std::string() : std::to_string(b.configuration) + ":";
+  return of + std::to_string(b.round) + "." + std::to_string(b.replica.n);
 }
 [[nodiscard]] const char* to_string(DecreeKind kind);
 [[nodiscard]] std::string to_hex(std::span<const std::uint8_t> bytes);

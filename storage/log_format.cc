@@ -71,18 +71,36 @@ std::optional<GroupValue> decode_group(std::string_view value) {
   return group;
 }
 
+namespace {
+/// In the replica's byte: the configuration follows, since it is not the first one.
+constexpr std::uint8_t later_configuration = 0x80;
+
+void put_ballot(ByteWriter& w, const paxos::Ballot& ballot) {
+  w.fixed(ballot.round);
+  const bool later = ballot.configuration != 1;
+  w.fixed(static_cast<std::uint8_t>(later ? ballot.replica.n | later_configuration : ballot.replica.n));
+  if (later) w.fixed(ballot.configuration);
+}
+paxos::Ballot get_ballot(ByteReader& r) {
+  paxos::Ballot b;
+  b.round = r.fixed<std::uint64_t>();
+  const auto byte = r.fixed<std::uint8_t>();
+  b.replica.n = byte & static_cast<std::uint8_t>(~later_configuration);
+  if ((byte & later_configuration) != 0) b.configuration = r.fixed<std::uint32_t>();
+  if ((byte & later_configuration) != 0 && b.configuration < 2) r.fail();
+  return b;
+}
+}  // namespace
+
 std::string encode_ballot(paxos::Ballot ballot) {
   std::string out;
   ByteWriter w(out);
-  w.fixed(ballot.round);
-  w.fixed(ballot.replica.n);
+  put_ballot(w, ballot);
   return out;
 }
 std::optional<paxos::Ballot> decode_ballot(std::string_view value) {
   ByteReader r(value);
-  paxos::Ballot b;
-  b.round = r.fixed<std::uint64_t>();
-  b.replica.n = r.fixed<std::uint8_t>();
+  const paxos::Ballot b = get_ballot(r);
   if (!r.done()) return std::nullopt;
   return b;
 }
@@ -160,6 +178,7 @@ std::string encode_birth(const paxos::BirthRecord& birth) {
   w.fixed(static_cast<std::uint8_t>(birth.born ? 1 : 0));
   w.varint(birth.members.size());
   for (const paxos::Incarnation& i : birth.members) w.raw(i.bytes);
+  if (birth.configuration != 1) w.fixed(birth.configuration);
   return out;
 }
 std::optional<paxos::BirthRecord> decode_birth(std::string_view value) {
@@ -168,7 +187,8 @@ std::optional<paxos::BirthRecord> decode_birth(std::string_view value) {
   birth.born = r.fixed<std::uint8_t>() != 0;
   for (auto n = r.varint_max(paxos::limits::replicas_max); n > 0; --n)
     birth.members.push_back({r.array<16>()});
-  if (!r.done()) return std::nullopt;
+  if (r.ok() && r.remaining() > 0) birth.configuration = r.fixed<std::uint32_t>();
+  if (!r.done() || birth.configuration == 0) return std::nullopt;
   return birth;
 }
 
@@ -177,8 +197,7 @@ std::string encode_slot(bool chosen, paxos::Ballot ballot, const paxos::Decree& 
   out.reserve(decree.value.size() + 32);
   ByteWriter w(out);
   w.fixed(static_cast<std::uint8_t>(chosen ? 2 : 1));
-  w.fixed(ballot.round);
-  w.fixed(ballot.replica.n);
+  put_ballot(w, ballot);
   w.fixed(static_cast<std::uint8_t>(decree.kind));
   w.raw(decree.value.span());
   return out;
@@ -189,10 +208,9 @@ std::optional<paxos::LogEntry> decode_slot(paxos::Slot slot, std::string_view va
   entry.slot = slot;
   const auto kind = r.fixed<std::uint8_t>();
   entry.chosen = kind == 2;
-  entry.ballot.round = r.fixed<std::uint64_t>();
-  entry.ballot.replica.n = r.fixed<std::uint8_t>();
+  entry.ballot = get_ballot(r);
   const auto decree = r.fixed<std::uint8_t>();
-  if (!r.ok() || (kind != 1 && kind != 2) || decree < 1 || decree > 3) return std::nullopt;
+  if (!r.ok() || (kind != 1 && kind != 2) || decree < 1 || decree > 4) return std::nullopt;
   entry.decree.kind = static_cast<paxos::DecreeKind>(decree);
   const auto bytes = r.raw(r.remaining());
   if (entry.decree.kind == paxos::DecreeKind::noop && !bytes.empty()) return std::nullopt;

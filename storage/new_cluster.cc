@@ -151,7 +151,10 @@ std::string NewCluster::check(const chat::SnapshotId& id, const chat::SnapshotSu
 std::string NewCluster::finish(const chat::SnapshotId& id, const chat::SnapshotSum& sum) {
   const chat::SnapshotProgress whole{
       .id = id, .place = {.offset = sum.bytes, .key = {}}, .bytes_about = sum.bytes, .complete = true};
-  if (std::string why = rows_->write({{chat::rows::progress(), chat::encode_progress(whole)}}); !why.empty())
+  // Who voted in the cluster that this comes from is nobody here: the new one begins with what birth says.
+  if (std::string why = rows_->write({{chat::rows::progress(), chat::encode_progress(whole)},
+                                      {chat::rows::configuration(), std::nullopt}});
+      !why.empty())
     return why;
   if (std::string why = rows_->flush(); !why.empty()) return why;
   rows_.reset();

@@ -16,7 +16,8 @@ class StateFolder;
 
 /// The directories of all replicas of a new cluster that begins with a state: as if it had been born, had
 /// applied that, and had trimmed its log behind it. They know each other's incarnations, so a replica of it
-/// that is started without its directory is a stranger, and does not vote.
+/// that is started without its directory is a stranger, and does not vote. The configuration of the cluster
+/// that the state is of does not come over: its members are other directories.
 class NewCluster {
  public:
   struct Member {

@@ -36,6 +36,8 @@ int ctl_pause(const Words& words);
 int ctl_isolate(const Words& words);
 int ctl_bench(const Words& words);
 int ctl_rolling_restart(const Words& words);
+int ctl_member(const Words& words);
+int ctl_transfer_leader(const Words& words);
 int ctl_run(const Words& words);
 
 /// The replica that a quorum takes for its leader; asked until one is there or the time is up.

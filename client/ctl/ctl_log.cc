@@ -53,6 +53,7 @@ Json slot_json(const chat::LogSlot& s) {
            {"ballot", ballot_json(s.ballot)},
            {"chosen", s.chosen}};
   if (const auto rules = chat::rules_in(s.decree)) out["rules"] = *rules;
+  if (const auto next = paxos::configuration_in(s.decree)) out["configuration"] = next->number;
   if (s.decree.kind != paxos::DecreeKind::commands) return out;
   const auto batch = chat::decode_batch(s.decree);
   if (!batch) {

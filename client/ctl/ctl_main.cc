@@ -35,6 +35,9 @@ const std::map<std::string, Verb>& verbs() {
       {"pause", {client::ctl_pause, "have a replica stand still"}},
       {"isolate", {client::ctl_isolate, "cut a replica off"}},
       {"rolling-restart", {client::ctl_rolling_restart, "restart one replica after another"}},
+      {"member",
+       {client::ctl_member, "who belongs to the cluster; put a new directory in a lost one's place"}},
+      {"transfer-leader", {client::ctl_transfer_leader, "have another replica lead"}},
       {"run", {client::ctl_run, "script mode: a whole cluster, clients and faults in one command"}},
       {"bench", {client::ctl_bench, "throughput and latency"}},
   };

@@ -317,7 +317,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
                s.contains("missing_at_birth") ? "start the replicas that it waits for; if they run, look at "
                                                 "the network between them and it (UDP, both ways)"
                                               : "see the reason, and 'A disk is lost' in OPERATIONS.md (of "
-                                                "an older copy: the section behind it); a "
+                                                "an older copy: the section behind it): `paxosctl member "
+                                                "replace` puts a new directory in its place; a "
                                                 "quorum of the others is enough meanwhile"));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,

@@ -134,6 +134,7 @@ void Detective::find_ballots() {
     if (e.kind != FlightKind::voted && !kind_)
       kind_ = e.detail == 1   ? paxos::DecreeKind::noop
               : e.detail == 2 ? paxos::DecreeKind::rules
+              : e.detail == 3 ? paxos::DecreeKind::configuration
                               : paxos::DecreeKind::commands;
   }
   for (const auto& [ballot, voters] : voters_)
@@ -189,11 +190,12 @@ std::string Detective::how_proposed() const {
   FlightEntry at;
   at.ballot = *ballot_;
   const paxos::Ballot ballot = at.unpacked();
-  const std::string what = !kind_                               ? "its decree"
-                           : *kind_ == paxos::DecreeKind::noop  ? "a no-op"
-                           : *kind_ == paxos::DecreeKind::rules ? "newer rules"
-                           : commands_ == 1                     ? "a decree of 1 command"
-                           : commands_ == 0                     ? "a decree"
+  const std::string what = !kind_                                       ? "its decree"
+                           : *kind_ == paxos::DecreeKind::noop          ? "a no-op"
+                           : *kind_ == paxos::DecreeKind::rules         ? "newer rules"
+                           : *kind_ == paxos::DecreeKind::configuration ? "the next configuration"
+                           : commands_ == 1                             ? "a decree of 1 command"
+                           : commands_ == 0                             ? "a decree"
                                             : fmt::format("a decree of {} commands", commands_);
   std::string out = fmt::format("Replica {} proposed {} in slot {} under ballot {}", ballot.replica.n, what,
                                 slot_.n, paxos::to_string(ballot));

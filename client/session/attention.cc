@@ -176,9 +176,11 @@ class Look {
     const auto up = dormant(r) || unborn(r) ? age_in(r, "uptime_ms") : std::nullopt;
     std::string advice;
     if (dormant(r))
-      advice =
-          "see 'A disk is lost' in OPERATIONS.md (of an older copy: the section behind it); the others go on "
-          "while a quorum of them votes";
+      advice = fmt::format(
+          "replace it with `paxosctl member replace {}`, and see 'A disk is lost' in OPERATIONS.md "
+          "before (of an older copy: the section behind it); the others go on while a quorum of "
+          "them votes",
+          r.at("id").get<unsigned>());
     if (unborn(r) && leader_)
       advice =
           "the others are born: it hears none of them, or its data directory was lost meanwhile; look at the "

@@ -181,7 +181,10 @@ struct World {
         if (incarnation(i) == progress->id.source) whose = ReplicaId{static_cast<std::uint8_t>(i)};
       puller->found(*progress, whose);
     }
-    puller->want(now, {1}, {});
+    puller->want(now, {1}, {}, everybody());
+  }
+  [[nodiscard]] paxos::Configuration everybody() const {
+    return paxos::Configuration::of_birth(std::vector<paxos::Incarnation>(peers.size(), incarnation(1)));
   }
   void after(paxos::Duration d, std::function<void()> what) {
     queue.emplace(std::pair(now + d, ++orders), std::move(what));
@@ -481,7 +484,7 @@ TEST(SnapshotPull, TakesNoSnapshotFromOneThatWentAstray) {
 TEST(SnapshotPull, AsksThoseFirstThatItWasToldOf) {
   World w(3, 11, talk(60));
   w.puller = std::make_unique<SnapshotPuller>(w.options);
-  w.puller->want(w.now, {1}, {ReplicaId{2}, ReplicaId{1}});
+  w.puller->want(w.now, {1}, {ReplicaId{2}, ReplicaId{1}}, w.everybody());
   ASSERT_TRUE(w.run(seconds(60), [&] { return w.done(); }));
   EXPECT_EQ(w.complete_from(), 2U);
   EXPECT_FALSE(w.peers[1].disk);

@@ -164,7 +164,8 @@ struct StateAccess {
   template <class A>
   static std::uint64_t visit_env(A& a, Env& env) {
     auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now,
-           reached] = env;
+           reached, configuration] = env;
+    PAXOS_ASSERT(configuration.number == 1);  // nobody changes it
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());
     std::uint64_t unsynced = last_group - synced_group;
@@ -184,7 +185,7 @@ struct StateAccess {
   template <class A>
   static void visit_log(A& a, SlotLog& log, std::uint64_t synced) {
     auto& [bounds, reached, entries, base, first_slot, redo_to, chosen_prefix, chosen_max, accepted_max,
-           applied, bytes_total, bytes_hot, unchecked] = log;
+           applied, change, bytes_total, bytes_hot, unchecked] = log;
     explore::sequence(a, entries, [&](SlotEntry& entry) {
       auto& [present, voted, chosen, ballot, entry_group, decree] = entry;
       explore::field(a, present);
@@ -202,6 +203,7 @@ struct StateAccess {
     explore::field(a, chosen_max);
     explore::field(a, accepted_max);
     explore::field(a, applied);
+    PAXOS_ASSERT(change.none());
     explore::field(a, bytes_total);
     explore::field(a, bytes_hot);
     if constexpr (A::loading) unchecked = {};
@@ -217,9 +219,10 @@ struct StateAccess {
 
   template <class A>
   static void visit_learner(A& a, Learner& learner, Slot known) {
-    auto& [env, log, peers, handed_out, handed_out_bytes, target, commit_ballot, commit_prefix,
+    auto& [env, log, peers, handed_out, handed_out_bytes, changes, target, commit_ballot, commit_prefix,
            commit_scanned, pull_at, prefix_when_armed, asked, source, held, stranded_at, cries, silent] =
         learner;
+    PAXOS_ASSERT(changes.empty());
     PAXOS_ASSERT(!held);  // the state machine keeps up
     for (Learner::Peer& peer : peers) {
       auto& [prefix, first] = peer;
@@ -240,10 +243,11 @@ struct StateAccess {
   template <class A>
   static void visit_proposer(A& a, Proposer& proposer, std::uint64_t synced) {
     auto& [env, log, acceptor, learner, phase, ballot, pages, own_promise_group, adopted, learn_to,
-           adopted_max, learning_since, learning_prefix, flights, own_votes, commit_sent, commit_at,
+           adopted_max, closing, learning_since, learning_prefix, flights, own_votes, commit_sent, commit_at,
            repeat_at, rtt, retransmissions] = proposer;
     using Phase = Proposer::Phase;
     explore::field(a, phase);
+    PAXOS_ASSERT(closing.none());
     if (phase == Phase::idle) return;
     explore::field(a, ballot);
     explore::field(a, adopted_max);

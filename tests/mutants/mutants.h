@@ -30,6 +30,14 @@ namespace mutants {
   M(dedup_in_leader, "repeats are known only in the leader's memory")                               \
   M(damaged_tail_clean, "a damaged end of the log is taken for a clean one")                        \
   M(wiped_votes, "a replica with an emptied directory votes")                                       \
+  M(replaced_votes, "the vote of a replaced directory counts")                                      \
+  M(change_open, "a leader proposes above the change of the configuration")                         \
+  M(change_passed_by, "who finds a change in phase 1 goes on above it")                             \
+  M(change_brought_back, "a change that was passed over is proposed again")                         \
+  M(change_unremembered, "that a change is chosen is not on the disk before the next promise")      \
+  M(old_votes_adopted, "phase 1 adopts votes of the configuration before")                          \
+  M(later_votes_forgotten, "redoing an earlier configuration forgets the votes of a later one")     \
+  M(read_while_closing, "reads are confirmed while the configuration changes")                      \
   M(copies_vote, "a replica with an older copy of its directory votes")                             \
   M(descent_ignored, "an older copy votes once its boots are later than those that are known")      \
   M(failed_sync_retried, "a failed sync is tried again, and believed")                              \

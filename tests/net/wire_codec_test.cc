@@ -280,6 +280,30 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
   const paxos::PeerMessage told = paxos::HeartbeatReply{.nonce = 1, .ballot = b, .leader = b, .groups = 300};
   EXPECT_EQ(hex(encoded(told)), "02010000000000000005020502040000" + h16 + "0100ac02");
   EXPECT_TRUE(through_wire(told) == told);
+  // Of a later configuration than the first.
+  const paxos::Ballot later{5, {2}, 300};
+  const std::vector<std::pair<paxos::PeerMessage, std::string>> configured = {
+      {paxos::HeartbeatRequest{1, 300}, "150100000000000000ac02"},
+      {paxos::HeartbeatReply{.nonce = 1, .ballot = later, .leader = b, .groups = 300, .configuration = 300},
+       "02010000000000000005"
+       "82ac02"
+       "0502"
+       "0c0000" +
+           h16 + "0100ac02ac02"},
+      {paxos::Prepare{later, {7}}, "040582ac0207"},
+      {paxos::Accept{later, {7}, {6}, {paxos::DecreeKind::configuration, Bytes::copy_of("hi")}},
+       "060582ac02070402686906"},
+      {paxos::Birth{.members = {paxos::Incarnation{}}, .synced = true, .born = true, .configuration = 300},
+       "100701" + h16 + "ac02"},
+  };
+  for (const auto& [message, bytes] : configured) {
+    EXPECT_EQ(hex(encoded(message)), bytes);
+    EXPECT_TRUE(through_wire(message) == message) << bytes;
+  }
+  // One value has one encoding: the first configuration is not named.
+  for (const std::string_view bytes :
+       {std::string_view("\x04\x05\x82\x01\x07", 5), std::string_view("\x04\x05\x82\x00\x07", 5)})
+    EXPECT_FALSE(net::decode_peer(Bytes::copy_of(bytes)));
 
   const chat::SessionId session{{3}, 4};
   const chat::Outcome outcome{chat::Verdict::repeat, session, 5, {6}, 7, 8, 9};
@@ -319,6 +343,8 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {chat::OperatorRequest{
            1, {.boot = 2}, chat::SnapshotRequest{chat::SnapshotAsk{.nonce = 1, .above = {7}}}},
        id + "020d" + "0b" + "01" + id + "0700"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::ReplaceRequest{{7}}}, id + "020e07"},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::TransferRequest{{7}}}, id + "020f07"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},
       {chat::OperatorReply{1, chat::HashReply{{7}, std::nullopt}}, id + "020700"},
       {chat::OperatorReply{1, chat::ScrubReply{{7}, 8, ""}}, id + "03070800"},

@@ -42,17 +42,20 @@ class Samples {
   }
   paxos::Slot slot() { return {1 + number((std::uint64_t{1} << 61) - 1)}; }
   paxos::ReplicaId replica() { return {static_cast<std::uint8_t>(below(9))}; }
-  paxos::Ballot ballot() { return {1 + number((std::uint64_t{1} << 61) - 1), replica()}; }
+  std::uint32_t configuration() {
+    return coin() ? 1 : static_cast<std::uint32_t>(2 + number(UINT32_MAX - 2));
+  }
+  paxos::Ballot ballot() { return {1 + number((std::uint64_t{1} << 61) - 1), replica(), configuration()}; }
   paxos::Decree decree(std::size_t bytes_max = 300) {
     if (below(4) == 0) return {};
-    return {paxos::DecreeKind::commands, bytes(bytes_max)};
+    return {below(8) == 0 ? paxos::DecreeKind::configuration : paxos::DecreeKind::commands, bytes(bytes_max)};
   }
 
   static constexpr std::size_t peer_kinds = std::variant_size_v<paxos::PeerMessage>;
   paxos::PeerMessage peer(std::size_t kind) {
     switch (kind) {
       case 0:
-        return paxos::HeartbeatRequest{number()};
+        return paxos::HeartbeatRequest{number(), configuration()};
       case 1: {
         paxos::HeartbeatReply m;
         m.nonce = number();
@@ -66,6 +69,7 @@ class Samples {
         m.sync_age_ms = number32();
         if (coin()) return m;  // as the first format has it
         m.groups = 1 + number(1ULL << 40);
+        m.configuration = configuration();
         return m;
       }
       case 2:
@@ -126,6 +130,7 @@ class Samples {
           m.members.push_back(coin() ? paxos::Incarnation{array<16>()} : paxos::Incarnation{});
         m.synced = coin();
         m.born = coin();
+        m.configuration = configuration();
         return m;
       }
       case 17:
@@ -296,8 +301,14 @@ class Samples {
       case 11:
         m.command = chat::ExplainRequest{slot()};
         break;
-      default:
+      case 12:
         m.command = chat::SnapshotRequest{snapshot_word(2 * below(3))};
+        break;
+      case 13:
+        m.command = chat::ReplaceRequest{replica()};
+        break;
+      default:
+        m.command = chat::TransferRequest{replica()};
     }
     return m;
   }

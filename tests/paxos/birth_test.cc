@@ -175,13 +175,18 @@ TEST(Birth, SurvivesLoss) {
   }
 }
 
-TEST(Birth, TheDormantAskNobody) {
+TEST(Birth, TheDormantSayNothingButThatTheyAreThere) {
   Cluster c({});
   c.wipe(2);
   c.run_for(200ms);
   ASSERT_EQ(c.status(2).role, Role::dormant);
   c.bag().clear();
   c.advance(1s);
+  c.tick(2);
+  EXPECT_EQ(c.count_if(from(2)), 2u);
+  EXPECT_EQ(c.count_if(is_from<Birth>(2)), 2u);
+  c.bag().clear();
+  c.advance(200ms);  // less than an election timeout
   c.tick(2);
   EXPECT_EQ(c.count_if(from(2)), 0u);
 }

@@ -45,7 +45,28 @@ Cluster::Cluster(const Setup& setup)
     nodes_[id].disk.incarnation = incarnation(id, 0);
     if (setup.born) nodes_[id].disk.birth = birth;
   }
+  configurations_.push_back(Configuration::of_birth(birth.members));
   for (std::size_t id = 0; id < size(); ++id) start(id);
+}
+
+std::optional<Configuration> Cluster::configuration_at(std::size_t id) const {
+  std::optional<Configuration> out;
+  for (std::size_t i = 0; i < nodes_[id].state_durable; ++i)
+    if (auto next = configuration_after(out ? out->number : 1, Slot{i + 1}, nodes_[id].applied[i].decree))
+      out = std::move(next);
+  return out;
+}
+
+void Cluster::configured(Configuration next) {
+  if (next.number <= configurations_.size()) {
+    if (configurations_[next.number - 1] != next) violation("two configurations have one number");
+    return;
+  }
+  for (const auto& [slot, number] : chosen_under_)
+    if (slot >= next.begins && number < next.number)
+      violation("slot " + std::to_string(slot.n) + " was chosen in configuration " + std::to_string(number) +
+                ", which ended below it");
+  configurations_.push_back(std::move(next));
 }
 
 void Cluster::start(std::size_t id) {
@@ -67,6 +88,7 @@ void Cluster::start(std::size_t id) {
                       .applied = Slot{n.state_durable},
                       .redo_to = std::max(n.disk.chosen_prefix, Slot{n.state_durable}),
                       .hash = n.hashes.empty() ? Hash{} : n.hashes.back(),
+                      .configuration = configuration_at(id),
                       .first_slot = n.disk.first,
                       .last_group = n.disk.group,
                       .entries = {}};
@@ -132,6 +154,12 @@ SkipResult Cluster::skip(std::size_t id, std::vector<std::uint64_t> slots) {
   for (std::uint64_t slot : slots) named.push_back(Slot{slot});
   SkipResult result = (*this)[id].skip(time(id), std::move(named));
   after(id);
+  return result;
+}
+
+ChangeResult Cluster::replace(std::size_t at, std::size_t id) {
+  ChangeResult result = (*this)[at].replace(time(at), ReplicaId{static_cast<std::uint8_t>(id)});
+  after(at);
   return result;
 }
 
@@ -231,6 +259,10 @@ void Cluster::apply(std::size_t id, const std::vector<ChosenDecree>& decrees) {
       auto [known, first] = truth_hash_.try_emplace(chosen.slot, n.hashes.back());
       if (!first && known->second != n.hashes.back()) violation("I7: equal slots, different hashes");
     }
+    std::uint32_t number = 1;  // of which the slot is
+    for (const Configuration& c : configurations_)
+      if (c.begins <= chosen.slot) number = c.number;
+    if (auto next = configuration_after(number, chosen.slot, chosen.decree)) configured(std::move(*next));
     n.replica->applied(time(id), chosen.slot, n.hashes.back());
   }
 }
@@ -293,9 +325,22 @@ void Cluster::write(Node& n, const Record& record) {
 }
 
 void Cluster::vote_durable(std::size_t id, const VoteRecord& vote) {
+  const std::uint32_t number = vote.ballot.configuration;
+  if (number > configurations_.size()) return violation("a vote in a configuration that nobody decided");
+  const Configuration& of = configurations_[number - 1];
+  const ReplicaId self{static_cast<std::uint8_t>(id)};
+  if (!of.voter(self, nodes_[id].disk.incarnation))
+    violation("replica " + std::to_string(id) + " votes in configuration " + std::to_string(number) +
+              " and is no voter of it");
+  if (vote.slot < of.begins)
+    violation("a vote of configuration " + std::to_string(number) + " in a slot of an earlier one");
   ReplicaSet& voters = votes_[{vote.slot, vote.ballot}];
-  voters.insert(ReplicaId{static_cast<std::uint8_t>(id)});
-  if (voters.size() < size() / 2 + 1) return;
+  voters.insert(self);
+  if (!of.is_quorum(voters)) return;
+  chosen_under_[vote.slot] = number;
+  if (number < configurations_.size() && vote.slot >= configurations_[number].begins)
+    violation("slot " + std::to_string(vote.slot.n) + " was chosen in configuration " +
+              std::to_string(number) + ", which ended below it");
   // Chosen, whether anybody knows it or not.
   auto [at, fresh] = truth_.try_emplace(vote.slot, vote.decree);
   if (!fresh && at->second != vote.decree)

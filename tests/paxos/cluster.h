@@ -106,6 +106,8 @@ class Cluster {
   void tick(std::size_t id);
   void tick_all();
   SkipResult skip(std::size_t id, std::vector<std::uint64_t> slots);
+  /// Asks `at` to replace the directory of `id`.
+  ChangeResult replace(std::size_t at, std::size_t id);
   void step(std::size_t to, std::size_t from, const PeerMessage& message);
   bool hand_over(std::size_t id);
   bool forward(std::size_t id, std::string_view command);
@@ -155,6 +157,8 @@ class Cluster {
   // --- the outside checker ---
   [[nodiscard]] const std::vector<std::string>& violations() const { return violations_; }
   [[nodiscard]] const std::map<Slot, Decree>& truth() const { return truth_; }
+  /// By number, from 1 on: as the first replica to apply a change made them.
+  [[nodiscard]] const std::vector<Configuration>& configurations() const { return configurations_; }
   [[nodiscard]] std::string text(std::size_t id, std::uint64_t slot) const;
   [[nodiscard]] std::size_t applied(std::size_t id) const { return nodes_[id].applied.size(); }
   /// The highest slot that anyone has applied.
@@ -177,6 +181,8 @@ class Cluster {
   void post(std::size_t from, std::size_t to, const PeerMessage& message);
   void write(Node& node, const Record& record);
   void vote_durable(std::size_t id, const VoteRecord& vote);
+  [[nodiscard]] std::optional<Configuration> configuration_at(std::size_t id) const;
+  void configured(Configuration next);
   void check_leaving(std::size_t id, const PeerMessage& message, bool synced);
   void violation(std::string what);
   void after(std::size_t id);
@@ -189,6 +195,8 @@ class Cluster {
   std::vector<std::vector<bool>> cut_;
   std::map<Slot, Decree> truth_;
   std::map<Slot, Hash> truth_hash_;
+  std::vector<Configuration> configurations_;   ///< [i] has number i + 1
+  std::map<Slot, std::uint32_t> chosen_under_;  ///< whose quorum chose the slot
   std::map<std::pair<Slot, Ballot>, Decree> proposed_;
   std::map<std::pair<Slot, Ballot>, ReplicaSet> votes_;
   Ballot highest_leader_;

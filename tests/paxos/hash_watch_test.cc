@@ -18,6 +18,7 @@ Hash chain(std::uint64_t slot, std::uint64_t parted = 0) {
 }
 
 struct Kept {
+  Configuration configuration;
   Bounds bounds;
   BoundsReached reached;
 };
@@ -25,7 +26,10 @@ struct Kept {
 /// A watch at replica 0, which has applied so much.
 struct Watch : Kept, HashWatch {
   explicit Watch(std::size_t replicas, std::uint64_t to, std::uint64_t parted = 0, const Bounds& b = {})
-      : Kept{.bounds = b, .reached = {}}, HashWatch(replicas, replicas / 2 + 1, Kept::bounds, Kept::reached) {
+      : Kept{.configuration = Configuration::of_birth(std::vector<Incarnation>(replicas)),
+             .bounds = b,
+             .reached = {}},
+        HashWatch({0}, replicas, Kept::configuration, Kept::bounds, Kept::reached) {
     for (std::uint64_t slot = 1; slot <= to; ++slot) applied(Slot{slot}, chain(slot, parted));
   }
   void says(std::uint8_t peer, std::uint64_t slot, std::uint64_t parted = 0) {

@@ -72,7 +72,7 @@ void Conduct::says(std::uint8_t replica, const paxos::Envelope& envelope, const 
     if (std::none_of(own.rounds.begin(), own.rounds.end(), good))
       broken("C3", name(replica) + " answers a read that no quorum confirmed after it came");
   } else if (const auto* birth = std::get_if<paxos::Birth>(&envelope.message)) {
-    if (birth->synced && (!disk.birth || disk.birth->members != birth->members))
+    if (birth->synced && birth->configuration == 1 && (!disk.birth || disk.birth->members != birth->members))
       broken("C5", name(replica) + " announces incarnations that are not on its disk");
   }
 }

@@ -56,8 +56,31 @@ Observer::SlotFacts& Observer::facts(paxos::Slot slot) {
 
 // --- disks ---
 
-void Observer::vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballot ballot,
-                            const paxos::Decree& decree) {
+void Observer::may_vote(std::uint8_t replica, const paxos::Incarnation& incarnation, paxos::Slot slot,
+                        const paxos::Ballot& ballot) const {
+  if (configurations_.empty() && ballot.configuration == 1) return;  // nothing was said about it
+  const std::string what = name(replica) + " votes in " + text(slot) + " at " + to_string(ballot);
+  if (ballot.configuration > configurations_.size())
+    broken("C11", what + ", and nobody has decided such a configuration");
+  const paxos::Configuration& of = configurations_[ballot.configuration - 1];
+  if (slot < of.begins) broken("C11", what + ", but that configuration begins with " + text(of.begins));
+  if (!of.voter({replica}, incarnation)) broken("C11", what + ", and has no vote in that configuration");
+}
+
+void Observer::configured(paxos::Slot slot, const paxos::Decree& decree) {
+  if (configurations_.empty()) return;
+  auto next = paxos::configuration_after(configurations_.back().number, slot, decree);
+  if (!next) return;
+  for (std::uint64_t above = slot.n; above < slots_.size(); ++above)
+    if (slots_[above].chosen && slots_[above].chosen_in < next->number)
+      broken("C11", text({above + 1}) + " was chosen in configuration " +
+                        std::to_string(slots_[above].chosen_in) + ", which ends with " + text(slot));
+  configurations_.push_back(std::move(*next));
+}
+
+void Observer::vote_durable(std::uint8_t replica, const paxos::Incarnation& incarnation, paxos::Slot slot,
+                            paxos::Ballot ballot, const paxos::Decree& decree) {
+  may_vote(replica, incarnation, slot, ballot);
   SlotFacts& f = facts(slot);
   auto vote = std::find_if(f.votes.begin(), f.votes.end(), [&](const Vote& v) { return v.ballot == ballot; });
   if (vote == f.votes.end()) {
@@ -69,6 +92,11 @@ void Observer::vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballo
   }
   vote->replicas |= 1U << replica;
   if (static_cast<std::size_t>(__builtin_popcount(vote->replicas)) < replicas_ / 2 + 1) return;
+  if (ballot.configuration < configurations_.size() && slot >= configurations_[ballot.configuration].begins)
+    broken("C11", text(slot) + " is chosen at ballot " + to_string(ballot) +
+                      ", and that configuration ends with " +
+                      text({configurations_[ballot.configuration].begins.n - 1}));
+  f.chosen_in = std::max(f.chosen_in, ballot.configuration);
   chosen_ballot_max_ = std::max(chosen_ballot_max_, ballot);
   if (!f.chosen) {
     f.chosen = decree;
@@ -105,7 +133,11 @@ void Observer::group_durable(std::uint8_t replica, const chat::GroupWrite& group
           entry->decree != vote->decree)
         broken("I6", name(replica) + " changes its vote in " + text(vote->slot));
       // An older copy's votes go with it.
-      if ((old_copies_ >> replica & 1) == 0) vote_durable(replica, vote->slot, vote->ballot, vote->decree);
+      if ((old_copies_ >> replica & 1) == 0)
+        vote_durable(replica, before.incarnation, vote->slot, vote->ballot, vote->decree);
+    } else if (const auto* birth = std::get_if<paxos::BirthRecord>(&record)) {
+      if (birth->born && birth->configuration == 1 && configurations_.empty())
+        configurations_.push_back(paxos::Configuration::of_birth(birth->members));
     } else if (const auto* chosen = std::get_if<paxos::ChosenRecord>(&record)) {
       claim(replica, "stored as chosen", chosen->slot, chosen->decree);
       if (chosen->slot < before.begins)
@@ -225,7 +257,8 @@ void Observer::promise_is_whole(std::uint8_t replica, const paxos::Promise& prom
       broken("I9", name(replica) + " promises a vote in " + text(slot) + " at " + to_string(entry->ballot) +
                        ", which is not on its disk");
     for (const Vote& v : votes)
-      if (durable(v) && v.ballot < promise.ballot && (!told || entry->ballot < v.ballot))
+      if (durable(v) && v.ballot < promise.ballot && v.ballot.configuration == promise.ballot.configuration &&
+          (!told || entry->ballot < v.ballot))
         broken("I6", name(replica) + " promises " + to_string(promise.ballot) +
                          " and keeps quiet about its vote in " + text(slot) + " at " + to_string(v.ballot));
   }
@@ -250,6 +283,7 @@ void Observer::applied(std::uint8_t replica, chat::StateWrite write, const Disk&
   if (write.slot.n != digests_.size() + 1)
     broken("I5", text(write.slot) + " is applied before its predecessor");
   digests_.push_back(digest);
+  configured(write.slot, entry->decree);
   messages_applied(write.slot, write.rows);
   rows_.append(std::move(write.rows));
 }

@@ -97,6 +97,9 @@ class Observer {
   void all_equal(const std::vector<paxos::Slot>& applied) const;
   [[nodiscard]] std::uint64_t room_head(std::uint32_t room) const { return room_log_[room].size(); }
   [[nodiscard]] paxos::Slot applied_max() const { return {digests_.size()}; }
+  [[nodiscard]] std::uint64_t changes() const {
+    return configurations_.empty() ? 0 : configurations_.size() - 1;
+  }
   [[nodiscard]] std::uint64_t chosen_count() const { return chosen_count_; }
   [[nodiscard]] paxos::Ballot chosen_ballot_max() const { return chosen_ballot_max_; }
   [[nodiscard]] std::size_t acknowledged() const { return acknowledged_; }
@@ -114,10 +117,15 @@ class Observer {
   struct SlotFacts {
     std::vector<Vote> votes;
     std::optional<paxos::Decree> chosen;
+    std::uint32_t chosen_in = 0;  ///< the latest configuration whose quorum chose it
   };
   SlotFacts& facts(paxos::Slot slot);
-  void vote_durable(std::uint8_t replica, paxos::Slot slot, paxos::Ballot ballot,
-                    const paxos::Decree& decree);
+  void vote_durable(std::uint8_t replica, const paxos::Incarnation& incarnation, paxos::Slot slot,
+                    paxos::Ballot ballot, const paxos::Decree& decree);
+  /// The ballot is one of the slot's configuration, and the replica votes in it.
+  void may_vote(std::uint8_t replica, const paxos::Incarnation& incarnation, paxos::Slot slot,
+                const paxos::Ballot& ballot) const;
+  void configured(paxos::Slot slot, const paxos::Decree& decree);
   void claim(std::uint8_t replica, const char* how, paxos::Slot slot, const paxos::Decree& decree) const;
   /// The same rows, but for texts of messages that were redacted in the decree that gave one of the two.
   [[nodiscard]] bool same_rows(const std::vector<chat::Row>& rows, paxos::Slot slot) const;
@@ -126,7 +134,8 @@ class Observer {
 
   std::size_t replicas_;
   bool rooms_may_fill_;
-  std::vector<SlotFacts> slots_;  ///< [i] is slot i + 1
+  std::vector<SlotFacts> slots_;                      ///< [i] is slot i + 1
+  std::vector<paxos::Configuration> configurations_;  ///< [i] has number i + 1; empty before birth
   std::uint64_t chosen_count_ = 0;
   paxos::Ballot chosen_ballot_max_;
   std::vector<std::uint64_t> digests_;         ///< of every applied slot's rows

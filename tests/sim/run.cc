@@ -172,6 +172,7 @@ Result run(const Scenario& scenario, Timeline* timeline) {
   result.reassembled = world.reassembled();
   result.narrow_hits = world.narrow_hits();
   result.snapshots = world.snapshots();
+  result.changes = world.changes();
   result.leaders = world.leader_changes();
   result.bounds_reached = world.bounds_reached();
   if (const RulesWatch* watch = world.rules_watch()) {

@@ -20,6 +20,7 @@ struct Result {
   std::size_t posted = 0;
   std::uint64_t faults = 0;
   std::uint64_t reassembled = 0;  ///< messages that were sealed, and maybe cut
+  std::uint64_t changes = 0;      ///< of the configuration
   std::uint64_t snapshots = 0;    ///< taken by replicas that needed slots which nobody had
   std::uint64_t narrow_hits = 0;  ///< datagrams above what their path carries
   std::uint64_t leaders = 0;      ///< changes

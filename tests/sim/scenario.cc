@@ -115,6 +115,8 @@ const char* to_string(Fault fault) {
       return "shared session";
     case Fault::roll_back:
       return "rolled back directory";
+    case Fault::lose:
+      return "lost directory";
   }
   return "?";
 }
@@ -182,6 +184,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_trouble(s);
   draw_people(s);
   draw_copies(s);
+  draw_losses(s);
   draw_bounds(s);
   draw_narrow(s);
   draw_trims(s);

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
 #include <sstream>
 
@@ -39,6 +40,18 @@ TEST(Simulator, EveryFaultIsDrawnBySomeSeed) {
   }
   EXPECT_EQ(seen.size(), fault_kinds);
   EXPECT_EQ(sizes, (std::set<std::size_t>{1, 2, 3, 4, 5, 6, 7}));
+}
+
+TEST(Simulator, LostDirectoriesAreReplacedAgainAndAgain) {
+  std::size_t runs = 0;
+  for (std::uint64_t seed = 1; runs < 2; ++seed) {
+    const Scenario scenario = draw_scenario(seed);
+    if (!scenario.mixes(Fault::lose)) continue;
+    ++runs;
+    const Result result = run(scenario, nullptr);
+    EXPECT_EQ(result.violation, "") << "seed " << seed;
+    EXPECT_GE(result.changes, 3U) << "seed " << seed;
+  }
 }
 
 // --- the minimiser ---
@@ -158,6 +171,46 @@ TEST(Observer, SeesAWipedReplicaThatTakesPart) {
   Observer observer(3, 1, 1);
   const Disk disk;
   EXPECT_THROW(observer.leaves(0, {paxos::ReplicaId{1}, paxos::HeartbeatRequest{7}}, disk, true), Violation);
+}
+
+TEST(Observer, SeesVotesThatTheirConfigurationDoesNotAllow) {
+  const auto named = [](std::uint8_t n) {
+    paxos::Incarnation out;
+    out.bytes[0] = n;
+    return out;
+  };
+  std::vector<Disk> disks(4);
+  for (std::uint8_t id = 0; id < 4; ++id) disks[id].incarnation = named(id + 1);  // 3: another one for 2
+  const auto first = paxos::Configuration::of_birth({named(1), named(2), named(3)});
+  const paxos::Decree change = paxos::make_configuration_decree(first.with_incarnation({2}, named(4)));
+  // Slot 1 is chosen, and closes the first configuration; everybody has applied it.
+  const auto begun = [&] {
+    auto observer = std::make_unique<Observer>(3, 1, 1);
+    chat::GroupWrite birth{.group = 1, .records = {}, .send_after_sync = {}};
+    birth.records.emplace_back(paxos::BirthRecord{{named(1), named(2), named(3)}, true});
+    observer->group_durable(0, birth, disks[0]);
+    for (std::uint8_t id = 0; id < 2; ++id) {
+      const chat::GroupWrite group = vote(2, {1}, {1, {0}}, change);
+      observer->group_durable(id, group, disks[id]);
+      Disk after = disks[id];
+      after.apply(group);
+      if (id == 1) observer->applied(id, {{1}, {}}, after);
+    }
+    EXPECT_EQ(observer->changes(), 1U);
+    return observer;
+  };
+  const paxos::Ballot next{2, {0}, 2};
+  EXPECT_NO_THROW(begun()->group_durable(2, vote(3, {2}, next, decree("a")), disks[3]));
+  EXPECT_THROW(begun()->group_durable(2, vote(3, {2}, next, decree("a")), disks[2]), Violation)
+      << "a directory that was replaced";
+  EXPECT_THROW(begun()->group_durable(0, vote(3, {1}, next, change), disks[0]), Violation)
+      << "a slot of the configuration before";
+  EXPECT_THROW(begun()->group_durable(0, vote(3, {2}, {3, {0}, 3}, decree("a")), disks[0]), Violation)
+      << "a configuration that nobody decided";
+  const auto closed = begun();
+  closed->group_durable(0, vote(3, {2}, {3, {0}}, decree("a")), disks[0]);
+  EXPECT_THROW(closed->group_durable(1, vote(3, {2}, {3, {0}}, decree("a")), disks[1]), Violation)
+      << "two decrees may be chosen in one slot";
 }
 
 // --- the modelled disk ---

@@ -68,6 +68,7 @@ enum FaultEnd : std::uint8_t {
   candidate,
   sound,
   uncut_client,
+  operate,
 };
 }
 
@@ -130,6 +131,8 @@ class World {
   [[nodiscard]] std::uint64_t reassembled() const { return reassembled_; }
   [[nodiscard]] std::uint64_t narrow_hits() const { return narrow_hits_; }
   [[nodiscard]] std::uint64_t snapshots() const { return snapshots_; }
+  /// Configurations that were decided, without the first one.
+  [[nodiscard]] std::uint64_t changes() const { return observer_.changes(); }
   [[nodiscard]] std::string standing() const;  ///< one line a replica, for people
   /// How often each bound was reached, by all replicas in all their lives. To be asked once, at the end.
   [[nodiscard]] BoundTotals bounds_reached();
@@ -173,6 +176,7 @@ class World {
     std::optional<Disk> shelf;  ///< the original directory, while an emptied or older one is in its place
     std::optional<Disk> copy;   ///< an older one, taken while it ran
     bool old_copy = false;      ///< that is in its place
+    bool lost = false;          ///< the directory is gone for good, and not replaced yet
     std::unique_ptr<chat::Node> node;
     std::uint64_t life = 0;      ///< raised at every start and end: events of an earlier life are void
     std::uint64_t own_life = 0;  ///< as datagrams of this life of the directory have it; below 2^32
@@ -394,6 +398,9 @@ class World {
   }
   void unwipe(Host& host);
   void roll_back(Host& host, Nanos length);
+  void lose_directory(Host& host, Random& random, Nanos length);
+  /// The operator's part: asks the leader until the replica votes again.
+  void replace_directory(Host& host);
   [[nodiscard]] bool knows_better(const Host& other, const Host& host) const;
   void disk_goes_on(Host& host);
   void end_disk_faults(Host& host);

@@ -180,7 +180,8 @@ void World::inject(const PlannedFault& planned) {
       return;
     case Fault::wipe: {
       // The original is kept aside: without it a minority can vanish for good, which only operators mend.
-      if (host.shelf || host.disk.damaged() || !born(host.id) || unfit() + 1 > (scenario_.replicas - 1) / 2)
+      if (host.shelf || host.lost || host.disk.damaged() || !born(host.id) ||
+          unfit() + 1 > (scenario_.replicas - 1) / 2)
         return;
       crash(host, "its directory is emptied");
       host.shelf = std::move(host.disk);
@@ -195,7 +196,7 @@ void World::inject(const PlannedFault& planned) {
       return;
     }
     case Fault::rot: {
-      if (!scenario_.real_rows || host.shelf || host.disk.damaged() || !born(host.id) ||
+      if (!scenario_.real_rows || host.shelf || host.lost || host.disk.damaged() || !born(host.id) ||
           unfit() + 1 > (scenario_.replicas - 1) / 2)
         return;
       crash(host, "killed");
@@ -239,6 +240,9 @@ void World::inject(const PlannedFault& planned) {
     case Fault::roll_back:
       roll_back(host, length);
       return;
+    case Fault::lose:
+      lose_directory(host, random, length);
+      return;
     case Fault::clock_jump:
       // By as much as a machine sleeps, or by days.
       host.clock_base +=
@@ -264,7 +268,7 @@ void World::apply_again(Host& host) {
 
 std::size_t World::unfit() const {
   return static_cast<std::size_t>(std::count_if(hosts_.begin(), hosts_.end(), [](const Host& host) {
-    return host.shelf || host.disk.damaged() || host.misapplies;
+    return host.shelf || host.lost || host.disk.damaged() || host.misapplies;
   }));
 }
 
@@ -376,6 +380,9 @@ void World::end_fault(const Event& event) {
     case restore:
       unwipe(host);
       return;
+    case operate:
+      replace_directory(host);
+      return;
     case mend:
       // Put back from before the damage, while it was down.
       if (!host.disk.damaged()) return;
@@ -444,7 +451,7 @@ void World::heal_core() {
   // A centre and enough others for a quorum, of those that can still vote.
   std::vector<std::uint8_t> able;
   for (Host& host : hosts_)
-    if (!host.shelf && !host.disk.damaged() && !host.misapplies) able.push_back(host.id);
+    if (!host.shelf && !host.lost && !host.disk.damaged() && !host.misapplies) able.push_back(host.id);
   for (std::size_t i = able.size(); i > 1; --i) std::swap(able[i - 1], able[random_.below(i)]);
   const std::size_t quorum = scenario_.replicas / 2 + 1;
   const std::size_t core = quorum + random_.below(able.size() - quorum + 1);
@@ -491,7 +498,7 @@ void World::heal_core() {
       host.gone = !host.node;
       continue;  // stays as it is: paused, slow, hung, emptied
     }
-    if (!inside && (host.shelf || host.disk.damaged() || host.misapplies)) continue;
+    if (!inside && (host.shelf || host.lost || host.disk.damaged() || host.misapplies)) continue;
     const unsigned paused = std::exchange(host.paused, 0U);
     if (paused != 0)
       for (auto backlog = std::exchange(host.backlog, {}); !backlog.empty(); backlog.pop_front())
@@ -534,7 +541,10 @@ void World::heal_all() {
     else if (!host.node)
       restart_later(host, 0);
   }
-  for (Host& host : hosts_) until_later(remedy, host.id, 0, 0);
+  for (Host& host : hosts_) {
+    until_later(remedy, host.id, 0, 0);
+    if (host.lost) until_later(operate, host.id, 0, 0);
+  }
   if (saying()) say("everything is healed");
 }
 

@@ -42,7 +42,8 @@ std::uint64_t World::lag() const {
 
 bool World::settled() const {
   for (const Host& host : hosts_)
-    if (!host.node || host.node->machine().applied().n != observer_.applied_max().n) return false;
+    if (!host.node || host.lost || host.node->machine().applied().n != observer_.applied_max().n)
+      return false;
   return true;
 }
 
@@ -62,6 +63,8 @@ std::string World::standing() const {
            std::to_string(s.inflight) + (s.hole ? ", hole at " + std::to_string(s.hole->n) : "") +
            (rules_ ? ", rules " + std::to_string(host.node->machine().rules()) : "") +
            (rules_ ? " of " + std::to_string(host.program) : "") + (host.shelf ? ", emptied" : "") +
+           (host.lost ? ", lost" : "") +
+           (s.configuration.number > 1 ? ", configuration " + std::to_string(s.configuration.number) : "") +
            (host.paused ? ", paused" : "") + (host.hung ? ", disk hangs" : "") +
            (host.full ? ", disk full" : "") + (host.held ? ", applies nothing" : "") + ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);

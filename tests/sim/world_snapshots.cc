@@ -69,7 +69,7 @@ void World::crash_snapshots(Host& host) {
 }
 
 void World::want_snapshot(Host& host, const paxos::SnapshotWish& wish) {
-  host.snapshots.puller->want(local(host), {wish.above.n - 1}, wish.from);
+  host.snapshots.puller->want(local(host), {wish.above.n - 1}, wish.from, wish.voters);
   snapshot_turn(host);
 }
 

@@ -88,7 +88,7 @@ bool World::knows_better(const Host& other, const Host& host) const {
 /// directory, where every other replica knows better. (Where one does not, and makes a quorum with it, what
 /// the copy has forgotten may be lost: nobody can tell.)
 void World::roll_back(Host& host, Nanos length) {
-  if (host.shelf || host.disk.damaged() || !born(host.id)) return;
+  if (host.shelf || host.lost || host.disk.damaged() || !born(host.id)) return;
   if (!host.copy) {
     // Under the first format nobody says which life it is.
     const VersionedRows::View all(observer_.rows(), host.disk.state_durable);
@@ -110,6 +110,57 @@ void World::roll_back(Host& host, Nanos length) {
   observer_.directory_rolled_back(host.id);
   restart_later(host, length / 4);
   until_later(restore, host.id, 0, 4 * length);
+}
+
+// --- a directory that is lost for good ---
+
+void draw_losses(Scenario& s) {
+  Random r(s.seed ^ 0x6c6f'7373'6573'2e2eULL);
+  // Under upgrades a program may be too old for what it takes.
+  if (s.replicas < 3 || s.upgrades || !r.chance(300'000)) return;
+  s.faults.push_back(Fault::lose);
+  const Nanos every = r.between(2, 6) * second;
+  for (Nanos at = s.faults_from + r.between(0, every); at < s.safety_length;
+       at += r.between(every / 2, 2 * every))
+    s.schedule.push_back({.number = static_cast<unsigned>(s.schedule.size()),
+                          .at = at,
+                          .kind = Fault::lose,
+                          .seed = r.next()});
+  order_schedule(s);
+}
+
+void World::lose_directory(Host& host, Random& random, Nanos length) {
+  if (rules_ || host.shelf || host.lost || host.disk.damaged() || host.misapplies || !born(host.id) ||
+      unfit() + 1 > (scenario_.replicas - 1) / 2)
+    return;
+  crash(host, "its directory is lost");
+  host.disk = Disk{};
+  host.copy.reset();
+  host.snapshots = {};
+  for (auto& byte : host.disk.incarnation.bytes) byte = static_cast<std::uint8_t>(random.next());
+  host.disk.incarnation.bytes[0] |= 1;
+  host.lost = true;
+  observer_.directory_wiped(host.id);
+  restart_later(host, length / 4);
+  until_later(operate, host.id, 0, random.between(20 * millisecond, length));
+}
+
+void World::replace_directory(Host& host) {
+  if (!host.lost) return;
+  if (host.node && host.node->status().voting) {
+    host.lost = false;
+    return;
+  }
+  for (Host& each : hosts_) {
+    if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
+    const paxos::ChangeResult result = each.node->replace(local(each), {host.id});
+    if (saying())
+      say("replica " + std::to_string(each.id) + " is told to replace " + std::to_string(host.id) + ": " +
+          (result.refused.empty() ? "does" : result.refused));
+    turn(each);
+    break;
+  }
+  until_later(operate, host.id, 0, random_.between(20, 300) * millisecond);
 }
 
 // --- a candidate that lags ---
@@ -151,7 +202,7 @@ tl::expected<chat::Machine, std::string> World::load(const Host& host, const cha
 
 void World::misapply(Host& host, Random& random, Nanos length) {
   // Upgrades have an observer of their own, who looks at every hash.
-  if (rules_ || host.shelf || host.disk.damaged() || host.misapplies || !born(host.id) ||
+  if (rules_ || host.shelf || host.lost || host.disk.damaged() || host.misapplies || !born(host.id) ||
       host.disk.state_durable.none() || unfit() + 1 > (scenario_.replicas - 1) / 2)
     return;
   crash(host, "killed");

@@ -88,6 +88,38 @@ TEST(NewClusterOfAState, IsBornAtItsSlotAndKnowsItsMembers) {
   EXPECT_EQ(lives.size(), 3 * 2 + 1u) << "each of its starts has a number of its own";
 }
 
+// The members of the cluster that the backup is of are directories that nobody of the new one has.
+TEST(NewClusterOfAState, HasNoMembersOfTheOldCluster) {
+  State state;
+  auto old = paxos::Configuration::of_birth({{{7}}, {{8}}, {{9}}, {{10}}, {{11}}});
+  old.number = 2;
+  old.members[1].address = "192.0.2.1:7001";
+  state.log.apply(paxos::make_configuration_decree(old));
+  ASSERT_TRUE(state.log.machine.configuration());
+  TempDir folder;
+  {
+    NewCluster cluster(three(folder));
+    ASSERT_EQ(cluster.begin(), "");
+    ASSERT_EQ(cluster.write(state.rows()), "");
+    ASSERT_EQ(cluster.check(state.id(), state.sum()), "");
+    ASSERT_EQ(cluster.finish(state.id(), state.sum()), "");
+  }
+  for (std::uint8_t i = 0; i < 3; ++i) {
+    const auto s = Storage::open({.directory = folder.path() / std::to_string(i),
+                                  .cluster_id = "new",
+                                  .replica = {i},
+                                  .replicas = 3,
+                                  .fresh_incarnation = {},
+                                  .life = 5,
+                                  .rules_known = chat::rules_released});
+    ASSERT_TRUE(s) << s.error().message;
+    EXPECT_EQ(s->recovered.applied, state.id().slot);
+    EXPECT_FALSE(s->machine.configuration());
+    ASSERT_TRUE(s->recovered.birth);
+    EXPECT_EQ(s->recovered.birth->configuration, 1U);
+  }
+}
+
 TEST(NewClusterOfAState, LeavesNothingOfRowsThatAreNotWhole) {
   const State state;
   TempDir folder;

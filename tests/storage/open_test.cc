@@ -66,6 +66,30 @@ TEST(Open, EveryKindOfRecordSurvives) {
   EXPECT_EQ(s.recovered.entries, expected) << "a later vote replaces an earlier one of its slot";
 }
 
+/// Ballots, and whose incarnations are known, of later configurations than the first.
+TEST(Open, RecordsOfLaterConfigurationsSurvive) {
+  const TempDir dir;
+  const auto o = options(dir.path());
+  const paxos::BirthRecord birth{{incarnation(1), incarnation(7), incarnation(3)}, true, 300};
+  const paxos::Ballot later{9, {1}, 300};
+  {
+    Said said;
+    auto s = opened(o);
+    s.storage->start(said.completions());
+    s.storage->append(1, {paxos::VoteRecord{{1}, {10, {2}}, text("first")}, birth});
+    s.storage->append(2,
+                      {paxos::VoteRecord{{2}, later, paxos::Decree{paxos::DecreeKind::configuration, {}}}});
+    ASSERT_TRUE(said.wait_synced(2));
+  }
+  const auto s = opened(o);
+  EXPECT_EQ(s.recovered.promised, later) << "above every one of the first, whatever its round";
+  EXPECT_EQ(s.recovered.birth, birth);
+  const std::vector<paxos::LogEntry> expected{
+      {{1}, {10, {2}}, false, text("first")},
+      {{2}, later, false, paxos::Decree{paxos::DecreeKind::configuration, {}}}};
+  EXPECT_EQ(s.recovered.entries, expected);
+}
+
 TEST(Open, TheLatestLivesAreRemembered) {
   const TempDir dir;
   auto o = options(dir.path());
