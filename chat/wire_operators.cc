@@ -326,7 +326,7 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
           s.chosen = r.flag();
           s.ballot = get_ballot(r);
           const auto kind = r.byte();
-          if (kind < 1 || kind > 3) r.fail();
+          if (kind < 1 || kind > 4) r.fail();
           s.decree.kind = static_cast<paxos::DecreeKind>(kind);
           s.decree.value = r.bytes(paxos::limits::decree_bytes_max);
           if (s.decree.kind == paxos::DecreeKind::noop && !s.decree.value.empty()) r.fail();

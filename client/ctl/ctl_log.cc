@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "client/ctl/ctl.h"
+#include "client/session/json.h"
 #include "client/terminal/say.h"
 #include "client/terminal/screen.h"
 #include "client/terminal/words.h"
@@ -11,8 +12,6 @@
 namespace client {
 
 namespace {
-
-Json ballot_json(const paxos::Ballot& b) { return {{"round", b.round}, {"replica", b.replica.n}}; }
 
 Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot& slot) {
   Json out{{"index", index}, {"session", chat::to_string(c.session)}, {"client_seq", c.seq}};

@@ -21,7 +21,6 @@ struct Told {
   FlightEntry entry;
 };
 
-Json ballot_json(const paxos::Ballot& b) { return {{"round", b.round}, {"replica", b.replica.n}}; }
 double ms(std::int64_t ns) { return static_cast<double>(ns) / 1e6; }
 std::string ms_text(std::int64_t ns) { return fmt::format("{:.3f} ms", ms(ns)); }
 

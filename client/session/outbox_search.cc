@@ -99,8 +99,9 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
 void Outbox::finish_room() {
   for (Entry& entry : entries_) {
     if (entry.fate != Fate::lookup || entry.delivery.message.room != search_->room) continue;
-    // With a key it can be asked for again: what stands is answered, and what does not was refused.
-    if (entry.ran && entry.key.empty())
+    // With a key it can be asked for again: what stands is answered, and what does not was refused. So can a
+    // redaction, which no history shows and which changes nothing the second time.
+    if (entry.ran && entry.key.empty() && !entry.redact)
       entry.delivery.refused = "the log refused it earlier; its reason is gone";
     if (!entry.delivery.refused.empty())
       settle(entry);

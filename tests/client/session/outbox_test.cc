@@ -139,6 +139,34 @@ TEST_F(OutboxTest, ALateRefusalOfACopyThatToldWhenItWasWrittenSetsNothingAside) 
   EXPECT_EQ(cluster.delivered.back().refused, "");
 }
 
+TEST_F(OutboxTest, ARedactionThatRanAfterAllIsAskedForAnew) {
+  FakeCluster cluster;
+  chat::CommandRefused late;
+  cluster.refuse = [&](const chat::Command& command) {
+    if (std::holds_alternative<chat::Redact>(command.operation))
+      late = {.session = command.session, .client_seq = command.seq, .reason = "not known here"};
+    return std::string();
+  };
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, post(0));
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  // It runs, and all that the client hears is a replica that could not read it: it is set aside, and what
+  // closes its number finds that it ran.
+  cluster.loss_of_replies = true;
+  outbox.redact(cluster.now, {.room = "ops", .seq = 1, .by = "ann", .reason = "a secret"});
+  EXPECT_FALSE(cluster.run([&] { return outbox.pending() == 0; }, 5s));
+  ASSERT_FALSE(late.session.none());
+  outbox.on_reply(cluster.now, {0}, late);
+  cluster.turn();
+  cluster.loss_of_replies = false;
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  ASSERT_EQ(cluster.delivered.size(), 2u);
+  EXPECT_EQ(cluster.delivered[1].refused, "");
+  EXPECT_EQ(cluster.delivered[1].message.seq, 1u);
+  EXPECT_NE(cluster.delivered[1].message.session, cluster.delivered[0].message.session);
+}
+
 TEST_F(OutboxTest, TellsWhatCertainlyDoesNotStandFromWhatMay) {
   FakeCluster cluster;
   Outbox outbox(options(), cluster.now);
