@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -60,15 +61,24 @@ struct FlightEntry {
   static constexpr std::uint8_t nobody = 255;
   std::int64_t ns = 0;       ///< steady clock
   std::uint64_t slot = 0;    ///< first slot of a range; 0: about none
-  std::uint64_t ballot = 0;  ///< round << 8 | replica; 0: none
+  std::uint64_t ballot = 0;  ///< see pack(); 0: none
   std::uint32_t count = 1;   ///< slots in the range; 0: no end
   FlightKind kind{};
   std::uint8_t peer = nobody;
   std::uint16_t detail = 0;
 
-  [[nodiscard]] static std::uint64_t pack(const paxos::Ballot& b) { return b.round << 8 | b.replica.n; }
+  static constexpr std::uint64_t rounds_max = (std::uint64_t{1} << 44) - 1;
+  static constexpr std::uint32_t configurations_max = 1U << 12;
+  /// (configuration - 1) << 52 | round << 8 | replica, so that they compare as ballots do. Later
+  /// configurations, and higher rounds, are told as the highest that finds room.
+  [[nodiscard]] static std::uint64_t pack(const paxos::Ballot& b) {
+    if (b.none()) return 0;
+    const std::uint64_t configuration = std::min(b.configuration, configurations_max) - 1;
+    return configuration << 52 | std::min(b.round, rounds_max) << 8 | b.replica.n;
+  }
   [[nodiscard]] paxos::Ballot unpacked() const {
-    return {ballot >> 8, paxos::ReplicaId{static_cast<std::uint8_t>(ballot & 0xff)}};
+    return {ballot >> 8 & rounds_max, paxos::ReplicaId{static_cast<std::uint8_t>(ballot & 0xff)},
+            static_cast<std::uint32_t>(ballot >> 52) + 1};
   }
   [[nodiscard]] bool covers(paxos::Slot s) const {
     return slot != 0 && s.n >= slot && (count == 0 || s.n - slot < count);

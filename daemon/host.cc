@@ -343,6 +343,9 @@ void Host::hold_while_behind(paxos::Time now) {
 }
 
 void Host::carry_out(chat::NodeOutput out) {
+  // Rules that were raised in this turn first: what is sent in it may need their format.
+  transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
+  transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   // What goes to the others first: their syncs begin later than ours by the way there, and wait for it.
   for (const paxos::Envelope& envelope : out.send_now) {
     send_peer(envelope);
@@ -373,8 +376,6 @@ void Host::carry_out(chat::NodeOutput out) {
   if (out.snapshot_wanted) snapshots_.want(loop_.now(), *out.snapshot_wanted);
   for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());
   for (const paxos::Event& event : out.events) daemon_log::tell(event);
-  transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
-  transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   if (!out.stop.empty()) {
     daemon_log::error("this replica stops: {}", out.stop);
     daemon_log::exit_now(1);

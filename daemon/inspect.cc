@@ -22,7 +22,12 @@ void print_object(const Json& json) {
   std::puts(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-Json inspected_ballot(const paxos::Ballot& b) { return {{"round", b.round}, {"replica", b.replica.n}}; }
+/// As in a replica's status: the configuration only where it is not the first one.
+Json inspected_ballot(const paxos::Ballot& b) {
+  Json out{{"round", b.round}, {"replica", b.replica.n}};
+  if (b.configuration != 1) out["configuration"] = b.configuration;
+  return out;
+}
 template <class Value>
 Json value_or_null(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);

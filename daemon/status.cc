@@ -167,6 +167,9 @@ Json Host::status_json() const {
   };
   add_protocol(out, s);
   add_members(out, s);
+  // Nothing is wrong with it: it does not vote yet.
+  const bool born = s.role != paxos::Role::unborn && s.role != paxos::Role::dormant;
+  if (born && !s.voting && !node_.diverged() && node_.withdrawn().empty()) out["catching_up"] = true;
   add_vitals(out);
   add_damage(out, damages_);
   add_redactions(out, node_.redactions());

@@ -44,6 +44,7 @@ BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optio
 }
 
 void BirthProtocol::know_configuration() {
+  if (!env_.configuration.members.empty()) return;  // the state, which came as a snapshot, says it
   // What came before a later one than the first, the log will tell, or a snapshot: until then nobody is known
   // to vote.
   env_.configuration = configuration_ == 1 ? Configuration::of_birth(members_) : Configuration{};
@@ -108,6 +109,7 @@ void BirthProtocol::be_born() {
   else
     env_.event("joined", "joined: this directory takes the lost one's place in configuration " +
                              std::to_string(configuration_) + ", and votes once it has caught up with it");
+  judge();
 }
 
 void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation, const paxos::Birth& m) {

@@ -34,7 +34,7 @@ bool Election::counted(ReplicaId id) const {
   if (peer.strange || !ours.votes(id) || !connected(id) || peer.last.configuration > ours.number)
     return false;
   return peer.last.configuration == ours.number ||
-         peer.last.chosen_prefix.n + env_.options.bounds.window_slots + 1 >= ours.begins.n;
+         peer.last.applied.n + env_.options.bounds.window_slots + 1 >= ours.begins.n;
 }
 
 bool Election::caught_up(ReplicaId id, Slot applied) const {

@@ -18,8 +18,11 @@ void Learner::learn(const ChosenDecree& chosen) {
   if (chosen.slot <= log_.chosen_prefix()) return;
   const SlotEntry* entry = log_.find(chosen.slot);
   if (entry != nullptr && entry->chosen) return;
-  if (entry != nullptr && entry->decree == chosen.decree) {
-    log_.mark_chosen(chosen.slot);  // our own vote's record already holds it
+  // Our own vote's record already holds it. But in which configuration a slot was chosen is what phase 1
+  // judges a change below it by: a vote of an earlier one says that wrongly.
+  if (entry != nullptr && entry->decree == chosen.decree &&
+      entry->ballot.configuration == chosen.ballot.configuration) {
+    log_.mark_chosen(chosen.slot);
     return;
   }
   // It is pulled again once there is room.

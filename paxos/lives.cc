@@ -28,9 +28,12 @@ bool Lives::wonders(ReplicaId from, const Origin& origin) const {
          peers_[from.n].known.origin != origin;
 }
 
-void Lives::introduced(ReplicaId from, const Origin& origin, const Introduction& m) {
+void Lives::introduced(ReplicaId from, const Origin& origin, const Introduction& m, bool settled) {
   if (m.lives.empty() || m.lives.back() != origin.life || !wonders(from, origin)) return;
   Peer& peer = peers_[from.n];
+  // A later configuration, of which the log is about to tell, may have put another directory in its place.
+  if (!settled && peer.known.origin.life.number != 0 && peer.known.origin.incarnation != origin.incarnation)
+    return;
   if (peer.known.origin.incarnation != origin.incarnation) peer = {};  // the one before was replaced
   if (const std::string fault = fault_of(peer, m); !fault.empty()) {
     peer.known.refused = origin.life;

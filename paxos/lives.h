@@ -34,8 +34,9 @@ class Lives {
   [[nodiscard]] Word judge(ReplicaId from, const Origin& origin) const;
   /// It is to be asked where it comes from.
   [[nodiscard]] bool wonders(ReplicaId from, const Origin& origin) const;
-  /// A member tells where it comes from: its life is made known, or refused.
-  void introduced(ReplicaId from, const Origin& origin, const Introduction& m);
+  /// A member tells where it comes from: its life is made known, or refused. Not `settled`: the log may yet
+  /// tell that it is no member any more, so nobody takes another's place.
+  void introduced(ReplicaId from, const Origin& origin, const Introduction& m, bool settled);
   /// A member says how many groups of its log are on its disk; 0: it does not.
   void heard(ReplicaId from, const Origin& origin, std::uint64_t groups);
   /// Records are written anyway: how far a peer's log goes takes a free ride, where it has grown by so much.

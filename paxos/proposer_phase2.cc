@@ -14,6 +14,7 @@ constexpr Duration commit_patience{std::chrono::milliseconds{1}};
 
 void Proposer::lead() {
   phase_ = Phase::leading;
+  if (log_.chosen_prefix() >= closing_) closing_ = {};  // another's decree was chosen there
   flights_.begin(log_.chosen_prefix() + 1);
   own_votes_.clear();
   commit_sent_ = {};

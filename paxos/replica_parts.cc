@@ -241,7 +241,10 @@ void Replica::Parts::judge_hashes() {
 void Replica::Parts::handle(ReplicaId sender, const Origin& origin, const PeerMessage& message) {
   asker = origin;
   const auto* reply = std::get_if<HeartbeatReply>(&message);
-  if (const auto* told = std::get_if<Introduction>(&message)) return lives.introduced(sender, origin, *told);
+  if (const auto* told = std::get_if<Introduction>(&message)) {
+    const bool settled = !log.redoing() && !log.change_ahead();
+    return lives.introduced(sender, origin, *told, settled);
+  }
   if (reply != nullptr) lives.heard(sender, origin, reply->groups);
   switch (lives.judge(sender, origin)) {
     case Lives::Word::counts:

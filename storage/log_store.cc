@@ -258,9 +258,12 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
     families_.put(batch, family_of(key), key, value);
   };
   const paxos::Ballot promised = each_row(groups, promised_, put);
-  // Who knows only older formats knows of no trimmed log. (The rules that go with this one are in force, and
-  // on the disk: only then does a replica trim.)
-  each_row_of_trim(groups, format_, put);
+  // (The rules that go with the next format are in force, and on the disk, before anything that needs it.)
+  bool raised = false;
+  each_row_of_format(groups, format_, [&](std::string_view key, const std::string& value) {
+    put(key, value);
+    raised = true;
+  });
   const std::optional<paxos::Slot> first = trimmed_to(groups);
   // The same write says where the log begins.
   if (first && *first > first_slot())
@@ -279,8 +282,8 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
   if (!status.ok()) return "a synced write failed: " + status.ToString();
   if (!told) announce(groups, began);
   promised_ = promised;
+  if (raised) format_ = trimming_format;
   if (first) {
-    format_ = std::max(format_, trimming_format);
     first_slot_ = first->n;
     if (std::string why = drop_files(*first); !why.empty()) return why;
   }

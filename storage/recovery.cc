@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <variant>
 
 #include "paxos/coding.h"
+#include "paxos/overloaded.h"
 
 namespace storage {
 
@@ -174,6 +176,21 @@ tl::expected<std::vector<LogRow>, std::string> recover_log(const LogGet& get, co
     put(log_key::group, encode_group(group));
   }
   return rows;
+}
+
+bool of_trimming_format(const paxos::Record& record) {
+  const auto configured = [](const paxos::Ballot& ballot, const paxos::Decree& decree) {
+    return ballot.configuration != 1 || decree.kind == paxos::DecreeKind::configuration;
+  };
+  return std::visit(paxos::Overloaded{
+                        [](const paxos::TrimRecord&) { return true; },
+                        [](const paxos::PromiseRecord& r) { return r.ballot.configuration != 1; },
+                        [&](const paxos::VoteRecord& r) { return configured(r.ballot, r.decree); },
+                        [&](const paxos::ChosenRecord& r) { return configured(r.ballot, r.decree); },
+                        [](const paxos::BirthRecord& r) { return r.configuration != 1; },
+                        [](const auto&) { return false; },
+                    },
+                    record);
 }
 
 tl::expected<std::optional<LogRow>, std::string> raised_format(const LogGet& get, std::uint32_t format) {

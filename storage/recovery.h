@@ -82,11 +82,19 @@ std::optional<paxos::Slot> trimmed_to(const Groups& groups) {
   return first;
 }
 
-/// And the row of the format in which a log may be trimmed, where it still has an older one: the same write
+/// Whether a program that knows only older formats of the log reads this wrongly, or not at all: it knows of
+/// no trimmed log and of no configuration but the first one.
+[[nodiscard]] bool of_trimming_format(const paxos::Record& record);
+
+/// And the row of the format that these groups need, where the log still has an older one: the same write
 /// raises it.
 template <class Groups, class Put>
-void each_row_of_trim(const Groups& groups, std::uint32_t format, Put&& put) {
-  if (format >= trimming_format || !trimmed_to(groups)) return;
+void each_row_of_format(const Groups& groups, std::uint32_t format, Put&& put) {
+  if (format >= trimming_format) return;
+  const bool needed = std::any_of(groups.begin(), groups.end(), [](const auto& group) {
+    return std::any_of(group.records.begin(), group.records.end(), of_trimming_format);
+  });
+  if (!needed) return;
   put(log_key::format, seal_value(log_key::format, encode_number(trimming_format)));
 }
 

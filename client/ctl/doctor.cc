@@ -191,6 +191,23 @@ Finding judge_faults(const Json& doctor) {
               "systemctl reload paxosd@ID");
 }
 
+/// Of one that answers, and does not vote.
+std::string advice_for_nonvoter(const Json& status) {
+  if (status.contains("missing_at_birth"))
+    return "start the replicas that it waits for; if they run, look at the network between them and it (UDP, "
+           "both ways)";
+  if (catches_up(status))
+    return "wait: it takes what it needs from the others, and votes then; its `applied` must grow (`paxosctl "
+           "member list`)";
+  if (newcomer(status))
+    return "see the reason, and 'A disk is lost' in OPERATIONS.md: `paxosctl member replace` puts this "
+           "directory in the lost one's place; a quorum of the others is enough meanwhile";
+  return "see the reason, and 'A disk is lost' in OPERATIONS.md (of an older copy: the section behind it): "
+         "to "
+         "put another directory in its place, start it with an empty data directory first (and keep this "
+         "one), then `paxosctl member replace`; a quorum of the others is enough meanwhile";
+}
+
 }  // namespace
 
 const char* to_string(Verdict verdict) {
@@ -305,21 +322,15 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
   }
   if (status) {
     const Json& s = *status;
-    const bool voting = s.contains("voting") && s.at("voting").is_boolean() && s.at("voting").get<bool>();
     const std::string role = text_in(s, "role");
     if (const auto left = age_in(s, "paused_ms")) {
       add(make("answer", Verdict::warn,
                "it stands still by `paxosctl pause`, for " + age_text(*left) + " more",
                "wait, or restart it"));
       if (!doctor) return out;
-    } else if (!voting)
-      add(make("answer", Verdict::bad, "it answers, but does not vote: " + printable(text_in(s, "reason")),
-               s.contains("missing_at_birth") ? "start the replicas that it waits for; if they run, look at "
-                                                "the network between them and it (UDP, both ways)"
-                                              : "see the reason, and 'A disk is lost' in OPERATIONS.md (of "
-                                                "an older copy: the section behind it): `paxosctl member "
-                                                "replace` puts a new directory in its place; a "
-                                                "quorum of the others is enough meanwhile"));
+    } else if (!votes(s))
+      add(make("answer", catches_up(s) ? Verdict::warn : Verdict::bad,
+               "it answers, but does not vote: " + printable(text_in(s, "reason")), advice_for_nonvoter(s)));
     else if (const auto age = number_in(s, "no_quorum_age_ms"))
       add(make("answer", Verdict::bad,
                "it has had no quorum for " + age_text(std::chrono::milliseconds{

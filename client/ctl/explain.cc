@@ -107,7 +107,7 @@ class Detective {
   const std::vector<Witness>& witnesses_;
   std::vector<Told> told_;  ///< by wall time
 
-  std::map<std::uint64_t, std::set<std::uint8_t>> voters_;  ///< by ballot; durable votes only
+  std::map<std::uint64_t, std::set<std::uint8_t>> voters_;  ///< by packed ballot; durable votes only
   std::optional<std::uint64_t> ballot_;                     ///< under which it was chosen, or last proposed
   std::optional<std::uint64_t> earlier_;  ///< the lowest that it was proposed under, where that is another
   bool by_votes_ = false;                 ///< a quorum's votes at ballot_ are on record
@@ -518,7 +518,10 @@ Json entry_json(const FlightEntry& e) {
 
 std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
   const std::string ballot = paxos::to_string(e.unpacked());
-  const std::string noop = e.detail == 1 ? " of a no-op" : e.detail == 2 ? " of newer rules" : "";
+  const std::string noop = e.detail == 1   ? " of a no-op"
+                           : e.detail == 2 ? " of newer rules"
+                           : e.detail == 3 ? " of the next configuration"
+                                           : "";
   const std::string slots = e.slot == 0    ? ""
                             : e.count == 0 ? fmt::format("from slot {} on", e.slot)
                             : e.count == 1 ? fmt::format("slot {}", e.slot)
@@ -564,6 +567,7 @@ std::string describe(const FlightEntry& e, paxos::ReplicaId self, bool ranges) {
       return fmt::format("proposes {}{} under ballot {}: Accept to all", it,
                          e.detail == 1   ? " as a no-op"
                          : e.detail == 2 ? " as newer rules"
+                         : e.detail == 3 ? " as the next configuration"
                                          : "",
                          ballot);
     case FlightKind::accept_repeated:

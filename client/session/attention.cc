@@ -16,10 +16,14 @@ namespace {
 /// An older program tells no ages: so many slots below the leader's are a lag.
 constexpr double lag_without_age = 1000;
 
-bool reachable(const Json& r) {
-  const auto at = r.find("reachable");
+/// In the reason of a directory that announces itself (paxos/birth.cc), and of no other.
+constexpr const char* not_born_with = "not one that the cluster was born with";
+
+bool is_true(const Json& r, const char* field) {
+  const auto at = r.find(field);
   return at != r.end() && at->is_boolean() && at->get<bool>();
 }
+bool reachable(const Json& r) { return is_true(r, "reachable"); }
 unsigned id_of(const Json& r) { return r.at("id").get<unsigned>(); }
 
 /// A count or a slot.
@@ -107,8 +111,7 @@ class Look {
 
   void look_at(const Json& r) {
     if (const std::vector<unsigned> others = ids_in(r, "disagrees_with"); !others.empty()) {
-      const auto disputed = r.find("disputed");
-      const bool open = disputed != r.end() && disputed->is_boolean() && disputed->get<bool>();
+      const bool open = is_true(r, "disputed");
       say("disagrees",
           fmt::format(
               "DISAGREES with {}: they computed different states by slot {}{} (`paxosctl verify`)",
@@ -177,10 +180,15 @@ class Look {
     std::string advice;
     if (dormant(r))
       advice = fmt::format(
-          "replace it with `paxosctl member replace {}`, and see 'A disk is lost' in OPERATIONS.md "
+          "{}replace it with `paxosctl member replace {}`, and see 'A disk is lost' in OPERATIONS.md "
           "before (of an older copy: the section behind it); the others go on while a quorum of "
           "them votes",
-          r.at("id").get<unsigned>());
+          newcomer(r) || announced() ? ""
+                                     : "this directory can't take a lost one's place: start it with an empty "
+                                       "data directory first (and keep this one), then ",
+          id_);
+    if (catches_up(r))
+      advice = "it pulls by itself, and votes then; `applied` must grow (`paxosctl member list`)";
     if (unborn(r) && leader_)
       advice =
           "the others are born: it hears none of them, or its data directory was lost meanwhile; look at the "
@@ -190,6 +198,14 @@ class Look {
         fmt::format("does not vote{}{}", up ? " since its start " + age_text(*up) + " ago" : "",
                     reason.empty() ? "" : ": " + reason),
         up, std::move(advice));
+  }
+
+  /// Somebody who votes hears of a directory that is in no configuration, and runs under its id.
+  [[nodiscard]] bool announced() const {
+    return std::any_of(replicas_.begin(), replicas_.end(), [&](const Json& one) {
+      const std::vector<unsigned> ids = ids_in(one, "newcomers");
+      return reachable(one) && votes(one) && std::find(ids.begin(), ids.end(), id_) != ids.end();
+    });
   }
 
   /// It votes, and does not follow whom a quorum follows.
@@ -264,10 +280,7 @@ class Look {
 
 }  // namespace
 
-bool votes(const Json& answer) {
-  const auto at = answer.find("voting");
-  return at != answer.end() && at->is_boolean() && at->get<bool>();
-}
+bool votes(const Json& answer) { return is_true(answer, "voting"); }
 
 bool dormant(const Json& answer) {
   const std::string role = text_in(answer, "role");
@@ -275,6 +288,13 @@ bool dormant(const Json& answer) {
 }
 
 bool unborn(const Json& answer) { return text_in(answer, "role") == "unborn" && !dormant(answer); }
+
+bool newcomer(const Json& answer) {
+  return unborn(answer) ||
+         (dormant(answer) && text_in(answer, "reason").find(not_born_with) != std::string::npos);
+}
+
+bool catches_up(const Json& answer) { return is_true(answer, "catching_up"); }
 
 std::optional<std::chrono::milliseconds> age_in(const Json& object, const char* field) {
   const auto ms = number_in(object, field);

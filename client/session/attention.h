@@ -46,6 +46,11 @@ inline constexpr int patience_in_election_timeouts = 2;
 /// nobody.
 [[nodiscard]] bool dormant(const Json& answer);
 [[nodiscard]] bool unborn(const Json& answer);
+/// By its own word: its directory was empty when it started, so it can take a lost one's place
+/// (`paxosctl member replace`). One that was replaced, or is of another cluster, can't.
+[[nodiscard]] bool newcomer(const Json& answer);
+/// Of a directory that has taken a lost one's place: it votes once it has caught up.
+[[nodiscard]] bool catches_up(const Json& answer);
 /// A field of milliseconds; nothing where it is missing or odd.
 [[nodiscard]] std::optional<std::chrono::milliseconds> age_in(const Json& object, const char* field);
 

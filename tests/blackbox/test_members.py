@@ -113,8 +113,13 @@ class Members(ClusterTest):
         lose(cluster, victim)
         code, out, err = member(cluster, "list")
         self.assertEqual(code, 0, err)
-        self.assertIn(f"paxosctl member replace {victim}", out)
+        self.assertIn(f"another directory: replace it with `paxosctl member replace {victim}`", out)
         self.replace(cluster, victim)
+        # Once more: it is refused, and says that all is well.
+        code, out, err = member(cluster, "replace", victim, "--json", timeout=180)
+        self.assertEqual(code, 1, out + err)
+        self.assertFalse(json.loads(out)["replaced"])
+        self.assertIn("it is there, and votes, in configuration 2: nothing needs to be done", json.loads(out)["refused"])
         cluster.stop(victim)
         shutil.rmtree(directory)
         shelf.rename(directory)
@@ -125,8 +130,42 @@ class Members(ClusterTest):
                 one = next(r for r in cluster.status()["replicas"] if r["id"] == victim)
                 return one["reachable"] and not one["voting"] and "taken the place" in one.get("reason", "")
             wait_for("it says that it was replaced", replaced)
+            # What a new directory is told, would be refused of this one; nor is it one that catches up.
+            _, out, _ = member(cluster, "list")
+            self.assertIn("can't take the lost one's place", out)
+            self.assertIn("an empty data directory first", out)
+            advice = [a["advice"] for a in cluster.status()["attention"] if a["replica"] == victim]
+            self.assertIn("start it with an empty data directory first", advice[0])
             cluster.stop(victim)
         self.assertEqual(cluster.chat("send", "--room", "last", "-", text="after\n", timeout=120)[0], 0)
+
+    def test_an_older_copy_of_the_new_directory_is_not_taken_for_one_that_catches_up(self):
+        cluster = self.cluster(f=1)
+        wait_rules(cluster)
+        victim = next(i for i in range(3) if i != cluster.leader())
+        lose(cluster, victim)
+        self.replace(cluster, victim)
+        directory, copy = cluster.folder / "data" / str(victim), cluster.folder / "copy"
+        cluster.stop(victim)
+        shutil.copytree(directory, copy)
+        cluster.start(victim)
+        wait_for("it votes again", lambda: voting(cluster, victim))
+        self.assertEqual(cluster.chat("send", "--room", "ops", "-", text="meanwhile\n", timeout=120)[0], 0)
+        cluster.stop(victim)
+        shutil.rmtree(directory)
+        copy.rename(directory)
+        cluster.start(victim)
+
+        def outdated():
+            one = next(r for r in cluster.status()["replicas"] if r["id"] == victim)
+            return one["reachable"] and "older copy" in one.get("reason", "")
+        wait_for("it is an older copy", outdated)
+        code, out, err = member(cluster, "replace", victim, "--json", "--timeout", "60s", timeout=180)
+        self.assertEqual(code, 1, out + err)
+        self.assertIn("older copy", json.loads(out)["refused"])
+        self.assertIn("start it with an empty one first", json.loads(out)["refused"])
+        lose(cluster, victim)
+        self.assertEqual(self.replace(cluster, victim)["configuration"], 3)
 
     def test_it_is_refused_with_the_reason(self):
         cluster = self.cluster(f=1)
@@ -134,7 +173,7 @@ class Members(ClusterTest):
         victim = next(i for i in range(3) if i != cluster.leader())
         code, out, err = member(cluster, "replace", victim, "--json", timeout=180)
         self.assertEqual(code, 1, out + err)
-        self.assertIn("is there, and votes", json.loads(out)["refused"])
+        self.assertIn("is there, and votes, in configuration 1: nothing needs to be done", json.loads(out)["refused"])
         cluster.stop(victim)
         code, _, err = member(cluster, "replace", victim, timeout=180)
         self.assertEqual(code, 1)

@@ -310,6 +310,46 @@ TEST(Change, OneThatWasPassedOverIsNeverChosen) {
   EXPECT_EQ(c.status(1).configuration.number, 1U);
 }
 
+/// 0 voted for a no-op that the next configuration then chose, and learns that it did. What it says of it in
+/// the configuration before must not be that it was chosen there: a change below it would be taken for passed
+/// over.
+TEST(Change, WhatTheNextConfigurationChoseIsNotCalledChosenInTheOneBefore) {
+  Cluster c({});
+  c.step(0, 1, Accept{Ballot{5, {1}}, Slot{2}, {}, {}});
+  c.settle();
+  c.step(0, 1, LearnReply{.decrees = {{Slot{2}, Ballot{6, {1}, 2}, {}}}, .first_slot = Slot{1}});
+  c.settle();
+  std::vector<PromiseEntry> told;
+  c.on_post = [&](const Letter& l) {
+    if (const auto* promise = std::get_if<Promise>(&l.message)) told = promise->entries;
+    return false;
+  };
+  c.step(0, 1, Prepare{Ballot{7, {1}}, Slot{1}});
+  c.settle();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(told[0].chosen);
+  EXPECT_EQ(told[0].ballot.configuration, 2U);
+}
+
+/// It pulled a snapshot while it caught up, and lost what it had not synced: that it joined. It is told so
+/// again, and the state knows better than that in which configuration it stands.
+TEST(Replace, WhatASnapshotSaysStandsWhenTheJoinIsToldAgain) {
+  const std::vector<Incarnation> members{named(1), named(2), named(9)};
+  Configuration third = Configuration::of_birth(members);
+  third.number = 3;
+  third.begins = Slot{8};
+  Recovered recovered{
+      .incarnation = named(9), .boot = 2, .birth = {}, .promised = {}, .chosen_prefix = Slot{10}};
+  recovered.applied = Slot{10};
+  recovered.configuration = third;
+  recovered.first_slot = Slot{11};
+  Replica replica({.self = ReplicaId{2}}, recovered, Time{});
+  replica.step(Time{}, ReplicaId{0}, Origin{named(1)},
+               Birth{.members = members, .synced = true, .born = true, .configuration = 3});
+  EXPECT_EQ(replica.status().configuration, third);
+  EXPECT_TRUE(replica.status().voting) << replica.status().reason;
+}
+
 /// 0 votes for two slots that nobody else hears of; the lower one then closes the configuration. Its vote
 /// above is of the old one: phase 1 of the next is not told of it, not after a restart either.
 TEST(Change, PhaseOneOfTheNextCoversNothingOfTheOneBefore) {

@@ -46,6 +46,7 @@ storage::LogMark newest(const std::array<std::string, 2>& cells) {
 void Disk::apply(const chat::GroupWrite& group) {
   last_group = std::max(last_group, group.group);
   for (const paxos::Record& record : group.records) {
+    if (storage::of_trimming_format(record)) format = std::max(format, storage::trimming_format);
     if (const auto* promise = std::get_if<paxos::PromiseRecord>(&record)) {
       promised = std::max(promised, promise->ballot);
     } else if (const auto* vote = std::get_if<paxos::VoteRecord>(&record)) {
@@ -60,7 +61,6 @@ void Disk::apply(const chat::GroupWrite& group) {
       for (std::uint64_t n = begins.n; n < trim->first.n && n <= log.size(); ++n) log[n - 1] = {};
       if (log.size() + 1 < trim->first.n) log.resize(trim->first.n - 1);
       begins = trim->first;
-      format = std::max(format, storage::trimming_format);
       std::erase_if(spoilt_rows_, [&](const SpoiltRow& row) { return row.slot < begins.n; });
     } else if (const auto* peer = std::get_if<paxos::PeerRecord>(&record)) {
       peers.insert_or_assign(peer->peer.n, *peer);
@@ -127,7 +127,7 @@ void Disk::tear(const chat::GroupWrite& group, Random& random) {
     const auto add = [&](std::string_view key, std::string_view value) { add_row(rows, key, value); };
     const std::vector<Batch::Group> groups{{group.group, group.records}};
     storage::each_row(groups, promised, add);
-    storage::each_row_of_trim(groups, format, add);
+    storage::each_row_of_format(groups, format, add);
   });
   // Some of it reached the disk: the front, or everything but a piece that still holds zeros.
   const std::size_t cut = 1 + random.below(torn_.size() - 1);
@@ -211,7 +211,7 @@ std::vector<std::string> Disk::frames() const {
     out.push_back(frame_of(256, [&](std::string& rows) {
       const auto add = [&](std::string_view key, std::string_view value) { add_row(rows, key, value); };
       stored = storage::each_row(batch.groups, stored, add);
-      storage::each_row_of_trim(batch.groups, start_format_, add);
+      storage::each_row_of_format(batch.groups, start_format_, add);
     }));
   if (!torn_.empty()) out.push_back(torn_);
   if (spoilt_frame_ && spoilt_frame_->frame < out.size()) {

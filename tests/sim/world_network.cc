@@ -398,7 +398,7 @@ void World::client_receive(Client& client, const Event& event) {
 void World::learn_boot(Host& host, std::uint8_t from, std::uint64_t boot) {
   const Host& other = hosts_[from];
   if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot &&
-      format_spoken(other) >= net::format_named)
+      speaks(other) >= net::format_named)
     host.transport->note_life(from, other.own_life);
 }
 

@@ -142,7 +142,7 @@ void World::lose_directory(Host& host, Random& random, Nanos length) {
   host.lost = true;
   observer_.directory_wiped(host.id);
   restart_later(host, length / 4);
-  until_later(operate, host.id, 0, random.between(20 * millisecond, length));
+  until_later(operate, host.id, 0, 20 * millisecond + random.between(0, length));
 }
 
 void World::replace_directory(Host& host) {

@@ -67,20 +67,34 @@ TEST(Open, EveryKindOfRecordSurvives) {
 }
 
 /// Ballots, and whose incarnations are known, of later configurations than the first.
+/// The first of them raises the log's format: a program that would read them wrongly says which it needs.
 TEST(Open, RecordsOfLaterConfigurationsSurvive) {
   const TempDir dir;
-  const auto o = options(dir.path());
+  auto o = options(dir.path());
+  o.rules_known = chat::rules_first;
+  {
+    Said said;
+    auto s = opened(o);
+    s.storage->start(said.completions());
+    s.storage->append(1, {paxos::VoteRecord{{1}, {9, {2}}, text("first")}});
+    ASSERT_TRUE(said.wait_synced(1));
+  }
+  opened(o);
+  o.rules_known = chat::rules_released;
   const paxos::BirthRecord birth{{incarnation(1), incarnation(7), incarnation(3)}, true, 300};
   const paxos::Ballot later{9, {1}, 300};
   {
     Said said;
     auto s = opened(o);
     s.storage->start(said.completions());
-    s.storage->append(1, {paxos::VoteRecord{{1}, {10, {2}}, text("first")}, birth});
-    s.storage->append(2,
+    s.storage->append(2, {paxos::VoteRecord{{1}, {10, {2}}, text("first")}, birth});
+    s.storage->append(3,
                       {paxos::VoteRecord{{2}, later, paxos::Decree{paxos::DecreeKind::configuration, {}}}});
-    ASSERT_TRUE(said.wait_synced(2));
+    ASSERT_TRUE(said.wait_synced(3));
   }
+  auto older = o;
+  older.rules_known = chat::rules_first;
+  EXPECT_THAT(refusal(older), testing::HasSubstr("format version 3"));
   const auto s = opened(o);
   EXPECT_EQ(s.recovered.promised, later) << "above every one of the first, whatever its round";
   EXPECT_EQ(s.recovered.birth, birth);

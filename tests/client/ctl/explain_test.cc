@@ -96,6 +96,44 @@ TEST(Explain, ChosenIsTheLowestBallotWithAQuorumOfVotes) {
   EXPECT_EQ(story.json.at("ballot_by"), "votes");
 }
 
+// Rounds need not grow from one configuration to the next for their ballots to.
+TEST(Explain, ABallotOfALaterConfigurationIsHigherAndSaysWhose) {
+  constexpr Ballot early{9, {0}};
+  constexpr Ballot late{2, {1}, 2};
+  auto a = reply({entry(0, FlightKind::proposed, early, FlightEntry::nobody, 3),
+                  entry(1, FlightKind::vote_durable, early)});
+  auto b = reply({entry(9, FlightKind::proposed, late, FlightEntry::nobody, 3),
+                  entry(9, FlightKind::vote_durable, late)});
+  auto c = reply({entry(10, FlightKind::vote_durable, late)});
+  const auto story =
+      client::tell_story({7}, 2, {{ReplicaId{0}, a, {}}, {ReplicaId{1}, b, {}}, {ReplicaId{2}, c, {}}});
+  EXPECT_EQ(story.json.at("ballot"), (client::Json{{"round", 2}, {"replica", 1}, {"configuration", 2}}));
+  EXPECT_NE(story.summary.find("Replica 1 proposed the next configuration in slot 7 under ballot 2:2.1"),
+            std::string::npos)
+      << story.summary;
+  EXPECT_NE(story.summary.find("first proposed by replica 0 under ballot 9.0"), std::string::npos)
+      << story.summary;
+}
+
+TEST(Explain, BallotsArePackedInTheirOrder) {
+  constexpr std::uint64_t round = FlightEntry::rounds_max;
+  constexpr std::uint32_t configuration = FlightEntry::configurations_max;
+  const std::vector<Ballot> ascending{{},           {1, {0}},    {1, {8}},        {2, {0}},
+                                      {round, {8}}, {1, {0}, 2}, {round, {8}, 2}, {1, {0}, configuration}};
+  for (std::size_t i = 0; i < ascending.size(); ++i) {
+    FlightEntry e;
+    e.ballot = FlightEntry::pack(ascending[i]);
+    EXPECT_EQ(e.unpacked(), ascending[i]) << i;
+    if (i > 0) {
+      EXPECT_LT(FlightEntry::pack(ascending[i - 1]), e.ballot) << i;
+    }
+  }
+  EXPECT_EQ(FlightEntry::pack({3, {2}}), (std::uint64_t{3} << 8 | 2)) << "as older programs have it";
+  // Beyond what finds room: told as the highest, and still in order.
+  EXPECT_EQ(FlightEntry::pack({1, {0}, configuration + 1}), FlightEntry::pack({1, {0}, configuration}));
+  EXPECT_EQ(FlightEntry::pack({round + 1, {0}}), FlightEntry::pack({round, {0}}));
+}
+
 TEST(Explain, SaysWhatIsNotThere) {
   auto nothing = reply({});
   nothing.accepted = nothing.chosen = nothing.applied = {3};

@@ -381,6 +381,29 @@ TEST(Doctor, FindsWhatStandsStillAndWhoIsCutOff) {
   EXPECT_EQ(findings[0].measured, "it stands still by `paxosctl pause`, for 2 s more");
 }
 
+TEST(Doctor, TellsADirectoryThatCanTakeALostOnesPlaceFromOneThatCanNot) {
+  Json dormant = figures(5);
+  dormant["voting"] = false;
+  dormant["role"] = "dormant";
+  dormant["reason"] = "this data directory is not one that the cluster was born with";
+  const std::string first = "start it with an empty data directory first";
+  auto findings = judge_replica(2, "h:1", dormant, std::nullopt, {}, {});
+  EXPECT_EQ(findings[0].verdict, Verdict::bad);
+  EXPECT_NE(findings[0].advice.find("paxosctl member replace"), std::string::npos) << findings[0].advice;
+  EXPECT_EQ(findings[0].advice.find(first), std::string::npos) << findings[0].advice;
+  dormant["reason"] = "another data directory has taken the place of this one, in configuration 2";
+  findings = judge_replica(2, "h:1", dormant, std::nullopt, {}, {});
+  EXPECT_EQ(findings[0].verdict, Verdict::bad);
+  EXPECT_NE(findings[0].advice.find(first), std::string::npos) << findings[0].advice;
+  // It was replaced, and does what it shall.
+  Json joins = figures(5);
+  joins["voting"] = false;
+  joins["catching_up"] = true;
+  findings = judge_replica(2, "h:1", joins, std::nullopt, {}, {});
+  EXPECT_EQ(findings[0].verdict, Verdict::warn);
+  EXPECT_TRUE(findings[0].advice.starts_with("wait")) << findings[0].advice;
+}
+
 TEST(Doctor, SurvivesAnOlderReplicaAndNonsense) {
   const auto old = judge_replica(1, "h:1", figures(5), std::nullopt, {}, {});
   ASSERT_NE(finding(old, "doctor"), nullptr);

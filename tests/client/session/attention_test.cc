@@ -179,6 +179,45 @@ TEST(Attention, OneThatMayNotVoteSaysWhy) {
   EXPECT_NE(attention_in(status)[0].advice.find("A disk is lost"), std::string::npos);
 }
 
+// A directory that was replaced, comes back under its id: the leader would refuse what a new one is told.
+TEST(Attention, OnlyADirectoryThatAnnouncesItselfIsToldToBePutInTheLostOnesPlace) {
+  const auto advice = [](const Json& leader, const Json& one) {
+    return attention_in(status_of({leader, well(), one}))[0].advice;
+  };
+  const std::string first = "start it with an empty data directory first";
+  const std::string replace = "replace it with `paxosctl member replace 2`";
+  EXPECT_TRUE(advice(well(), wiped()).starts_with(replace)) << advice(well(), wiped());
+  Json old = wiped();
+  for (const char* reason : {"another data directory has taken the place of this one, in configuration 2",
+                             "this data directory belongs to a cluster of 5 replicas, the config names 3",
+                             "this data directory is an older copy: replica 1 knows its boot 7"}) {
+    old["reason"] = reason;
+    const std::string told = advice(well(), old);
+    EXPECT_NE(told.find(first), std::string::npos) << told;
+    EXPECT_NE(told.find(replace), std::string::npos) << told;
+  }
+  // Whatever it says: the others have heard it.
+  Json leader = well();
+  leader["newcomers"] = {2};
+  EXPECT_TRUE(advice(leader, old).starts_with(replace)) << advice(leader, old);
+  leader["newcomers"] = {1};
+  EXPECT_FALSE(advice(leader, old).starts_with(replace)) << "another one's";
+  leader["newcomers"] = "x";
+  EXPECT_FALSE(advice(leader, old).starts_with(replace));
+}
+
+TEST(Attention, OneThatTookALostOnesPlaceIsWaitedFor) {
+  Json joins = well();
+  joins["voting"] = false;
+  joins["catching_up"] = true;
+  joins["reason"] = "this data directory took a lost one's place, and catches up";
+  const Json status = status_of({well(), well(), joins});
+  EXPECT_EQ(lines(status),
+            Lines{"2 does not vote: this data directory took a lost one's place, and catches up"});
+  EXPECT_NE(attention_in(status)[0].advice.find("votes then"), std::string::npos);
+  EXPECT_EQ(attention_in(status)[0].advice.find("replace"), std::string::npos);
+}
+
 TEST(Lost, AMajorityThatWasWipedIsNotAClusterThatIsNotBorn) {
   for (const char* role : {"dormant", "unborn"}) {  // as older programs call it
     Json gone = wiped();
@@ -220,9 +259,10 @@ TEST(Attention, SurvivesWhatAnotherVersionMaySay) {
   for (const Json& odd :
        {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
     for (const char* field :
-         {"waiting_ms", "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms", "isolated_ms",
-          "loss", "hole", "role", "reason", "applied", "chosen", "chosen_max", "uptime_ms", "leader",
-          "voting", "rules", "rules_known"}) {
+         {"waiting_ms",  "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms",
+          "isolated_ms", "loss",         "hole",        "role",    "reason",     "applied",
+          "chosen",      "chosen_max",   "uptime_ms",   "leader",  "voting",     "rules",
+          "rules_known", "newcomers",    "catching_up"}) {
       Json answer = waiting(well(), 101, 9'000, 9'000);
       answer[field] = odd;
       const Json status = status_of({answer, answer, alone(answer, 5)});

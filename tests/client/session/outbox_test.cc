@@ -141,6 +141,7 @@ TEST_F(OutboxTest, ALateRefusalOfACopyThatToldWhenItWasWrittenSetsNothingAside) 
 
 TEST_F(OutboxTest, ARedactionThatRanAfterAllIsAskedForAnew) {
   FakeCluster cluster;
+  cluster.raise_rules();
   chat::CommandRefused late;
   cluster.refuse = [&](const chat::Command& command) {
     if (std::holds_alternative<chat::Redact>(command.operation))
