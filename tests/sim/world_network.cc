@@ -395,10 +395,11 @@ void World::client_receive(Client& client, const Event& event) {
 }
 
 /// What is not sealed teaches who said it as its datagram would: a life only where it speaks format 2.
+/// (While programs change, only where its own rules have that format.)
 void World::learn_boot(Host& host, std::uint8_t from, std::uint64_t boot) {
   const Host& other = hosts_[from];
   if (host.transport && boot != 0 && from != host.id && other.disk.boot == boot &&
-      speaks(other) >= net::format_named)
+      (rules_ ? format_spoken(other) : speaks(other)) >= net::format_named)
     host.transport->note_life(from, other.own_life);
 }
 

@@ -133,6 +133,11 @@ void World::lose_directory(Host& host, Random& random, Nanos length) {
   if (rules_ || host.shelf || host.lost || host.disk.damaged() || host.misapplies || !born(host.id) ||
       unfit() + 1 > (scenario_.replicas - 1) / 2)
     return;
+  // Before the rules are raised it can't be replaced, and without it they aren't.
+  if (std::none_of(hosts_.begin(), hosts_.end(), [](const Host& each) {
+        return each.node && each.node->machine().rules() >= chat::rules_configurations;
+      }))
+    return;
   crash(host, "its directory is lost");
   host.disk = Disk{};
   host.copy.reset();
