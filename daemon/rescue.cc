@@ -39,7 +39,11 @@ std::string range_of(paxos::Slot first, paxos::Slot last) {
   return first == last ? fmt::format("slot {}", first.n) : fmt::format("slots {} to {}", first.n, last.n);
 }
 
-Json told_ballot(const paxos::Ballot& b) { return {{"round", b.round}, {"replica", b.replica.n}}; }
+Json told_ballot(const paxos::Ballot& b) {
+  Json out{{"round", b.round}, {"replica", b.replica.n}};
+  if (b.configuration != 1) out["configuration"] = b.configuration;
+  return out;
+}
 
 /// What keeps it from being used: a sentence with what to do, or nothing.
 std::string fault_of(const storage::Survivor& survivor, bool accept_damage) {

@@ -33,6 +33,9 @@ bool Election::counted(ReplicaId id) const {
   const Configuration& ours = env_.configuration;
   if (peer.strange || !ours.votes(id) || !connected(id) || peer.last.configuration > ours.number)
     return false;
+  // Who took a lost one's place may be far behind, and stay so: a leader that waits for its promise waits for
+  // ever.
+  if (!peer.last.voting) return false;
   return peer.last.configuration == ours.number ||
          peer.last.applied.n + env_.options.bounds.window_slots + 1 >= ours.begins.n;
 }
@@ -102,7 +105,8 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
                       .rules = env_.options.rules,
                       .sync_age_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, UINT32_MAX)),
                       .groups = around.groups,
-                      .configuration = env_.configuration.number});
+                      .configuration = env_.configuration.number,
+                      .voting = around.voting});
 }
 
 bool Election::on_reply(ReplicaId from, const HeartbeatReply& m, bool strange) {

@@ -82,6 +82,7 @@ class Election {
     bool lags = false;         ///< see Replica::Parts
     std::uint64_t groups = 0;  ///< to be told: see HeartbeatReply
     bool entitled = false;
+    bool voting = false;
   };
 
   void on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around);

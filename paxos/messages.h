@@ -32,6 +32,7 @@ struct HeartbeatReply {
   std::uint32_t sync_age_ms = 0;    ///< age of its oldest unfinished sync
   std::uint64_t groups = 0;         ///< that are on its disk; 0: to whoever speaks the first datagram format
   std::uint32_t configuration = 1;  ///< of the slot after its applied one: in which it votes, if at all
+  bool voting = true;               ///< false: its directory took a lost one's place, and still catches up
 
   /// The sender itself proposes with the ballot that it follows.
   [[nodiscard]] bool proposing() const { return !ballot.none() && ballot == leader; }

@@ -57,7 +57,8 @@ Election::Surroundings Replica::Parts::around() const {
           .sync_age = sync_age,
           .lags = lags(),
           .groups = told ? env.synced_group : 0,
-          .entitled = voting() && !log.change_ahead()};
+          .entitled = voting() && !log.change_ahead(),
+          .voting = voting()};
 }
 
 bool Replica::Parts::lags() const {

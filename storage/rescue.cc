@@ -96,6 +96,9 @@ class Rescue {
 
  private:
   [[nodiscard]] const Survivor& best() const { return *survivors_[out_.best]; }
+  [[nodiscard]] std::uint32_t configuration() const {
+    return machine_.configuration() ? machine_.configuration()->number : 1;
+  }
 
   std::string choose() {
     std::vector<Standing> standings;
@@ -160,6 +163,13 @@ class Rescue {
     for (std::size_t i = 0; i < survivors_.size(); ++i) {
       if (out_.used[i]) found[i] = cursors_[i].take(slot);
       if (!found[i]) continue;
+      // Its configuration is closed by a slot below: only a quorum of the one in force could have this
+      // chosen.
+      if (!found[i]->chosen && found[i]->ballot.configuration < configuration()) {
+        leave_out(i, *found[i]);
+        found[i].reset();
+        continue;
+      }
       words[i] = SlotWord{found[i]->ballot, found[i]->chosen};
       ballot_max_ = std::max(ballot_max_, found[i]->ballot);
     }

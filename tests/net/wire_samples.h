@@ -70,6 +70,7 @@ class Samples {
         if (coin()) return m;  // as the first format has it
         m.groups = 1 + number(1ULL << 40);
         m.configuration = configuration();
+        m.voting = coin();
         return m;
       }
       case 2:

@@ -251,6 +251,21 @@ TEST_F(Rescued, OfTwoVotesTheHigherBallotStandsAndTheOtherIsTold) {
   EXPECT_THAT(texts(*report), ElementsAre("text 1"));
 }
 
+/// A slot below closed the configuration that it was cast in: it was not chosen, and never will be.
+TEST_F(Rescued, AVoteOfAnEarlierConfigurationIsLeftOut) {
+  const chat::SessionId session = fill(0, 3);
+  paxos::Configuration next = paxos::Configuration::of_birth({incarnation(1), incarnation(2), incarnation(3)})
+                                  .with_incarnation({2}, incarnation(9));
+  log(0, {paxos::ChosenRecord{{6}, {9, {0}}, paxos::make_configuration_decree(next)},
+          paxos::VoteRecord{{7}, {9, {0}}, batch({post(session, 4, "never chosen")})}});
+  const auto report = rescue_of({0});
+  ASSERT_TRUE(report) << report.error();
+  EXPECT_THAT(report->unsure, IsEmpty());
+  ASSERT_EQ(report->left_out.size(), 1u);
+  EXPECT_EQ(report->left_out[0].slot, Slot{7});
+  EXPECT_THAT(texts(*report), ElementsAre("text 1", "text 2", "text 3"));
+}
+
 TEST_F(Rescued, AVoteThatIsLeftOutIsMissingWhereItStandsNowhereElse) {
   const auto session = fill(0, 1);
   fill(1, 1);
