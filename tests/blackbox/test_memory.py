@@ -95,7 +95,7 @@ class Memory(ClusterTest):
         finally:
             load.stop()
             flag.unlink()
-        wait_for("it has caught up", lambda: len(set(r["applied"] for r in cluster.status()["replicas"])) == 1, 300)
+        wait_for("it has caught up", lambda: len(set(r.get("applied") for r in cluster.status()["replicas"])) == 1, 300)
         print(f"# {part}: {resident_mib(pid, 'VmHWM'):.0f} MiB at most once it went on", flush=True)
         self.assertLess(resident_mib(pid, "VmHWM"), LIMIT_MIB)
         self.assert_consistent(cluster)
@@ -117,7 +117,7 @@ class Memory(ClusterTest):
             load.stop()
         cluster.start(replica)
         pid = cluster.processes[replica].pid
-        wait_for("it has caught up", lambda: len(set(r["applied"] for r in cluster.status()["replicas"])) == 1, 300)
+        wait_for("it has caught up", lambda: len(set(r.get("applied") for r in cluster.status()["replicas"])) == 1, 300)
         print(f"# catching up: {resident_mib(pid, 'VmHWM'):.0f} MiB at most", flush=True)
         self.assertLess(resident_mib(pid, "VmHWM"), LIMIT_MIB)
         self.assert_consistent(cluster)
