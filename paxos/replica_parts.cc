@@ -134,7 +134,8 @@ std::string Replica::Parts::refuses_to_replace(ReplicaId id) const {
   if (id == env.options.self || election.counted(id))
     return name + " is there, and votes or is about to: only one whose directory is lost can be replaced";
   const auto newcomer = birth.newcomer(id);
-  if (!newcomer && election.connected(id))
+  // Whatever announces itself: that may be an older one's word, on its way for long.
+  if (election.connected(id))
     return name + " is in the configuration with the directory that it has: it votes once it has caught up";
   if (!newcomer)
     return name + " has not announced a new directory: start it, with an empty data directory, and try again";
