@@ -10,6 +10,7 @@
 #include <tl/expected.hpp>
 
 #include "chat/client_messages.h"
+#include "paxos/ballot_coding.h"
 #include "paxos/coding.h"
 
 /// The fields of which messages to and from replicas are made: docs/WIRE.md.
@@ -34,6 +35,7 @@ class Writer {
   void byte(std::uint8_t n) { w_.fixed(n); }
   void flag(bool f) { w_.fixed(static_cast<std::uint8_t>(f ? 1 : 0)); }
   void fixed(std::uint64_t n) { w_.fixed(n); }
+  void ballot(const paxos::Ballot& b) { paxos::put_ballot(w_, b); }
   void text(std::string_view t) { w_.sized(t); }
   /// For people: cut between two characters where it is longer than a reader takes.
   void sentence(std::string_view t) {
@@ -83,6 +85,7 @@ class Reader {
     return value == 1;
   }
   std::uint64_t fixed() { return r_.fixed<std::uint64_t>(); }
+  paxos::Ballot ballot() { return paxos::get_ballot(r_); }
   std::string text(std::size_t max) { return std::string(r_.sized_view(max)); }
   Bytes bytes(std::size_t max) {
     const auto span = r_.sized(max);

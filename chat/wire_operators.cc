@@ -8,30 +8,6 @@ using namespace wire;
 
 namespace {
 
-/// As replicas say it to each other: in the replica's byte, that a configuration follows which is not the
-/// first.
-constexpr std::uint8_t later_configuration = 0x80;
-
-void put_ballot(Writer& w, const paxos::Ballot& ballot) {
-  w.number(ballot.round);
-  const bool later = ballot.configuration != 1;
-  w.byte(static_cast<std::uint8_t>(later ? ballot.replica.n | later_configuration : ballot.replica.n));
-  if (later) w.number(ballot.configuration);
-}
-
-paxos::Ballot get_ballot(Reader& r) {
-  paxos::Ballot ballot;
-  ballot.round = r.number();
-  const std::uint8_t byte = r.byte();
-  ballot.replica.n = byte & static_cast<std::uint8_t>(~later_configuration);
-  if (ballot.replica.n >= paxos::limits::replicas_max) r.fail();
-  if ((byte & later_configuration) != 0) {
-    ballot.configuration = r.number32();
-    if (ballot.configuration < 2) r.fail();
-  }
-  return ballot;
-}
-
 void put_explain(Writer& w, const ExplainReply& a) {
   w.number(a.boot);
   for (const std::int64_t ns : {a.now_ns, a.started_ns, a.oldest_ns}) w.fixed(static_cast<std::uint64_t>(ns));
@@ -40,7 +16,7 @@ void put_explain(Writer& w, const ExplainReply& a) {
   w.flag(a.held.has_value());
   if (a.held) {
     w.flag(a.held->chosen);
-    put_ballot(w, a.held->ballot);
+    w.ballot(a.held->ballot);
     w.byte(static_cast<std::uint8_t>(a.held->kind));
     w.number(a.held->commands);
     w.number(a.held->bytes);
@@ -69,7 +45,7 @@ ExplainReply get_explain(Reader& r) {
   if (r.flag()) {
     a.held = ExplainReply::Held{};
     a.held->chosen = r.flag();
-    a.held->ballot = get_ballot(r);
+    a.held->ballot = r.ballot();
     const auto kind = r.byte();
     if (kind < 1 || kind > 4) r.fail();
     a.held->kind = static_cast<paxos::DecreeKind>(kind);
@@ -273,7 +249,7 @@ void encode(std::string& out, const OperatorReply& message) {
             w.number(s.slot.n);
             w.flag(s.empty);
             w.flag(s.chosen);
-            put_ballot(w, s.ballot);
+            w.ballot(s.ballot);
             w.byte(static_cast<std::uint8_t>(s.decree.kind));
             w.bytes(s.decree.value);
             w.number(s.outcomes.size());
@@ -324,7 +300,7 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
           s.slot.n = r.number();
           s.empty = r.flag();
           s.chosen = r.flag();
-          s.ballot = get_ballot(r);
+          s.ballot = r.ballot();
           const auto kind = r.byte();
           if (kind < 1 || kind > 4) r.fail();
           s.decree.kind = static_cast<paxos::DecreeKind>(kind);

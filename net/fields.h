@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "paxos/ballot_coding.h"
 #include "paxos/coding.h"
 #include "paxos/types.h"
 
@@ -16,9 +17,6 @@ namespace net {
 inline constexpr std::uint64_t slot_max = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t round_max = std::uint64_t{1} << 62;
 
-/// In a ballot's replica byte: its configuration follows, since it is not the first one.
-inline constexpr std::uint8_t later_configuration = 0x80;
-
 enum class Round : std::uint8_t { may_be_zero, above_zero };
 
 class FieldWriter : public paxos::ByteWriter {
@@ -27,11 +25,7 @@ class FieldWriter : public paxos::ByteWriter {
   void u8(std::uint8_t value) { fixed(value); }
   void flag(bool value) { u8(value ? 1 : 0); }
   void slot(paxos::Slot s) { varint(s.n); }
-  void ballot(const paxos::Ballot& b) {
-    varint(b.round);
-    u8(b.configuration == 1 ? b.replica.n : b.replica.n | later_configuration);
-    if (b.configuration != 1) varint(b.configuration);
-  }
+  void ballot(const paxos::Ballot& b) { paxos::put_ballot(*this, b); }
   void life(const paxos::Life& life) {
     varint(life.boot);
     fixed(life.number);
@@ -66,21 +60,12 @@ class FieldReader : public paxos::ByteReader {
     return {ok() ? id : std::uint8_t{0}};
   }
   paxos::Ballot ballot(Round round) {
-    paxos::Ballot b;
-    b.round = varint_max(round_max);
-    const std::uint8_t byte = u8();
-    b.replica.n = byte & static_cast<std::uint8_t>(~later_configuration);
-    if (b.replica.n >= paxos::limits::replicas_max) fail();
-    if ((byte & later_configuration) != 0) b.configuration = later();
-    if (round == Round::above_zero && b.round == 0) fail();
+    const paxos::Ballot b = paxos::get_ballot(*this);
+    if (b.round > round_max || (round == Round::above_zero && b.round == 0)) fail();
     return b;
   }
   /// The number of a configuration that is not the first one.
-  std::uint32_t later() {
-    const auto number = static_cast<std::uint32_t>(varint_max(UINT32_MAX));
-    if (number < 2) fail();
-    return number;
-  }
+  std::uint32_t later() { return paxos::get_later_configuration(*this); }
   paxos::Life life() {
     paxos::Life life;
     life.boot = varint();

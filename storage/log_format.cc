@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include "paxos/ballot_coding.h"
 #include "paxos/coding.h"
 
 namespace storage {
@@ -72,22 +73,19 @@ std::optional<GroupValue> decode_group(std::string_view value) {
 }
 
 namespace {
-/// In the replica's byte: the configuration follows, since it is not the first one.
-constexpr std::uint8_t later_configuration = 0x80;
-
-void put_ballot(ByteWriter& w, const paxos::Ballot& ballot) {
+// Not paxos/ballot_coding.h's: numbers have a fixed size on the disk.
+void put_fixed_ballot(ByteWriter& w, const paxos::Ballot& ballot) {
   w.fixed(ballot.round);
-  const bool later = ballot.configuration != 1;
-  w.fixed(static_cast<std::uint8_t>(later ? ballot.replica.n | later_configuration : ballot.replica.n));
-  if (later) w.fixed(ballot.configuration);
+  w.fixed(paxos::replica_byte(ballot));
+  if (ballot.configuration != 1) w.fixed(ballot.configuration);
 }
-paxos::Ballot get_ballot(ByteReader& r) {
+paxos::Ballot get_fixed_ballot(ByteReader& r) {
   paxos::Ballot b;
   b.round = r.fixed<std::uint64_t>();
   const auto byte = r.fixed<std::uint8_t>();
-  b.replica.n = byte & static_cast<std::uint8_t>(~later_configuration);
-  if ((byte & later_configuration) != 0) b.configuration = r.fixed<std::uint32_t>();
-  if ((byte & later_configuration) != 0 && b.configuration < 2) r.fail();
+  b.replica.n = byte & static_cast<std::uint8_t>(~paxos::later_configuration);
+  if ((byte & paxos::later_configuration) != 0) b.configuration = r.fixed<std::uint32_t>();
+  if ((byte & paxos::later_configuration) != 0 && b.configuration < 2) r.fail();
   return b;
 }
 }  // namespace
@@ -95,12 +93,12 @@ paxos::Ballot get_ballot(ByteReader& r) {
 std::string encode_ballot(paxos::Ballot ballot) {
   std::string out;
   ByteWriter w(out);
-  put_ballot(w, ballot);
+  put_fixed_ballot(w, ballot);
   return out;
 }
 std::optional<paxos::Ballot> decode_ballot(std::string_view value) {
   ByteReader r(value);
-  const paxos::Ballot b = get_ballot(r);
+  const paxos::Ballot b = get_fixed_ballot(r);
   if (!r.done()) return std::nullopt;
   return b;
 }
@@ -197,7 +195,7 @@ std::string encode_slot(bool chosen, paxos::Ballot ballot, const paxos::Decree& 
   out.reserve(decree.value.size() + 32);
   ByteWriter w(out);
   w.fixed(static_cast<std::uint8_t>(chosen ? 2 : 1));
-  put_ballot(w, ballot);
+  put_fixed_ballot(w, ballot);
   w.fixed(static_cast<std::uint8_t>(decree.kind));
   w.raw(decree.value.span());
   return out;
@@ -208,7 +206,7 @@ std::optional<paxos::LogEntry> decode_slot(paxos::Slot slot, std::string_view va
   entry.slot = slot;
   const auto kind = r.fixed<std::uint8_t>();
   entry.chosen = kind == 2;
-  entry.ballot = get_ballot(r);
+  entry.ballot = get_fixed_ballot(r);
   const auto decree = r.fixed<std::uint8_t>();
   if (!r.ok() || (kind != 1 && kind != 2) || decree < 1 || decree > 4) return std::nullopt;
   entry.decree.kind = static_cast<paxos::DecreeKind>(decree);
