@@ -9,6 +9,7 @@
 #include "chat/command.h"
 #include "config/flags.h"
 #include "daemon/address_file.h"
+#include "daemon/ballot_json.h"
 #include "daemon/plain_text.h"
 #include "storage/inspect.h"
 
@@ -22,12 +23,6 @@ void print_object(const Json& json) {
   std::puts(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-/// As in a replica's status: the configuration only where it is not the first one.
-Json inspected_ballot(const paxos::Ballot& b) {
-  Json out{{"round", b.round}, {"replica", b.replica.n}};
-  if (b.configuration != 1) out["configuration"] = b.configuration;
-  return out;
-}
 template <class Value>
 Json value_or_null(const std::optional<Value>& value) {
   return value ? Json(*value) : Json(nullptr);
@@ -50,7 +45,7 @@ Json inspected_command(const chat::Command& c, std::size_t index) {
 Json inspected_entry(const paxos::LogEntry& entry) {
   Json out{{"slot", entry.slot.n},
            {"kind", paxos::to_string(entry.decree.kind)},
-           {"ballot", inspected_ballot(entry.ballot)},
+           {"ballot", ballot_json(entry.ballot)},
            {"chosen", entry.chosen},
            {"bytes", entry.decree.value.size()}};
   if (entry.decree.kind == paxos::DecreeKind::commands) {
@@ -170,7 +165,7 @@ int inspect_verb(const std::vector<std::string>& words, std::uint16_t rules_know
            {"boot", value_or_null(found->boot)},
            {"group", value_or_null(found->group)},
            {"born", found->born.value_or(false)},
-           {"promised", found->promised ? inspected_ballot(*found->promised) : Json(nullptr)},
+           {"promised", found->promised ? ballot_json(*found->promised) : Json(nullptr)},
            {"chosen_prefix", found->chosen_prefix.n},
            {"first_slot", value_or_null(found->first_slot)},
            {"last_slot", value_or_null(found->last_slot)},

@@ -14,6 +14,7 @@
 
 #include "config/flags.h"
 #include "config/generate_flags.h"
+#include "daemon/ballot_json.h"
 #include "daemon/new_config.h"
 #include "daemon/plain_text.h"
 #include "storage/rescue.h"
@@ -37,12 +38,6 @@ std::string numbered(std::uint64_t n, const char* noun) {
 
 std::string range_of(paxos::Slot first, paxos::Slot last) {
   return first == last ? fmt::format("slot {}", first.n) : fmt::format("slots {} to {}", first.n, last.n);
-}
-
-Json told_ballot(const paxos::Ballot& b) {
-  Json out{{"round", b.round}, {"replica", b.replica.n}};
-  if (b.configuration != 1) out["configuration"] = b.configuration;
-  return out;
 }
 
 /// What keeps it from being used: a sentence with what to do, or nothing.
@@ -229,7 +224,7 @@ Json report_json(const Survivors& survivors, const RescueReport& report) {
            {"raised", report.raised.none() ? Json(nullptr) : Json(report.raised.n)},
            {"chosen", report.chosen.n},
            {"last_said_ms", report.said_ms ? Json(*report.said_ms) : Json(nullptr)},
-           {"promised_above", report.promised_above ? told_ballot(*report.promised_above) : Json(nullptr)},
+           {"promised_above", report.promised_above ? ballot_json(*report.promised_above) : Json(nullptr)},
            {"directories", Json::array()},
            {"unsure", Json::array()},
            {"holes", Json::array()},
@@ -252,7 +247,7 @@ Json report_json(const Survivors& survivors, const RescueReport& report) {
     Json directories = Json::array();
     for (const std::size_t i : u.directories) directories.push_back(survivors[i]->directory().string());
     out["unsure"].push_back({{"slot", u.slot.n},
-                             {"ballot", told_ballot(u.ballot)},
+                             {"ballot", ballot_json(u.ballot)},
                              {"kind", paxos::to_string(u.kind)},
                              {"directories", std::move(directories)},
                              {"messages", u.messages}});
@@ -262,7 +257,7 @@ Json report_json(const Survivors& survivors, const RescueReport& report) {
         {{"first_slot", hole.first.n}, {"last_slot", hole.last.n}, {"chosen", hole.chosen}});
   for (const RescueReport::LeftOut& left : report.left_out)
     out["left_out"].push_back({{"slot", left.slot.n},
-                               {"ballot", told_ballot(left.ballot)},
+                               {"ballot", ballot_json(left.ballot)},
                                {"directory", survivors[left.directory]->directory().string()},
                                {"messages", left.messages}});
   for (const auto& [room, doubt] : report.rooms)
