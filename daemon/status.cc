@@ -6,6 +6,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "daemon/ballot_json.h"
 #include "daemon/host.h"
 #include "daemon/log.h"
 #include "daemon/proc.h"
@@ -20,13 +21,6 @@ using Json = nlohmann::json;
 
 std::int64_t whole_ms(paxos::Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
-}
-
-Json ballot_json(const paxos::Ballot& ballot) {
-  Json out{{"round", ballot.round}, {"replica", ballot.replica.n}};
-  // Not the first one: whoever compares this with what an older program says must find the same.
-  if (ballot.configuration != 1) out["configuration"] = ballot.configuration;
-  return out;
 }
 
 Json ids_json(const std::vector<paxos::ReplicaId>& ids) {
@@ -57,6 +51,7 @@ void add_protocol(Json& out, const paxos::Status& s) {
 
 /// Who belongs to the cluster, as far as it is known here.
 void add_members(Json& out, const paxos::Status& s) {
+  if (s.announces) out["newcomer"] = true;
   if (!s.newcomers.empty()) out["newcomers"] = ids_json(s.newcomers);
   const paxos::Configuration& configuration = s.configuration;
   if (configuration.members.empty()) return;

@@ -25,6 +25,8 @@ class BirthProtocol {
   [[nodiscard]] const Incarnation& incarnation() const { return self_; }
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] bool born() const { return state_ == State::born; }
+  /// Its directory is in no configuration, and could take a lost one's place.
+  [[nodiscard]] bool announces() const { return state_ == State::dormant && announces_; }
   /// A directory that is in no configuration, and has lately announced itself for `id`.
   [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
   /// What is told to whoever asks who belongs to the cluster.

@@ -287,6 +287,7 @@ Status Replica::status() const {
   s.reason = p.diverged ? *p.diverged : !p.withdrawn.empty() ? p.withdrawn : p.birth.reason();
   if (s.reason.empty() && !s.voting) s.reason = p.why_no_voter();
   s.configuration = p.env.configuration;
+  s.announces = p.birth.announces();
   for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
     if (p.birth.newcomer({id})) s.newcomers.push_back({id});
   switch (p.birth.state()) {

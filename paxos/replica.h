@@ -55,6 +55,7 @@ struct Status {
   std::vector<ReplicaId> connected;
   std::vector<ReplicaId> missing_at_birth;
   Configuration configuration;         ///< of the slot after the applied one; without members: not known here
+  bool announces = false;              ///< this directory is in none, and could take a lost one's place
   std::vector<ReplicaId> newcomers;    ///< for whom a directory announces itself that is in no configuration
   std::vector<ReplicaId> disagreeing;  ///< peers whose hash chain is another than the one here (HashWatch)
   Slot disagrees_since;                ///< the lowest slot in which that was seen; none when all agree

@@ -16,9 +16,6 @@ namespace {
 /// An older program tells no ages: so many slots below the leader's are a lag.
 constexpr double lag_without_age = 1000;
 
-/// In the reason of a directory that announces itself (paxos/birth.cc), and of no other.
-constexpr const char* not_born_with = "not one that the cluster was born with";
-
 bool is_true(const Json& r, const char* field) {
   const auto at = r.find(field);
   return at != r.end() && at->is_boolean() && at->get<bool>();
@@ -289,10 +286,7 @@ bool dormant(const Json& answer) {
 
 bool unborn(const Json& answer) { return text_in(answer, "role") == "unborn" && !dormant(answer); }
 
-bool newcomer(const Json& answer) {
-  return unborn(answer) ||
-         (dormant(answer) && text_in(answer, "reason").find(not_born_with) != std::string::npos);
-}
+bool newcomer(const Json& answer) { return unborn(answer) || is_true(answer, "newcomer"); }
 
 bool catches_up(const Json& answer) { return is_true(answer, "catching_up"); }
 

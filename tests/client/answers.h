@@ -63,6 +63,7 @@ inline Json wiped() {
   out["voting"] = false;
   out["leader"] = nullptr;
   out["reason"] = "this data directory is not one that the cluster was born with";
+  out["newcomer"] = true;
   return out;
 }
 

@@ -386,12 +386,14 @@ TEST(Doctor, TellsADirectoryThatCanTakeALostOnesPlaceFromOneThatCanNot) {
   dormant["voting"] = false;
   dormant["role"] = "dormant";
   dormant["reason"] = "this data directory is not one that the cluster was born with";
+  dormant["newcomer"] = true;
   const std::string first = "start it with an empty data directory first";
   auto findings = judge_replica(2, "h:1", dormant, std::nullopt, {}, {});
   EXPECT_EQ(findings[0].verdict, Verdict::bad);
   EXPECT_NE(findings[0].advice.find("paxosctl member replace"), std::string::npos) << findings[0].advice;
   EXPECT_EQ(findings[0].advice.find(first), std::string::npos) << findings[0].advice;
   dormant["reason"] = "another data directory has taken the place of this one, in configuration 2";
+  dormant.erase("newcomer");
   findings = judge_replica(2, "h:1", dormant, std::nullopt, {}, {});
   EXPECT_EQ(findings[0].verdict, Verdict::bad);
   EXPECT_NE(findings[0].advice.find(first), std::string::npos) << findings[0].advice;

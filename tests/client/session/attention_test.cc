@@ -188,6 +188,7 @@ TEST(Attention, OnlyADirectoryThatAnnouncesItselfIsToldToBePutInTheLostOnesPlace
   const std::string replace = "replace it with `paxosctl member replace 2`";
   EXPECT_TRUE(advice(well(), wiped()).starts_with(replace)) << advice(well(), wiped());
   Json old = wiped();
+  old.erase("newcomer");
   for (const char* reason : {"another data directory has taken the place of this one, in configuration 2",
                              "this data directory belongs to a cluster of 5 replicas, the config names 3",
                              "this data directory is an older copy: replica 1 knows its boot 7"}) {
@@ -259,10 +260,10 @@ TEST(Attention, SurvivesWhatAnotherVersionMaySay) {
   for (const Json& odd :
        {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
     for (const char* field :
-         {"waiting_ms",  "waiting_slot", "standing_ms", "missing", "missing_ms", "paused_ms",
-          "isolated_ms", "loss",         "hole",        "role",    "reason",     "applied",
-          "chosen",      "chosen_max",   "uptime_ms",   "leader",  "voting",     "rules",
-          "rules_known", "newcomers",    "catching_up"}) {
+         {"waiting_ms",  "waiting_slot", "standing_ms", "missing",    "missing_ms", "paused_ms",
+          "isolated_ms", "loss",         "hole",        "role",       "reason",     "applied",
+          "chosen",      "chosen_max",   "uptime_ms",   "leader",     "voting",     "rules",
+          "rules_known", "newcomers",    "newcomer",    "catching_up"}) {
       Json answer = waiting(well(), 101, 9'000, 9'000);
       answer[field] = odd;
       const Json status = status_of({answer, answer, alone(answer, 5)});
