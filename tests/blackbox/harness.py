@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -207,6 +208,35 @@ class Sender:
         out, err = self.process.communicate(timeout=timeout)
         self.stdin.close()
         return self.process.returncode, [json.loads(line) for line in out.decode().splitlines()], err.decode()
+
+
+class Rolling:
+    """`paxosctl rolling-restart` of a cluster without a service manager: serve() starts again whom it asks for."""
+
+    def __init__(self, cluster, *arguments):
+        self.cluster = cluster
+        self.asked = pathlib.Path(tempfile.mkdtemp(prefix="asked-", dir=cluster.folder))
+        self.restarted = []  # in order
+        self.process = subprocess.Popen(
+            [str(BIN / "paxosctl"), "rolling-restart", "--config", str(cluster.config), "--command", f"touch {self.asked}/{{id}}",
+             *map(str, arguments), "--timeout", "120s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        self.said = {}
+        self.reader = threading.Thread(target=lambda: self.said.update(zip(("out", "err"), self.process.communicate())), daemon=True)
+        self.reader.start()
+
+    def serve(self):
+        for name in os.listdir(self.asked):
+            (self.asked / name).unlink()
+            self.restarted.append(int(name))
+            self.cluster.stop(int(name))
+            self.cluster.start(int(name))
+        return self.process.poll() is not None
+
+    def finish(self):
+        """Serves until it ends: (exit code, standard output, standard error)."""
+        wait_for("the rolling restart is through", self.serve, deadline=300)
+        self.reader.join(timeout=30)
+        return self.process.returncode, self.said["out"].decode(), self.said["err"].decode()
 
 
 class ClusterTest(unittest.TestCase):

@@ -6,10 +6,9 @@ import re
 import shutil
 import signal
 import subprocess
-import threading
 import unittest
 
-from harness import BIN, ClusterTest, die_with_parent, free_ports, run, wait_for
+from harness import BIN, ClusterTest, Rolling, die_with_parent, free_ports, run, wait_for
 
 
 class Standstill(ClusterTest):
@@ -194,7 +193,7 @@ class Standstill(ClusterTest):
         cluster.wait_healthy()
 
 
-class Rolling(ClusterTest):
+class RollingRestart(ClusterTest):
     def test_goes_on_without_a_dead_one_that_is_named(self):
         cluster = self.cluster(f=2)
         cluster.kill(2)
@@ -207,28 +206,13 @@ class Rolling(ClusterTest):
         self.assertEqual(code, 1)
         self.assertIn("replica 2 does not answer (to go on without it: --without 2)", err)
         self.assertEqual(os.listdir(asked), [], "nothing was restarted")
-        rolling = subprocess.Popen([str(BIN / "paxosctl"), "rolling-restart", "--config", str(cluster.config), "--command", command,
-                                    "--without", "2", "--timeout", "120s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   preexec_fn=die_with_parent)
-        self.addCleanup(rolling.kill)
-        said = {}
-        reader = threading.Thread(target=lambda: said.update(zip(("out", "err"), rolling.communicate())), daemon=True)
-        reader.start()
-        restarted = []
-
-        def serve():
-            for name in os.listdir(asked):
-                (asked / name).unlink()
-                restarted.append(int(name))
-                cluster.stop(int(name))
-                cluster.start(int(name))
-            return rolling.poll() is not None
-        wait_for("it is through", serve, deadline=300)
-        reader.join(timeout=30)
-        self.assertEqual(rolling.returncode, 0, said["err"].decode())
-        self.assertEqual(sorted(restarted), [0, 1, 3, 4])
-        self.assertIn("all 4 are back", said["out"].decode())
-        self.assertIn("replica 2", said["out"].decode().splitlines()[-1], "what is left to do for it")
+        rolling = Rolling(cluster, "--without", "2")
+        self.addCleanup(rolling.process.kill)
+        code, out, err = rolling.finish()
+        self.assertEqual(code, 0, err)
+        self.assertEqual(sorted(rolling.restarted), [0, 1, 3, 4])
+        self.assertIn("all 4 are back", out)
+        self.assertIn("replica 2", out.splitlines()[-1], "what is left to do for it")
         for r in cluster.status()["replicas"]:
             if r["id"] != 2:
                 self.assertEqual(r["boot"], boots[r["id"]] + 1)

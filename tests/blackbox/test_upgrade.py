@@ -7,7 +7,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import BIN, Cluster, ClusterTest, die_with_parent, run, wait_for
+from harness import BIN, Cluster, ClusterTest, Rolling, die_with_parent, run, wait_for
 
 EARLIER = pathlib.Path(os.environ.get("PAXOSD_EARLIER", pathlib.Path(__file__).resolve().parents[2] / "build/earlier/bin")).resolve()
 
@@ -69,28 +69,11 @@ class Upgrade(ClusterTest):
         writer.start()
         self.addCleanup(stop.set)
 
-        asked = cluster.folder / "asked"
-        asked.mkdir()
-        rolling = subprocess.Popen([str(BIN / "paxosctl"), "rolling-restart", "--config", str(cluster.config), "--command",
-                                    f"touch {asked}/{{id}}", "--timeout", "120s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   preexec_fn=die_with_parent)
-        self.addCleanup(rolling.kill)
-        said = []
-        reader = threading.Thread(target=lambda: said.append(rolling.communicate()[0].decode()), daemon=True)
-        reader.start()
-        restarted = []
-
-        def serve():
-            for name in os.listdir(asked):
-                (asked / name).unlink()
-                restarted.append(int(name))
-                cluster.stop(int(name))
-                cluster.start(int(name))
-            return rolling.poll() is not None
-        wait_for("it is through", serve, deadline=300)
-        reader.join(timeout=30)
-        self.assertEqual(rolling.returncode, 0, said)
-        self.assertEqual(sorted(restarted), [0, 1, 2])
+        rolling = Rolling(cluster)
+        self.addCleanup(rolling.process.kill)
+        code, _, err = rolling.finish()
+        self.assertEqual(code, 0, err)
+        self.assertEqual(sorted(rolling.restarted), [0, 1, 2])
         wait_for("the rules are raised", lambda: self.rules(cluster) == [2, 2, 2])
         stop.set()
         writer.join(timeout=90)

@@ -151,6 +151,7 @@ TEST(Loop, ATurnsEndThatAlwaysWakesSomebodyStarvesNoTimer) {
   loop.run([](Event& e, bool& flag) -> Task<> {
     while (!flag) (void)co_await e.wait();
   }(again, stop));
+  EXPECT_TRUE(stop);
   loop.on_turn_end({});
 }
 

@@ -52,6 +52,17 @@ NewCluster::Options three(const TempDir& folder) {
 
 bool nothing_in(const fs::path& folder) { return fs::is_empty(folder); }
 
+/// Replica `i` of the new cluster of three, as its first start finds it.
+auto started(const TempDir& folder, std::uint8_t i) {
+  return Storage::open({.directory = folder.path() / std::to_string(i),
+                        .cluster_id = "new",
+                        .replica = {i},
+                        .replicas = 3,
+                        .fresh_incarnation = {},
+                        .life = 5,
+                        .rules_known = chat::rules_released});
+}
+
 TEST(NewClusterOfAState, IsBornAtItsSlotAndKnowsItsMembers) {
   const State state;
   TempDir folder;
@@ -64,13 +75,7 @@ TEST(NewClusterOfAState, IsBornAtItsSlotAndKnowsItsMembers) {
   }
   std::set<std::uint64_t> lives;
   for (std::uint8_t i = 0; i < 3; ++i) {
-    const auto s = Storage::open({.directory = folder.path() / std::to_string(i),
-                                  .cluster_id = "new",
-                                  .replica = {i},
-                                  .replicas = 3,
-                                  .fresh_incarnation = {},
-                                  .life = 5,
-                                  .rules_known = chat::rules_released});
+    const auto s = started(folder, i);
     ASSERT_TRUE(s) << s.error().message;
     const paxos::Recovered& r = s->recovered;
     EXPECT_EQ(r.applied, state.id().slot);
@@ -105,13 +110,7 @@ TEST(NewClusterOfAState, HasNoMembersOfTheOldCluster) {
     ASSERT_EQ(cluster.finish(state.id(), state.sum()), "");
   }
   for (std::uint8_t i = 0; i < 3; ++i) {
-    const auto s = Storage::open({.directory = folder.path() / std::to_string(i),
-                                  .cluster_id = "new",
-                                  .replica = {i},
-                                  .replicas = 3,
-                                  .fresh_incarnation = {},
-                                  .life = 5,
-                                  .rules_known = chat::rules_released});
+    const auto s = started(folder, i);
     ASSERT_TRUE(s) << s.error().message;
     EXPECT_EQ(s->recovered.applied, state.id().slot);
     EXPECT_FALSE(s->machine.configuration());
