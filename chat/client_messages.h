@@ -239,11 +239,11 @@ struct SnapshotRequest {
   SnapshotWord word;
   friend bool operator==(const SnapshotRequest&, const SnapshotRequest&) = default;
 };
-/// To the leader: the directory that announces itself for this replica takes the lost one's place. Done once
-/// that is proposed; whether it votes, its status says.
-struct ReplaceRequest {
-  paxos::ReplicaId replica;
-  friend bool operator==(const ReplaceRequest&, const ReplaceRequest&) = default;
+/// To the leader: another configuration. Done once that is proposed; what came of it, the replicas' status
+/// says.
+struct MemberRequest {
+  paxos::MemberChange change;
+  friend bool operator==(const MemberRequest&, const MemberRequest&) = default;
 };
 /// To the leader: hand over to this one.
 struct TransferRequest {
@@ -253,7 +253,7 @@ struct TransferRequest {
 using OperatorCommand =
     std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest, LossRequest,
                  PauseRequest, IsolateRequest, RestartRequest, DoctorRequest, ExplainRequest, SnapshotRequest,
-                 ReplaceRequest, TransferRequest>;
+                 MemberRequest, TransferRequest>;
 /// Which life of which replica is meant: a request that acts names all of it, and any other life ignores it.
 struct Target {
   std::uint8_t replica = 255;      ///< 255: whoever reads it, as everything in the first datagram format says

@@ -83,8 +83,10 @@ const Standing& Node::standing() {
   // A ballot's round is never 0 and never used twice, so it names the leadership.
   standing_.leadership = outlook.leading ? outlook.round : 0;
   standing_.missing.clear();
-  for (std::uint8_t id = 0; id < options_.replicas; ++id) {
+  const paxos::Configuration& members = replica_.configuration();
+  for (std::uint8_t id = 0; id < options_.capacity(); ++id) {
     const paxos::ReplicaId replica{id};
+    if (!members.members.empty() ? !members.holds(replica) : id >= options_.replicas) continue;
     if (outlook.disagreeing.contains(replica)) standing_.disagreeing.push_back(replica);
     if (replica != options_.self && !outlook.connected.contains(replica))
       standing_.missing.push_back(replica);
@@ -177,13 +179,13 @@ bool Node::hand_over(paxos::Time now, std::optional<paxos::ReplicaId> to) {
   return replica_.hand_over(now, to);
 }
 
-paxos::ChangeResult Node::replace(paxos::Time now, paxos::ReplicaId id) {
+paxos::ChangeResult Node::change(paxos::Time now, const paxos::MemberChange& change) {
   if (machine_.rules() < rules_configurations)
     return {.refused =
                 "members can be changed once all replicas run this version, and the rules are raised: "
                 "see 'Upgrading' in OPERATIONS.md"};
   standing_stale_ = true;
-  return replica_.replace(now, id);
+  return replica_.change(now, change);
 }
 
 void Node::campaign(paxos::Time now) {

@@ -94,8 +94,9 @@ class Node {
   paxos::SkipResult skip_next(paxos::Time now, std::size_t count);
   bool hand_over(paxos::Time now, std::optional<paxos::ReplicaId> to = std::nullopt);
   /// See paxos::Replica.
-  paxos::ChangeResult replace(paxos::Time now, paxos::ReplicaId id);
+  paxos::ChangeResult change(paxos::Time now, const paxos::MemberChange& change);
   [[nodiscard]] const paxos::Configuration& configuration() const { return replica_.configuration(); }
+  [[nodiscard]] bool removed() const { return replica_.removed(); }
   void campaign(paxos::Time now);
 
   /// Ends the turn: proposes what waits, applies what is chosen and synced, packs the answers.

@@ -20,8 +20,11 @@ std::vector<paxos::ReplicaId> SnapshotPuller::sources() const {
   };
   add(begun_with_);
   for (const paxos::ReplicaId who : preferred_) add(who);
-  for (std::uint8_t i = 1; i < options_.replicas; ++i)
-    add(paxos::ReplicaId{static_cast<std::uint8_t>((options_.self.n + i) % options_.replicas)});
+  const std::size_t ids = std::max(options_.replicas, voters_.members.size());
+  for (std::size_t i = 1; i < ids; ++i) {
+    const paxos::ReplicaId id{static_cast<std::uint8_t>((options_.self.n + i) % ids)};
+    if (voters_.members.empty() || voters_.holds(id)) add(id);
+  }
   return out;
 }
 
@@ -30,7 +33,7 @@ void SnapshotPuller::want(paxos::Time now, paxos::Slot applied, std::vector<paxo
   voters_ = std::move(voters);
   above_ = std::max(above_, applied);
   preferred_ = std::move(from);
-  if (stage_ != Stage::idle || options_.replicas < 2) return;
+  if (stage_ != Stage::idle || sources().empty()) return;
   if (staged_ && staged_->id.slot <= above_) {
     staged_.reset();
     begun_with_.reset();

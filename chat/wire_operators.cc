@@ -120,8 +120,11 @@ void put(std::string& out, const OperatorRequest& message, bool named) {
           w.number(c.slot.n);
         } else if constexpr (std::is_same_v<C, SnapshotRequest>) {
           put_sized_word(w, c.word);
-        } else if constexpr (std::is_same_v<C, ReplaceRequest>) {
-          w.byte(c.replica.n);
+        } else if constexpr (std::is_same_v<C, MemberRequest>) {
+          w.byte(static_cast<std::uint8_t>(c.change.kind));
+          w.byte(c.change.id.n);
+          w.text(c.change.address);
+          w.flag(c.change.by_hand);
         } else if constexpr (std::is_same_v<C, TransferRequest>) {
           w.byte(c.to.n);
         } else {
@@ -131,6 +134,21 @@ void put(std::string& out, const OperatorRequest& message, bool named) {
       },
       message.command);
 }
+
+namespace {
+
+paxos::MemberChange get_member_change(Reader& r) {
+  paxos::MemberChange out;
+  const std::uint8_t kind = r.byte();
+  if (kind > static_cast<std::uint8_t>(paxos::MemberChange::Kind::set_address)) r.fail();
+  out.kind = static_cast<paxos::MemberChange::Kind>(kind);
+  out.id = r.replica();
+  out.address = r.text(paxos::limits::address_bytes_max);
+  out.by_hand = r.flag();
+  return out;
+}
+
+}  // namespace
 
 tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& bytes, bool named) {
   return decode<OperatorRequest>(bytes, [&](Reader& r) {
@@ -200,7 +218,7 @@ tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& byt
         }
         break;
       case 14:
-        m.command = ReplaceRequest{r.replica()};
+        m.command = MemberRequest{get_member_change(r)};
         break;
       case 15:
         m.command = TransferRequest{r.replica()};

@@ -36,16 +36,40 @@ std::optional<int> VerbFlags::parse_without_arguments(const std::vector<std::str
                                  printable(arguments().front()), instead.empty() ? "" : "; " + instead));
 }
 
+namespace {
+
+/// So long a start waits for a replica to say who belongs to the cluster; once more where one has said hello.
+constexpr std::chrono::milliseconds members_patience{100};
+
+/// With the members that the cluster has now, by the first replica that answers. What keeps it from being asked
+/// is told by whatever is done next.
+config::ClusterConfig as_it_is_now(config::ClusterConfig config) {
+  if (!net::Loop::probe().empty()) return config;
+  net::Loop loop;
+  auto connection = Connection::open(loop, config);
+  if (!connection) return config;
+  const Stopping stopping(loop, **connection);
+  loop.run(learn_members(**connection, members_patience, true));
+  return (*connection)->config();
+}
+
+}  // namespace
+
 tl::expected<config::ClusterConfig, std::string> VerbFlags::load_config() const {
+  if (known_) return *known_;
   const auto file = config::find(get("config"), nullptr);
   if (!file) return tl::make_unexpected(file.error());
-  return config::load(*file);
+  auto config = config::load(*file);
+  if (!config) return config;
+  known_ = as_it_is_now(std::move(*config));
+  return *known_;
 }
 
 tl::expected<paxos::ReplicaId, std::string> VerbFlags::replica_in(const std::string& word,
                                                                   const config::ClusterConfig& config) {
   const auto number = config::parse_number(word);
-  if (number && *number < config.replicas.size()) return paxos::ReplicaId{static_cast<std::uint8_t>(*number)};
+  if (number && *number < paxos::limits::replicas_max)
+    if (const paxos::ReplicaId id{static_cast<std::uint8_t>(*number)}; config.member(id)) return id;
   return tl::make_unexpected(
       config.replicas.size() == 1
           ? fmt::format("'{}' is no replica; {} has replica 0 alone", printable(word), config.file.string())
@@ -77,6 +101,7 @@ int VerbFlags::with_cluster(const std::function<net::Task<int>(Connection&)>& ta
   auto connection = Connection::open(loop, std::move(*config));
   if (!connection) return refused(connection.error());
   const Stopping stopping(loop, **connection);
+  (*connection)->keep_learning_members();
   return loop.run(task(**connection));
 }
 

@@ -28,6 +28,7 @@ class VerbFlags : public config::Flags {
   /// parse(), for a verb that takes flags only.
   [[nodiscard]] std::optional<int> parse_without_arguments(const std::vector<std::string>& words,
                                                            const std::string& instead = {});
+  /// The file, with the members that the cluster has now, where a replica answers in time (session/members.h).
   [[nodiscard]] tl::expected<config::ClusterConfig, std::string> load_config() const;
   /// `word` as a replica of the config.
   [[nodiscard]] static tl::expected<paxos::ReplicaId, std::string> replica_in(
@@ -42,6 +43,9 @@ class VerbFlags : public config::Flags {
   int refused(const std::string& sentence) const { return complain(name(), sentence, config::exit_refused); }
   /// Runs `task(connection)` on a loop of its own; a config or socket error is printed and gives 1.
   [[nodiscard]] int with_cluster(const std::function<net::Task<int>(Connection&)>& task) const;
+
+ private:
+  mutable std::optional<config::ClusterConfig> known_;
 };
 
 /// For main(): runs it with standard input, output and error open, whatever the caller closed, and says so

@@ -33,6 +33,10 @@ struct ReplicaConfig {
   std::string listen;              ///< "host:port" that it binds; empty: its address
   std::filesystem::path data_dir;  ///< absolute (resolved against the config file)
   std::string metrics;             ///< "host:port" (TCP) of its metrics; empty: it serves none
+  /// What the replicas say of it, where a client has asked them (client/session/members.h): it may have been
+  /// taken out of the cluster, or its id never been used.
+  bool member = true;
+  bool votes = true;
 };
 
 struct ClusterConfig {
@@ -59,7 +63,13 @@ struct ClusterConfig {
   std::string log_level = "info";    ///< error, warning, info or debug
   std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
-  [[nodiscard]] std::size_t quorum() const { return replicas.size() / 2 + 1; }
+  [[nodiscard]] std::size_t voters() const;
+  [[nodiscard]] std::size_t quorum() const { return voters() / 2 + 1; }
+  [[nodiscard]] std::size_t members() const;
+  [[nodiscard]] bool member(paxos::ReplicaId id) const { return id.n < replicas.size() && replicas[id.n].member; }
+  /// The next one, in a circle, and one by a random number. Require a member.
+  [[nodiscard]] paxos::ReplicaId next_member(paxos::ReplicaId id) const;
+  [[nodiscard]] paxos::ReplicaId some_member(std::uint64_t random) const;
 };
 
 /// The parts of a config that all machines of a cluster must have alike, as name and value, in a fixed order.
@@ -78,6 +88,10 @@ class ClusterKey {
 
 /// Reads and validates. The error is one sentence with file, line, key and what is allowed.
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
+/// Why that is no address, "host:port" or "[v6]:port", of a replica; empty: it is one.
+[[nodiscard]] std::string address_fault(const std::string& address);
+/// Requires that it is one.
+void set_address(ReplicaConfig& replica, const std::string& address);
 
 /// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
 /// fault_injection, loss, datagram_bytes, snapshot_bytes_per_second, log_keep_slots, log_keep_mib, log_level

@@ -141,6 +141,44 @@ std::string split_address(const std::string& address, std::string& host, std::ui
   return host.empty() ? "the host is missing" : std::string();
 }
 
+}  // namespace
+
+std::size_t ClusterConfig::voters() const {
+  return static_cast<std::size_t>(
+      std::count_if(replicas.begin(), replicas.end(), [](const auto& r) { return r.member && r.votes; }));
+}
+
+std::size_t ClusterConfig::members() const {
+  return static_cast<std::size_t>(
+      std::count_if(replicas.begin(), replicas.end(), [](const auto& r) { return r.member; }));
+}
+
+paxos::ReplicaId ClusterConfig::next_member(paxos::ReplicaId id) const {
+  for (std::size_t i = 1; i <= replicas.size(); ++i)
+    if (const ReplicaConfig& r = replicas[(id.n + i) % replicas.size()]; r.member) return r.id;
+  return id;
+}
+
+paxos::ReplicaId ClusterConfig::some_member(std::uint64_t random) const {
+  const paxos::ReplicaId at{static_cast<std::uint8_t>(random % replicas.size())};
+  return member(at) ? at : next_member(at);
+}
+
+std::string address_fault(const std::string& address) {
+  std::string host;
+  std::uint16_t port = 0;
+  if (address.size() > paxos::limits::address_bytes_max)
+    return fmt::format("longer than {} bytes", paxos::limits::address_bytes_max);
+  return split_address(address, host, port);
+}
+
+void set_address(ReplicaConfig& replica, const std::string& address) {
+  replica.address = address;
+  (void)split_address(address, replica.host, replica.port);
+}
+
+namespace {
+
 ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, const Reader& r) {
   ClusterConfig out;
   out.file = file;
@@ -166,11 +204,6 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
       replicas->second.size() > paxos::limits::replicas_max)
     r.refuse(replicas->second.Mark(), "replicas",
              fmt::format("is a list of 1 to {} replicas", paxos::limits::replicas_max));
-  if (replicas->second.size() % 2 == 0)
-    r.refuse(
-        replicas->second.Mark(), "replicas",
-        fmt::format("has {} replicas; use an odd number: an even one survives no more crashes than one less",
-                    replicas->second.size()));
   std::map<std::pair<std::string, std::uint16_t>, std::int64_t> addresses;
   // Machines of their own may well use the same folder; two replicas of one machine may not.
   std::map<std::pair<std::string, std::filesystem::path>, std::int64_t> directories;

@@ -31,7 +31,24 @@ const std::string& Host::own_address() const {
   return self.listen.empty() ? self.address : self.listen;
 }
 
+std::string Host::name_of(std::size_t id) const {
+  if (id == self_.id.n) return own_address();
+  const paxos::Configuration& members = node_.configuration();
+  const paxos::ReplicaId replica{static_cast<std::uint8_t>(id)};
+  if (members.holds(replica) && !members.find(replica)->address.empty()) return members.find(replica)->address;
+  return id < options_.config.replicas.size() ? options_.config.replicas[id].address : std::string();
+}
+
+void Host::follow_members() {
+  if (std::exchange(addresses_.configuration, node_.configuration().number) == node_.configuration().number)
+    return;
+  for (std::size_t id = 0; id < addresses_.book.size(); ++id)
+    if (id != self_.id.n) addresses_.book.rename(loop_.now(), id, name_of(id));
+  addresses_.look_at = {};
+}
+
 void Host::begin_addresses() {
+  follow_members();
   auto read = read_address_file(options_.directory);
   if (!read) {
     daemon_log::warning("{}: what it remembers of the others' addresses is not used", read.error());
@@ -39,7 +56,7 @@ void Host::begin_addresses() {
     // A name that stands in the config no more has nothing to remember.
     std::erase_if(*read, [&](const auto& one) {
       return one.id >= addresses_.book.size() ||
-             one.name != (one.id == self_.id.n ? own_address() : options_.config.replicas[one.id].address);
+             one.name != name_of(one.id);
     });
     for (const auto& one : *read) addresses_.book.remember(one.id, one.address);
     addresses_.saved = std::move(*read);
@@ -75,7 +92,7 @@ void Host::carry_addresses(paxos::Time now) {
   if (outlet_ && listening_.fault.empty()) addresses_.book.listens(now, outlet_->local_address());
   addresses_.book.tick(now);
   for (const std::size_t id : addresses_.book.take_lookups(now))
-    addresses_.resolver.look_up(id, id == self_.id.n ? own_address() : options_.config.replicas[id].address);
+    addresses_.resolver.look_up(id, name_of(id));
   follow_book();
   const auto probes = addresses_.book.take_probes(now);
   follow_book();

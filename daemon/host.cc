@@ -25,6 +25,8 @@ std::int64_t wall_ms() {
 paxos::Options core_options(const Host::Options& o) {
   return {.self = o.self,
           .replicas = o.config.replicas.size(),
+          .founds = o.config.replicas.size() % 2 == 1,
+          .ids = paxos::limits::replicas_max,
           .heartbeat = o.config.heartbeat,
           .election_timeout = o.config.election_timeout,
           .rules = o.rules_known,
@@ -47,6 +49,9 @@ net::AddressBook::Options book_options(const Host::Options& o) {
     out.names.push_back(r.id == o.self && !r.listen.empty() ? r.listen : r.address);
     out.literals.push_back(net::Address::literal(out.names.back()));
   }
+  // Members that are added later.
+  out.names.resize(paxos::limits::replicas_max);
+  out.literals.resize(paxos::limits::replicas_max);
   return out;
 }
 
@@ -93,7 +98,6 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
                                          .tickets = options_.tickets,
                                          .datagram_bytes = options_.config.datagram_bytes,
                                          .loopback_bytes = net::loopback_datagram_bytes,
-                                         .replicas = options_.config.replicas.size(),
                                          .version_max = chat::formats_of(options_.rules_known).datagrams,
                                          .speaks = spoken_at_start(opened)}),
       node_(core_options(options_), opened.recovered, std::move(opened.machine), loop.now()),
@@ -310,12 +314,15 @@ void Host::end_turn() {
   tell_paths();
   finish_skips();
   snapshots_.turn(now, node_.machine().applied());
+  follow_members();
   if (now >= addresses_.look_at || addresses_.book.revision() != addresses_.revision) carry_addresses(now);
   send_packets();
   if (syncs_.await(node_.waits_for_sync())) mailbox_.push([] {});
   report(now);
+  leave_when_removed(now);
   alarm_.set(std::min({node_.deadline(), transport_.deadline(), supervision_.deadline(),
-                       snapshots_.deadline(), std::max(addresses_.book.deadline(), addresses_.look_at)}));
+                       snapshots_.deadline(), std::max(addresses_.book.deadline(), addresses_.look_at),
+                       end_.at.value_or(paxos::time_never)}));
   latencies_.turns.add(std::chrono::steady_clock::now().time_since_epoch().count() -
                        now.time_since_epoch().count());
 }

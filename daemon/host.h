@@ -92,6 +92,7 @@ class Host {
     net::Resolver resolver;
     net::AddressBook book;
     std::uint64_t revision = 0;       ///< of the book: what transport_ and peers follow
+    std::uint32_t configuration = 0;  ///< whose addresses the book has
     paxos::Time look_at{};            ///< no look into the book before, unless its revision changes
     std::vector<net::Address> peers;  ///< all others, for broadcasts
     RememberedAddresses saved;        ///< what the file says
@@ -109,6 +110,7 @@ class Host {
   };
   struct End {
     bool reached = false;  ///< nothing is to be waited for any more
+    std::optional<paxos::Time> at;  ///< it was taken out of the cluster, and ends then
     int exit_code = 0;
   };
 
@@ -154,6 +156,13 @@ class Host {
   void on_address_word(const net::Received& received, const net::AddressWord& word);
   void save_addresses();
   [[nodiscard]] const std::string& own_address() const;
+  /// Where a replica is, by the configuration or by the config; empty: neither knows it.
+  [[nodiscard]] std::string name_of(std::size_t id) const;
+  /// Ends the program a while after this replica was taken out of the cluster: what only it and the leader
+  /// have, the others may still ask for.
+  void leave_when_removed(paxos::Time now);
+  /// The book's names are those of the configuration in force.
+  void follow_members();
 
   // Unasked (report.cc).
   /// Names the dumps of earlier runs that crashed, and has a crash leave one.
@@ -182,7 +191,7 @@ class Host {
   void on(const Asker& asker, const chat::PauseRequest& request);
   void on(const Asker& asker, const chat::IsolateRequest& request);
   void on(const Asker& asker, const chat::RestartRequest& request);
-  void on(const Asker& asker, const chat::ReplaceRequest& request);
+  void on(const Asker& asker, const chat::MemberRequest& request);
   void on(const Asker& asker, const chat::TransferRequest& request);
   void finish_skips();
   // Those that read the disk (operator_reads.cc).

@@ -114,14 +114,16 @@ void add_protocol(Families& out, const LoopFigures& loop) {
   out.gauge("paxosd_build_info", "The program's version, in a label; always 1.")
       .value(1, "version", PAXOSD_VERSION);
   out.counter("paxosd_boots_total", "Starts of this replica's directory.").value(loop.boot);
-  out.gauge("paxosd_replicas", "Replicas in the config.").value(loop.replicas);
+  out.gauge("paxosd_replicas", "Voters of the configuration; before it is known, replicas in the config.")
+      .value(loop.replicas);
   out.gauge("paxosd_quorum_replicas", "Replicas that make a quorum.").value(loop.replicas / 2 + 1);
   out.gauge("paxosd_connected_replicas", "Replicas connected both ways, this one included.")
       .value(s.connected.size() + 1);
   out.gauge("paxosd_role", "1 for the role that this replica has now.");
   const std::string role = paxos::to_string(s.role);
   for (const paxos::Role each : {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower,
-                                 paxos::Role::unborn, paxos::Role::dormant}) {
+                                 paxos::Role::unborn, paxos::Role::dormant, paxos::Role::learner,
+                                 paxos::Role::removed}) {
     const std::string word = paxos::to_string(each);
     out.value(word == role ? 1 : 0, "role", word);
   }
@@ -329,7 +331,8 @@ LoopFigures Host::loop_figures() const {
       datagrams[id] = transport_.paths().datagram_bytes(addresses_.book.at(id));
   return {.cluster = options_.config.cluster,
           .self = self_.id,
-          .replicas = addresses_.book.size(),
+          .replicas = node_.configuration().members.empty() ? options_.config.replicas.size()
+                                                            : node_.configuration().voters().size(),
           .boot = self_.boot,
           .status = node_.status(),
           .now = loop_.now(),

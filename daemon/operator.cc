@@ -24,13 +24,13 @@ bool acts(const chat::OperatorCommand& command) {
          std::holds_alternative<chat::PauseRequest>(command) ||
          std::holds_alternative<chat::IsolateRequest>(command) ||
          std::holds_alternative<chat::RestartRequest>(command) ||
-         std::holds_alternative<chat::ReplaceRequest>(command) ||
+         std::holds_alternative<chat::MemberRequest>(command) ||
          std::holds_alternative<chat::TransferRequest>(command);
 }
 
 bool injects_a_fault(const chat::OperatorCommand& command) {
   return acts(command) && !std::holds_alternative<chat::RestartRequest>(command) &&
-         !std::holds_alternative<chat::ReplaceRequest>(command) &&
+         !std::holds_alternative<chat::MemberRequest>(command) &&
          !std::holds_alternative<chat::TransferRequest>(command);
 }
 
@@ -177,13 +177,27 @@ void Host::on(const Asker& asker, const chat::RestartRequest& /*request*/) {
   ::kill(::getpid(), SIGTERM);
 }
 
-void Host::on(const Asker& asker, const chat::ReplaceRequest& request) {
-  paxos::ChangeResult result = node_.replace(loop_.now(), request.replica);
+void Host::on(const Asker& asker, const chat::MemberRequest& request) {
+  if (!request.change.address.empty())
+    if (const std::string fault = config::address_fault(request.change.address); !fault.empty())
+      return answer(asker, refused("address '" + request.change.address + "': " + fault));
+  paxos::ChangeResult result = node_.change(loop_.now(), request.change);
   if (result.refused.empty())
-    daemon_log::warning("replaces the directory of replica {}, as the operator wishes: configuration {}",
-                        request.replica.n, result.configuration);
+    daemon_log::warning("{} replica {}, as the operator wishes: configuration {}",
+                        paxos::to_string(request.change.kind), request.change.id.n, result.configuration);
   answer(asker,
          chat::DoneReply{.refused = std::move(result.refused), .slots = {result.slot}, .next_free = {}});
+}
+
+void Host::leave_when_removed(paxos::Time now) {
+  if (!node_.removed()) return;
+  if (!end_.at) {
+    end_.at = now + std::max<paxos::Duration>(std::chrono::seconds{2}, 8 * options_.config.election_timeout);
+    daemon_log::warning("{}. It ends in a moment, with exit code 0: its service is not started again",
+                        node_.status().reason);
+  }
+  if (now < *end_.at || signals_ == nullptr || end_.exit_code != 0) return;
+  signals_->cancel();
 }
 
 void Host::on(const Asker& asker, const chat::TransferRequest& request) {

@@ -53,6 +53,7 @@ void add_protocol(Json& out, const paxos::Status& s) {
 void add_members(Json& out, const paxos::Status& s) {
   if (s.announces) out["newcomer"] = true;
   if (!s.newcomers.empty()) out["newcomers"] = ids_json(s.newcomers);
+  if (!s.keep_up.empty()) out["keep_up"] = ids_json(s.keep_up);
   const paxos::Configuration& configuration = s.configuration;
   if (configuration.members.empty()) return;
   auto& members = out["members"] = Json::array();
@@ -62,6 +63,7 @@ void add_members(Json& out, const paxos::Status& s) {
                        {"role", paxos::to_string(member.role)},
                        {"incarnation", paxos::to_string(member.incarnation)}});
     if (!member.address.empty()) members.back()["address"] = member.address;
+    if (member.by_hand) members.back()["by_hand"] = true;
   }
   out["configuration"] = configuration.number;
   out["configuration_begins"] = configuration.begins.n;
@@ -136,7 +138,13 @@ void add_memory(Json& out) {
 
 void Host::on(const Asker& asker, const chat::StatusRequest& /*request*/) {
   refresh_disk_figures();
-  answer(asker, chat::StatusReply{status_json().dump()});
+  Json out = status_json();
+  if (const auto members = out.find("members"); members != out.end())
+    for (Json& member : *members)
+      if (const net::Address& at = addresses_.book.at(member["id"].get<std::size_t>());
+          !at.empty() && !at.is_any() && member["id"] != self_.id.n)
+        member["at"] = at.to_string();
+  answer(asker, chat::StatusReply{out.dump()});
 }
 
 Json Host::status_json() const {
@@ -163,7 +171,8 @@ Json Host::status_json() const {
   add_protocol(out, s);
   add_members(out, s);
   // Nothing is wrong with it: it does not vote yet.
-  const bool born = s.role != paxos::Role::unborn && s.role != paxos::Role::dormant;
+  const bool born = s.role != paxos::Role::unborn && s.role != paxos::Role::dormant &&
+                    s.role != paxos::Role::removed;
   if (born && !s.voting && !node_.diverged() && node_.withdrawn().empty()) out["catching_up"] = true;
   add_vitals(out);
   add_damage(out, damages_);

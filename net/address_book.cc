@@ -21,9 +21,41 @@ AddressBook::AddressBook(Options options, paxos::Time now)
       p.known = {*literal};
       p.at = *literal;
     } else {
-      p.lookup_at = now;
+      p.lookup_at = options_.names[id].empty() ? paxos::time_never : now;
     }
   }
+}
+
+void AddressBook::suggest(std::size_t id, const Address& address) {
+  Peer& p = peers_[id];
+  if (holds(p.known, address)) return;
+  p.remembered = address;
+  if (p.at.empty()) p.at = address;
+  ++revision_;
+}
+
+void AddressBook::rename(paxos::Time now, std::size_t id, std::string name) {
+  if (options_.names[id] == name) return;
+  Peer& p = peers_[id];
+  options_.names[id] = std::move(name);
+  options_.literals[id] = Address::literal(options_.names[id]);
+  p.known.clear();
+  p.remembered.reset();
+  p.fault.clear();
+  p.complained = false;
+  p.answered_once = false;
+  p.lookup_wait = lookup_min;
+  p.other_probe_at = now;
+  p.renamed = p.lookup_under_way;
+  p.lookup_at = is_name(id) ? now : paxos::time_never;
+  if (options_.names[id].empty()) {
+    p.at = {};
+    p.heard_at.reset();
+  } else if (const auto& literal = options_.literals[id]) {
+    p.known = {*literal};
+    if (p.at.empty() || !p.heard_at) p.at = *literal;
+  }
+  ++revision_;
 }
 
 void AddressBook::remember(std::size_t id, const Address& address) {
@@ -86,6 +118,7 @@ void AddressBook::plan_lookup(Peer& p, paxos::Time now) {
 void AddressBook::looked_up(paxos::Time now, std::size_t id, Answer answer) {
   Peer& p = peers_[id];
   p.lookup_under_way = false;
+  if (std::exchange(p.renamed, false)) return;  // that is of the name before; the one now is looked up by itself
   if (!answer) {
     p.fault = std::move(answer.error());
     if (!std::exchange(p.complained, true))

@@ -42,7 +42,7 @@ class AddressBook {
   static constexpr std::size_t probes_max = 16;  ///< under way to one replica
 
   struct Options {
-    std::vector<std::string> names;                ///< as in the config, "host:port", by replica id
+    std::vector<std::string> names;  ///< as in the config, "host:port", by replica id; empty: not known yet
     std::vector<std::optional<Address>> literals;  ///< what of them is an address; the rest are names
     std::optional<std::size_t> self;               ///< which one is ours: looked up, never asked
     bool probes = true;                            ///< false: a client, who moves on silence alone
@@ -53,6 +53,11 @@ class AddressBook {
   [[nodiscard]] std::size_t size() const { return peers_.size(); }
   /// Where it was when an earlier life of this program heard it last. Used until its name says something.
   void remember(std::size_t id, const Address& address);
+  /// Where somebody else hears it: tried where it is not heard at its own address.
+  void suggest(std::size_t id, const Address& address);
+  /// Another name, or address, than before; empty: none is known, and it is found where it speaks from. Who is
+  /// heard where it is stays there until it proves to be elsewhere.
+  void rename(paxos::Time now, std::size_t id, std::string name);
 
   // --- names ---
 
@@ -62,7 +67,9 @@ class AddressBook {
   void looked_up(paxos::Time now, std::size_t id, Answer answer);
   /// Whether a look-up that was begun has not come back.
   [[nodiscard]] bool looking_up(std::size_t id) const { return peers_[id].lookup_under_way; }
-  [[nodiscard]] bool is_name(std::size_t id) const { return !options_.literals[id]; }
+  [[nodiscard]] bool is_name(std::size_t id) const {
+    return !options_.literals[id] && !options_.names[id].empty();
+  }
   /// All that the name stands for now, or the literal; may be empty.
   [[nodiscard]] const std::vector<Address>& known(std::size_t id) const { return peers_[id].known; }
   /// Why it has no address, or why the last look-up failed; empty when it did not.
@@ -150,6 +157,7 @@ class AddressBook {
     std::vector<Sent> probes;
     paxos::Time next_try{};
     bool lookup_under_way = false;
+    bool renamed = false;        ///< since the look-up that is under way began
     bool answered_once = false;  ///< its name gave something in this life
     bool complained = false;
     paxos::Time looked_at{};

@@ -11,21 +11,29 @@ namespace {
 /// In election timeouts: how often a dormant directory says that it is there, and how long that is believed.
 constexpr int announce_every = 1;
 constexpr int announced_for = 4;
+constexpr int listened_for = 2;
 }  // namespace
 
 BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered)
-    : env_(env), self_(self), members_(env.options.replicas), newcomers_(env.options.replicas) {
+    : env_(env), self_(self), members_(env.options.replicas), newcomers_(env.options.capacity()) {
   members_[env.options.self.n] = self;
   if (recovered) {
-    // Under another number of replicas its quorums would not meet those that voted before.
-    if (recovered->members.size() != env.options.replicas) {
+    // Who votes is counted by the configuration. But what was begun with another config can't be born with
+    // this one; and a config that names fewer than were born together, where nobody was taken out since, is
+    // another cluster's.
+    const bool changed = recovered->configuration > 1 || env.configuration.number > 1;
+    if (recovered->born ? recovered->members.size() > env.options.replicas && !changed
+                        : recovered->members.size() != env.options.replicas) {
       state_ = State::dormant;
       other_size_ = recovered->members.size();
       return;
     }
-    if (recovered->members[env.options.self.n] != self) {
+    if (own_place(recovered->members) != self) {
       state_ = State::dormant;
-      if (recovered->configuration > 1) replaced_in_ = recovered->configuration;
+      if (recovered->configuration > 1) {
+        replaced_in_ = recovered->configuration;
+        removed_ = own_place(recovered->members).none();
+      }
       return;
     }
     members_ = recovered->members;
@@ -40,10 +48,21 @@ BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optio
     vector_group_ = env.last_group;
     announced_.insert(env.options.self);
   }
-  collected();
+  if (!listens()) collected();
+}
+
+void BirthProtocol::overheard(ReplicaId from) {
+  if (state_ != State::collecting) return;
+  env_.send(from, paxos::Birth{.members = members_});
+}
+
+Incarnation BirthProtocol::own_place(const std::vector<Incarnation>& members) const {
+  return env_.options.self.n < members.size() ? members[env_.options.self.n] : Incarnation{};
 }
 
 void BirthProtocol::know_configuration() {
+  for (std::uint8_t id = 0; id < members_.size() && id < env_.options.capacity(); ++id)
+    if (!members_[id].none()) env_.named.insert({id});
   if (!env_.configuration.members.empty()) return;  // the state, which came as a snapshot, says it
   // What came before a later one than the first, the log will tell, or a snapshot: until then nobody is known
   // to vote.
@@ -62,10 +81,9 @@ paxos::Birth BirthProtocol::told() const {
   paxos::Birth out{.members = members_, .synced = true, .born = true, .configuration = configuration_};
   if (env_.configuration.number <= configuration_) return out;
   out.configuration = env_.configuration.number;
-  for (std::uint8_t id = 0; id < out.members.size(); ++id) {
-    const Member* member = env_.configuration.find({id});
-    out.members[id] = member == nullptr ? Incarnation{} : member->incarnation;
-  }
+  out.members.assign(std::max(out.members.size(), env_.configuration.members.size()), Incarnation{});
+  for (std::uint8_t id = 0; id < out.members.size(); ++id)
+    if (env_.configuration.holds({id})) out.members[id] = env_.configuration.find({id})->incarnation;
   return out;
 }
 
@@ -79,12 +97,13 @@ void BirthProtocol::be_replaced(std::uint32_t number, const std::vector<Incarnat
   PAXOS_ASSERT(state_ == State::born);
   state_ = State::dormant;
   replaced_in_ = number;
+  removed_ = own_place(members).none();
   env_.record(BirthRecord{members, true, number});  // or it would come back, and vote with those that sleep
-  env_.event("replaced", "dormant: " + reason());
+  env_.event(removed_ ? "removed" : "replaced", (removed_ ? "removed: " : "dormant: ") + reason());
 }
 
 void BirthProtocol::collected() {
-  if (state_ != State::collecting) return;
+  if (state_ != State::collecting || !env_.options.founds) return;
   if (std::any_of(members_.begin(), members_.end(), [](const Incarnation& i) { return i.none(); })) return;
   PAXOS_ASSERT(vector_group_ == 0);  // nobody changes the vector once it is on its way to the disk
   vector_group_ = env_.record(BirthRecord{members_, false});
@@ -107,27 +126,30 @@ void BirthProtocol::be_born() {
   if (configuration_ == 1)
     env_.event("born", "born: all replicas announced the same incarnations");
   else
-    env_.event("joined", "joined: this directory takes the lost one's place in configuration " +
-                             std::to_string(configuration_) + ", and votes once it has caught up with it");
+    env_.event("joined", "joined: this directory is in configuration " + std::to_string(configuration_) +
+                             ", and catches up with it");
   judge();
 }
 
 void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation, const paxos::Birth& m) {
-  if (m.members.size() != env_.options.replicas) return;
+  const auto senders_place = [&](const std::vector<Incarnation>& members) {
+    return from.n < members.size() ? members[from.n] : Incarnation{};
+  };
   if (state_ == State::born) {
     if (!m.born) {
-      const paxos::Birth answer = told();
-      if (answer.members[from.n] != from_incarnation) newcomers_[from.n] = {from_incarnation, env_.now};
-      env_.send(from, answer);
-    } else if (m.configuration > told().configuration && m.members[env_.options.self.n] != self_) {
+      paxos::Birth answer = told();
+      if (senders_place(answer.members) != from_incarnation)
+        newcomers_[from.n] = {from_incarnation, env_.now};
+      env_.send(from, std::move(answer));
+    } else if (m.configuration > told().configuration && own_place(m.members) != self_) {
       be_replaced(m.configuration, m.members);
     }
     return;
   }
   if (state_ == State::dormant && !announces_) return;
   if (m.born) {
-    if (m.members[from.n] != from_incarnation) return;
-    if (m.members[env_.options.self.n] != self_) {
+    if (senders_place(m.members) != from_incarnation) return;
+    if (own_place(m.members) != self_) {
       if (std::exchange(announces_, true)) return;
       state_ = State::dormant;
       env_.event("dormant", "dormant: " + reason());
@@ -139,7 +161,8 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
     be_born();
     return;
   }
-  if (state_ == State::dormant) return;
+  // A config of another size: its replicas can't be born together with these.
+  if (state_ == State::dormant || m.members.size() != members_.size()) return;
   if (members_[from.n] != from_incarnation) {
     // Its own datagram is the only evidence of an incarnation. Once our vector is on its way to the disk it
     // stays: a replica that was wiped in between is a conflict for the operator, not for us to paper over.
@@ -161,6 +184,13 @@ void BirthProtocol::tick() {
   if (state_ == State::dormant) {
     next_ = env_.now + announce_every * env_.options.election_timeout;
     env_.broadcast(paxos::Birth{.members = members_});
+    return;
+  }
+  if (state_ == State::collecting && listens()) {
+    if (listens_until_ == time_never) listens_until_ = env_.now + listened_for * env_.options.election_timeout;
+    next_ = listens_until_;
+    if (env_.now >= listens_until_) collected();
+    if (vector_group_ != 0) next_ = time_never;
     return;
   }
   // Alone, and back from a crash between the vector and the birth: nobody else will say anything.
@@ -188,18 +218,27 @@ std::string BirthProtocol::reason() const {
     return "this data directory belongs to a cluster of " + std::to_string(other_size_) +
            " replicas, the config names " + std::to_string(env_.options.replicas) +
            ": start it with the config it was made with";
+  if (removed())
+    return "this replica was taken out of the cluster, in configuration " + std::to_string(replaced_in_) +
+           ": its directory never votes again. To have it back, start it with an empty directory, and say "
+           "`paxosctl member add`";
   if (replaced_in_ != 0)
     return "another data directory has taken the place of this one, in configuration " +
            std::to_string(replaced_in_) +
            ": it never votes again. To have a replica here, start it with an empty directory";
   if (state_ == State::dormant)
     return "this data directory is not one that the cluster was born with (it was empty, or replaced): it "
-           "does not vote. If its own was only moved or not mounted, put that back, never an older copy";
+           "does not vote. If its own was only moved or not mounted, put that back, never an older copy; a "
+           "new replica waits for `paxosctl member add`";
   if (conflict_)
     return "replica " + std::to_string(conflict_->n) +
            " lost its data directory before the cluster was born: stop all, empty every data directory, "
            "start again";
+  if (!env_.options.founds)
+    return "it waits until `paxosctl member add` takes it into the cluster: none is born with the " +
+           std::to_string(env_.options.replicas) + " replicas of its config, an even number";
   const std::vector<ReplicaId> absent = missing();
+  if (absent.empty() && listens()) return "it listens for a moment whether its cluster has grown meanwhile";
   std::string out =
       "the cluster is not born yet: its first start needs every replica once; waiting for replica";
   if (absent.size() != 1) out += "s";

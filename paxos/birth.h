@@ -27,6 +27,8 @@ class BirthProtocol {
   [[nodiscard]] bool born() const { return state_ == State::born; }
   /// Its directory is in no configuration, and could take a lost one's place.
   [[nodiscard]] bool announces() const { return state_ == State::dormant && announces_; }
+  /// The operator took this replica out of the cluster: its directory never votes again.
+  [[nodiscard]] bool removed() const { return state_ == State::dormant && replaced_in_ != 0 && removed_; }
   /// A directory that is in no configuration, and has lately announced itself for `id`.
   [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
   /// What is told to whoever asks who belongs to the cluster.
@@ -36,6 +38,8 @@ class BirthProtocol {
   /// Another directory stands for `id` from now on: whatever announced itself before is older, or is this
   /// one.
   void replaced(ReplicaId id) { newcomers_[id.n] = {}; }
+  /// Somebody who is born speaks to this one, which is not: it asks who belongs to the cluster.
+  void overheard(ReplicaId from);
   void on_birth(ReplicaId from, const Incarnation& from_incarnation, const paxos::Birth& m);
   void on_synced();
   void tick();
@@ -50,9 +54,14 @@ class BirthProtocol {
     Time heard = Time::min();
   };
   void collected();
+  /// Its config names it alone, and others may have joined since: so an empty directory listens for a while
+  /// before it is born, or a lost disk of a grown cluster would begin another one.
+  [[nodiscard]] bool listens() const { return env_.options.replicas == 1 && env_.options.capacity() > 1; }
   void be_born();
-  /// Another directory takes the place of this one in configuration `number`: it never votes again.
+  /// In configuration `number` another directory has the place of this one, or none: it never votes again.
   void be_replaced(std::uint32_t number, const std::vector<Incarnation>& members);
+  /// Who stands for this replica there; none: nobody.
+  [[nodiscard]] Incarnation own_place(const std::vector<Incarnation>& members) const;
   void know_configuration();
 
   Env& env_;
@@ -60,7 +69,8 @@ class BirthProtocol {
   State state_ = State::collecting;
   std::vector<Incarnation> members_;
   std::uint32_t configuration_ = 1;  ///< whose they are
-  std::uint32_t replaced_in_ = 0;    ///< a configuration that has another directory here; 0: none is known
+  std::uint32_t replaced_in_ = 0;    ///< a configuration that has not this directory; 0: none is known
+  bool removed_ = false;             ///< and no other in its place
   bool announces_ = false;           ///< dormant, and could take this replica's place
   std::vector<Newcomer> newcomers_;  ///< by replica id
   std::uint64_t vector_group_ = 0;   ///< the group that holds the complete vector; 0: none yet
@@ -69,6 +79,7 @@ class BirthProtocol {
   std::size_t other_size_ =
       0;  ///< replicas of the cluster that the directory belongs to, where it is not this one
   Time next_{};
+  Time listens_until_ = time_never;
 };
 
 }  // namespace paxos

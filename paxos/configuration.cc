@@ -9,6 +9,7 @@ namespace paxos {
 namespace {
 
 constexpr std::uint8_t value_version = 1;
+constexpr unsigned by_hand_bit = 128;  ///< beside the role
 
 void put(ByteWriter& w, const Configuration& configuration) {
   w.fixed(value_version);
@@ -16,7 +17,7 @@ void put(ByteWriter& w, const Configuration& configuration) {
   w.varint(configuration.members.size());
   for (const Member& member : configuration.members) {
     w.raw(member.incarnation.bytes);
-    w.fixed(static_cast<std::uint8_t>(member.role));
+    w.fixed(static_cast<std::uint8_t>(static_cast<unsigned>(member.role) | (member.by_hand ? by_hand_bit : 0)));
     w.sized(member.address);
   }
 }
@@ -29,9 +30,11 @@ Configuration get(ByteReader& r) {
   for (auto n = r.varint_max(limits::replicas_max); n > 0 && r.ok(); --n) {
     Member member;
     member.incarnation.bytes = r.array<16>();
-    const auto role = r.fixed<std::uint8_t>();
-    if (role < 1 || role > 3) r.fail();
-    member.role = static_cast<MemberRole>(role);
+    const unsigned role = r.fixed<std::uint8_t>();
+    member.by_hand = (role & by_hand_bit) != 0;
+    member.role = static_cast<MemberRole>(role & ~by_hand_bit);
+    if (member.role < MemberRole::voter || member.role > MemberRole::removed) r.fail();
+    if (member.by_hand && member.role != MemberRole::learner) r.fail();
     member.address = r.sized_view(limits::address_bytes_max);
     if (member.role != MemberRole::removed && member.incarnation.none()) r.fail();
     out.members.push_back(std::move(member));
@@ -54,6 +57,22 @@ const char* to_string(MemberRole role) {
   return "removed";
 }
 
+const char* to_string(MemberChange::Kind kind) {
+  switch (kind) {
+    case MemberChange::Kind::replace:
+      return "replace";
+    case MemberChange::Kind::add:
+      return "add";
+    case MemberChange::Kind::promote:
+      return "promote";
+    case MemberChange::Kind::remove:
+      return "remove";
+    case MemberChange::Kind::set_address:
+      return "set-address";
+  }
+  return "replace";
+}
+
 Configuration Configuration::of_birth(const std::vector<Incarnation>& incarnations) {
   Configuration out;
   for (const Incarnation& incarnation : incarnations)
@@ -70,12 +89,19 @@ ReplicaSet Configuration::voters() const {
 
 bool Configuration::is_quorum(const ReplicaSet& set) const { return (voters() & set).size() >= quorum(); }
 
-Configuration Configuration::with_incarnation(ReplicaId id, const Incarnation& incarnation) const {
+Configuration Configuration::with(ReplicaId id, Member member) const {
   Configuration next = *this;
   ++next.number;
   next.begins = {};
-  next.members.at(id.n).incarnation = incarnation;
+  if (next.members.size() <= id.n) next.members.resize(id.n + 1U);
+  next.members[id.n] = std::move(member);
   return next;
+}
+
+Configuration Configuration::with_incarnation(ReplicaId id, const Incarnation& incarnation) const {
+  Member member = members.at(id.n);
+  member.incarnation = incarnation;
+  return with(id, std::move(member));
 }
 
 Decree make_configuration_decree(const Configuration& next) {

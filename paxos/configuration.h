@@ -22,7 +22,8 @@ enum class MemberRole : std::uint8_t {
 struct Member {
   Incarnation incarnation;  ///< none: not known here
   MemberRole role = MemberRole::removed;
-  std::string address;  ///< empty: as the config file says
+  std::string address;   ///< "host:port"; empty: as the config file says
+  bool by_hand = false;  ///< a learner that becomes a voter when an operator says so, not by itself
   friend bool operator==(const Member&, const Member&) = default;
 };
 
@@ -47,6 +48,15 @@ struct Configuration {
     const Member* m = find(id);
     return m != nullptr && m->role != MemberRole::removed && m->incarnation == incarnation;
   }
+  /// Does a directory stand for `id`, whatever its role?
+  [[nodiscard]] bool holds(ReplicaId id) const {
+    const Member* m = find(id);
+    return m != nullptr && m->role != MemberRole::removed;
+  }
+  [[nodiscard]] bool learns(ReplicaId id) const {
+    const Member* m = find(id);
+    return m != nullptr && m->role == MemberRole::learner;
+  }
   [[nodiscard]] bool votes(ReplicaId id) const {
     const Member* m = find(id);
     return m != nullptr && m->role == MemberRole::voter;
@@ -60,11 +70,32 @@ struct Configuration {
   /// Do the voters among these make one? Others count for nothing.
   [[nodiscard]] bool is_quorum(const ReplicaSet& set) const;
 
-  /// The one after it in which `id` stands for another directory; without its `begins`.
+  /// The one after it in which `member` stands for `id`; without its `begins`. Requires that somebody is known
+  /// to be a member here.
+  [[nodiscard]] Configuration with(ReplicaId id, Member member) const;
+  /// The same for another directory of the same member.
   [[nodiscard]] Configuration with_incarnation(ReplicaId id, const Incarnation& incarnation) const;
 
   friend bool operator==(const Configuration&, const Configuration&) = default;
 };
+
+/// One step from a configuration to the next one.
+struct MemberChange {
+  /// On the wire: numbers are never reused.
+  enum class Kind : std::uint8_t {
+    replace = 0,      ///< the directory that announces itself for `id`, in place of one that was lost
+    add = 1,          ///< the directory that announces itself for `id`, as a learner
+    promote = 2,      ///< a learner votes from then on
+    remove = 3,       ///< nobody stands for `id`
+    set_address = 4,  ///< where it is
+  };
+  Kind kind = Kind::replace;
+  ReplicaId id;
+  std::string address;   ///< of add and set_address; of replace: empty leaves it as it is
+  bool by_hand = false;  ///< of add: it does not become a voter by itself
+  friend bool operator==(const MemberChange&, const MemberChange&) = default;
+};
+[[nodiscard]] const char* to_string(MemberChange::Kind kind);
 
 /// The decree that closes the configuration before `next`.
 [[nodiscard]] Decree make_configuration_decree(const Configuration& next);

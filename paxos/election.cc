@@ -9,7 +9,7 @@ namespace paxos {
 
 Election::Election(Env& env, Ballot promised)
     : env_(env),
-      peers_(env.options.replicas),
+      peers_(env.options.capacity()),
       // After a restart nobody leads with an old ballot: the proposer does not run, so it is not happy.
       own_(promised.replica == env.options.self ? promised : Ballot{0, env.options.self}),
       leader_(promised) {}
@@ -40,9 +40,10 @@ bool Election::counted(ReplicaId id) const {
          peer.last.applied.n + env_.options.bounds.window_slots + 1 >= ours.begins.n;
 }
 
-bool Election::caught_up(ReplicaId id, Slot applied) const {
-  const HeartbeatReply& last = peers_[id.n].last;
-  return counted(id) && working(id) && last.configuration == env_.configuration.number &&
+bool Election::keeps_up(ReplicaId id, Slot applied) const {
+  const Peer& peer = peers_[id.n];
+  const HeartbeatReply& last = peer.last;
+  return connected(id) && !peer.strange && working(id) && last.configuration == env_.configuration.number &&
          last.applied.n + env_.options.bounds.window_slots >= applied.n;
 }
 
@@ -52,9 +53,8 @@ bool Election::candidate(ReplicaId id) const {
 }
 
 void Election::entered(const ReplicaSet& changed) {
-  env_.each_peer([&](ReplicaId id) {
-    if (changed.contains(id)) peers_[id.n] = {};
-  });
+  for (std::uint8_t id = 0; id < peers_.size(); ++id)
+    if (changed.contains({id})) peers_[id] = {};
   discontent_since_.reset();
 }
 

@@ -100,6 +100,11 @@ class Election {
   [[nodiscard]] bool may_campaign(const Surroundings& around) const {
     return around.entitled && leader_.configuration <= env_.configuration.number;
   }
+  /// This replica is in no configuration any more: it is happy with nobody, and no candidate.
+  void leave() {
+    mood_ = Mood::discontent;
+    candidate_ = false;
+  }
   /// Another configuration is in force, in which these ids stand for other directories than before.
   void entered(const ReplicaSet& changed);
 
@@ -111,8 +116,11 @@ class Election {
   [[nodiscard]] ReplicaSet connected() const;
   /// Connected, a voter of this replica's configuration, and no further behind than it may be.
   [[nodiscard]] bool counted(ReplicaId id) const;
-  /// Counted, in the same configuration, and not working behind: it can take part in the next one at once.
-  [[nodiscard]] bool caught_up(ReplicaId id, Slot applied) const;
+  /// In this configuration, its disk working, at most a window behind `applied`: it can take part in the next
+  /// one at once.
+  [[nodiscard]] bool keeps_up(ReplicaId id, Slot applied) const;
+  /// Counted, and keeps up.
+  [[nodiscard]] bool caught_up(ReplicaId id, Slot applied) const { return counted(id) && keeps_up(id, applied); }
   /// The leadership can be handed over to it.
   [[nodiscard]] bool candidate(ReplicaId id) const;
   /// What it said last; requires connected(id).

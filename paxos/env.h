@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,14 +74,16 @@ struct Env {
   Unsynced held;             ///< messages of the groups that were handed out
   std::size_t held_now = 0;  ///< and of this turn
   BoundsReached reached;
+  ReplicaSet named;             ///< by whoever told this directory that it has joined, or by its birth
   Configuration configuration;  ///< of the slot after the applied one; before birth nobody is in it
 
-  Env(const Options& o, std::uint64_t group)
+  Env(const Options& o, std::uint64_t group, std::optional<Configuration> recovered)
       : options(o),
         random(o.seed),
         last_group(group),
         synced_group(group),
-        links(o.replicas, RttEstimator(std::max<Duration>(RttEstimator::timeout_max, o.election_timeout))) {}
+        links(o.capacity(), RttEstimator(std::max<Duration>(RttEstimator::timeout_max, o.election_timeout))),
+        configuration(std::move(recovered).value_or(Configuration{})) {}
 
   /// How long an answer of this replica can take; not for longer than an election can wait for what is asked.
   [[nodiscard]] Duration round_trip(ReplicaId id) const {
@@ -125,7 +128,7 @@ struct Env {
   }
   void send(ReplicaId to, PeerMessage message) { ready.send_now.push_back({to, std::move(message)}); }
   void broadcast(PeerMessage message) {
-    if (options.replicas > 1) ready.send_now.push_back({std::nullopt, std::move(message)});
+    if (options.capacity() > 1) ready.send_now.push_back({std::nullopt, std::move(message)});
   }
   /// Dropped where too much waits already: whom it is for asks again.
   void send_synced(ReplicaId to, PeerMessage message) {
@@ -161,10 +164,14 @@ struct Env {
     return out;
   }
 
+  /// Another one that this replica speaks to: of the config, or a member.
+  [[nodiscard]] bool peer(ReplicaId id) const {
+    return id != options.self && (id.n < options.replicas || configuration.holds(id) || named.contains(id));
+  }
   template <class F>
   void each_peer(F&& visit) const {
-    for (std::uint8_t id = 0; id < options.replicas; ++id)
-      if (ReplicaId{id} != options.self) visit(ReplicaId{id});
+    for (std::uint8_t id = 0; id < options.capacity(); ++id)
+      if (peer({id})) visit(ReplicaId{id});
   }
 };
 

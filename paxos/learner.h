@@ -16,7 +16,7 @@ namespace paxos {
 class Learner {
  public:
   Learner(Env& env, SlotLog& log) : env_(env), log_(log), handed_out_(log.applied()) {
-    peers_.resize(env.options.replicas);
+    peers_.resize(env.options.capacity());
     if (out_of_reach()) pull_at_ = Time::min();
   }
 

@@ -5,7 +5,7 @@
 
 namespace paxos {
 
-Lives::Lives(Env& env, const std::vector<PeerRecord>& recovered) : env_(env), peers_(env.options.replicas) {
+Lives::Lives(Env& env, const std::vector<PeerRecord>& recovered) : env_(env), peers_(env.options.capacity()) {
   for (const PeerRecord& record : recovered)
     if (record.peer.n < peers_.size())
       peers_[record.peer.n] = {.known = record, .group = env.synced_group, .groups = record.groups};

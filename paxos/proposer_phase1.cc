@@ -18,7 +18,7 @@ void Proposer::prepare(Ballot ballot) {
   learn_to_ = {};
   adopted_max_ = {};
   closing_ = {};
-  pages_.assign(env_.options.replicas, Page{});
+  pages_.assign(env_.options.capacity(), Page{});
   const Slot from = log_.chosen_prefix() + 1;
   env_.each_peer([&](ReplicaId id) {
     pages_[id.n].next = from;

@@ -19,6 +19,10 @@ const char* to_string(Role role) {
       return "unborn";
     case Role::dormant:
       return "dormant";
+    case Role::learner:
+      return "learner";
+    case Role::removed:
+      return "removed";
   }
   return "unborn";
 }
@@ -30,7 +34,7 @@ Replica::~Replica() = default;
 void Replica::step(Time now, ReplicaId from, const Origin& origin, const PeerMessage& message) {
   Parts& p = *parts_;
   p.env.now = now;
-  if (from.n >= p.env.options.replicas || from == p.env.options.self) return;
+  if (from.n >= p.env.options.capacity() || from == p.env.options.self) return;
   if (const auto* birth = std::get_if<Birth>(&message)) {
     p.birth.on_birth(from, origin.incarnation, *birth);
   } else if (p.takes_part()) {
@@ -38,13 +42,19 @@ void Replica::step(Time now, ReplicaId from, const Origin& origin, const PeerMes
       p.handle(from, origin, message);
     else
       p.hear_stranger(from, origin, message);
+  } else if (std::holds_alternative<HeartbeatRequest>(message) && !p.birth.removed()) {
+    p.birth.overheard(from);
+  } else if (p.birth.removed()) {
+    // The next configuration may need what only this one and its leader have, until the host ends it.
+    if (const auto* wanted = std::get_if<LearnRequest>(&message)) p.learner.on_learn_request(from, *wanted);
+    if (const auto* asked = std::get_if<HeartbeatRequest>(&message)) p.election.on_request(from, *asked, p.around());
   }
   p.conclude();
 }
 
 std::optional<Outdated> Replica::outdated(ReplicaId from, const Origin& origin) const {
   const Parts& p = *parts_;
-  if (from.n >= p.env.options.replicas || from == p.env.options.self || !p.birth.born() ||
+  if (from.n >= p.env.options.capacity() || from == p.env.options.self || !p.birth.born() ||
       !p.env.configuration.member(from, origin.incarnation) ||
       p.lives.judge(from, origin) != Lives::Word::outdated)
     return std::nullopt;
@@ -61,6 +71,7 @@ void Replica::tick(Time now) {
       p.proposer.stop("lost the connection to a quorum");
       p.election.yield();
     }
+    p.promote_learners();
     p.proposer.tick();
     p.learner.tick();
     p.reads.tick(p.leader());
@@ -119,7 +130,7 @@ bool Replica::hand_over(Time now, std::optional<ReplicaId> to) {
   Parts& p = *parts_;
   p.env.now = now;
   if (!p.proposer.leading()) return false;
-  if (to && (to->n >= p.env.options.replicas || *to == p.env.options.self || !p.election.candidate(*to)))
+  if (to && (to->n >= p.env.options.capacity() || *to == p.env.options.self || !p.election.candidate(*to)))
     return false;
   const auto successor = to ? to : p.election.successor();
   if (!successor) return false;
@@ -192,26 +203,15 @@ void Replica::applied(Time now, Slot slot, const Hash& hash) {
   p.conclude();
 }
 
-ChangeResult Replica::replace(Time now, ReplicaId id) {
-  Parts& p = *parts_;
-  p.env.now = now;
-  if (id.n >= p.env.options.replicas) return {.refused = "there is no replica " + std::to_string(id.n)};
-  ChangeResult result{.refused = p.refuses_to_replace(id)};
-  if (!result.refused.empty()) return result;
-  const Configuration next = p.env.configuration.with_incarnation(id, *p.birth.newcomer(id));
-  result.slot = p.proposer.propose_change(make_configuration_decree(next));
-  result.configuration = next.number;
-  p.env.event("change",
-              "proposes configuration " + std::to_string(next.number) +
-                  ", with another directory for replica " + std::to_string(id.n),
-              p.proposer.ballot(), result.slot);
-  p.watch_waits();
-  return result;
+ChangeResult Replica::change(Time now, const MemberChange& change) {
+  parts_->env.now = now;
+  return parts_->propose_change(change);
 }
 
 const Configuration& Replica::configuration() const { return parts_->env.configuration; }
+bool Replica::removed() const { return parts_->birth.removed(); }
 std::optional<Incarnation> Replica::newcomer(ReplicaId id) const {
-  return id.n < parts_->env.options.replicas ? parts_->birth.newcomer(id) : std::nullopt;
+  return id.n < parts_->env.options.capacity() ? parts_->birth.newcomer(id) : std::nullopt;
 }
 
 std::uint64_t Replica::replace_applied(Time now, ChosenDecree chosen) {
@@ -287,8 +287,12 @@ Status Replica::status() const {
   s.reason = p.diverged ? *p.diverged : !p.withdrawn.empty() ? p.withdrawn : p.birth.reason();
   if (s.reason.empty() && !s.voting) s.reason = p.why_no_voter();
   s.configuration = p.env.configuration;
+  if (p.proposer.leading())
+    p.env.each_peer([&](ReplicaId id) {
+      if (p.env.configuration.learns(id) && p.election.keeps_up(id, p.log.applied())) s.keep_up.push_back(id);
+    });
   s.announces = p.birth.announces();
-  for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
+  for (std::uint8_t id = 0; id < p.env.options.capacity(); ++id)
     if (p.birth.newcomer({id})) s.newcomers.push_back({id});
   switch (p.birth.state()) {
     case BirthProtocol::State::collecting:
@@ -296,10 +300,11 @@ Status Replica::status() const {
       s.role = Role::unborn;
       break;
     case BirthProtocol::State::dormant:
-      s.role = Role::dormant;
+      s.role = p.birth.removed() ? Role::removed : Role::dormant;
       break;
     case BirthProtocol::State::born:
       s.role = !p.proposer.active() ? Role::follower : p.proposer.leading() ? Role::leader : Role::candidate;
+      if (p.env.configuration.learns(p.env.options.self)) s.role = Role::learner;
       break;
   }
   if (p.outdated) s.role = Role::dormant;
@@ -320,7 +325,7 @@ Status Replica::status() const {
   p.env.each_peer([&, connected = p.election.connected()](ReplicaId id) {
     if (connected.contains(id)) s.connected.push_back(id);
   });
-  for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
+  for (std::uint8_t id = 0; id < p.env.options.capacity(); ++id)
     if (p.hashes.disagreeing().contains(ReplicaId{id})) s.disagreeing.push_back(ReplicaId{id});
   s.disagrees_since = p.hashes.since();
   s.disputed = p.hashes.disputed();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,16 +20,21 @@ namespace paxos {
 
 struct Options {
   ReplicaId self;
-  std::size_t replicas = 3;  ///< ids are 0 .. replicas - 1
+  std::size_t replicas = 3;  ///< of the config, which the cluster is born with: ids 0 .. replicas - 1
+  bool founds = true;        ///< with that config a cluster can be born; false: it waits until it is added to one
+  std::size_t ids = 0;       ///< how many ids members that are added later may have; 0: no more than these
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
   std::uint16_t rules =
       1;  ///< the highest rules of the state machine that this program knows; told to the peers
   Bounds bounds;
   std::uint64_t seed = 1;  ///< for nonces and jitter; from outside, so that a simulator owns it
+
+  /// Replica ids are below this.
+  [[nodiscard]] std::size_t capacity() const { return std::max(replicas, ids); }
 };
 
-enum class Role : std::uint8_t { follower, candidate, leader, unborn, dormant };
+enum class Role : std::uint8_t { follower, candidate, leader, unborn, dormant, learner, removed };
 [[nodiscard]] const char* to_string(Role role);
 
 /// A copy of what operators see.
@@ -55,6 +61,7 @@ struct Status {
   std::vector<ReplicaId> connected;
   std::vector<ReplicaId> missing_at_birth;
   Configuration configuration;         ///< of the slot after the applied one; without members: not known here
+  std::vector<ReplicaId> keep_up;      ///< of a leader: the learners that could vote at once
   bool announces = false;              ///< this directory is in none, and could take a lost one's place
   std::vector<ReplicaId> newcomers;    ///< for whom a directory announces itself that is in no configuration
   std::vector<ReplicaId> disagreeing;  ///< peers whose hash chain is another than the one here (HashWatch)
@@ -131,11 +138,13 @@ class Replica {
   bool forward(std::vector<Bytes> commands);
   /// Asks the best-placed replica to take over, or this one. False when this is not the leader or nobody can.
   bool hand_over(Time now, std::optional<ReplicaId> to = std::nullopt);
-  /// Proposes the configuration in which `id` stands for the directory that announces itself for it, in place
-  /// of one that was lost.
-  ChangeResult replace(Time now, ReplicaId id);
+  /// Proposes the configuration that this change makes of the one in force. What is refused is not tried
+  /// later; a learner that keeps up is promoted without being asked for.
+  ChangeResult change(Time now, const MemberChange& change);
   /// Of the slot after the applied one; without members: not known here.
   [[nodiscard]] const Configuration& configuration() const;
+  /// An operator took it out of the cluster. It votes never again, and serves only what others have to learn.
+  [[nodiscard]] bool removed() const;
   /// A directory that is in no configuration and has lately announced itself for `id`.
   [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
   /// Becomes a candidate at once. For tests and the hand-over; safe at any time.

@@ -10,7 +10,7 @@
 namespace paxos {
 
 Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
-    : env(options, recovered.last_group),
+    : env(options, recovered.last_group, recovered.configuration),
       introduction{recovered.last_group, std::move(recovered.lives)},
       log(recovered, env.options.bounds, env.reached),
       acceptor(env, log, recovered.promised),
@@ -20,21 +20,18 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
       reads(env, proposer),
       birth(env, recovered.incarnation, recovered.birth),
       lives(env, recovered.peers),
-      hashes(options.self, options.replicas, env.configuration, env.options.bounds, env.reached),
+      hashes(options.self, options.capacity(), env.configuration, env.options.bounds, env.reached),
       trimmer(recovered.first_slot, recovered.applied, std::max(recovered.applied, recovered.redo_to),
-              recovered.log_bytes, options.replicas, env.options.bounds, env.reached),
+              recovered.log_bytes, options.capacity(), env.options.bounds, env.reached),
       applied_hash(recovered.hash),
       prefix_recorded(recovered.chosen_prefix),
       redo_from(recovered.applied + 1),
       waits(options.election_timeout / 16, log.applied(), now) {
-  PAXOS_ASSERT(options.replicas >= 1 && options.replicas <= limits::replicas_max);
+  PAXOS_ASSERT(options.replicas >= 1 && options.capacity() <= limits::replicas_max);
   PAXOS_ASSERT(options.self.n < options.replicas);
   options.bounds.check();
   env.now = now;
-  if (recovered.configuration) {
-    env.configuration = *recovered.configuration;
-    birth.judge();
-  }
+  if (recovered.configuration) birth.judge();
   if (recovered.outdated) be_outdated(*recovered.outdated);
   if (!log.applied().none()) hashes.applied(log.applied(), applied_hash);
   redoes_much = lags();
@@ -94,17 +91,18 @@ void Replica::Parts::enter(Configuration next) {
   if (led) env.broadcast(Commit{proposer.ballot(), last});
   if (proposer.active()) proposer.stop("configuration " + std::to_string(next.number) + " begins");
   ReplicaSet changed;
-  env.each_peer([&](ReplicaId id) {
+  for (std::uint8_t n = 0; n < env.options.capacity(); ++n) {
+    const ReplicaId id{n};
     const Member* before = env.configuration.find(id);
     const Member* after = next.find(id);
     const Incarnation none;
     if ((before == nullptr ? none : before->incarnation) == (after == nullptr ? none : after->incarnation))
-      return;
+      continue;
     changed.insert(id);
     learner.replaced(id);
     hashes.replaced(id);
     birth.replaced(id);
-  });
+  }
   env.configuration = std::move(next);
   env.event("configuration",
             "configuration " + std::to_string(env.configuration.number) + " from slot " +
@@ -119,49 +117,23 @@ void Replica::Parts::enter(Configuration next) {
   log.forget_votes(env.configuration.number);
   election.entered(changed);
   birth.judge();
+  if (birth.removed()) election.leave();
   if (!led || !voting() || log.change_ahead() || log.redoing() || !election.may_campaign(around())) return;
   election.campaign(around());
   take_over("led the configuration before this one");
 }
 
-std::string Replica::Parts::refuses_to_replace(ReplicaId id) const {
-  const std::string name = "replica " + std::to_string(id.n);
-  if (!proposer.leading()) return "this replica does not lead";
-  if (proposer.closing())
-    return "another change is under way: configuration " + std::to_string(env.configuration.number + 1) +
-           " is being decided";
-  if (!env.configuration.votes(id)) return name + " is no voter";
-  if (id == env.options.self || election.counted(id))
-    return name + " is there, and votes or is about to: only one whose directory is lost can be replaced";
-  const auto newcomer = birth.newcomer(id);
-  // Whatever announces itself: that may be an older one's word, on its way for long.
-  if (election.connected(id))
-    return name + " is in the configuration with the directory that it has: it votes once it has caught up";
-  if (!newcomer)
-    return name + " has not announced a new directory: start it, with an empty data directory, and try again";
-  const Configuration next = env.configuration.with_incarnation(id, *newcomer);
-  ReplicaSet ready;
-  ready.insert(env.options.self);
-  std::string missing;
-  env.each_peer([&](ReplicaId peer) {
-    if (!next.votes(peer)) return;
-    if (peer != id && election.caught_up(peer, log.applied()))
-      ready.insert(peer);
-    else if (peer != id)
-      missing += (missing.empty() ? "" : ", ") + std::to_string(peer.n);
-  });
-  if (!next.is_quorum(ready))
-    return "it would leave no quorum of replicas that are up and caught up; these are not: " + missing;
-  if (proposer.has_holes()) return "slots that were skipped are not filled yet: try again when they are";
-  if (!proposer.can_propose()) return "too much is proposed and not yet applied: try again when it is";
-  return {};
-}
-
 std::string Replica::Parts::why_no_voter() const {
   if (env.configuration.members.empty())
-    return "this data directory took a lost one's place, and catches up: it votes once it has come to the "
+    return "this data directory has joined, and catches up: what it may do is known once it has come to the "
            "configuration that it is in";
-  return "this replica is no voter of configuration " + std::to_string(env.configuration.number);
+  const std::string number = std::to_string(env.configuration.number);
+  if (const Member* self = env.configuration.find(env.options.self);
+      self != nullptr && self->role == MemberRole::learner)
+    return "this replica is a learner in configuration " + number +
+           (self->by_hand ? ": it votes once `paxosctl member promote` says so"
+                          : ": the leader makes it a voter once it keeps up");
+  return "this replica is no voter of configuration " + number;
 }
 
 void Replica::Parts::conclude() {
@@ -277,6 +249,8 @@ void Replica::Parts::hear_stranger(ReplicaId from, const Origin& origin, const P
   } else if (const auto* reply = std::get_if<HeartbeatReply>(&message)) {
     if (reply->configuration > ours && election.on_reply(from, *reply, true))
       learner.peer_prefix(from, reply->chosen_prefix);
+    else if (reply->configuration < ours)
+      env.send(from, birth.told());  // it may know nobody to ask
   } else if (const auto* wanted = std::get_if<LearnRequest>(&message)) {
     on(from, *wanted);  // what is chosen is so for everybody
   } else if (const auto* learned = std::get_if<LearnReply>(&message)) {

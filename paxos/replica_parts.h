@@ -10,6 +10,7 @@
 #include "paxos/hash_watch.h"
 #include "paxos/learner.h"
 #include "paxos/lives.h"
+#include "paxos/member_changes.h"
 #include "paxos/proposer.h"
 #include "paxos/reads.h"
 #include "paxos/replica.h"
@@ -66,8 +67,9 @@ struct Replica::Parts {
   void take_over(const std::string& why);
   /// The slot before `next.begins` was applied: from here on this configuration decides.
   void enter(Configuration next);
-  /// Why the directory of `id` can't be replaced now; empty: it can.
-  [[nodiscard]] std::string refuses_to_replace(ReplicaId id) const;
+  ChangeResult propose_change(const MemberChange& change);
+  /// A leader's: the first of the learners that keep up, and wait for nobody's word, becomes a voter.
+  void promote_learners();
   /// After every input: lets each role draw its conclusions from what the others did.
   void conclude();
   void watch_waits();

@@ -57,7 +57,7 @@ class Follower {
   paxos::ReplicaId target_;
   std::uint64_t cursor_ = 0;  ///< the next seq; 0: not known yet
   paxos::Time looked_elsewhere_{};
-  std::uint8_t elsewhere_ = 0;
+  paxos::ReplicaId elsewhere_{};
   std::size_t unanswered_ = 0;
   bool stopped_ = false;
   Outage outage_;  ///< as last told

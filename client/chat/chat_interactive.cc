@@ -114,7 +114,7 @@ class Interactive {
 
   /// A person's messages outlive the chat; a script has `send --state` for that.
   void open_sessions() {
-    const paxos::ReplicaId first{static_cast<std::uint8_t>(c_.random() % c_.config().replicas.size())};
+    const paxos::ReplicaId first = c_.config().some_member(c_.random());
     const auto add = [&](std::unique_ptr<StateFile> state) {
       const std::uint64_t fresh = state ? state->ledger().next_ticket : 1;
       const std::size_t left = state ? state->ledger().entries.size() : 0;

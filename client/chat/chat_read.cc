@@ -31,9 +31,6 @@ constexpr std::chrono::milliseconds poll_patience = 1500ms;
 constexpr paxos::Duration look_every = 2s;
 constexpr std::chrono::milliseconds follow_outage_timeout = 1000ms;
 
-paxos::ReplicaId next_of(paxos::ReplicaId id, std::size_t replicas) {
-  return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
-}
 }  // namespace
 
 std::string name_or_login(const std::optional<std::string>& name) { return name ? *name : person_here(); }
@@ -160,8 +157,7 @@ int chat_history(const std::vector<std::string>& words) {
 
 Follower::Follower(Connection& connection, Options options)
     : connection_(connection), options_(std::move(options)), patience_(poll_patience) {
-  target_ = options_.first.value_or(paxos::ReplicaId{
-      static_cast<std::uint8_t>(connection_.random() % connection_.config().replicas.size())});
+  target_ = options_.first.value_or(connection_.config().some_member(connection_.random()));
   cursor_ = options_.from.value_or(0);
   looked_elsewhere_ = connection_.loop().now();
 }
@@ -172,7 +168,7 @@ void Follower::trouble(std::string text) {
   if (on_trouble_) on_trouble_(trouble_);
 }
 
-void Follower::move_on() { target_ = next_of(target_, connection_.config().replicas.size()); }
+void Follower::move_on() { target_ = connection_.config().next_member(target_); }
 
 /// "From the next message on" is a read of its own: what was acknowledged before it must not come.
 net::Task<bool> Follower::find_start() {
@@ -194,15 +190,14 @@ net::Task<bool> Follower::find_start() {
 
 /// Goes to another replica that has more of the room, or as much; the one that answers now may be cut off.
 net::Task<void> Follower::look_elsewhere() {
-  const std::size_t replicas = connection_.config().replicas.size();
+  const config::ClusterConfig& config = connection_.config();
   looked_elsewhere_ = connection_.loop().now();
-  if (replicas == 1) co_return;
-  do {
-    elsewhere_ = static_cast<std::uint8_t>((elsewhere_ + 1u) % replicas);
-  } while (elsewhere_ == target_.n);
+  elsewhere_ = config.next_member(elsewhere_);
+  if (elsewhere_ == target_) elsewhere_ = config.next_member(elsewhere_);
+  if (elsewhere_ == target_) co_return;
   const auto head = co_await connection_.follow(
-      {elsewhere_}, {.id = 0, .room = options_.room, .from = 0, .wait_ms = 0}, 200ms);
-  if (head && head->refused.empty() && head->page.head >= cursor_) target_ = {elsewhere_};
+      elsewhere_, {.id = 0, .room = options_.room, .from = 0, .wait_ms = 0}, 200ms);
+  if (head && head->refused.empty() && head->page.head >= cursor_) target_ = elsewhere_;
 }
 
 /// A replica without a quorum answers polls for ever with nothing: that is said, once.
@@ -234,13 +229,13 @@ net::Task<std::vector<chat::Message>> Follower::next() {
     if (reply)
       patience_.answered(loop.now() - asked);
     else
-      patience_.silent(connection_.config().replicas.size());
+      patience_.silent(connection_.config().members());
     if (!reply || !reply->refused.empty()) {
       ++unanswered_;
       const std::string why = reply ? reply->refused : "no answer";
-      if (unanswered_ % connection_.config().replicas.size() == 0) co_await look_at_quorum();
+      if (unanswered_ % connection_.config().members() == 0) co_await look_at_quorum();
       if (stopped_) break;
-      if (unanswered_ >= connection_.config().replicas.size() && outage_.over())
+      if (unanswered_ >= connection_.config().members() && outage_.over())
         trouble(fmt::format("replica {}: {}; trying the others", target_.n, why));
       if (reply) co_await loop.sleep(pause);
       move_on();

@@ -67,7 +67,7 @@ class Sender {
       left_over_ = !items_.empty();
     }
     const paxos::ReplicaId to = first.value_or(
-        paxos::ReplicaId{static_cast<std::uint8_t>(c_.random() % c_.config().replicas.size())});
+        c_.config().some_member(c_.random()));
     session_ = &hub_.add(to, [this](Delivery&& d) { delivered(std::move(d)); }, std::move(state));
 
     net::Scope scope(c_.loop());

@@ -187,11 +187,12 @@ class Backup {
           fmt::format("{} of {} replicas answer and vote, and {}, so nobody can tell what the last "
                       "acknowledged message is; "
                       "with --local a replica gives what it has",
-                      accepted.size(), replicas.size(), led ? "a quorum is more" : "none of them leads"));
+                      accepted.size(), c_.config().voters(), led ? "a quorum is more" : "none of them leads"));
     } else {
       std::sort(accepted.rbegin(), accepted.rend());
+      const std::size_t silent = std::max(c_.config().voters(), accepted.size()) - accepted.size();
       needed_ =
-          std::max(needed_, accepted.at(c_.config().quorum() - (replicas.size() - accepted.size()) - 1));
+          std::max(needed_, accepted.at(c_.config().quorum() - silent - 1));
     }
     if (needed_ == 0) co_return refuse("this cluster has nothing yet");
     co_return std::nullopt;
@@ -260,8 +261,9 @@ class Backup {
       return static_cast<std::size_t>(std::count(agrees.begin(), agrees.end(), std::optional(what)));
     };
     while (count(true) < quorum) {
-      for (const config::ReplicaConfig& r : c_.config().replicas) {
-        if (agrees[r.id.n]) continue;
+      for (std::uint8_t id = 0; id < n; ++id) {
+        const config::ReplicaConfig r = c_.config().replicas[id];
+        if (agrees[id] || !r.member) continue;
         const auto answer = co_await c_.ask(r.id, chat::HashRequest{head_.id.slot}, {}, backup_hash_timeout);
         const auto* hash = answer ? std::get_if<chat::HashReply>(&*answer) : nullptr;
         if (hash == nullptr || !hash->hash) continue;

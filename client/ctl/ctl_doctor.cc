@@ -171,7 +171,9 @@ net::Task<void> examine(Connection& c, paxos::ReplicaId id, Asked& out) {
 
 net::Task<void> examine_all(Connection& c, std::vector<Asked>& out) {
   net::Scope scope(c.loop());
-  for (const config::ReplicaConfig& r : c.config().replicas) scope.spawn(examine(c, r.id, out[r.id.n]));
+  const std::vector<config::ReplicaConfig> known = c.config().replicas;
+  for (const config::ReplicaConfig& r : known)
+    if (r.member && r.id.n < out.size()) scope.spawn(examine(c, r.id, out[r.id.n]));
   co_await scope.join();
 }
 
@@ -270,6 +272,7 @@ int ctl_doctor(const Words& words) {
     for (Finding& finding : judge_cluster(cluster_status(*config, answers, status_timeout)))
       findings.push_back(std::move(finding));
     for (const config::ReplicaConfig& r : config->replicas) {
+      if (!r.member) continue;
       const Asked& a = asked[r.id.n];
       anyone = anyone || a.status || a.doctor;
       for (Finding& finding :

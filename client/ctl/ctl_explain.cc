@@ -56,7 +56,7 @@ net::Task<int> explain(Connection& connection, paxos::Slot slot, std::chrono::mi
                        bool json) {
   std::vector<Witness> witnesses;
   for (const config::ReplicaConfig& r : connection.config().replicas)
-    witnesses.push_back({.id = r.id, .reply = {}, .silence = {}});
+    if (r.member) witnesses.push_back({.id = r.id, .reply = {}, .silence = {}});
   {
     net::Scope scope(connection.loop());
     for (Witness& w : witnesses) scope.spawn(ask_one(connection, slot, timeout, w));

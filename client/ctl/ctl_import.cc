@@ -72,7 +72,7 @@ class Importer {
           config::exit_refused);
     path_ = path.string();
     waits_ = left_;
-    const paxos::ReplicaId first{static_cast<std::uint8_t>(c_.random() % c_.config().replicas.size())};
+    const paxos::ReplicaId first = c_.config().some_member(c_.random());
     session_ = &hub_.add(first, [this](Delivery&& d) { delivered(std::move(d)); }, std::move(*state), true);
     heard_ = c_.loop().now();
     if (const auto code = co_await post_all()) co_return *code;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "client/ctl/ctl.h"
+#include "client/ctl/member_view.h"
 #include "client/session/attention.h"
 #include "client/terminal/say.h"
 
@@ -17,66 +18,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::milliseconds one_look{1000};  ///< how long one look at the cluster waits for answers
-constexpr std::chrono::milliseconds between_looks{200};  ///< between two looks
-/// What is refused for a moment only (its old self was heard a moment ago; an election) is asked again.
-constexpr std::chrono::milliseconds asked_for{10'000};
 constexpr const char* list_program = "paxosctl member list";
 constexpr const char* replace_program = "paxosctl member replace";
 constexpr const char* transfer_program = "paxosctl transfer-leader";
-
-// What replicas answer is a foreign object: nothing is taken to be there, or of its type.
-
-std::uint64_t whole(const Json& object, const char* field) {
-  const double value = number_in(object, field).value_or(0);
-  return value >= 1 && value < 1e15 ? static_cast<std::uint64_t>(value) : 0;
-}
-
-/// The incarnation that stands for `id` where this replica has applied what it has; empty: it does not tell.
-std::string member_in(const Json& status, std::size_t id) {
-  const auto members = status.find("members");
-  if (members == status.end() || !members->is_array()) return {};
-  for (const Json& member : *members)
-    if (member.is_object() && number_in(member, "id") == static_cast<double>(id))
-      return text_in(member, "incarnation");
-  return {};
-}
-
-/// The members by replica id, as the one says that is in the latest configuration; empty: nobody says it.
-struct Members {
-  std::uint64_t number = 0;
-  std::uint64_t begins = 0;
-  std::map<std::size_t, Json> by_id;
-};
-
-Members latest(const std::vector<ReplicaStatus>& replicas) {
-  Members best;
-  for (const ReplicaStatus& r : replicas) {
-    if (!r.json || whole(*r.json, "configuration") <= best.number) continue;
-    const auto members = r.json->find("members");
-    if (members == r.json->end() || !members->is_array()) continue;
-    best = {.number = whole(*r.json, "configuration"),
-            .begins = whole(*r.json, "configuration_begins"),
-            .by_id = {}};
-    for (const Json& member : *members)
-      if (const auto id = member.is_object() ? number_in(member, "id") : std::nullopt;
-          id && *id >= 0 && *id < static_cast<double>(replicas.size()))
-        best.by_id.emplace(static_cast<std::size_t>(*id), member);
-  }
-  return best;
-}
-
-/// For whom a directory announces itself that is in no configuration.
-std::set<std::size_t> announced_in(const std::vector<ReplicaStatus>& replicas) {
-  std::set<std::size_t> out;
-  for (const ReplicaStatus& r : replicas) {
-    if (!r.json) continue;
-    if (newcomer(*r.json)) out.insert(r.id.n);
-    if (!votes(*r.json)) continue;
-    for (const unsigned id : ids_in(*r.json, "newcomers")) out.insert(id);
-  }
-  return out;
-}
 
 Json member_json(std::size_t id, const Json& member, const ReplicaStatus& r,
                  const config::ReplicaConfig& config, bool announced) {
@@ -125,37 +69,33 @@ net::Task<int> list(Connection& c, bool json) {
   Json members = Json::array();
   const std::set<std::size_t> announced = announced_in(replicas);
   for (const auto& [id, member] : known.by_id)
-    members.push_back(member_json(id, member, replicas[id], c.config().replicas[id], announced.contains(id)));
+    if (id < replicas.size() && text_in(member, "role") != "removed")
+      members.push_back(member_json(id, member, replicas[id], c.config().replicas[id], announced.contains(id)));
+  std::vector<unsigned> waiting;
+  for (const std::size_t id : announced)
+    if (const auto at = known.by_id.find(id); at == known.by_id.end() || text_in(at->second, "role") == "removed")
+      waiting.push_back(static_cast<unsigned>(id));
   if (json) {
-    print_json({{"configuration", known.number}, {"begins", known.begins}, {"members", members}});
+    print_json({{"configuration", known.number},
+                {"begins", known.begins},
+                {"members", members},
+                {"waiting", waiting}});
     co_return config::exit_fine;
   }
   say(stdout, "configuration {}, from slot {} on\n", known.number, known.begins);
   for (const Json& member : members)
     say(stdout, "  {}  {:<8}  {:<22}  {}\n", member.at("id").get<unsigned>(), text_in(member, "role"),
         printable(text_in(member, "address")), standing_of(member));
+  for (const unsigned id : waiting)
+    say(stdout, "  {}  waits outside: `paxosctl member add {} --address HOST:PORT` takes it in\n", id, id);
   co_return config::exit_fine;
 }
 
 struct Replacement {
   paxos::ReplicaId id;
+  std::string address;  ///< empty: it keeps the one that it has
   std::chrono::milliseconds timeout{60'000};
   bool json = false;
-};
-
-/// One word when it changes, so that nobody sits before a silent program.
-class Progress {
- public:
-  explicit Progress(bool json) : json_(json) {}
-  void operator()(const std::string& line) {
-    if (line != told_) say(json_ ? stderr : stdout, "{}\n", line);
-    std::fflush(stdout);
-    told_ = line;
-  }
-
- private:
-  bool json_;
-  std::string told_;
 };
 
 /// What one round of answers says about the replica that is to be replaced.
@@ -287,7 +227,7 @@ class Replacing {
       if (now.votes && now.member == before && certainly_not())
         co_return refused(fmt::format("it is there, and votes, in configuration {}: nothing needs to be done",
                                       now.configuration));
-      const auto answer = co_await c_.ask(leader->id, chat::ReplaceRequest{wish_.id}, leader->target(), 5s);
+      const auto answer = co_await c_.ask(leader->id, chat::MemberRequest{{.id = wish_.id, .address = wish_.address}}, leader->target(), 5s);
       const auto* done = answer ? std::get_if<chat::DoneReply>(&*answer) : nullptr;
       const bool proposed = done != nullptr && done->refused.empty();
       if (answer && (done == nullptr || (proposed && done->slots.empty())))
@@ -392,6 +332,7 @@ int member_replace(const Words& words) {
       replace_program, "PAXOSCTL",
       "Puts the directory with which a replica runs in the place of its lost one. Start that replica "
       "with an empty data directory first. Waits until it has caught up, and votes.");
+  flags.value("address", "HOST:PORT", "where the new one is, if not where the lost one was");
   flags.value("timeout", "TIME", "how long to wait until it votes (default: 60s); it goes on by itself");
   flags.flag("json", "one JSON object; what goes on meanwhile goes to standard error");
   flags.arguments_help("ID");
@@ -407,6 +348,9 @@ int member_replace(const Words& words) {
   const auto id = VerbFlags::replica_in(flags.arguments().front(), *config);
   if (!id) return flags.wrong_usage(id.error());
   wish.id = *id;
+  wish.address = flags.get("address").value_or("");
+  if (const std::string fault = wish.address.empty() ? "" : config::address_fault(wish.address); !fault.empty())
+    return flags.wrong_usage("--address " + wish.address + ": " + fault);
   return flags.with_cluster([&](Connection& c) { return replace(c, wish); });
 }
 
@@ -454,13 +398,14 @@ int ctl_member(const Words& words) {
   const Words rest(words.empty() ? words.end() : std::next(words.begin()), words.end());
   if (verb == "list") return member_list(rest);
   if (verb == "replace") return member_replace(rest);
+  if (const auto code = ctl_member_change(verb, rest)) return *code;
   if (verb == "--help" || verb == "-h") {
-    say(stdout, "usage: paxosctl member list|replace ...   (each has --help)\n");
+    say(stdout, "usage: paxosctl member list|add|promote|remove|replace|set-address ...   (each has --help)\n");
     return config::exit_fine;
   }
   return complain("paxosctl member",
                   (verb.empty() ? std::string() : fmt::format("there is no `member {}`; ", printable(verb))) +
-                      "say `member list` or `member replace ID`; each has --help",
+                      "say `member list`, `add`, `promote`, `remove`, `replace` or `set-address`; each has --help",
                   config::exit_usage);
 }
 

@@ -41,7 +41,7 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
   }
   Hub hub(c);
   std::optional<Delivery> outcome;
-  HubSession& session = hub.add({static_cast<std::uint8_t>(c.random() % c.config().replicas.size())},
+  HubSession& session = hub.add(c.config().some_member(c.random()),
                                 [&](Delivery&& delivery) { outcome = std::move(delivery); });
   session.redact(wanted);
   while (!outcome && hub.failure().empty() && c.loop().now() < until)

@@ -217,7 +217,7 @@ int ctl_rolling_restart(const Words& words) {
     return flags.refused(why);
   if (wish.replicas.empty())
     for (const config::ReplicaConfig& replica : config->replicas)
-      if (!wish.without.contains(replica.id.n)) wish.replicas.push_back(replica.id);
+      if (replica.member && !wish.without.contains(replica.id.n)) wish.replicas.push_back(replica.id);
   return flags.with_cluster([&](Connection& c) { return rolling_restart(c, wish); });
 }
 

@@ -37,7 +37,8 @@ class View {
       co_return config::exit_fine;
     }
     net::Scope scope(c_.loop());
-    for (const config::ReplicaConfig& r : c_.config().replicas) scope.spawn(ask_on(r.id));
+    for (const config::ReplicaConfig& r : c_.config().replicas)
+      if (r.member && r.id.n < rounds_.size()) scope.spawn(ask_on(r.id));
     bool healthy = false;
     do {
       // Rates need two answers: the first sample is shown after one interval.
@@ -70,7 +71,8 @@ class View {
     net::Signals signals(c_.loop(), {SIGWINCH, SIGINT, SIGTERM, SIGHUP, SIGQUIT});
     net::Readable input(c_.loop(), STDIN_FILENO);
     net::Scope scope(c_.loop());
-    for (const config::ReplicaConfig& r : c_.config().replicas) scope.spawn(ask_on(r.id));
+    for (const config::ReplicaConfig& r : c_.config().replicas)
+      if (r.member && r.id.n < rounds_.size()) scope.spawn(ask_on(r.id));
     scope.spawn(read_keys(input));
     scope.spawn(watch_signals(signals));
     while (!stopped_) {

@@ -415,8 +415,8 @@ std::vector<Finding> judge_cluster(const Json& status) {
   for (const Attention& a : attention_in(status)) {
     // The rest is told of each replica by itself.
     const bool stands_still = a.what == "stands_still" || a.what == "follows_nobody";
-    const Json& r = status.at("replicas").at(a.replica);
-    const bool unheard = a.what == "unheard" && r.at("reachable").get<bool>();
+    const Json* r = replica_in(status, a.replica);
+    const bool unheard = a.what == "unheard" && r != nullptr && r->at("reachable").get<bool>();
     if (stands_still || unheard)
       add(a.replica, make("progress", Verdict::bad, "it " + a.text, a.advice));
     else if (a.what == "behind" || a.what == "unheard_here")

@@ -192,9 +192,8 @@ Json Top::json() const {
   double highest = 0;
   for (const TopReplica& r : replicas_)
     if (r.answer()) highest = std::max(highest, number_in(*r.answer(), "chosen_max").value_or(0));
-  for (std::size_t i = 0; i < replicas_.size(); ++i) {
-    Json& one = out["replicas"][i];
-    const TopReplica& r = replicas_[i];
+  for (Json& one : out["replicas"]) {
+    const TopReplica& r = replicas_[one.at("id").get<std::size_t>()];
     if (!r.answer()) continue;
     one["slots_per_second"] = number_or_null(r.slots_per_second());
     one["lag"] = std::max(0.0, highest - number_in(*r.answer(), "applied").value_or(0));
@@ -219,7 +218,7 @@ std::vector<std::string> Top::notes(const Json& all, const Outage& outage, bool 
   } else {
     std::vector<unsigned> silent;
     for (std::size_t i = 0; i < replicas_.size(); ++i)
-      if (replicas_[i].asked() && !replicas_[i].answer()) silent.push_back(static_cast<unsigned>(i));
+      if (config_.replicas[i].member && replicas_[i].asked() && !replicas_[i].answer()) silent.push_back(static_cast<unsigned>(i));
     if (!silent.empty())
       out.push_back(
           fmt::format("replica{} {} {} not answer; next: systemctl status paxosd@{}, or paxosctl doctor",
@@ -237,7 +236,7 @@ std::vector<std::string> Top::notes(const Json& all, const Outage& outage, bool 
   }
   if (more > 0) out.push_back(fmt::format("and {} more: paxosctl status", more));
   if (out.empty())
-    out.push_back(fmt::format("{}, a quorum is {}", counted(replicas_.size(), "replica"), config_.quorum()));
+    out.push_back(fmt::format("{}, a quorum is {}", counted(config_.members(), "replica"), config_.quorum()));
   return out;
 }
 
@@ -272,7 +271,9 @@ std::vector<ScreenLine> Top::lines(paxos::Time now, std::size_t columns, bool ke
   const std::size_t spark = std::clamp<std::size_t>(room / 2, 1, 60);
   for (std::size_t i = 0; i < replicas_.size(); ++i) {
     const TopReplica& r = replicas_[i];
-    const Json& derived = all.at("replicas").at(i);
+    const Json* one = replica_in(all, static_cast<unsigned>(i));
+    if (one == nullptr) continue;
+    const Json& derived = *one;
     const std::string address = std::string(cut(printable(config_.replicas[i].address), 21));
     if (!r.answer()) {
       out.push_back({fmt::format("{:>2} {}", i, r.asked() ? "no answer" : "not asked yet"),

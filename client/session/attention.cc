@@ -172,6 +172,7 @@ class Look {
   }
 
   void look_at_nonvoter(const Json& r) {
+    if (text_in(r, "role") == "learner") return;  // nothing is wrong with it
     // Those two were so from their start on; one that diverged was not.
     const auto up = dormant(r) || unborn(r) ? age_in(r, "uptime_ms") : std::nullopt;
     std::string advice;
@@ -184,6 +185,9 @@ class Look {
                                      : "this directory can't take a lost one's place: start it with an empty "
                                        "data directory first (and keep this one), then ",
           id_);
+    // It is none that the cluster counts on.
+    if (dormant(r) && newcomer(r) && !r.value("voter", true))
+      advice = fmt::format("`paxosctl member add {} --address HOST:PORT` takes it in", id_);
     if (catches_up(r))
       advice = "it pulls by itself, and votes then; `applied` must grow (`paxosctl member list`)";
     if (unborn(r) && leader_)

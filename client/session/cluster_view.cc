@@ -77,10 +77,14 @@ net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chron
 }  // namespace
 
 net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
-  std::vector<ReplicaStatus> out(connection.config().replicas.size());
+  // Others may become known meanwhile.
+  const std::vector<config::ReplicaConfig> known = connection.config().replicas;
+  std::vector<ReplicaStatus> out(known.size());
   net::Scope scope(connection.loop());
-  for (const config::ReplicaConfig& r : connection.config().replicas)
-    scope.spawn(ask_into(connection, r.id, timeout, out[r.id.n]));
+  for (const config::ReplicaConfig& r : known) {
+    out[r.id.n].id = r.id;
+    if (r.member) scope.spawn(ask_into(connection, r.id, timeout, out[r.id.n]));
+  }
   co_await scope.join();
   co_return out;
 }
@@ -91,7 +95,7 @@ net::Task<std::vector<ReplicaStatus>> ask_all_there(Connection& connection,
   std::map<unsigned, net::Address> silent;
   std::vector<paxos::ReplicaId> again;
   for (const ReplicaStatus& r : out) {
-    if (r.json) continue;
+    if (r.json || !connection.config().member(r.id)) continue;
     again.push_back(r.id);
     const std::string& where =
         r.address.empty() ? connection.config().replicas.at(r.id.n).address : r.address;
@@ -150,7 +154,9 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
            {"degraded", false},         {"whole", false},
            {"replicas", Json::array()}};
   for (const ReplicaStatus& r : replicas) {
+    if (!config.member(r.id)) continue;
     Json one{{"id", r.id.n}, {"address", config.replicas[r.id.n].address}, {"reachable", r.json.has_value()}};
+    if (!config.replicas[r.id.n].votes) one["voter"] = false;
     if (r.json) {
       one.update(*r.json);
       // Whatever it says of these: they are ours to tell.
@@ -184,8 +190,8 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
     attention.push_back(to_json(a));
     all_move = all_move && a.what != "stands_still" && a.what != "behind" && a.what != "unheard";
   }
-  out["degraded"] = out["healthy"].get<bool>() && named.voters < replicas.size();
-  out["whole"] = out["healthy"].get<bool>() && named.voters == replicas.size() && all_move;
+  out["degraded"] = out["healthy"].get<bool>() && named.voters < config.voters();
+  out["whole"] = out["healthy"].get<bool>() && named.voters == config.voters() && all_move;
   if (const Outage outage = outage_of(out); !outage.over()) {
     Json& told = out["outage"] =
         Json{{"what", outage.what}, {"why", outage.why}, {"missing", outage.missing}};
@@ -196,6 +202,12 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
     }
   }
   return out;
+}
+
+const Json* replica_in(const Json& status, unsigned id) {
+  for (const Json& r : status.at("replicas"))
+    if (r.at("id").get<unsigned>() == id) return &r;
+  return nullptr;
 }
 
 std::string headline(const Json& status) {
@@ -259,12 +271,15 @@ struct Census {
 Census count(const Json& replicas, Outage& out) {
   Census census;
   const auto answers = [&](unsigned id) {
-    return id < replicas.size() && replicas[id].at("reachable").get<bool>();
+    return std::any_of(replicas.begin(), replicas.end(), [&](const Json& r) {
+      return r.at("id").get<unsigned>() == id && r.at("reachable").get<bool>();
+    });
   };
   for (const Json& r : replicas) {
     const unsigned id = r.at("id").get<unsigned>();
+    const bool counts = r.value("voter", true);
     if (!r.at("reachable").get<bool>()) {
-      out.missing.push_back(id);
+      if (counts) out.missing.push_back(id);
       continue;
     }
     out.anyone = true;
@@ -288,7 +303,7 @@ Census count(const Json& replicas, Outage& out) {
           census.unheard_at_birth +=
               fmt::format("; replica {} does not hear replica {}, which answers here", id, other);
       }
-    } else {
+    } else if (counts) {
       if (dormant(r)) {
         census.dormant.push_back(id);
         census.born = true;
@@ -339,7 +354,9 @@ Outage outage_of(const Json& status) {
     out.why = stuck;
     return out;
   }
-  if (census.dormant.size() > replicas.size() - quorum) {
+  const std::size_t voters = static_cast<std::size_t>(std::count_if(
+      replicas.begin(), replicas.end(), [](const Json& r) { return r.value("voter", true); }));
+  if (census.dormant.size() > voters - quorum) {
     out.lost = true;
     out.what = "a majority has lost its data";
     out.age.reset();

@@ -40,6 +40,9 @@ net::Task<std::vector<ReplicaStatus>> ask_all_there(Connection& connection,
                                   const std::vector<ReplicaStatus>& replicas,
                                   std::chrono::milliseconds timeout);
 
+/// What `status` (as cluster_status() gives it) says of one replica; null: it is no member.
+[[nodiscard]] const Json* replica_in(const Json& status, unsigned id);
+
 /// "healthy, replica 0 leads"; "degraded, can lose 0 more, replica 0 leads"; what is wrong where something
 /// is.
 [[nodiscard]] std::string headline(const Json& status);

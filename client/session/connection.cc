@@ -20,6 +20,14 @@ void fill_random(void* out, std::size_t size) {
 
 /// So long a start waits for a name server; what it says later is taken then.
 constexpr std::chrono::milliseconds first_lookups_max{1500};
+/// How often the members are asked for while all is well; how long one answer is waited for; and between two
+/// rounds, however much there is to wonder about.
+constexpr std::chrono::seconds learn_every{30};
+/// Who knows fewer than three has nobody left to ask once those are gone.
+constexpr std::chrono::seconds learn_every_few{1};
+constexpr std::size_t enough_members = 3;
+constexpr std::chrono::milliseconds learn_timeout{500};
+constexpr std::chrono::milliseconds learn_pause{500};
 
 net::AddressBook::Options book_options(const config::ClusterConfig& config) {
   net::AddressBook::Options out{
@@ -28,13 +36,16 @@ net::AddressBook::Options book_options(const config::ClusterConfig& config) {
     out.names.push_back(replica.address);
     out.literals.push_back(net::Address::literal(replica.address));
   }
+  // Members that the config does not name.
+  out.names.resize(paxos::limits::replicas_max);
+  out.literals.resize(paxos::limits::replicas_max);
   return out;
 }
 
 /// Whether all of them are addresses of this machine, of the loopback kind.
 bool all_local(const net::AddressBook& book) {
   for (std::size_t id = 0; id < book.size(); ++id)
-    if (book.is_name(id) || !book.at(id).is_loopback()) return false;
+    if (book.is_name(id) || (!book.at(id).empty() && !book.at(id).is_loopback())) return false;
   return true;
 }
 
@@ -55,7 +66,7 @@ net::Transport::Options transport_options(net::ClusterKey key, std::size_t datag
 tl::expected<net::UdpSocket, std::string> open_socket(net::Loop& loop, const net::AddressBook& book) {
   bool v6 = false;
   for (std::size_t id = 0; id < book.size(); ++id)
-    v6 = v6 || book.is_name(id) || book.at(id).family() == AF_INET6;
+    v6 = v6 || book.is_name(id) || (!book.at(id).empty() && book.at(id).family() == AF_INET6);
   if (v6) {
     auto both = net::UdpSocket::open(loop, *net::Address::literal("[::]:0"));
     if (both) return both;
@@ -102,7 +113,16 @@ Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::Addre
       socket_(std::move(socket)),
       transport_(transport_options(std::move(key), config_.datagram_bytes, book_.size())),
       scope_(loop),
+      wondering_(loop),
       random_state_(seed) {
+  begin_lookups();
+  take_addresses();
+  loop_.on_turn_end([this] { end_turn(); });
+  scope_.spawn(receive());
+}
+
+void Connection::begin_lookups() {
+  if (resolver_) return;
   for (std::size_t id = 0; id < book_.size() && !resolver_; ++id)
     if (book_.is_name(id)) resolver_ = std::make_unique<net::Resolver>(loop_);
   if (resolver_)
@@ -110,9 +130,33 @@ Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::Addre
       book_.looked_up(loop_.now(), id, std::move(answer));
       take_addresses();
     });
+}
+
+void Connection::know(const ClusterMembers& members) {
+  if (members.configuration < configuration_) return;
+  configuration_ = members.configuration;
+  for (const ClusterMembers::One& one : members.all)
+    if (one.at && one.role != paxos::MemberRole::removed) book_.suggest(one.id, *one.at);
   take_addresses();
-  loop_.on_turn_end([this] { end_turn(); });
-  scope_.spawn(receive());
+  if (!merge_members(config_, members)) return;
+  for (const config::ReplicaConfig& replica : config_.replicas)
+    book_.rename(loop_.now(), replica.id.n, replica.address);
+  begin_lookups();
+  take_addresses();
+  if (on_members_) on_members_();
+}
+
+void Connection::keep_learning_members() { scope_.spawn(learn_again()); }
+
+net::Task<void> Connection::learn_again() {
+  while (!given_up_) {
+    const bool few = config_.members() < enough_members;
+    (void)co_await wondering_.wait_until(loop_.now() + (few ? learn_every_few : learn_every));
+    if (given_up_) co_return;
+    const paxos::Time began = loop_.now();
+    co_await learn_members(*this, learn_timeout, false);
+    if (!given_up_) co_await loop_.sleep(std::max<paxos::Duration>(paxos::Duration{}, began + learn_pause - loop_.now()));
+  }
 }
 
 net::Task<void> Connection::first_lookups() {
@@ -131,7 +175,7 @@ void Connection::carry_addresses() {
   book_.tick(now);
   take_addresses();
   if (resolver_)
-    for (const std::size_t id : book_.take_lookups(now)) resolver_->look_up(id, config_.replicas[id].address);
+    for (const std::size_t id : book_.take_lookups(now)) resolver_->look_up(id, config_.replicas.at(id).address);
   (void)book_.take_events();  // who asks is told by fault()
 }
 
@@ -144,6 +188,8 @@ void Connection::take_addresses() {
 std::string Connection::fault(paxos::ReplicaId id) const {
   if (!book_.at(id.n).empty()) return {};
   if (!book_.fault(id.n).empty()) return book_.fault(id.n);
+  if (id.n >= config_.replicas.size() || config_.replicas[id.n].address.empty())
+    return "nobody says where it is";
   return fmt::format("name '{}' does not resolve: the name server has not answered yet",
                      config_.replicas[id.n].host);
 }
@@ -163,12 +209,14 @@ Connection::~Connection() {
 }
 
 net::Task<void> Connection::stop() {
+  give_up();
   socket_.stop();
   co_await scope_.join();
 }
 
 void Connection::give_up() {
   given_up_ = true;
+  wondering_.notify();
   for (auto& [id, asked] : asked_) asked->event.notify();
 }
 

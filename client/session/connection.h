@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "chat/client_messages.h"
+#include "client/session/members.h"
 #include "config/cluster_config.h"
 #include "net/address_book.h"
 #include "net/loop.h"
@@ -61,6 +62,16 @@ class Connection {
   net::Task<std::optional<chat::WhoReply>> who(paxos::ReplicaId to, chat::WhoRequest request,
                                                std::chrono::milliseconds timeout);
 
+  /// Who belongs to the cluster, by a replica's word: from now on config() says it, too. An older word than the
+  /// last one is passed over.
+  void know(const ClusterMembers& members);
+  /// Asks for that now and then, and soon after wonder(), until the connection is given up. To be called once.
+  void keep_learning_members();
+  /// Somebody spoke of a replica that is not known here.
+  void wonder() { wondering_.notify(); }
+  /// Runs when config() says something else than before.
+  void on_members(std::function<void()> handler) { on_members_ = std::move(handler); }
+
   /// Ends all of the above early, now and from now on, without an answer.
   void give_up();
   [[nodiscard]] bool given_up() const { return given_up_; }
@@ -83,6 +94,8 @@ class Connection {
   Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book, net::UdpSocket socket,
              net::ClusterKey key, std::uint64_t seed);
   net::Task<void> first_lookups();
+  net::Task<void> learn_again();
+  void begin_lookups();
   void carry_addresses();
   void take_addresses();
   /// It has said hello, and was answered: a round trip that is not part of the time for an answer.
@@ -106,6 +119,9 @@ class Connection {
   net::Scope scope_;
   OnReply on_reply_;
   std::function<void()> turn_end_;
+  std::function<void()> on_members_;
+  std::uint64_t configuration_ = 0;  ///< of what is known of the members
+  net::Event wondering_;
   std::uint64_t random_state_;
   struct Asked {
     net::Event event;

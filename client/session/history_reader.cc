@@ -15,9 +15,6 @@ constexpr std::chrono::milliseconds history_page_patience = 800ms;
 /// After a refusal or a silence everywhere.
 constexpr std::chrono::milliseconds history_pause = 100ms;
 
-paxos::ReplicaId next_reader(paxos::ReplicaId id, std::size_t replicas) {
-  return {static_cast<std::uint8_t>((id.n + 1u) % replicas)};
-}
 }  // namespace
 
 HistoryReader::HistoryReader(Connection& connection, Options options)
@@ -25,15 +22,14 @@ HistoryReader::HistoryReader(Connection& connection, Options options)
       options_(std::move(options)),
       from_(options_.from),
       patience_(history_page_patience) {
-  target_ = options_.first.value_or(paxos::ReplicaId{
-      static_cast<std::uint8_t>(connection_.random() % connection_.config().replicas.size())});
+  target_ = options_.first.value_or(connection_.config().some_member(connection_.random()));
 }
 
 net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std::uint32_t limit) {
   const bool forever = options_.timeout == std::chrono::milliseconds::max();
   net::Loop& loop = connection_.loop();
   const paxos::Time until = forever ? paxos::time_never : loop.now() + options_.timeout;
-  const std::size_t replicas = connection_.config().replicas.size();
+  const std::size_t replicas = connection_.config().members();
   for (;;) {
     chat::HistoryRequest request{.id = 0,
                                  .room = options_.room,
@@ -71,7 +67,7 @@ net::Task<tl::expected<chat::HistoryPage, std::string>> HistoryReader::next(std:
       trouble_ = fmt::format("replica {} does not answer", target_.n);
     // Also when this page's time is over: whoever asks for it again must not find a dead replica once more,
     // with patience for all of it.
-    if (!options_.pinned) target_ = next_reader(target_, replicas);
+    if (!options_.pinned) target_ = connection_.config().next_member(target_);
     if (connection_.given_up() || loop.now() + history_pause >= until)
       co_return tl::make_unexpected(trouble_);
     if (reply) co_await loop.sleep(history_pause);

@@ -33,10 +33,15 @@ Hub::Hub(Connection& connection) : connection_(connection), progress_(connection
   connection_.on_reply(
       [this](paxos::ReplicaId from, const chat::ClientReply& reply) { on_reply(from, reply); });
   connection_.on_turn_end([this] { end_turn(); });
+  connection_.on_members([this] {
+    for (HubSession& session : sessions_)
+      session.outbox_.know(connection_.config().replicas.size(), members());
+  });
 }
 
 Hub::~Hub() {
   connection_.on_reply({});
+  connection_.on_members({});
   connection_.on_turn_end({});
   connection_.loop().cancel_timer(timer_);
 }
@@ -44,6 +49,7 @@ Hub::~Hub() {
 HubSession& Hub::add(paxos::ReplicaId first, std::function<void(Delivery&&)> on_delivery,
                      std::unique_ptr<StateFile> state, bool always_written) {
   Outbox::Options options{.replicas = connection_.config().replicas.size(),
+                          .members = members(),
                           .first = first,
                           .random = [this] { return connection_.random(); },
                           .journal = state != nullptr,
@@ -52,6 +58,13 @@ HubSession& Hub::add(paxos::ReplicaId first, std::function<void(Delivery&&)> on_
   sessions_.push_back(HubSession(*this, std::move(outbox), std::move(state), std::move(on_delivery)));
   touch(sessions_.back());
   return sessions_.back();
+}
+
+paxos::ReplicaSet Hub::members() const {
+  paxos::ReplicaSet out;
+  for (const config::ReplicaConfig& r : connection_.config().replicas)
+    if (r.member) out.insert(r.id);
+  return out;
 }
 
 void Hub::touch(HubSession& session) {
@@ -76,6 +89,9 @@ void Hub::on_reply(paxos::ReplicaId from, const chat::ClientReply& reply) {
     }
     return;
   }
+  if (const auto* redirect = std::get_if<chat::Redirect>(&reply);
+      redirect != nullptr && redirect->leader && !connection_.config().member(*redirect->leader))
+    connection_.wonder();
   // A redirect or a reason to wait holds for all that was sent from here.
   for (HubSession& session : sessions_) {
     session.outbox_.on_reply(now, from, reply);

@@ -76,6 +76,7 @@ class Hub {
   void touch(HubSession& session);
   void send(Sending sending);
   void flush();
+  [[nodiscard]] paxos::ReplicaSet members() const;
   [[nodiscard]] std::size_t pack_bytes_max(paxos::ReplicaId to) const;
   void wake();
 

@@ -48,7 +48,8 @@ class Outbox {
       "what stands under its number was redacted meanwhile: whether it was this message can't be told";
 
   struct Options {
-    std::size_t replicas = 1;
+    std::size_t replicas = 1;               ///< ids are below it
+    paxos::ReplicaSet members = {};         ///< who of them is asked; empty: all
     paxos::ReplicaId first{};               ///< asked first
     std::function<std::uint64_t()> random;  ///< unpredictable: nonces and request ids come from it
     bool journal = false;                   ///< emit events
@@ -71,6 +72,8 @@ class Outbox {
   /// twice it is done once more, which changes nothing: so it is not kept in a ledger, and not looked for in
   /// the history. Requires: no journal.
   std::uint64_t redact(paxos::Time now, chat::Redact redact);
+  /// Others belong to the cluster than before. Ids only grow; somebody is a member.
+  void know(std::size_t replicas, const paxos::ReplicaSet& members);
   /// Ends the session in the log once all is delivered; nothing may be posted afterwards.
   void close(paxos::Time now);
 
@@ -201,6 +204,10 @@ class Outbox {
   void heard(paxos::Time now, paxos::ReplicaId from);
   [[nodiscard]] bool silent_lately(paxos::Time now, paxos::ReplicaId replica) const;
   [[nodiscard]] paxos::Duration interval(unsigned attempts) const;
+  [[nodiscard]] bool member(paxos::ReplicaId id) const {
+    return id.n < options_.replicas && (options_.members.size() == 0 || options_.members.contains(id));
+  }
+  [[nodiscard]] paxos::ReplicaId next_member(paxos::ReplicaId id) const;
   [[nodiscard]] unsigned laps() const { return laps_ / static_cast<unsigned>(options_.replicas); }
 
   Options options_;

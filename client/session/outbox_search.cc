@@ -33,8 +33,9 @@ void Outbox::ask_history(paxos::Time now) {
     request.from = s.cursor;
     request.limit = static_cast<std::uint32_t>(s.high - s.cursor + 1);
   }
-  const auto to = static_cast<std::uint8_t>((target_.n + s.moved) % options_.replicas);
-  out_.sends.push_back({paxos::ReplicaId{to}, std::move(request)});
+  paxos::ReplicaId to = target_;
+  for (std::size_t i = 0; i < s.moved % options_.replicas; ++i) to = next_member(to);
+  out_.sends.push_back({to, std::move(request)});
 }
 
 void Outbox::found(Entry& entry, const chat::Message& message) {

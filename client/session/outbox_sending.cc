@@ -36,14 +36,31 @@ bool Outbox::silent_lately(paxos::Time now, paxos::ReplicaId replica) const {
   return silent_[replica.n] != paxos::Time::min() && now - silent_[replica.n] < silence_kept + lap;
 }
 
+paxos::ReplicaId Outbox::next_member(paxos::ReplicaId id) const {
+  for (std::size_t i = 1; i <= options_.replicas; ++i) {
+    const paxos::ReplicaId next{static_cast<std::uint8_t>((id.n + i) % options_.replicas)};
+    if (member(next)) return next;
+  }
+  return id;
+}
+
+void Outbox::know(std::size_t replicas, const paxos::ReplicaSet& members) {
+  PAXOS_ASSERT(replicas >= options_.replicas);
+  options_.replicas = replicas;
+  options_.members = members;
+  heard_.resize(replicas, paxos::Time::min());
+  silent_.resize(replicas, paxos::Time::min());
+}
+
 void Outbox::on_redirect(paxos::Time now, paxos::ReplicaId from, const chat::Redirect& redirect) {
   if (from != target_) return;
-  if (!redirect.leader || *redirect.leader == from || redirect.leader->n >= options_.replicas) {
+  if (!redirect.leader || *redirect.leader == from || redirect.leader->n >= paxos::limits::replicas_max) {
     on_waiting(now, from, {.reason = chat::WaitReason::no_leader, .slot = {}, .missing = {}});
     return;
   }
   waiting_.reset();
-  if (silent_lately(now, *redirect.leader)) {
+  // Who joined the cluster since this program began is reached by those that it knows.
+  if (!member(*redirect.leader) || silent_lately(now, *redirect.leader)) {
     if (!forward_) move_to(now, target_, true);  // it reaches the leader, maybe; we don't
     return;
   }
@@ -87,9 +104,8 @@ void Outbox::move_to(paxos::Time now, paxos::ReplicaId replica, bool forward) {
 
 void Outbox::rotate(paxos::Time now) {
   ++laps_;
-  const auto next = static_cast<std::uint8_t>((target_.n + 1u) % options_.replicas);
   ++figures_.moves;
-  target_ = {next};
+  target_ = next_member(target_);
   asked_ = paxos::time_never;
   forward_ = false;
   moved_ = now;

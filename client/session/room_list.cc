@@ -50,11 +50,11 @@ net::Task<NoRooms> why_none(Connection& c, std::string why, bool heard) {
 }  // namespace
 
 net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& c, RoomsWanted wanted) {
-  const std::size_t replicas = c.config().replicas.size();
+  const std::size_t replicas = c.config().members();
   std::vector<chat::RoomLine> out;
   std::string from = wanted.from;
   bool heard = false;  // somebody knows the question
-  auto target = static_cast<std::uint8_t>(c.random() % replicas);
+  paxos::ReplicaId target = c.config().some_member(c.random());
   for (;;) {
     const paxos::Time until = c.loop().now() + wanted.timeout;
     std::string why;
@@ -65,18 +65,18 @@ net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& c, RoomsWanted
       // Those that know nothing of it are found out after one round, not after the whole time.
       if (asked == replicas && !heard && !(co_await find_old(c)).first.empty()) break;
       const auto limit = static_cast<std::uint32_t>(wanted.at_most == 0 ? 0 : wanted.at_most - out.size());
-      reply = co_await c.rooms({target}, {.id = 0, .from = from, .limit = limit, .local = wanted.local},
+      reply = co_await c.rooms(target, {.id = 0, .from = from, .limit = limit, .local = wanted.local},
                                std::min(left, page_patience));
       heard = heard || reply;
       if (reply && reply->refused.empty()) break;
       if (reply) {
-        why = fmt::format("replica {}: {}", target, reply->refused);
+        why = fmt::format("replica {}: {}", target.n, reply->refused);
         reply.reset();
         co_await c.loop().sleep(pause);
       } else if (why.empty()) {
-        why = fmt::format("replica {} does not answer", target);
+        why = fmt::format("replica {} does not answer", target.n);
       }
-      target = static_cast<std::uint8_t>((target + 1u) % replicas);
+      target = c.config().next_member(target);
     }
     if (!reply) co_return tl::make_unexpected(co_await why_none(c, why, heard));
     for (chat::RoomLine& line : reply->page.rooms) out.push_back(std::move(line));
@@ -130,8 +130,9 @@ net::Task<std::vector<chat::Present>> who_is_in(Connection& c, std::string room,
                                                 std::chrono::milliseconds timeout) {
   std::map<std::string, std::uint64_t> names;
   net::Scope scope(c.loop());
-  for (std::uint8_t id = 0; id < c.config().replicas.size(); ++id)
-    scope.spawn(ask_one(c, {id}, room, timeout, names));
+  const std::vector<config::ReplicaConfig> asked = c.config().replicas;
+  for (const config::ReplicaConfig& r : asked)
+    if (r.member) scope.spawn(ask_one(c, r.id, room, timeout, names));
   co_await scope.join();
   std::vector<chat::Present> out;
   for (const auto& [name, heard] : names) out.push_back({name, heard});
@@ -140,8 +141,8 @@ net::Task<std::vector<chat::Present>> who_is_in(Connection& c, std::string room,
 
 void tell_whereabouts(Connection& c, chat::Whereabouts what, const std::string& room,
                       const std::string& name) {
-  for (std::uint8_t id = 0; id < c.config().replicas.size(); ++id)
-    c.send({id}, chat::WhoRequest{.id = c.random(), .what = what, .room = room, .name = name});
+  for (const config::ReplicaConfig& r : c.config().replicas)
+    if (r.member) c.send(r.id, chat::WhoRequest{.id = c.random(), .what = what, .room = room, .name = name});
 }
 
 }  // namespace client

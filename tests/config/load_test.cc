@@ -214,8 +214,6 @@ std::vector<Malformed> malformed() {
       {"HostAUrl", with("127.0.0.1:7402", "udp://127.0.0.1:7402"), 7, "address", "host:port"},
       {"HostEmptyBrackets", with("127.0.0.1:7402", "[]:7402"), 7, "address", "host"},
       {"Ipv6WithoutBrackets", with("127.0.0.1:7402", "fd00::1:7402"), 7, "address", "brackets"},
-      {"EvenNumberOfReplicas", with("  - {id: 2, address: \"127.0.0.1:7402\", data_dir: data/2}\n", ""), 5,
-       "replicas", "odd number"},
       {"TooManyReplicas", ten, 5, "replicas", "1 to 9"},
       {"NoReplicas", "cluster: demo\nid: 6f1c0b52-0b1e-4c57-9d5e-2f8a44f0a901\nkey_file: k\nreplicas: []\n",
        4, "replicas", "1 to 9"},

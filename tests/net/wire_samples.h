@@ -306,7 +306,10 @@ class Samples {
         m.command = chat::SnapshotRequest{snapshot_word(2 * below(3))};
         break;
       case 13:
-        m.command = chat::ReplaceRequest{replica()};
+        m.command = chat::MemberRequest{{.kind = static_cast<paxos::MemberChange::Kind>(below(5)),
+                                         .id = replica(),
+                                         .address = coin() ? "replica.example:7400" : "",
+                                         .by_hand = coin()}};
         break;
       default:
         m.command = chat::TransferRequest{replica()};

@@ -40,10 +40,12 @@ Cluster::Cluster(const Setup& setup)
       nodes_(setup.replicas),
       cut_(setup.replicas, std::vector<bool>(setup.replicas)) {
   BirthRecord birth{.members = {}, .born = true};
-  for (std::size_t id = 0; id < size(); ++id) birth.members.push_back(incarnation(id, 0));
+  if (setup_.voters == 0) setup_.voters = size();
+  for (std::size_t id = 0; id < setup_.voters; ++id) birth.members.push_back(incarnation(id, 0));
   for (std::size_t id = 0; id < size(); ++id) {
     nodes_[id].disk.incarnation = incarnation(id, 0);
-    if (setup.born) nodes_[id].disk.birth = birth;
+    if (setup.born && id < setup_.voters) nodes_[id].disk.birth = birth;
+    nodes_[id].config_size = std::max(setup_.voters, id + 1);  // a new machine's config names it
   }
   configurations_.push_back(Configuration::of_birth(birth.members));
   for (std::size_t id = 0; id < size(); ++id) start(id);
@@ -75,7 +77,9 @@ void Cluster::start(std::size_t id) {
   n.applied.resize(n.state_durable);
   n.hashes.resize(n.state_durable);
   Options options{.self = ReplicaId{static_cast<std::uint8_t>(id)},
-                  .replicas = size(),
+                  .replicas = n.config_size,
+                  .founds = n.config_size % 2 == 1,
+                  .ids = size(),
                   .heartbeat = setup_.heartbeat,
                   .election_timeout = setup_.election_timeout,
                   .bounds = setup_.bounds,
@@ -158,7 +162,11 @@ SkipResult Cluster::skip(std::size_t id, std::vector<std::uint64_t> slots) {
 }
 
 ChangeResult Cluster::replace(std::size_t at, std::size_t id) {
-  ChangeResult result = (*this)[at].replace(time(at), ReplicaId{static_cast<std::uint8_t>(id)});
+  return change(at, {.id = ReplicaId{static_cast<std::uint8_t>(id)}, .address = {}});
+}
+
+ChangeResult Cluster::change(std::size_t at, const MemberChange& change) {
+  ChangeResult result = (*this)[at].change(time(at), change);
   after(at);
   return result;
 }

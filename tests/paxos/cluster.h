@@ -32,6 +32,7 @@ struct Letter {
 struct Setup {
   std::size_t replicas = 3;
   bool born = true;
+  std::size_t voters = 0;  ///< those that were born together; the rest are machines that wait. 0: all
   std::uint64_t seed = 1;
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
@@ -71,6 +72,7 @@ struct Node {
   std::optional<Time> clock_stands_at;  ///< none of its deadlines comes
   Duration clock_ahead{};               ///< of the cluster's time
   unsigned boot = 0;
+  std::size_t config_size = 0;        ///< how many replicas its config names
   std::vector<ChosenDecree> applied;  ///< applied[i] is slot i + 1
   std::vector<Hash> hashes;           ///< the chain at the same index
   std::size_t state_durable = 0;      ///< how much of `applied` survives a crash
@@ -108,6 +110,7 @@ class Cluster {
   SkipResult skip(std::size_t id, std::vector<std::uint64_t> slots);
   /// Asks `at` to replace the directory of `id`.
   ChangeResult replace(std::size_t at, std::size_t id);
+  ChangeResult change(std::size_t at, const MemberChange& change);
   void step(std::size_t to, std::size_t from, const PeerMessage& message);
   bool hand_over(std::size_t id);
   bool forward(std::size_t id, std::string_view command);
@@ -119,6 +122,8 @@ class Cluster {
   void restart(std::size_t id);
   /// A crash that also loses the directory: an empty one with a new incarnation starts.
   void wipe(std::size_t id);
+  /// From its next start on its config names so many replicas.
+  void set_config_size(std::size_t id, std::size_t replicas) { nodes_[id].config_size = replicas; }
   void hold_disk(bool hold) { setup_.auto_sync = !hold; }
 
   // --- network ---

@@ -91,7 +91,9 @@ void Observer::vote_durable(std::uint8_t replica, const paxos::Incarnation& inca
                      name(replica));
   }
   vote->replicas |= 1U << replica;
-  if (static_cast<std::size_t>(__builtin_popcount(vote->replicas)) < replicas_ / 2 + 1) return;
+  const bool known = ballot.configuration <= configurations_.size();
+  const std::size_t quorum = known ? configurations_[ballot.configuration - 1].quorum() : replicas_ / 2 + 1;
+  if (static_cast<std::size_t>(__builtin_popcount(vote->replicas)) < quorum) return;
   if (ballot.configuration < configurations_.size() && slot >= configurations_[ballot.configuration].begins)
     broken("C11", text(slot) + " is chosen at ballot " + to_string(ballot) +
                       ", and that configuration ends with " +

@@ -401,6 +401,7 @@ class World {
   void lose_directory(Host& host, Random& random, Nanos length);
   /// The operator's part: asks the leader until the replica votes again.
   void replace_directory(Host& host);
+  [[nodiscard]] paxos::MemberChange next_change(const Host& host, const paxos::Configuration& now) const;
   [[nodiscard]] bool knows_better(const Host& other, const Host& host) const;
   void disk_goes_on(Host& host);
   void end_disk_faults(Host& host);

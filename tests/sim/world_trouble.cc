@@ -150,6 +150,15 @@ void World::lose_directory(Host& host, Random& random, Nanos length) {
   until_later(operate, host.id, 0, 20 * millisecond + random.between(0, length));
 }
 
+/// One time in two in one step; else its replica is taken out of the cluster, and added to it as a learner, which
+/// the leader makes a voter.
+paxos::MemberChange World::next_change(const Host& host, const paxos::Configuration& now) const {
+  using Kind = paxos::MemberChange::Kind;
+  const bool in_steps = host.disk.incarnation.bytes[1] % 2 == 1;
+  const Kind kind = !in_steps ? Kind::replace : now.holds({host.id}) ? Kind::remove : Kind::add;
+  return {.kind = kind, .id = {host.id}, .address = {}};
+}
+
 void World::replace_directory(Host& host) {
   if (!host.lost) return;
   if (host.node && host.node->status().voting) {
@@ -158,10 +167,13 @@ void World::replace_directory(Host& host) {
   }
   for (Host& each : hosts_) {
     if (!each.node || each.paused != 0 || !each.node->is_leader()) continue;
-    const paxos::ChangeResult result = each.node->replace(local(each), {host.id});
+    // A learner that only has to catch up needs nobody's word.
+    if (each.node->configuration().member({host.id}, host.disk.incarnation)) break;
+    const paxos::MemberChange change = next_change(host, each.node->configuration());
+    const paxos::ChangeResult result = each.node->change(local(each), change);
     if (saying())
-      say("replica " + std::to_string(each.id) + " is told to replace " + std::to_string(host.id) + ": " +
-          (result.refused.empty() ? "does" : result.refused));
+      say("replica " + std::to_string(each.id) + " is told to " + paxos::to_string(change.kind) + " " +
+          std::to_string(host.id) + ": " + (result.refused.empty() ? "does" : result.refused));
     turn(each);
     break;
   }
