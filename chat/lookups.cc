@@ -16,6 +16,8 @@ constexpr std::uint32_t poll_ms_max = 30'000;
 std::string why_not_serving(const Standing& standing) {
   if (standing.diverged) return "this replica disagrees with the others and has stopped serving; ask another";
   if (!standing.voting) return "this replica does not vote; ask another";
+  if (standing.stands_still)
+    return "this replica's disk is full, and it stands still while the others go on; ask another";
   return {};
 }
 
@@ -90,6 +92,8 @@ void Lookups::on_read(paxos::Time now, const ClientAddress& from, Wanted wanted,
         "what is applied here with --local");
   if (standing.disputed)
     return refused(dispute(standing) + ", or read what is applied here, right or wrong, with --local");
+  if (standing.stands_still)
+    return refused(why_not_serving(standing) + ", or read what is applied here with --local");
   if (read_of_.contains({from, request.id})) return;
   if (reads_.size() >= bounds_.reads) {
     reached_(Bound::reads);

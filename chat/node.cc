@@ -83,9 +83,14 @@ const Standing& Node::standing() {
   // A ballot's round is never 0 and never used twice, so it names the leadership.
   standing_.leadership = outlook.leading ? outlook.round : 0;
   standing_.missing.clear();
+  standing_.full.clear();
+  standing_.blocked = outlook.blocked;
+  standing_.stands_still = outlook.stands_still;
+  standing_.short_of_room = outlook.leading && outlook.short_of_room;
   for (std::uint8_t id = 0; id < options_.replicas; ++id) {
     const paxos::ReplicaId replica{id};
     if (outlook.disagreeing.contains(replica)) standing_.disagreeing.push_back(replica);
+    if (outlook.full.contains(replica)) standing_.full.push_back(replica);
     if (replica != options_.self && !outlook.connected.contains(replica))
       standing_.missing.push_back(replica);
   }
@@ -122,6 +127,11 @@ void Node::withdraw(paxos::Time now, std::string why) {
 }
 
 void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
+
+void Node::set_room(paxos::Time now, paxos::DiskRoom room) {
+  replica_.set_room(now, room);
+  standing_stale_ = true;
+}
 
 void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page) {
   desk_.history_read(now, token, std::move(page));
@@ -308,6 +318,8 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   if (!replica_.is_leader()) {
     proposed_.clear();
     desk_.leadership_ended();
+  } else if (any && !ready.events.empty()) {
+    desk_.follow_room(standing());  // a change of it begins with an event
   }
   if (!any) return apply(now, out);
   for (const paxos::Record& record : ready.records)

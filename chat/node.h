@@ -75,6 +75,8 @@ class Node {
   void hold_applying(paxos::Time now, bool held);
   void set_sync_age(paxos::Time now, paxos::Duration age);
   /// See paxos::Replica.
+  void set_room(paxos::Time now, paxos::DiskRoom room);
+  /// See paxos::Replica.
   void withdraw(paxos::Time now, std::string why);
   [[nodiscard]] const std::string& withdrawn() const { return replica_.withdrawn(); }
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page);

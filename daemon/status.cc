@@ -125,6 +125,15 @@ void add_disk_use(Json& out, const DiskFigures& disk) {
   if (disk.use()->free) out["disk_free_bytes"] = *disk.use()->free;
 }
 
+void add_room(Json& out, const paxos::Status& s, const storage::SpaceFigures& space) {
+  out["disk_full"] = s.room != paxos::DiskRoom::enough;
+  out["disk_room"] = paxos::to_string(s.room);
+  out["disk_reserve_bytes"] = space.reserve;
+  out["disk_reserve_held_bytes"] = space.held;
+  if (!s.full.empty()) out["disks_full"] = ids_json(s.full);
+  if (s.blocked) out["blocked_by_full_disks"] = true;
+}
+
 void add_memory(Json& out) {
   std::uint64_t pages = 0;
   std::uint64_t resident = 0;
@@ -168,6 +177,7 @@ Json Host::status_json() const {
   add_vitals(out);
   add_damage(out, damages_);
   add_redactions(out, node_.redactions());
+  add_room(out, s, storage_->space());
   snapshots_.add_to(out);
   // Not for a moment's queue: only where nobody seems to take them any more.
   if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1})

@@ -33,7 +33,8 @@ void Proposer::finish_adopted() {
     adopted_.clear();
     return;
   }
-  while (flights_.next() <= adopted_max_) {
+  // Each takes a vote of its own. (A reserve is there for just this.)
+  while (flights_.next() <= adopted_max_ && env_.room.own != DiskRoom::none) {
     const Slot slot = flights_.next();
     const SlotEntry* entry = log_.find(slot);
     if (slot <= log_.chosen_prefix() || (entry != nullptr && entry->chosen)) {
@@ -77,7 +78,7 @@ bool Proposer::may_finish(std::size_t bytes) const {
 }
 
 bool Proposer::can_propose() const {
-  if (!leading() || flights_.next() <= adopted_max_ || closing()) return false;
+  if (!leading() || flights_.next() <= adopted_max_ || closing() || !env_.room.proposes) return false;
   if (flights_.under_way() >= env_.options.bounds.pipeline_slots) {
     env_.reached(Bound::pipeline_slots);
     return false;

@@ -68,6 +68,11 @@ struct Replica::Parts {
   void enter(Configuration next);
   /// Why the directory of `id` can't be replaced now; empty: it can.
   [[nodiscard]] std::string refuses_to_replace(ReplicaId id) const;
+  /// Whose disks are full, itself among them, as far as it hears.
+  [[nodiscard]] ReplicaSet full() const;
+  /// What follows from full disks for this replica. Says when they begin and cease to keep everybody from
+  /// deciding anything.
+  void judge_room();
   /// After every input: lets each role draw its conclusions from what the others did.
   void conclude();
   void watch_waits();
