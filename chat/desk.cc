@@ -286,7 +286,8 @@ std::optional<paxos::Decree> Desk::next_batch(paxos::Time, std::int64_t time_ms,
 
 void Desk::follow_room(const Standing& standing) {
   State& s = *state_;
-  if (standing.blocked && s.leadership == standing.leadership) s.intake.let_go();
+  if (standing.blocked) s.intake.let_go();
+  if (standing.stands_still) s.lookups.send_away(standing);
 }
 
 void Desk::leadership_ended() {

@@ -150,8 +150,8 @@ void Intake::let_go() {
   for (const paxos::Bytes& bytes : queue_) {
     const auto view = view_command(bytes.span());
     PAXOS_ASSERT(view);  // as when it was taken
-    under_way_.erase(ticket_of(*view));
-    if (view->session.none()) continue;
+    // (One that was applied meanwhile, as another leader proposed it, is not counted any more.)
+    if (under_way_.erase(ticket_of(*view)) == 0 || view->session.none()) continue;
     const auto at = lines_.find(view->session);
     PAXOS_ASSERT(at != lines_.end() && at->second.under_way > 0);
     --at->second.under_way;

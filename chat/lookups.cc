@@ -130,6 +130,8 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
   std::string why;
   if (standing.disputed)
     why = dispute(standing);
+  else if (standing.stands_still)
+    why = why_not_serving(standing);
   else if (!standing.voting)
     why = "this replica does not vote";
   else if (!standing.quorum_connected)
@@ -148,6 +150,14 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
 
 void Lookups::fail_reads(const Standing& standing) {
   while (!reads_.empty()) read_failed(reads_.begin()->first, standing);
+}
+
+void Lookups::send_away(const Standing& standing) {
+  fail_reads(standing);
+  while (!polls_.empty()) {
+    refuse(polls_.begin()->second.address, polls_.begin()->second.id, why_not_serving(standing));
+    erase_poll(polls_.begin());
+  }
 }
 
 void Lookups::serve(const ClientAddress& to, const Wanted& wanted) {

@@ -165,6 +165,7 @@ void Node::tick(paxos::Time now) {
   standing_stale_ = true;
   // Kept true without clients, too: the status line, the journal and `paxosctl` ask for it.
   const Standing& current = standing();
+  desk_.follow_room(current);
   if (desk_.deadline() <= now) desk_.tick(now, current);
 }
 
@@ -318,8 +319,6 @@ bool Node::drain_replica(paxos::Time now, NodeOutput& out) {
   if (!replica_.is_leader()) {
     proposed_.clear();
     desk_.leadership_ended();
-  } else if (any && !ready.events.empty()) {
-    desk_.follow_room(standing());  // a change of it begins with an event
   }
   if (!any) return apply(now, out);
   for (const paxos::Record& record : ready.records)

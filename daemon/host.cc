@@ -360,6 +360,7 @@ void Host::on_room(const storage::SpaceFigures& space) {
         options_.directory.string(), mib(space.free), mib(space.held), mib(space.reserve),
         space.room == paxos::DiskRoom::none ? "; most of the reserve is used up" : "");
   node_.set_room(loop_.now(), space.room);
+  snapshots_.hold_pulling(space.room != paxos::DiskRoom::enough);
 }
 
 void Host::carry_out(chat::NodeOutput out) {

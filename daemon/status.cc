@@ -177,7 +177,6 @@ Json Host::status_json() const {
   add_vitals(out);
   add_damage(out, damages_);
   add_redactions(out, node_.redactions());
-  add_room(out, s, storage_->space());
   snapshots_.add_to(out);
   // Not for a moment's queue: only where nobody seems to take them any more.
   if (const auto stuck = daemon_log::stuck_for(); stuck >= std::chrono::seconds{1})
@@ -202,6 +201,7 @@ void Host::add_vitals(Json& out) const {
   add_addresses(out);
   add_latencies(out);
   add_disk_use(out, disk_);
+  add_room(out, node_.status(), storage_->space());
   add_memory(out);
 }
 

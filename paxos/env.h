@@ -62,6 +62,7 @@ struct Room {
   bool takes = true;     ///< this replica votes for the decrees of others, and learns what was chosen
   bool proposes = true;  ///< as a leader it may propose something new
   bool blocked = false;  ///< those whose disks are full leave no quorum
+  bool left_behind = false;  ///< its disk is full, and the others go on without it
 };
 
 /// What every role of the core shares during a step: the time, the outboxes, the group under way.

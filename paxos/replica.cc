@@ -362,7 +362,7 @@ Outlook Replica::outlook() const {
           .quorum_connected = p.quorum_connected(),
           .full = p.full(),
           .blocked = p.env.room.blocked,
-          .stands_still = !p.env.room.takes,
+          .stands_still = p.env.room.left_behind,
           .short_of_room = !p.env.room.proposes};
 }
 

@@ -108,8 +108,8 @@ void Replica::Parts::judge_room() {
     const bool quorum = env.configuration.is_quorum(roomy);
     // What a full one votes for without need would be taken from what it can finish later. Nobody proposes
     // anything new where it is needed.
-    env.room.takes =
-        env.room.own == DiskRoom::enough || (env.room.own == DiskRoom::reserve && !quorum);
+    env.room.left_behind = env.room.own != DiskRoom::enough && quorum;
+    env.room.takes = env.room.own != DiskRoom::none && !env.room.left_behind;
     env.room.proposes = env.room.own == DiskRoom::enough && quorum;
     env.room.blocked = !env.configuration.is_quorum(others);
   }
