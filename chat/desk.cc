@@ -236,8 +236,7 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     // A command is taken whether or not there is room for one more who waits: those that wait already may be
     // its successors, which run only after it. Its receipt comes with a repeat then. What is not taken has
     // nobody waiting for it.
-    const Ticket ticket = ticket_of(*command);
-    if (!pass_on && standing.blocked && !intake.has(ticket)) {
+    if (!pass_on && standing.blocked && !intake.has(ticket_of(*command))) {
       blocked = true;
       continue;
     }
@@ -246,7 +245,7 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       overloaded = true;
       continue;
     }
-    if (!wait(now, from, ticket, taken == Intake::Taken::held_back)) overloaded = true;
+    if (!wait(now, from, ticket_of(*command), taken == Intake::Taken::held_back)) overloaded = true;
     if (pass_on) {
       passed.push_back(bytes);
       if (passed.size() == options.bounds.forward_commands) {
@@ -261,8 +260,7 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
   const bool held_up = standing.leading
                            ? standing.hole || !standing.quorum_connected || standing.short_of_room
                            : standing.behind;
-  if (overloaded || blocked || held_up)
-    notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
+  if (overloaded || blocked || held_up) notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
 }
 
 void Desk::on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands,

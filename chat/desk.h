@@ -95,8 +95,8 @@ class Desk {
   [[nodiscard]] bool may_have_batch(std::uint64_t leadership) const;
 
   /// To be told now and then. Where no command is taken, those that wait for a slot are let go of: who sent
-  /// them hears so when they say them again, and nothing is done hours later that somebody gave up. Where this
-  /// replica stands still, who reads or follows here is sent to another one.
+  /// them hears so when they say them again, and nothing is done hours later that somebody gave up. Where
+  /// this replica stands still, who reads or follows here is sent to another one.
   void follow_room(const Standing& standing);
 
   /// This replica does not lead: what it took for proposing is let go of at once, not when the next client

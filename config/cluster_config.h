@@ -55,8 +55,8 @@ struct ClusterConfig {
   /// disk; 0: no such bound, and with both, which is the default, it keeps all of it.
   std::uint64_t log_keep_slots = 0;
   std::uint64_t log_keep_mib = 0;
-  /// What is kept of the data's volume for what must be written though it is full; 0: nothing; not set: 64, or
-  /// 5 % of a volume where that is less.
+  /// What is kept of the data's volume for what must be written though it is full; 0: nothing; not set: 64,
+  /// or 5 % of a volume where that is less.
   std::optional<std::uint64_t> disk_reserve_mib;
   /// At most so much of a snapshot is sent to replicas that fell behind the log.
   std::uint64_t snapshot_bytes_per_second = 32u << 20;

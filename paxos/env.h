@@ -59,9 +59,9 @@ class Unsynced {
 /// What the disks have room for, as it was judged last (Replica::Parts::judge_room).
 struct Room {
   DiskRoom own = DiskRoom::enough;
-  bool takes = true;     ///< this replica votes for the decrees of others, and learns what was chosen
-  bool proposes = true;  ///< as a leader it may propose something new
-  bool blocked = false;  ///< those whose disks are full leave no quorum
+  bool takes = true;         ///< this replica votes for the decrees of others, and learns what was chosen
+  bool proposes = true;      ///< as a leader it may propose something new
+  bool blocked = false;      ///< those whose disks are full leave no quorum
   bool left_behind = false;  ///< its disk is full, and the others go on without it
 };
 

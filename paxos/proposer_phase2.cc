@@ -78,12 +78,12 @@ bool Proposer::may_finish(std::size_t bytes) const {
 }
 
 bool Proposer::can_propose() const {
-  if (!leading() || flights_.next() <= adopted_max_ || closing() || !env_.room.proposes) return false;
+  if (!leading() || flights_.next() <= adopted_max_ || closing()) return false;
   if (flights_.under_way() >= env_.options.bounds.pipeline_slots) {
     env_.reached(Bound::pipeline_slots);
     return false;
   }
-  return window_open(flights_.next());
+  return env_.room.proposes && window_open(flights_.next());
 }
 
 Slot Proposer::propose(Decree decree) {

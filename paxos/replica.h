@@ -156,8 +156,8 @@ class Replica {
   /// How long the oldest unfinished sync has been under way; zero when there is none.
   void set_sync_age(Time now, Duration age);
   /// What its disk has room for. Full, it takes part in elections and reads as before, proposes nothing new,
-  /// and hands over to who can. It votes, and learns what was chosen, only where those with room are no quorum
-  /// without it, so that what is under way is finished; and not with the reserve used up.
+  /// and hands over to who can. It votes, and learns what was chosen, only where those with room are no
+  /// quorum without it, so that what is under way is finished; and not with the reserve used up.
   void set_room(Time now, DiskRoom room);
   /// While held, no chosen slot is given to to_apply: what applies them has no room. The window closes by
   /// itself.

@@ -59,8 +59,7 @@ class WatchedFileSystem final : public rocksdb::FileSystemWrapper {
                                     rocksdb::IODebugContext* debug) override {
     const rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(path, options, result, debug);
     // Write-ahead logs are written ahead (storage/wal_files.h): most of what is appended needs no room.
-    if (status.ok() && !path.ends_with(".log"))
-      result->reset(new WatchedFile(std::move(*result), space_));
+    if (status.ok() && !path.ends_with(".log")) result->reset(new WatchedFile(std::move(*result), space_));
     return status;
   }
 
@@ -149,8 +148,7 @@ void Space::make_room(std::uint64_t bytes) {
   }
   if (!ask()) return;
   const std::uint64_t needed = bytes + floor_bytes;
-  if (figures_.free < needed)
-    hold(figures_.held - std::min(figures_.held, needed - figures_.free));
+  if (figures_.free < needed) hold(figures_.held - std::min(figures_.held, needed - figures_.free));
   credit_ -= std::min(credit_, bytes);
 }
 

@@ -60,12 +60,12 @@ class Space {
   mutable std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
-  int fd_ = -1;               ///< -1: none is kept
-  bool supported_ = true;     ///< this file system can keep a file's space
+  int fd_ = -1;            ///< -1: none is kept
+  bool supported_ = true;  ///< this file system can keep a file's space
   RoomGauge gauge_;
   SpaceFigures figures_;
-  std::uint64_t credit_ = 0;  ///< bytes that can be written before the volume is asked again,
-  std::int64_t asked_ns_ = 0; ///< as long as the last answer is young
+  std::uint64_t credit_ = 0;   ///< bytes that can be written before the volume is asked again,
+  std::int64_t asked_ns_ = 0;  ///< as long as the last answer is young
   std::thread thread_;
 };
 

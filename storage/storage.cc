@@ -100,8 +100,8 @@ class Storage::Impl {
   std::filesystem::path directory;
   paxos::Duration look_every{};
   DirectoryLock lock;
-  std::unique_ptr<Space> space;             ///< goes after everything that writes
-  std::unique_ptr<rocksdb::Env> env;        ///< likewise
+  std::unique_ptr<Space> space;       ///< goes after everything that writes
+  std::unique_ptr<rocksdb::Env> env;  ///< likewise
   std::unique_ptr<LogStore> log;
   std::unique_ptr<StateStore> state;         ///< goes before the log, which its jobs read
   std::unique_ptr<SnapshotFiles> snapshots;  ///< goes before the state, of which it makes copies

@@ -37,7 +37,8 @@ struct OpenOptions {
   /// For fault tests: the file system under RocksDB (a rocksdb::Env*), else the default one.
   void* env = nullptr;
   class Space* space = nullptr;  ///< open() sets it
-  /// Bytes kept in a file that can be given up (storage/space.h). 0: none; nothing: as much as fits the volume.
+  /// Bytes kept in a file that can be given up (storage/space.h). 0: none; nothing: as much as fits the
+  /// volume.
   std::optional<std::uint64_t> reserve = 0;
   /// How often a full volume is looked at.
   paxos::Duration look_every{std::chrono::milliseconds{50}};

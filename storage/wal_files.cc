@@ -151,7 +151,8 @@ void WalWatch::synced(const void* file, bool first) {
 std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base, WalWatch& watch,
                                                 const std::function<void(std::uint64_t)>& make_room) {
   if (base == nullptr) base = rocksdb::Env::Default();
-  return rocksdb::NewCompositeEnv(std::make_shared<PreparedFileSystem>(base->GetFileSystem(), watch, make_room));
+  return rocksdb::NewCompositeEnv(
+      std::make_shared<PreparedFileSystem>(base->GetFileSystem(), watch, make_room));
 }
 
 }  // namespace storage

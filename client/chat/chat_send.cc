@@ -232,14 +232,15 @@ class Sender {
     }
   }
 
-  /// Disks are full for long. Where nothing that could run has left, it is not done, and never will be. (With a
-  /// state file it is kept, and waits.)
+  /// Disks are full for long. Where nothing that could run has left, it is not done, and never will be. (With
+  /// a state file it is kept, and waits.)
   bool refused_by_full_disks() {
     const auto why = session_->outbox().disks_full();
     if (!why || flags_.state || hub_.sent_commands() || items_.empty()) return false;
     for (Item& item : items_) {
-      item.refused = *why + "; reading goes on, and with --state FILE it would be kept until there is room. See "
-                            "`paxosctl status`";
+      item.refused = *why +
+                     "; reading goes on, and with --state FILE it would be kept until there is room. See "
+                     "`paxosctl status`";
       item.ticket = 0;
     }
     show();

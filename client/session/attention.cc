@@ -338,8 +338,9 @@ std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader,
             .why = chat::disks_full_text(full),
             .age = {},
             .slot = slot_in(r, "applied"),
-            .advice = "make room on their volumes, or give the file systems more: a quorum needs some, and goes "
-                      "on by itself ('A disk fills up' in OPERATIONS.md)",
+            .advice =
+                "make room on their volumes, or give the file systems more: a quorum needs some, and goes "
+                "on by itself ('A disk fills up' in OPERATIONS.md)",
             .disks_full = true};
       }
       if (!number_in(r, "hole")) return waits_longer(r);

@@ -238,7 +238,8 @@ std::string Outage::still_works() const {
   if (unborn) return "until then nothing can be sent or read; what is sent now waits";
   if (lost) return "nothing can be sent any more; what is left can be read with --local";
   if (full)
-    return "reading and following go on; what waits in an open chat or in `send --state` goes out, once, when there "
+    return "reading and following go on; what waits in an open chat or in `send --state` goes out, once, "
+           "when there "
            "is room";
   if (stuck) return "what is sent now waits until it goes on; reading with --local still works";
   return anyone ? "reading with --local still works; what waits in an open chat or in `send --state` goes "

@@ -165,7 +165,7 @@ struct StateAccess {
   static std::uint64_t visit_env(A& a, Env& env) {
     auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now,
            reached, configuration, room] = env;
-    PAXOS_ASSERT(configuration.number == 1);  // nobody changes it
+    PAXOS_ASSERT(configuration.number == 1);    // nobody changes it
     PAXOS_ASSERT(room.takes && room.proposes);  // no disk is full
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());

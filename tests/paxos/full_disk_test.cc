@@ -122,8 +122,8 @@ TEST(FullDisk, ALeaderYieldsThoughItsHandOverIsLost) {
   }
 }
 
-// 0 leads and is full; 2 could do it better. They don't hear each other, and who is between them, full itself,
-// hears both.
+// 0 leads and is full; 2 could do it better. They don't hear each other, and who is between them, full
+// itself, hears both.
 TEST(FullDisk, ALeaderYieldsToACandidateThatItDoesNotHear) {
   for (std::uint64_t seed = 1; seed <= 50; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));

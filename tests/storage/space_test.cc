@@ -83,7 +83,8 @@ class Volume {
     const std::uint64_t now = free();
     std::ofstream file(path() / "filler", std::ios::binary | std::ios::app);
     const std::string zeros(4096, '\0');
-    for (std::uint64_t bytes = now - std::min(now, left); bytes >= zeros.size(); bytes -= zeros.size()) file << zeros;
+    for (std::uint64_t bytes = now - std::min(now, left); bytes >= zeros.size(); bytes -= zeros.size())
+      file << zeros;
   }
   void empty() const { std::filesystem::remove(path() / "filler"); }
 
@@ -166,7 +167,9 @@ TEST(Space, TakesTheReserveBackWhenThereIsRoomAgain) {
 TEST(Space, AStartFindsRoomInTheReserve) {
   Volume volume(64);
   SKIP_UNLESS_MOUNTED(volume);
-  { Space(volume.path(), 8 * mib).begin(); }
+  {
+    Space(volume.path(), 8 * mib).begin();
+  }
   volume.fill(0);
   ASSERT_EQ(volume.free(), 0u);
   Space space(volume.path(), 8 * mib);
@@ -177,7 +180,9 @@ TEST(Space, AStartFindsRoomInTheReserve) {
 TEST(Space, WithoutAReserveNoFileIsLeft) {
   Volume volume(16);
   SKIP_UNLESS_MOUNTED(volume);
-  { Space(volume.path(), 2 * mib).begin(); }
+  {
+    Space(volume.path(), 2 * mib).begin();
+  }
   ASSERT_EQ(kept(volume), 2 * mib);
   Space space(volume.path(), 0);
   space.begin();

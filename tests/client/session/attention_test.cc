@@ -285,11 +285,11 @@ TEST(Attention, SurvivesWhatAnotherVersionMaySay) {
   for (const Json& odd :
        {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
     for (const char* field :
-         {"waiting_ms",  "waiting_slot", "standing_ms", "missing",    "missing_ms", "paused_ms",
-          "isolated_ms", "loss",         "hole",        "role",       "reason",     "applied",
-          "chosen",      "chosen_max",   "uptime_ms",   "leader",     "voting",     "rules",
-          "rules_known", "newcomers",    "newcomer",    "catching_up", "disk_full",  "disks_full",
-          "blocked_by_full_disks"}) {
+         {"waiting_ms", "waiting_slot", "standing_ms", "missing",     "missing_ms",
+          "paused_ms",  "isolated_ms",  "loss",        "hole",        "role",
+          "reason",     "applied",      "chosen",      "chosen_max",  "uptime_ms",
+          "leader",     "voting",       "rules",       "rules_known", "newcomers",
+          "newcomer",   "catching_up",  "disk_full",   "disks_full",  "blocked_by_full_disks"}) {
       Json answer = waiting(well(), 101, 9'000, 9'000);
       answer[field] = odd;
       const Json status = status_of({answer, answer, alone(answer, 5)});
