@@ -82,20 +82,25 @@ Space::~Space() {
   if (fd_ >= 0) ::close(fd_);
 }
 
+bool Space::open() {
+  if (fd_ < 0) fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  return fd_ >= 0;
+}
+
 void Space::begin() {
   if (wanted_ == 0u) {
     ::unlink(file_.c_str());  // of an earlier start, with another config
     return;
   }
-  std::unique_lock lock(mutex_);
-  fd_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  struct stat info{};
-  // A power cut may leave its length without its blocks.
-  if (fd_ >= 0 && ::fstat(fd_, &info) == 0)
-    figures_.held = std::min<std::uint64_t>(static_cast<std::uint64_t>(info.st_size),
-                                            static_cast<std::uint64_t>(info.st_blocks) * 512);
-  static_cast<void>(look());
-  lock.unlock();
+  {
+    const std::lock_guard lock(disk_);
+    struct stat info{};
+    // A power cut may leave its length without its blocks.
+    if (open() && ::fstat(fd_, &info) == 0)
+      figures_.held = std::min<std::uint64_t>(static_cast<std::uint64_t>(info.st_size),
+                                              static_cast<std::uint64_t>(info.st_blocks) * 512);
+    static_cast<void>(look());
+  }
   make_room(opening_bytes);
 }
 
@@ -113,7 +118,7 @@ bool Space::ask() {
 
 /// Smaller at once; larger if the volume gives it.
 void Space::hold(std::uint64_t bytes) {
-  if (fd_ < 0 || bytes == figures_.held) return;
+  if (bytes == figures_.held || !open()) return;
   if (bytes < figures_.held) {
     if (::ftruncate(fd_, static_cast<off_t>(bytes)) != 0) return;
   } else {
@@ -121,12 +126,11 @@ void Space::hold(std::uint64_t bytes) {
     // From its beginning: what has a length and no blocks gets them.
     if (::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) != 0) {
       supported_ = errno != EOPNOTSUPP && errno != ENOSYS;
-      (void)::ftruncate(fd_, static_cast<off_t>(figures_.held));
+      static_cast<void>(::ftruncate(fd_, static_cast<off_t>(figures_.held)) == 0);
       return;
     }
   }
-  const std::uint64_t before = std::exchange(figures_.held, bytes);
-  figures_.free += before;
+  figures_.free += std::exchange(figures_.held, bytes);
   figures_.free -= std::min(figures_.free, bytes);
   credit_ = figures_.free - std::min(figures_.free, floor_bytes);
 }
@@ -136,12 +140,19 @@ bool Space::look() {
   const paxos::DiskRoom before = figures_.room;
   figures_.room = gauge_.judge(figures_.free + figures_.held, figures_.reserve);
   hold(RoomGauge::to_hold(figures_.room, figures_.held, figures_.reserve));
+  show();
   return figures_.room != before;
 }
 
-void Space::make_room(std::uint64_t bytes) {
+void Space::show() {
   const std::lock_guard lock(mutex_);
-  if (fd_ < 0 || figures_.held == 0) return;
+  shown_ = figures_;
+}
+
+void Space::make_room(std::uint64_t bytes) {
+  if (wanted_ == 0u) return;
+  const std::lock_guard lock(disk_);
+  if (figures_.held == 0) return;
   if (credit_ >= bytes && steady_ns() - asked_ns_ < answer_kept_ns) {
     credit_ -= bytes;
     return;
@@ -150,11 +161,12 @@ void Space::make_room(std::uint64_t bytes) {
   const std::uint64_t needed = bytes + floor_bytes;
   if (figures_.free < needed) hold(figures_.held - std::min(figures_.held, needed - figures_.free));
   credit_ -= std::min(credit_, bytes);
+  show();
 }
 
 SpaceFigures Space::figures() const {
   const std::lock_guard lock(mutex_);
-  return figures_;
+  return shown_;
 }
 
 void Space::start(paxos::Duration every, std::function<void(const SpaceFigures&)> changed) {
@@ -164,15 +176,18 @@ void Space::start(paxos::Duration every, std::function<void(const SpaceFigures&)
 }
 
 void Space::watch(paxos::Duration every) {
-  std::unique_lock lock(mutex_);
-  while (!stopping_) {
-    const bool enough = figures_.room == paxos::DiskRoom::enough;
-    if (wake_.wait_for(lock, enough ? rarely * every : every, [this] { return stopping_; })) return;
-    if (!look()) continue;
-    const SpaceFigures now = figures_;
-    lock.unlock();
-    changed_(now);
-    lock.lock();
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      const bool enough = shown_.room == paxos::DiskRoom::enough;
+      if (wake_.wait_for(lock, enough ? rarely * every : every, [this] { return stopping_; })) return;
+    }
+    bool changed = false;
+    {
+      const std::lock_guard lock(disk_);
+      changed = look();
+    }
+    if (changed) changed_(figures());
   }
 }
 

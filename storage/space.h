@@ -46,26 +46,31 @@ class Space {
 
  private:
   void watch(paxos::Duration every);
-  // With mutex_ held.
+  // With disk_ held.
   /// Looks and acts; true when the judgement is another one.
   [[nodiscard]] bool look();
   [[nodiscard]] bool ask();
   void hold(std::uint64_t bytes);
+  [[nodiscard]] bool open();
+  void show();
 
   const std::filesystem::path file_;
   const std::filesystem::path directory_;
   const std::optional<std::uint64_t> wanted_;
   std::function<void(const SpaceFigures&)> changed_;
 
-  mutable std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
-  int fd_ = -1;            ///< -1: none is kept
+  std::mutex disk_;        ///< whoever holds it may hang with the disk
+  int fd_ = -1;            ///< -1: there is no file
   bool supported_ = true;  ///< this file system can keep a file's space
   RoomGauge gauge_;
   SpaceFigures figures_;
   std::uint64_t credit_ = 0;   ///< bytes that can be written before the volume is asked again,
   std::int64_t asked_ns_ = 0;  ///< as long as the last answer is young
+
+  mutable std::mutex mutex_;  ///< of the two below; never held for long
+  SpaceFigures shown_;
+  bool stopping_ = false;
+  std::condition_variable wake_;
   std::thread thread_;
 };
 
