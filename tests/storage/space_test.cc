@@ -9,8 +9,11 @@
 #include <chrono>
 #include <fstream>
 #include <optional>
+#include <random>
+#include <string>
 #include <thread>
 
+#include "tests/storage/life.h"
 #include "tests/storage/support.h"
 
 /// The reserve of a volume (storage/space.h), and what it is good for when the volume is full.
@@ -188,6 +191,60 @@ TEST(Space, WithoutAReserveNoFileIsLeft) {
   space.begin();
   EXPECT_FALSE(std::filesystem::exists(volume.path() / "reserve"));
   EXPECT_EQ(space.figures().room, DiskRoom::enough);
+}
+
+// --- a whole replica's storage on it ---
+
+/// Nothing that compresses.
+std::string text_of(std::size_t bytes) {
+  static std::mt19937_64 random(7);
+  std::string out(bytes, 'x');
+  for (char& c : out) c = static_cast<char>('!' + random() % 94);
+  return out;
+}
+
+TEST(Space, NoWriteFailsWhileTheReserveLasts) {
+  Volume volume(96);
+  SKIP_UNLESS_MOUNTED(volume);
+  OpenOptions o = options(volume.path());
+  o.reserve = 16 * mib;
+  o.look_every = 5ms;
+  std::filesystem::create_directories(o.directory);
+  std::vector<std::string> texts;
+  chat::SessionId session;
+  const auto post = [&](Life& life, int count) {
+    for (int i = 0; i < count; ++i) {
+      texts.push_back(text_of(8000));
+      life.post(session, texts.size(), texts.back());
+    }
+    EXPECT_TRUE(life.said.failures().empty());
+  };
+  {
+    Life life(o);
+    session = life.open_session();
+    post(life, 10);
+    EXPECT_EQ(life.s.storage->space().room, DiskRoom::enough);
+    volume.fill(0);
+    post(life, 200);
+    for (int i = 0; i < 5000 && life.s.storage->space().room == DiskRoom::enough; ++i)
+      std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(life.s.storage->space().room, DiskRoom::reserve);
+    EXPECT_LT(life.s.storage->space().held, 16 * mib - 8000 * 200);
+  }
+  // As a start on a full disk finds it.
+  volume.fill(0);
+  {
+    Life life(o);
+    EXPECT_EQ(life.s.storage->space().room, DiskRoom::reserve);
+    EXPECT_EQ(life.history(), texts);
+    post(life, 10);
+    volume.empty();
+    for (int i = 0; i < 5000 && life.s.storage->space().room != DiskRoom::enough; ++i)
+      std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(life.s.storage->space().room, DiskRoom::enough);
+    EXPECT_EQ(life.s.storage->space().held, 16 * mib);
+    EXPECT_EQ(life.history(), texts);
+  }
 }
 
 }  // namespace
