@@ -129,6 +129,7 @@ void Node::withdraw(paxos::Time now, std::string why) {
 void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
 
 void Node::set_room(paxos::Time now, paxos::DiskRoom room) {
+  room_ = room;
   replica_.set_room(now, room);
   standing_stale_ = true;
 }
@@ -260,10 +261,13 @@ void Node::erased(paxos::Time now, std::uint64_t token, const std::string& fault
 }
 
 void Node::drain_redactor(paxos::Time now, NodeOutput& out) {
-  if (again_) out.erase_plans.push_back(std::move(*again_));
-  again_.reset();
-  if (auto plan = redactor_.next_plan(now)) out.erase_plans.push_back(std::move(*plan));
-  if (auto erasure = redactor_.next_erasure()) out.erasures.push_back(std::move(*erasure));
+  // What is taken off a disk is taken off by writing the rest anew, which needs room.
+  if (room_ == paxos::DiskRoom::enough) {
+    if (again_) out.erase_plans.push_back(std::move(*again_));
+    again_.reset();
+    if (auto plan = redactor_.next_plan(now)) out.erase_plans.push_back(std::move(*plan));
+    if (auto erasure = redactor_.next_erasure()) out.erasures.push_back(std::move(*erasure));
+  }
   append(own_rows_, out.own_rows);
   own_rows_.clear();
   for (const MessageName& message : erased_)

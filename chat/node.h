@@ -155,8 +155,9 @@ class Node {
   paxos::Replica replica_;
   Desk desk_;
   Redactor redactor_;
-  std::optional<ErasePlan> again_;   ///< has to be advanced further
-  std::vector<Row> own_rows_;        ///< for the next output
+  std::optional<ErasePlan> again_;  ///< has to be advanced further
+  std::vector<Row> own_rows_;       ///< for the next output
+  paxos::DiskRoom room_ = paxos::DiskRoom::enough;
   std::vector<MessageName> erased_;  ///< likewise
   paxos::Ready ready_;               ///< of the turn; kept for its memory
   Standing standing_;

@@ -76,10 +76,13 @@ void World::within_room(Host& host, const chat::NodeOutput& out) {
     if (proposed != host.proposed_before) throw Violation(who + "proposes commands");
     if (host.room == paxos::DiskRoom::none)
       for (const chat::GroupWrite& group : out.groups)
-        for (const paxos::Record& record : group.records)
+        for (const paxos::Record& record : group.records) {
+          const auto* chosen = std::get_if<paxos::ChosenRecord>(&record);
+          // (One that was applied is written again without a text that was redacted.)
           if (std::holds_alternative<paxos::VoteRecord>(record) ||
-              std::holds_alternative<paxos::ChosenRecord>(record))
+              (chosen != nullptr && chosen->slot > host.node->machine().applied()))
             throw Violation(who + "and its reserve used up, writes a decree");
+        }
   }
   host.proposed_before = proposed;
 }
@@ -101,8 +104,12 @@ void World::ask_read_probe() {
     if ((read_by_ >> to & 1) != 0) continue;
     to_replica(
         static_cast<std::uint32_t>(probe_client), 0, to,
-        std::make_shared<const chat::ClientMessage>(chat::HistoryRequest{
-            .id = 1 + to, .room = Observer::room_name(0), .from = 1, .last = 1, .limit = 0, .local = false}));
+        std::make_shared<const chat::ClientMessage>(chat::HistoryRequest{.id = 1ULL + to,
+                                                                         .room = Observer::room_name(0),
+                                                                         .from = 1,
+                                                                         .last = 1,
+                                                                         .limit = 0,
+                                                                         .local = false}));
   }
   queue_.push(now_ + 20 * millisecond, {.kind = EventKind::client_tick, .a = probe_client, .b = 1});
 }
