@@ -172,7 +172,8 @@ void Node::tick(paxos::Time now) {
 
 paxos::Time Node::deadline() const {
   const paxos::Time rest = held_ ? paxos::time_never : unfinished_at_;
-  return std::min({rest, replica_.deadline(), desk_.deadline(), redactor_.deadline()});
+  const paxos::Time redact = room_ == paxos::DiskRoom::enough ? redactor_.deadline() : paxos::time_never;
+  return std::min({rest, replica_.deadline(), desk_.deadline(), redact});
 }
 
 paxos::SkipResult Node::skip(paxos::Time now, std::vector<paxos::Slot> slots) {
