@@ -5,7 +5,7 @@ import subprocess
 import time
 import unittest
 
-from harness import ClusterTest, Sender, wait_for
+from harness import BIN, ClusterTest, Sender, die_with_parent, wait_for
 
 SIZE, RESERVE = 64, 8  # MiB
 TIMEOUT = 1.0  # of an election, in seconds
@@ -103,11 +103,17 @@ class FullDisk(ClusterTest):
         cluster = self.on_small_disks()
         leader = cluster.leader()
         other = (leader + 1) % 3
+        follower = subprocess.Popen(
+            [str(BIN / "paxoschat"), "follow", "--config", str(cluster.config), "--room", "ops", "--from", "2", "--count", "20", "--replica", str(other)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=die_with_parent)
+        self.addCleanup(follower.kill)
         self.fill(cluster, other)
         changes = self.of(cluster, leader)["leader_changes"]
         for i in range(20):
             code, _, err = cluster.chat("send", "--room", "ops", "--replica", other, f"message {i}")
             self.assertEqual(code, 0, err)
+        out, err = follower.communicate(timeout=10)  # it does not wait for a poll of 30 s to end
+        self.assertEqual(out.decode().count("message "), 20, err)
         status = cluster.status()
         self.assertTrue(status["healthy"])
         self.assertFalse(status["whole"])
