@@ -126,13 +126,16 @@ enum class WaitReason : std::uint8_t {
   catching_up = 4,  ///< this replica has to learn or apply first what it knows to be chosen
   not_voting = 5,   ///< unborn, dormant or diverged
   overloaded = 6,   ///< a bound is reached; sent again later it may go through
+  disks_full = 7,   ///< those of so many replicas that nothing new is decided: it is not taken
 };
 [[nodiscard]] const char* to_string(WaitReason reason);
+/// "disks of replicas 0, 2 are full"
+[[nodiscard]] std::string disks_full_text(const std::vector<paxos::ReplicaId>& full);
 /// What was asked is still open, and why. Sent at most once a heartbeat to a client.
 struct Waiting {
   WaitReason reason = WaitReason::no_leader;
   paxos::Slot slot;                       ///< the hole, where that is the reason
-  std::vector<paxos::ReplicaId> missing;  ///< replicas it does not hear
+  std::vector<paxos::ReplicaId> missing;  ///< replicas it does not hear, or whose disks are full
   friend bool operator==(const Waiting&, const Waiting&) = default;
 };
 

@@ -25,8 +25,16 @@ const char* to_string(WaitReason reason) {
       return "this replica does not vote";
     case WaitReason::overloaded:
       return "this replica has too much to do";
+    case WaitReason::disks_full:
+      return "too many disks are full";
   }
   return "unknown";
+}
+
+std::string disks_full_text(const std::vector<paxos::ReplicaId>& full) {
+  std::string out = full.size() == 1 ? "disk of replica " : "disks of replicas ";
+  for (std::size_t i = 0; i < full.size(); ++i) out += (i == 0 ? "" : ", ") + std::to_string(full[i].n);
+  return out + (full.size() == 1 ? " is full" : " are full");
 }
 
 namespace {
@@ -169,10 +177,14 @@ void Desk::State::notice(paxos::Time now, const ClientAddress& to, const Standin
   waiting.missing = standing.missing;
   if (!standing.voting) {
     waiting.reason = WaitReason::not_voting;
+  } else if (standing.blocked) {
+    // Programs of rules 1 don't know the one.
+    waiting.reason = machine.rules() < 2 ? WaitReason::overloaded : WaitReason::disks_full;
+    waiting.missing = standing.full;
   } else if (standing.hole) {
     waiting.reason = WaitReason::hole;
     waiting.slot = *standing.hole;
-  } else if (!standing.quorum_connected) {
+  } else if (!standing.quorum_connected || standing.short_of_room) {
     waiting.reason = WaitReason::no_quorum;
   } else if (taken == Taken::in_part) {
     waiting.reason = WaitReason::overloaded;
@@ -205,9 +217,12 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
   follow_leadership(standing);
   const bool pass_on = !standing.leading && m.forward && standing.leader;
   if (!standing.leading && !pass_on) return notice(now, from, standing);
+  // Nobody takes it. (What was proposed before is on its way, and answered when it is there.)
+  if (pass_on && standing.blocked) return notice(now, from, standing, Taken::yes);
 
   std::vector<paxos::Bytes> passed;
   bool overloaded = false;
+  bool blocked = false;
   for (const paxos::Bytes& bytes : m.commands) {
     const auto command = view_command(bytes.span());
     if (!command) {
@@ -221,6 +236,10 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     // A command is taken whether or not there is room for one more who waits: those that wait already may be
     // its successors, which run only after it. Its receipt comes with a repeat then. What is not taken has
     // nobody waiting for it.
+    if (!pass_on && standing.blocked && !intake.has(ticket_of(*command))) {
+      blocked = true;
+      continue;
+    }
     const Intake::Taken taken = pass_on ? Intake::Taken::queued : intake.take(now, bytes, *command);
     if (taken == Intake::Taken::full) {
       overloaded = true;
@@ -238,15 +257,17 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
   if (!passed.empty()) out.forward.push_back(std::move(passed));
   // What was passed on is answered when it is applied here, which may take a while where this replica is
   // behind.
-  if (overloaded || (standing.leading ? standing.hole || !standing.quorum_connected : standing.behind))
-    notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
+  const bool held_up = standing.leading
+                           ? standing.hole || !standing.quorum_connected || standing.short_of_room
+                           : standing.behind;
+  if (overloaded || blocked || held_up) notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
 }
 
 void Desk::on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands,
                         const Standing& standing) {
   State& s = *state_;
   s.follow_leadership(standing);
-  if (!standing.leading) return;
+  if (!standing.leading || standing.blocked) return;  // who passed them on hears of full disks, too
   for (const paxos::Bytes& bytes : commands) {
     const auto command = view_command(bytes.span());
     if (command && s.fault_in(*command).empty()) s.intake.take(now, bytes, *command);
@@ -259,6 +280,12 @@ std::optional<paxos::Decree> Desk::next_batch(paxos::Time, std::int64_t time_ms,
   s.follow_leadership(standing);
   if (!standing.leading || !standing.can_propose) return std::nullopt;
   return s.intake.next_batch(time_ms);
+}
+
+void Desk::follow_room(const Standing& standing) {
+  State& s = *state_;
+  if (standing.blocked) s.intake.let_go();
+  if (standing.stands_still) s.lookups.send_away(standing);
 }
 
 void Desk::leadership_ended() {

@@ -33,6 +33,10 @@ struct Standing {
   bool behind = false;                    ///< it knows of chosen slots that it has to learn or to apply first
   std::optional<paxos::Slot> hole;        ///< skipped slot that applying waits for
   std::vector<paxos::ReplicaId> missing;  ///< replicas not heard
+  std::vector<paxos::ReplicaId> full;     ///< voters whose disks are full
+  bool blocked = false;                   ///< those leave no quorum: no new command is taken
+  bool short_of_room = false;             ///< leading, and those with room that are heard are no quorum
+  bool stands_still = false;              ///< its own is, and it does not even follow the others
   std::uint64_t leadership = 0;           ///< changes whenever this replica starts or stops leading
 };
 
@@ -89,6 +93,11 @@ class Desk {
 
   /// False: next_batch() would give nothing, in the leadership of this number (Standing).
   [[nodiscard]] bool may_have_batch(std::uint64_t leadership) const;
+
+  /// To be told now and then. Where no command is taken, those that wait for a slot are let go of: who sent
+  /// them hears so when they say them again, and nothing is done hours later that somebody gave up. Where
+  /// this replica stands still, who reads or follows here is sent to another one.
+  void follow_room(const Standing& standing);
 
   /// This replica does not lead: what it took for proposing is let go of at once, not when the next client
   /// comes.

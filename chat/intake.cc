@@ -146,6 +146,26 @@ void Intake::forget_held(paxos::Time time) {
   }
 }
 
+void Intake::let_go() {
+  for (const paxos::Bytes& bytes : queue_) {
+    const auto view = view_command(bytes.span());
+    PAXOS_ASSERT(view);  // as when it was taken
+    // (One that was applied meanwhile, as another leader proposed it, is not counted any more.)
+    if (under_way_.erase(ticket_of(*view)) == 0 || view->session.none()) continue;
+    const auto at = lines_.find(view->session);
+    PAXOS_ASSERT(at != lines_.end() && at->second.under_way > 0);
+    --at->second.under_way;
+    // What comes next is this one again.
+    at->second.last = std::min(at->second.last, view->seq - 1);
+  }
+  queue_.clear();
+  queue_bytes_ = 0;
+  for (auto at = lines_.begin(); at != lines_.end();) {
+    drop(at->second.held);
+    at = at->second.under_way == 0 ? lines_.erase(at) : std::next(at);
+  }
+}
+
 void Intake::clear() {
   // With their memory: a queue of a million, once, is no reason to keep its tables for ever.
   queue_ = std::deque<paxos::Bytes>();

@@ -34,6 +34,8 @@ class Intake {
   [[nodiscard]] std::optional<paxos::Decree> next_batch(std::int64_t time_ms);
   /// After the machine applied it.
   void on_applied(const Applied& applied);
+  /// Forgets what waits for a slot or for its predecessors; what was proposed stays.
+  void let_go();
   /// What an earlier leadership took may be lost, and its clients repeat it: forget everything.
   void clear();
 

@@ -16,6 +16,8 @@ constexpr std::uint32_t poll_ms_max = 30'000;
 std::string why_not_serving(const Standing& standing) {
   if (standing.diverged) return "this replica disagrees with the others and has stopped serving; ask another";
   if (!standing.voting) return "this replica does not vote; ask another";
+  if (standing.stands_still)
+    return "this replica's disk is full, and it stands still while the others go on; ask another";
   return {};
 }
 
@@ -90,6 +92,8 @@ void Lookups::on_read(paxos::Time now, const ClientAddress& from, Wanted wanted,
         "what is applied here with --local");
   if (standing.disputed)
     return refused(dispute(standing) + ", or read what is applied here, right or wrong, with --local");
+  if (standing.stands_still)
+    return refused(why_not_serving(standing) + ", or read what is applied here with --local");
   if (read_of_.contains({from, request.id})) return;
   if (reads_.size() >= bounds_.reads) {
     reached_(Bound::reads);
@@ -126,6 +130,8 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
   std::string why;
   if (standing.disputed)
     why = dispute(standing);
+  else if (standing.stands_still)
+    why = why_not_serving(standing);
   else if (!standing.voting)
     why = "this replica does not vote";
   else if (!standing.quorum_connected)
@@ -144,6 +150,14 @@ void Lookups::read_failed(std::uint64_t id, const Standing& standing) {
 
 void Lookups::fail_reads(const Standing& standing) {
   while (!reads_.empty()) read_failed(reads_.begin()->first, standing);
+}
+
+void Lookups::send_away(const Standing& standing) {
+  fail_reads(standing);
+  while (!polls_.empty()) {
+    refuse(polls_.begin()->second.address, polls_.begin()->second.id, why_not_serving(standing));
+    erase_poll(polls_.begin());
+  }
 }
 
 void Lookups::serve(const ClientAddress& to, const Wanted& wanted) {

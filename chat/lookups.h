@@ -39,6 +39,8 @@ class Lookups {
   [[nodiscard]] paxos::Time deadline() const;
   [[nodiscard]] std::size_t reads() const { return reads_.size() + fetches_.size(); }
   [[nodiscard]] std::size_t polls() const { return polls_.size(); }
+  /// Whoever waits here is refused: this replica stands still.
+  void send_away(const Standing& standing);
 
  private:
   /// Of which kind the answer is.

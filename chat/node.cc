@@ -83,11 +83,16 @@ const Standing& Node::standing() {
   // A ballot's round is never 0 and never used twice, so it names the leadership.
   standing_.leadership = outlook.leading ? outlook.round : 0;
   standing_.missing.clear();
+  standing_.full.clear();
+  standing_.blocked = outlook.blocked;
+  standing_.stands_still = outlook.stands_still;
+  standing_.short_of_room = outlook.leading && outlook.short_of_room;
   const paxos::Configuration& members = replica_.configuration();
   for (std::uint8_t id = 0; id < options_.capacity(); ++id) {
     const paxos::ReplicaId replica{id};
     if (!members.members.empty() ? !members.holds(replica) : id >= options_.replicas) continue;
     if (outlook.disagreeing.contains(replica)) standing_.disagreeing.push_back(replica);
+    if (outlook.full.contains(replica)) standing_.full.push_back(replica);
     if (replica != options_.self && !outlook.connected.contains(replica))
       standing_.missing.push_back(replica);
   }
@@ -125,6 +130,12 @@ void Node::withdraw(paxos::Time now, std::string why) {
 
 void Node::set_sync_age(paxos::Time now, paxos::Duration age) { replica_.set_sync_age(now, age); }
 
+void Node::set_room(paxos::Time now, paxos::DiskRoom room) {
+  room_ = room;
+  replica_.set_room(now, room);
+  standing_stale_ = true;
+}
+
 void Node::history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page) {
   desk_.history_read(now, token, std::move(page));
 }
@@ -157,12 +168,14 @@ void Node::tick(paxos::Time now) {
   standing_stale_ = true;
   // Kept true without clients, too: the status line, the journal and `paxosctl` ask for it.
   const Standing& current = standing();
+  desk_.follow_room(current);
   if (desk_.deadline() <= now) desk_.tick(now, current);
 }
 
 paxos::Time Node::deadline() const {
   const paxos::Time rest = held_ ? paxos::time_never : unfinished_at_;
-  return std::min({rest, replica_.deadline(), desk_.deadline(), redactor_.deadline()});
+  const paxos::Time redact = room_ == paxos::DiskRoom::enough ? redactor_.deadline() : paxos::time_never;
+  return std::min({rest, replica_.deadline(), desk_.deadline(), redact});
 }
 
 paxos::SkipResult Node::skip(paxos::Time now, std::vector<paxos::Slot> slots) {
@@ -251,10 +264,13 @@ void Node::erased(paxos::Time now, std::uint64_t token, const std::string& fault
 }
 
 void Node::drain_redactor(paxos::Time now, NodeOutput& out) {
-  if (again_) out.erase_plans.push_back(std::move(*again_));
-  again_.reset();
-  if (auto plan = redactor_.next_plan(now)) out.erase_plans.push_back(std::move(*plan));
-  if (auto erasure = redactor_.next_erasure()) out.erasures.push_back(std::move(*erasure));
+  // What is taken off a disk is taken off by writing the rest anew, which needs room.
+  if (room_ == paxos::DiskRoom::enough) {
+    if (again_) out.erase_plans.push_back(std::move(*again_));
+    again_.reset();
+    if (auto plan = redactor_.next_plan(now)) out.erase_plans.push_back(std::move(*plan));
+    if (auto erasure = redactor_.next_erasure()) out.erasures.push_back(std::move(*erasure));
+  }
   append(own_rows_, out.own_rows);
   own_rows_.clear();
   for (const MessageName& message : erased_)

@@ -75,6 +75,8 @@ class Node {
   void hold_applying(paxos::Time now, bool held);
   void set_sync_age(paxos::Time now, paxos::Duration age);
   /// See paxos::Replica.
+  void set_room(paxos::Time now, paxos::DiskRoom room);
+  /// See paxos::Replica.
   void withdraw(paxos::Time now, std::string why);
   [[nodiscard]] const std::string& withdrawn() const { return replica_.withdrawn(); }
   void history_read(paxos::Time now, std::uint64_t token, tl::expected<Page, std::string> page);
@@ -154,8 +156,9 @@ class Node {
   paxos::Replica replica_;
   Desk desk_;
   Redactor redactor_;
-  std::optional<ErasePlan> again_;   ///< has to be advanced further
-  std::vector<Row> own_rows_;        ///< for the next output
+  std::optional<ErasePlan> again_;  ///< has to be advanced further
+  std::vector<Row> own_rows_;       ///< for the next output
+  paxos::DiskRoom room_ = paxos::DiskRoom::enough;
   std::vector<MessageName> erased_;  ///< likewise
   paxos::Ready ready_;               ///< of the turn; kept for its memory
   Standing standing_;

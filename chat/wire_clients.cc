@@ -284,7 +284,7 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
       case 3: {
         Waiting m;
         const auto reason = r.byte();
-        if (reason < 1 || reason > static_cast<std::uint8_t>(WaitReason::overloaded)) r.fail();
+        if (reason < 1 || reason > static_cast<std::uint8_t>(WaitReason::disks_full)) r.fail();
         m.reason = static_cast<WaitReason>(reason);
         m.slot.n = r.number();
         for (std::size_t n = r.count(paxos::limits::replicas_max); n > 0 && r.ok(); --n)

@@ -19,6 +19,7 @@ namespace config {
 inline constexpr std::uint64_t log_keep_slots_min = 256;
 inline constexpr std::uint64_t log_keep_mib_min = 1;
 inline constexpr std::int64_t log_keep_max = 1'000'000'000;
+inline constexpr std::int64_t disk_reserve_mib_max = 1 << 20;
 inline constexpr std::size_t crash_dumps_max = 100;  ///< of up to 4 MiB each
 /// What IPv6 carries everywhere; what every IPv4 host takes; what fits into one packet with all headers.
 inline constexpr std::size_t datagram_bytes_default = 1232;
@@ -58,6 +59,9 @@ struct ClusterConfig {
   /// disk; 0: no such bound, and with both, which is the default, it keeps all of it.
   std::uint64_t log_keep_slots = 0;
   std::uint64_t log_keep_mib = 0;
+  /// What is kept of the data's volume for what must be written though it is full; 0: nothing; not set: 64,
+  /// or 5 % of a volume where that is less.
+  std::optional<std::uint64_t> disk_reserve_mib;
   /// At most so much of a snapshot is sent to replicas that fell behind the log.
   std::uint64_t snapshot_bytes_per_second = 32u << 20;
   std::string log_level = "info";    ///< error, warning, info or debug

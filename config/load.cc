@@ -191,7 +191,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
       r.mapping(root, "the config",
                 {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms",
                  "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "snapshot_bytes_per_second",
-                 "log_keep_slots", "log_keep_mib", "log_level", "crash_dumps_kept"});
+                 "log_keep_slots", "log_keep_mib", "disk_reserve_mib", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -304,6 +304,9 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   };
   keep("log_keep_slots", log_keep_slots_min, out.log_keep_slots);
   keep("log_keep_mib", log_keep_mib_min, out.log_keep_mib);
+  if (const auto at = nodes.find("disk_reserve_mib"); at != nodes.end())
+    out.disk_reserve_mib =
+        static_cast<std::uint64_t>(r.number(at->second, "disk_reserve_mib", 0, disk_reserve_mib_max));
   if (const auto at = nodes.find("log_level"); at != nodes.end()) {
     out.log_level = r.text(nodes, root, "log_level");
     if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())
@@ -463,6 +466,7 @@ std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fres
   if (now.heartbeat != fresh.heartbeat) return differs("heartbeat_ms");
   if (now.election_timeout != fresh.election_timeout) return differs("election_timeout_ms");
   if (now.busy_poll != fresh.busy_poll) return differs("busy_poll_us");
+  if (now.disk_reserve_mib != fresh.disk_reserve_mib) return differs("disk_reserve_mib");
   const auto same = [](const ReplicaConfig& a, const ReplicaConfig& b) {
     return a.id == b.id && a.address == b.address && a.listen == b.listen && a.data_dir == b.data_dir &&
            a.metrics == b.metrics;

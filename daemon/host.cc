@@ -114,6 +114,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
                   .bytes_per_second = options_.config.snapshot_bytes_per_second},
                  opened.recovered, storage_->snapshots(), snapshot_hooks(), loop.now()) {
   begin_addresses();
+  if (const storage::SpaceFigures space = storage_->space(); space.room != paxos::DiskRoom::enough)
+    on_room(space);
   // Whoever pulls it goes on, and needs what comes behind it.
   if (const auto& served = storage_->snapshots().found_served())
     node_.hold_log(loop.now(), self_.id, served->id.slot + 1, loop.now() + std::chrono::seconds{10});
@@ -136,33 +138,35 @@ net::Task<int> Host::run() {
     else
       work();
   });
-  storage_->start({.synced =
-                       [this](std::uint64_t group) {
-                         // From here at once: waking the loop first would cost the leader a wake-up more.
-                         outlet_.send_now(syncs_.release(group));
-                         flight_.synced_from_log_thread(group);
-                         // A follower has said all by its vote: it hears of the sync when something else
-                         // wakes it.
-                         if (syncs_.note(group)) mailbox_.push([] {});
-                       },
-                   .failed =
-                       [this](std::string error) {
-                         // Nothing that depends on a failed write may leave: not even one more turn.
-                         daemon_log::error(
-                             "storage failed: {}. This replica stops now, so that it promises nothing "
-                             "it can't keep. Check the disk of {}, then start it again",
-                             error, options_.directory.string());
-                         daemon_log::exit_now(1);
-                       },
-                   .damaged =
-                       [this](storage::Damage damage) {
-                         mailbox_.push(
-                             [this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
-                       },
-                   .state_durable =
-                       [this](paxos::Slot slot) {
-                         mailbox_.push([this, slot] { node_.state_durable(loop_.now(), slot); });
-                       }});
+  storage_->start(
+      {.synced =
+           [this](std::uint64_t group) {
+             // From here at once: waking the loop first would cost the leader a wake-up more.
+             outlet_.send_now(syncs_.release(group));
+             flight_.synced_from_log_thread(group);
+             // A follower has said all by its vote: it hears of the sync when something else
+             // wakes it.
+             if (syncs_.note(group)) mailbox_.push([] {});
+           },
+       .failed =
+           [this](std::string error) {
+             // Nothing that depends on a failed write may leave: not even one more turn.
+             daemon_log::error(
+                 "storage failed: {}. This replica stops now, so that it promises nothing "
+                 "it can't keep. Check the disk of {}, then start it again",
+                 error, options_.directory.string());
+             daemon_log::exit_now(1);
+           },
+       .damaged =
+           [this](storage::Damage damage) {
+             mailbox_.push([this, damage = std::move(damage)]() mutable { on_damage(std::move(damage)); });
+           },
+       .state_durable =
+           [this](paxos::Slot slot) {
+             mailbox_.push([this, slot] { node_.state_durable(loop_.now(), slot); });
+           },
+       .room =
+           [this](const storage::SpaceFigures& space) { mailbox_.push([this, space] { on_room(space); }); }});
   snapshots_.start();
   supervision_.begin(loop_.now());
   loop_.on_turn_end([this] { end_turn(); });
@@ -347,6 +351,25 @@ void Host::hold_while_behind(paxos::Time now) {
         backlog >> 20);
   else
     daemon_log::info("the state's disk has caught up; applying goes on");
+}
+
+void Host::on_room(const storage::SpaceFigures& space) {
+  const auto mib = [](std::uint64_t bytes) { return bytes >> 20; };
+  if (space.room == paxos::DiskRoom::enough)
+    daemon_log::info(
+        "the disk of {} has room again: {} MiB are free beside the reserve; this replica votes again",
+        options_.directory.string(), mib(space.free));
+  else
+    daemon_log::warning(
+        "the disk of {} is full: {} MiB are free, and {} MiB in the reserve's file. This replica votes for "
+        "nothing "
+        "new until there is room for the reserve of {} MiB and half of it more{}: make room, or give the "
+        "file system "
+        "more",
+        options_.directory.string(), mib(space.free), mib(space.held), mib(space.reserve),
+        space.room == paxos::DiskRoom::none ? "; most of the reserve is used up" : "");
+  node_.set_room(loop_.now(), space.room);
+  snapshots_.hold_pulling(space.room != paxos::DiskRoom::enough);
 }
 
 void Host::carry_out(chat::NodeOutput out) {

@@ -125,6 +125,8 @@ class Host {
   void collect_packets();  ///< seals what was said so far into outlet_
   void send_packets();
   void hold_while_behind(paxos::Time now);
+  /// What the disk has room for is another thing now.
+  void on_room(const storage::SpaceFigures& space);
   /// Tells the node how far the log thread has come.
   void notice_synced();
   void hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes);

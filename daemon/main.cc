@@ -2,10 +2,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -110,6 +113,8 @@ int run(int argc, char** argv) {
   options.replicas = config->replicas.size();
   options.rules_known = rules_known;
   options.busy_poll = config->busy_poll;
+  options.reserve = config->disk_reserve_mib ? std::optional(*config->disk_reserve_mib << 20) : std::nullopt;
+  options.look_every = std::min<paxos::Duration>(config->heartbeat, std::chrono::milliseconds{50});
   fill_random(options.fresh_incarnation.bytes.data(), options.fresh_incarnation.bytes.size());
   const auto taken = paxosd::take_data_directory(options.directory);
   if (!taken) return refuse(taken.error());

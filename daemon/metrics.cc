@@ -219,6 +219,10 @@ void add_disk(Families& out, const LoopFigures& loop, const OtherFigures& other)
       .value(other.disk.free_bytes);
   out.gauge("paxosd_disk_size_bytes", "Size of the data directory's file system.")
       .value(other.disk.size_bytes);
+  out.gauge("paxosd_disk_reserve_bytes", "Of it, kept in a file for what must be written though it is full.")
+      .value(other.space.held);
+  out.gauge("paxosd_disk_full", "1 while its disk is full: it votes for nothing new.")
+      .value(other.space.room == paxos::DiskRoom::enough ? 0 : 1);
 }
 
 void add_network(Families& out, const LoopFigures& loop) {
@@ -369,6 +373,7 @@ void Host::serve_metrics() {
         return metrics_text(
             loop, {.log = storage->figures(),
                    .disk = storage->disk_figures(),
+                   .space = storage->space(),
                    .state_backlog_bytes = storage->state_backlog_bytes(),
                    .oldest_work_seconds =
                        began == 0 ? 0.0 : static_cast<double>(std::max<std::int64_t>(now - began, 0)) / 1e9,

@@ -54,6 +54,7 @@ struct LoopFigures {
 struct OtherFigures {
   storage::Storage::Figures log;
   storage::Storage::DiskFigures disk;
+  storage::SpaceFigures space;
   std::size_t state_backlog_bytes = 0;
   double oldest_work_seconds = 0;
   MetricsServer::Figures server;

@@ -33,6 +33,8 @@ std::string Host::standing_line() const {
   if (s.snapshot_wanted)
     line +=
         fmt::format(", needs a snapshot: nobody reachable has slot {} any more", s.snapshot_wanted->above.n);
+  if (s.room != paxos::DiskRoom::enough) line += ", its disk is full: votes for nothing new";
+  if (s.blocked) line += ", takes no commands: too many disks are full";
   if (!s.voting) line += ", does not vote: " + s.reason;
   if (s.waiting) {
     const auto ms =

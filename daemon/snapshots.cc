@@ -77,7 +77,7 @@ void Snapshots::message(paxos::Time now, paxos::ReplicaId from, const chat::Snap
                                  std::is_same_v<T, chat::SnapshotPull> ||
                                  std::is_same_v<T, chat::SnapshotSumAsk>)
                      source_.message(now, from, word, hooks_.standing());
-                   else
+                   else if (!pulling_held_)
                      puller_.message(now, from, word);
                  },
              },
@@ -110,7 +110,7 @@ void Snapshots::want(paxos::Time now, const paxos::SnapshotWish& wish) {
 void Snapshots::turn(paxos::Time now, paxos::Slot applied) {
   puller_.applied(applied);
   if (source_.deadline() <= now) source_.tick(now);
-  if (puller_.deadline() <= now) puller_.tick(now);
+  if (!pulling_held_ && puller_.deadline() <= now) puller_.tick(now);
   carry_source();
   carry_puller();
   if (const auto held = source_.holds(); held && now >= held_at_) {
@@ -125,7 +125,8 @@ void Snapshots::turn(paxos::Time now, paxos::Slot applied) {
 
 paxos::Time Snapshots::deadline() const {
   const paxos::Time hold = source_.holds() ? held_at_ : paxos::time_never;
-  return std::min({source_.deadline(), puller_.deadline(), hold});
+  const paxos::Time pull = pulling_held_ ? paxos::time_never : puller_.deadline();
+  return std::min({source_.deadline(), pull, hold});
 }
 
 void Snapshots::carry_source() {

@@ -53,6 +53,8 @@ class Snapshots {
   void backup_message(paxos::Time now, const std::string& who, chat::SnapshotWord word, Tell tell);
   /// No log brings this replica's state to `above` any more.
   void want(paxos::Time now, const paxos::SnapshotWish& wish);
+  /// Its disk has no room for more of a peer's state: what has come stays, and no more is pulled meanwhile.
+  void hold_pulling(bool held) { pulling_held_ = held; }
   void set_rate(std::uint64_t bytes_per_second) { source_.set_rate(bytes_per_second); }
   /// To be called every turn, with the slot that this replica has applied.
   void turn(paxos::Time now, paxos::Slot applied);
@@ -83,6 +85,7 @@ class Snapshots {
   std::array<Taker, takers_max> takers_;
   chat::SnapshotSource source_;
   chat::SnapshotPuller puller_;
+  bool pulling_held_ = false;
   paxos::Time held_at_{};
   paxos::Time told_at_{};
 };

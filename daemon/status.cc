@@ -127,6 +127,15 @@ void add_disk_use(Json& out, const DiskFigures& disk) {
   if (disk.use()->free) out["disk_free_bytes"] = *disk.use()->free;
 }
 
+void add_room(Json& out, const paxos::Status& s, const storage::SpaceFigures& space) {
+  out["disk_full"] = s.room != paxos::DiskRoom::enough;
+  out["disk_room"] = paxos::to_string(s.room);
+  out["disk_reserve_bytes"] = space.reserve;
+  out["disk_reserve_held_bytes"] = space.held;
+  if (!s.full.empty()) out["disks_full"] = ids_json(s.full);
+  if (s.blocked) out["blocked_by_full_disks"] = true;
+}
+
 void add_memory(Json& out) {
   std::uint64_t pages = 0;
   std::uint64_t resident = 0;
@@ -201,6 +210,7 @@ void Host::add_vitals(Json& out) const {
   add_addresses(out);
   add_latencies(out);
   add_disk_use(out, disk_);
+  add_room(out, node_.status(), storage_->space());
   add_memory(out);
 }
 

@@ -37,7 +37,7 @@ std::size_t put(std::string& out, const paxos::PeerMessage& message) {
                    w.ballot(m.leader);
                    w.u8(static_cast<std::uint8_t>((m.happy ? 1 : 0) | (m.candidate ? 2 : 0) |
                                                   (m.groups != 0 ? 4 : 0) | (m.configuration != 1 ? 8 : 0) |
-                                                  (m.voting ? 0 : 16)));
+                                                  (m.voting ? 0 : 16) | (m.full ? 32 : 0)));
                    w.slot(m.chosen_prefix);
                    w.slot(m.applied);
                    w.raw(m.hash.bytes);
@@ -256,8 +256,9 @@ paxos::PeerMessage peer_message(FieldReader& r, PeerType type) {
       m.ballot = r.ballot(Round::may_be_zero);
       m.leader = r.ballot(Round::may_be_zero);
       const std::uint8_t flags = r.u8();
-      if (flags > 31) r.fail();
+      if (flags > 63) r.fail();
       m.voting = (flags & 16) == 0;
+      m.full = (flags & 32) != 0;
       m.happy = (flags & 1) != 0;
       m.candidate = (flags & 2) != 0;
       m.chosen_prefix = r.slot_or_none();

@@ -43,13 +43,30 @@ bool Election::counted(ReplicaId id) const {
 bool Election::keeps_up(ReplicaId id, Slot applied) const {
   const Peer& peer = peers_[id.n];
   const HeartbeatReply& last = peer.last;
-  return connected(id) && !peer.strange && working(id) && last.configuration == env_.configuration.number &&
+  return connected(id) && !peer.strange && working(id) && !last.full && last.configuration == env_.configuration.number &&
          last.applied.n + env_.options.bounds.window_slots >= applied.n;
 }
 
 bool Election::candidate(ReplicaId id) const {
   const HeartbeatReply& last = peers_[id.n].last;
   return counted(id) && last.candidate && last.configuration == env_.configuration.number;
+}
+
+ReplicaSet Election::full() const {
+  ReplicaSet out;
+  env_.each_peer([&](ReplicaId id) {
+    if (peers_[id.n].last.full && !peers_[id.n].strange && env_.configuration.votes(id) && connected(id))
+      out.insert(id);
+  });
+  return out;
+}
+
+ReplicaSet Election::roomy() const {
+  ReplicaSet out;
+  env_.each_peer([&](ReplicaId id) {
+    if (counted(id) && working(id) && !peers_[id.n].last.full) out.insert(id);
+  });
+  return out;
 }
 
 void Election::entered(const ReplicaSet& changed) {
@@ -106,7 +123,8 @@ void Election::on_request(ReplicaId from, const HeartbeatRequest& m, const Surro
                       .sync_age_ms = static_cast<std::uint32_t>(std::clamp<std::int64_t>(age, 0, UINT32_MAX)),
                       .groups = around.groups,
                       .configuration = env_.configuration.number,
-                      .voting = around.voting});
+                      .voting = around.voting,
+                      .full = around.full && around.tells_full});
 }
 
 bool Election::on_reply(ReplicaId from, const HeartbeatReply& m, bool strange) {
@@ -154,7 +172,7 @@ Election::Survey Election::survey() const {
     if (current) seen.vouched = true;
     if (leader_.replica == id && last.proposing()) {
       seen.leader_happy = true;
-      seen.leader_sick = !working(id) || !current;
+      seen.leader_sick = last.full || !working(id) || !current;
     }
   });
   return seen;
@@ -208,7 +226,7 @@ Duration Election::draw_patience(const Surroundings& around) {
   const Duration half = env_.options.heartbeat / 2;
   const Duration chance{
       static_cast<std::int64_t>(env_.random.below(static_cast<std::uint64_t>(half.count())))};
-  return chance + (behind ? env_.options.election_timeout / 2 : Duration{0});
+  return chance + (behind || around.full ? env_.options.election_timeout / 2 : Duration{0});
 }
 
 bool Election::tick(const Surroundings& around) {

@@ -23,8 +23,10 @@ namespace paxos {
 /// | ticking          | a connected peer | it sent a heartbeat of its own within two election timeouts          |
 /// | healthy          | this replica     | its oldest unfinished sync is younger than an election timeout       |
 /// | quorum-connected | this replica     | the counted working peers, and itself where healthy, are a quorum    |
-/// | able             | this replica     | healthy, and neither redoing more than a window of its own log nor   |
-/// |                  |                  | in need of a snapshot                                                |
+/// | full             | a replica        | its disk has no room for new decrees, as it says                     |
+/// | roomy            | a connected peer | counted, working and not full                                        |
+/// | able             | this replica     | healthy, not full, and neither redoing more than a window of its own |
+/// |                  |                  | log nor in need of a snapshot                                        |
 /// | entitled         | this replica     | a voter of its configuration, of which it does not know that it is   |
 /// |                  |                  | closed, nor that somebody leads in a later one                       |
 /// | candidate        | a replica        | quorum-connected, entitled and able; a peer only while it is counted |
@@ -35,8 +37,8 @@ namespace paxos {
 /// |                  |                  | that follow nothing higher are a quorum; unless it is not able, and  |
 /// |                  |                  | connected to a candidate                                             |
 /// | happy            | a follower       | the leader is connected, and says that it is happy; unless that one  |
-/// |                  |                  | is not working, or not ticking, and this replica is a candidate, or  |
-/// |                  |                  | connected to one                                                     |
+/// |                  |                  | is full, not working, or not ticking, and this replica is a          |
+/// |                  |                  | candidate, or connected to one                                       |
 /// | vouched          | a follower       | a ticking peer is happy with the leader that is followed             |
 /// | fresh            | a follower       | it took up the followed ballot less than an election timeout ago     |
 /// | resting          | whose own ballot | its proposer was stopped less than an election timeout ago, by a     |
@@ -52,6 +54,8 @@ namespace paxos {
 ///  - happy: a leader with a sick disk yields to a candidate, and so does everyone who follows it and is connected to a
 ///    candidate, or is one: the leader may not hear that candidate. The same holds for one whose clock stands still.
 ///  - able: who lags votes as any other, but as a leader it would keep everybody waiting. Where all lag, one leads.
+///  - full: it promises and confirms reads as any other, so that one leads, and is read from, though the disks of all
+///    are full. It waits half an election timeout longer before it runs: who has room may be about to.
 ///  - ticking: who answers, but sends no heartbeats, has timers that don't run. Its word that it is happy, or a
 ///    candidate, counts for nothing, since it can't judge any more; its vote counts as any other. Two timeouts: one is
 ///    what loss and leaps of our own clock cost now and then.
@@ -83,6 +87,8 @@ class Election {
     std::uint64_t groups = 0;  ///< to be told: see HeartbeatReply
     bool entitled = false;
     bool voting = false;
+    bool full = false;
+    bool tells_full = false;  ///< whoever is answered reads it
   };
 
   void on_request(ReplicaId from, const HeartbeatRequest& m, const Surroundings& around);
@@ -123,6 +129,10 @@ class Election {
   [[nodiscard]] bool caught_up(ReplicaId id, Slot applied) const { return counted(id) && keeps_up(id, applied); }
   /// The leadership can be handed over to it.
   [[nodiscard]] bool candidate(ReplicaId id) const;
+  /// Connected voters that say that their disks are full.
+  [[nodiscard]] ReplicaSet full() const;
+  /// Peers that can vote for something new; see the table.
+  [[nodiscard]] ReplicaSet roomy() const;
   /// What it said last; requires connected(id).
   [[nodiscard]] Slot applied_of(ReplicaId id) const { return peers_[id.n].last.applied; }
   /// False: a leader stops proposing.
@@ -152,7 +162,7 @@ class Election {
     ReplicaSet followers;       ///< of those, the ones that follow nothing above own_
     bool candidate = false;     ///< one of them is
     bool leader_happy = false;  ///< says the leader, and that it proposes
-    bool leader_sick = false;   ///< it says so, and is not working, or not ticking
+    bool leader_sick = false;   ///< it says so, and is full, not working, or not ticking
     bool vouched = false;
   };
   void evaluate(const Surroundings& around);
@@ -163,7 +173,9 @@ class Election {
   void set_leader(Ballot ballot);
   [[nodiscard]] bool lately(Time when) const;  ///< less than an election timeout ago
   [[nodiscard]] bool healthy(const Surroundings& around) const;
-  [[nodiscard]] bool able(const Surroundings& around) const { return healthy(around) && !around.lags; }
+  [[nodiscard]] bool able(const Surroundings& around) const {
+    return healthy(around) && !around.lags && !around.full;
+  }
   [[nodiscard]] bool working(ReplicaId id) const;  ///< requires connected(id)
   [[nodiscard]] bool ticking(ReplicaId id) const;  ///< requires connected(id)
 

@@ -57,6 +57,15 @@ class Unsynced {
   std::size_t bytes_ = 0;
 };
 
+/// What the disks have room for, as it was judged last (Replica::Parts::judge_room).
+struct Room {
+  DiskRoom own = DiskRoom::enough;
+  bool takes = true;         ///< this replica votes for the decrees of others, and learns what was chosen
+  bool proposes = true;      ///< as a leader it may propose something new
+  bool blocked = false;      ///< those whose disks are full leave no quorum
+  bool left_behind = false;  ///< its disk is full, and the others go on without it
+};
+
 /// What every role of the core shares during a step: the time, the outboxes, the group under way.
 struct Env {
   Options options;
@@ -76,6 +85,7 @@ struct Env {
   BoundsReached reached;
   ReplicaSet named;             ///< by whoever told this directory that it has joined, or by its birth
   Configuration configuration;  ///< of the slot after the applied one; before birth nobody is in it
+  Room room;
 
   Env(const Options& o, std::uint64_t group, std::optional<Configuration> recovered)
       : options(o),
@@ -119,9 +129,10 @@ struct Env {
     ready.records.push_back(std::move(record));
     return pending_group();
   }
-  /// False: the disk is so far behind that nothing more is voted for or learned until it has synced
+  /// False: the disk is full, or so far behind that nothing more is voted for or learned until it has synced
   /// something.
   [[nodiscard]] bool room_for_records() {
+    if (!room.takes) return false;
     if (records.bytes() <= options.bounds.unsynced_bytes) return true;
     reached(Bound::unsynced_bytes);
     return false;

@@ -99,7 +99,7 @@ void Learner::pull() {
   const bool room = log_.wants_more();
   if (held_ || !room || !env_.room_for_records()) {
     if (!room) env_.reached(Bound::unapplied_pull);
-    arm(patience);
+    arm(env_.room.takes ? patience : env_.options.heartbeat);
     return;
   }
   const Slot first = log_.chosen_prefix() + 1;

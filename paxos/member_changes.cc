@@ -145,7 +145,9 @@ ChangeResult Replica::Parts::propose_change(const MemberChange& change) {
   Planned planned = plan_change(change, around);
   ChangeResult result{.refused = std::move(planned.refused)};
   if (!result.refused.empty()) return result;
-  if (proposer.has_holes())
+  if (!env.room.proposes)
+    result.refused = "the disks of too many replicas are full to decide anything new";
+  else if (proposer.has_holes())
     result.refused = "slots that were skipped are not filled yet: try again when they are";
   else if (!proposer.can_propose())
     result.refused = "too much is proposed and not yet applied: try again when it is";

@@ -33,6 +33,7 @@ struct HeartbeatReply {
   std::uint64_t groups = 0;         ///< that are on its disk; 0: to whoever speaks the first datagram format
   std::uint32_t configuration = 1;  ///< of the slot after its applied one: in which it votes, if at all
   bool voting = true;               ///< false: its directory took a lost one's place, and still catches up
+  bool full = false;                ///< its disk has no room for new decrees; said in format 2 only
 
   /// The sender itself proposes with the ballot that it follows.
   [[nodiscard]] bool proposing() const { return !ballot.none() && ballot == leader; }

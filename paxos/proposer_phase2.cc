@@ -33,7 +33,8 @@ void Proposer::finish_adopted() {
     adopted_.clear();
     return;
   }
-  while (flights_.next() <= adopted_max_) {
+  // Each takes a vote of its own. (A reserve is there for just this.)
+  while (flights_.next() <= adopted_max_ && env_.room.own != DiskRoom::none) {
     const Slot slot = flights_.next();
     const SlotEntry* entry = log_.find(slot);
     if (slot <= log_.chosen_prefix() || (entry != nullptr && entry->chosen)) {
@@ -82,7 +83,7 @@ bool Proposer::can_propose() const {
     env_.reached(Bound::pipeline_slots);
     return false;
   }
-  return window_open(flights_.next());
+  return env_.room.proposes && window_open(flights_.next());
 }
 
 Slot Proposer::propose(Decree decree) {

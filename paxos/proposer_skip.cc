@@ -11,6 +11,7 @@ std::string Proposer::refusal(const std::vector<Slot>& slots) const {
   if (!leading() || flights_.next() <= adopted_max_)
     return "this replica does not lead, or has only just begun to";
   if (closing()) return "the configuration is being changed; try again when it is";
+  if (!env_.room.proposes) return "the disks of too many replicas are full to decide anything new";
   if (slots.empty()) return "no slot was named";
   if (slots.front() < flights_.next())
     return "slot " + std::to_string(slots.front().n) + " was already proposed; the next free one is " +

@@ -169,6 +169,16 @@ void Replica::set_sync_age(Time now, Duration age) {
   parts_->sync_age = age;
 }
 
+void Replica::set_room(Time now, DiskRoom room) {
+  Parts& p = *parts_;
+  p.env.now = now;
+  const bool fills = p.env.room.own == DiskRoom::enough && room != DiskRoom::enough;
+  p.env.room.own = room;
+  p.conclude();
+  // At once, not when the others have noticed.
+  if (fills) static_cast<void>(hand_over(now));
+}
+
 void Replica::hold_applying(Time now, bool held) {
   parts_->env.now = now;
   parts_->learner.hold(held);
@@ -330,6 +340,10 @@ Status Replica::status() const {
   s.disagrees_since = p.hashes.since();
   s.disputed = p.hashes.disputed();
   s.missing_at_birth = p.birth.missing();
+  s.room = p.env.room.own;
+  for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
+    if (p.full().contains(ReplicaId{id})) s.full.push_back(ReplicaId{id});
+  s.blocked = p.env.room.blocked;
   s.leader_changes = p.election.leader_changes();
   s.retransmissions = p.proposer.retransmissions();
   return s;
@@ -350,7 +364,11 @@ Outlook Replica::outlook() const {
           .leader = p.leader(),
           .hole = p.proposer.hole(),
           .connected = p.election.connected(),
-          .quorum_connected = p.quorum_connected()};
+          .quorum_connected = p.quorum_connected(),
+          .full = p.full(),
+          .blocked = p.env.room.blocked,
+          .stands_still = p.env.room.left_behind,
+          .short_of_room = !p.env.room.proposes};
 }
 
 std::optional<std::uint16_t> Replica::rules_known_by_all() const {

@@ -67,6 +67,9 @@ struct Status {
   std::vector<ReplicaId> disagreeing;  ///< peers whose hash chain is another than the one here (HashWatch)
   Slot disagrees_since;                ///< the lowest slot in which that was seen; none when all agree
   bool disputed = false;               ///< no quorum is known to agree with this replica against one of them
+  DiskRoom room = DiskRoom::enough;    ///< on its own disk
+  std::vector<ReplicaId> full;         ///< voters whose disks are full, itself among them, as far as it hears
+  bool blocked = false;                ///< those leave no quorum: nothing new is decided
   std::uint64_t leader_changes = 0;
   std::uint64_t retransmissions = 0;
 };
@@ -86,6 +89,10 @@ struct Outlook {
   std::optional<Slot> hole;         ///< a skipped slot that applying waits for
   ReplicaSet connected;             ///< without itself
   bool quorum_connected = false;    ///< with itself, those that can vote with it are a quorum
+  ReplicaSet full;                  ///< as in Status
+  bool blocked = false;             ///< likewise
+  bool stands_still = false;        ///< its disk is full, and it does not even follow
+  bool short_of_room = false;       ///< those whose disks have room are no quorum, as far as it hears
 };
 
 /// Result of a skip: `slots` holds the named slots when `refused` is empty.
@@ -157,6 +164,10 @@ class Replica {
   [[nodiscard]] bool waits_for_sync() const;
   /// How long the oldest unfinished sync has been under way; zero when there is none.
   void set_sync_age(Time now, Duration age);
+  /// What its disk has room for. Full, it takes part in elections and reads as before, proposes nothing new,
+  /// and hands over to who can. It votes, and learns what was chosen, only where those with room are no
+  /// quorum without it, so that what is under way is finished; and not with the reserve used up.
+  void set_room(Time now, DiskRoom room);
   /// While held, no chosen slot is given to to_apply: what applies them has no room. The window closes by
   /// itself.
   void hold_applying(Time now, bool held);

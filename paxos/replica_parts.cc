@@ -44,7 +44,8 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
 }
 
 Election::Surroundings Replica::Parts::around() const {
-  // Whoever has no life itself speaks the first format, which has no room for these.
+  // Whoever has no life itself speaks the first format, which has no room for these. (Where this one has none
+  // either, nobody speaks any.)
   const bool told = asker.life.number != 0;
   return {.proposing = proposer.active(),
           .promised = acceptor.promised(),
@@ -55,7 +56,9 @@ Election::Surroundings Replica::Parts::around() const {
           .lags = lags(),
           .groups = told ? env.synced_group : 0,
           .entitled = voting() && !log.change_ahead(),
-          .voting = voting()};
+          .voting = voting(),
+          .full = env.room.own != DiskRoom::enough,
+          .tells_full = told || introduction.lives.empty()};
 }
 
 bool Replica::Parts::lags() const {
@@ -77,6 +80,45 @@ bool Replica::Parts::quorum_connected() const {
     if (election.counted(id)) connected.insert(id);
   });
   return env.configuration.is_quorum(connected);
+}
+
+ReplicaSet Replica::Parts::full() const {
+  ReplicaSet out = election.full();
+  if (env.room.own != DiskRoom::enough && env.configuration.votes(env.options.self))
+    out.insert(env.options.self);
+  return out;
+}
+
+void Replica::Parts::judge_room() {
+  const ReplicaSet full = this->full();
+  const bool was_blocked = env.room.blocked;
+  if (full.size() == 0) {
+    env.room = {.own = env.room.own, .takes = env.room.own == DiskRoom::enough};
+  } else {
+    ReplicaSet roomy = election.roomy();
+    ReplicaSet others = env.configuration.voters();
+    if (env.room.own == DiskRoom::enough) roomy.insert(env.options.self);
+    env.each_peer([&](ReplicaId id) {
+      if (full.contains(id)) others.erase(id);
+    });
+    if (full.contains(env.options.self)) others.erase(env.options.self);
+    const bool quorum = env.configuration.is_quorum(roomy);
+    // What a full one votes for without need would be taken from what it can finish later. Nobody proposes
+    // anything new where it is needed.
+    env.room.left_behind = env.room.own != DiskRoom::enough && quorum;
+    env.room.takes = env.room.own != DiskRoom::none && !env.room.left_behind;
+    env.room.proposes = env.room.own == DiskRoom::enough && quorum;
+    env.room.blocked = !env.configuration.is_quorum(others);
+  }
+  if (env.room.blocked == was_blocked) return;
+  if (!env.room.blocked)
+    return env.event("disks_have_room", "enough disks have room again: new commands are taken");
+  std::string ids;
+  for (std::uint8_t id = 0; id < env.options.replicas; ++id)
+    if (full.contains({id})) ids += (ids.empty() ? "" : ", ") + std::to_string(id);
+  env.event("disks_full", (full.size() == 1 ? "the disk of replica " + ids + " is"
+                                            : "the disks of replicas " + ids + " are") +
+                              " full: no new command is taken until there is room");
 }
 
 void Replica::Parts::take_over(const std::string& why) {
@@ -137,6 +179,7 @@ std::string Replica::Parts::why_no_voter() const {
 }
 
 void Replica::Parts::conclude() {
+  judge_room();
   if (proposer.active() && acceptor.promised() > proposer.ballot())
     proposer.stop("promised ballot " + to_string(acceptor.promised()));
   if (proposer.active() && !voting()) proposer.stop("this replica does not vote");
@@ -165,7 +208,8 @@ void Replica::Parts::trim() {
 }
 
 void Replica::Parts::cry() {
-  if (!learner.take_cry()) return;
+  // (A state that is taken needs room as well.)
+  if (!learner.take_cry() || env.room.own != DiskRoom::enough) return;
   SnapshotWish wish = snapshot_wish();
   if (wish.above != cried_for) {
     cried_for = wish.above;

@@ -70,6 +70,11 @@ struct Replica::Parts {
   ChangeResult propose_change(const MemberChange& change);
   /// A leader's: the first of the learners that keep up, and wait for nobody's word, becomes a voter.
   void promote_learners();
+  /// Whose disks are full, itself among them, as far as it hears.
+  [[nodiscard]] ReplicaSet full() const;
+  /// What follows from full disks for this replica. Says when they begin and cease to keep everybody from
+  /// deciding anything.
+  void judge_room();
   /// After every input: lets each role draw its conclusions from what the others did.
   void conclude();
   void watch_waits();

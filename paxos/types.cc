@@ -16,6 +16,18 @@ const char* to_string(DecreeKind kind) {
   return "unknown";
 }
 
+const char* to_string(DiskRoom room) {
+  switch (room) {
+    case DiskRoom::enough:
+      return "enough";
+    case DiskRoom::reserve:
+      return "reserve";
+    case DiskRoom::none:
+      return "none";
+  }
+  return "unknown";
+}
+
 std::string to_hex(std::span<const std::uint8_t> bytes) {
   static constexpr char digits[] = "0123456789abcdef";
   std::string out;

@@ -122,6 +122,15 @@ struct ChosenDecree {
   friend bool operator==(const ChosenDecree&, const ChosenDecree&) = default;
 };
 
+/// What a replica's disk has room for. Storage keeps a reserve, so that it is told before a write fails
+/// (storage/space.h).
+enum class DiskRoom : std::uint8_t {
+  enough,
+  reserve,  ///< it is full: what is under way can be finished from the reserve, and nothing else
+  none,     ///< the reserve is used up, but for what a promise needs
+};
+[[nodiscard]] const char* to_string(DiskRoom room);
+
 /// A set of replicas by position in the config.
 class ReplicaSet {
  public:

@@ -16,6 +16,7 @@
 #include "storage/forget.h"
 #include "storage/log_format.h"
 #include "storage/recovery.h"
+#include "storage/space.h"
 #include "storage/steady.h"
 
 namespace storage {
@@ -54,7 +55,10 @@ tl::expected<std::unique_ptr<LogStore>, std::string> LogStore::open(const OpenOp
   const auto directory = options.directory / "log";
   store->where_ = directory.string();
   store->patience_ = paxos::Patience(options.busy_poll);
-  store->env_ = with_prepared_wal(static_cast<rocksdb::Env*>(options.env), store->wal_);
+  const auto make_room = [space = options.space](std::uint64_t bytes) {
+    if (space != nullptr) space->make_room(bytes);
+  };
+  store->env_ = with_prepared_wal(static_cast<rocksdb::Env*>(options.env), store->wal_, make_room);
   std::error_code error;
   if (!std::filesystem::exists(directory / "CURRENT", error) &&
       std::filesystem::exists(options.directory / "log-mark", error))

@@ -16,6 +16,7 @@
 #include "storage/log_store.h"
 #include "storage/recovery.h"
 #include "storage/snapshot_files.h"
+#include "storage/space.h"
 #include "storage/state_store.h"
 #include "storage/stores.h"
 
@@ -41,9 +42,13 @@ class DirectoryLock {
           "{}: is in use by a running replica{}{}; stop that one first, or check --id and `data_dir`",
           directory.string(), *pid != '\0' ? ", pid " : "", pid);
     }
+    return {};
+  }
+  /// Requires: taken.
+  std::string sign(const std::filesystem::path& directory) {
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(fd_, 0) != 0 || ::pwrite(fd_, pid.data(), pid.size(), 0) < 0)
-      return fmt::format("{}: can't be written: {}", file.string(), std::strerror(errno));
+      return fmt::format("{}: can't be written: {}", (directory / "lock").string(), std::strerror(errno));
     return {};
   }
 
@@ -93,7 +98,10 @@ class Storage::Impl {
   }
 
   std::filesystem::path directory;
+  paxos::Duration look_every{};
   DirectoryLock lock;
+  std::unique_ptr<Space> space;       ///< goes after everything that writes
+  std::unique_ptr<rocksdb::Env> env;  ///< likewise
   std::unique_ptr<LogStore> log;
   std::unique_ptr<StateStore> state;         ///< goes before the log, which its jobs read
   std::unique_ptr<SnapshotFiles> snapshots;  ///< goes before the state, of which it makes copies
@@ -103,14 +111,22 @@ class Storage::Impl {
 Storage::Storage(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Storage::~Storage() = default;
 
-tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& options) {
+tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& given) {
+  OpenOptions options = given;
   const auto fail = [](std::string why) { return tl::make_unexpected(OpenError{std::move(why)}); };
   std::error_code error;
   // The stores sync their own folders; the way to them is ours, or a power cut takes the whole directory.
   if (std::string why = make_folder(options.directory); !why.empty()) return fail(std::move(why));
   auto impl = std::make_unique<Impl>();
   impl->directory = options.directory;
+  impl->look_every = options.look_every;
   if (std::string why = impl->lock.take(options.directory); !why.empty()) return fail(std::move(why));
+  impl->space = std::make_unique<Space>(options.directory, options.reserve);
+  impl->space->begin();
+  impl->env = impl->space->env(static_cast<rocksdb::Env*>(options.env));
+  options.env = impl->env.get();
+  options.space = impl->space.get();
+  if (std::string why = impl->lock.sign(options.directory); !why.empty()) return fail(std::move(why));
   const bool has_log = std::filesystem::exists(options.directory / "log" / "CURRENT", error);
   if (error)
     return fail(fmt::format("{}/log: can't be read: {}", options.directory.string(), error.message()));
@@ -181,6 +197,7 @@ void Storage::start(Completions completions) {
                         tell = std::move(completions.failed)](std::string why) {
     if (!told->exchange(true)) tell(std::move(why));
   };
+  impl_->space->start(impl_->look_every, completions.room);
   impl_->log->start(completions);
   impl_->state->start(completions);
   impl_->eraser = std::make_unique<Eraser>(*impl_->log, *impl_->state, *impl_->snapshots);
@@ -201,6 +218,7 @@ void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
 void Storage::read(std::function<void(const Reader&)> job, Unread unread) {
   impl_->state->read(std::move(job), std::move(unread));
 }
+SpaceFigures Storage::space() const { return impl_->space->figures(); }
 SnapshotFiles& Storage::snapshots() { return *impl_->snapshots; }
 std::size_t Storage::state_backlog_bytes() const { return impl_->state->backlog_bytes(); }
 std::int64_t Storage::oldest_work_started_ns() const {

@@ -15,6 +15,7 @@
 #include "paxos/records.h"
 #include "storage/damage.h"
 #include "storage/latency.h"
+#include "storage/space_figures.h"
 
 /// RocksDB behind two threads: log/ (synced groups) and state/ (applied rows, no WAL).
 namespace storage {
@@ -35,6 +36,12 @@ struct OpenOptions {
   std::uint16_t rules_known = 1;  ///< the highest rules that this program knows (chat/versions.h)
   /// For fault tests: the file system under RocksDB (a rocksdb::Env*), else the default one.
   void* env = nullptr;
+  class Space* space = nullptr;  ///< open() sets it
+  /// Bytes kept in a file that can be given up (storage/space.h). 0: none; nothing: as much as fits the
+  /// volume.
+  std::optional<std::uint64_t> reserve = 0;
+  /// How often a full volume is looked at.
+  paxos::Duration look_every{std::chrono::milliseconds{50}};
   /// How long the log thread looks for work before it sleeps, under a steady load (paxos/patience.h).
   paxos::Duration busy_poll{};
 };
@@ -48,6 +55,8 @@ struct Completions {
   std::function<void(Damage damage)> damaged = [](const Damage&) {};
   /// The rows of every slot up to here are on the disk, and a crash leaves them there. Told now and then.
   std::function<void(paxos::Slot slot)> state_durable = [](paxos::Slot) {};
+  /// What the volume has room for has changed.
+  std::function<void(const SpaceFigures& space)> room = [](const SpaceFigures&) {};
 };
 
 /// One RocksDB's own figures.
@@ -134,6 +143,9 @@ class Storage {
     std::uint64_t free_bytes = 0;  ///< of the file system, for this user
     std::uint64_t size_bytes = 0;
   };
+  /// As of the last look at the volume.
+  [[nodiscard]] SpaceFigures space() const;
+
   /// Asks RocksDB and the file system, and may wait for them: any thread but the loop.
   [[nodiscard]] DiskFigures disk_figures() const;
 

@@ -18,8 +18,14 @@ constexpr std::uint64_t chunk_bytes = 256 * 1024;
 
 class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
  public:
-  PreparedFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, int fd, std::string path, WalWatch& watch)
-      : FSWritableFileOwnerWrapper(std::move(file)), watch_(watch), fd_(fd), path_(std::move(path)) {}
+  using MakeRoom = std::function<void(std::uint64_t)>;
+  PreparedFile(std::unique_ptr<rocksdb::FSWritableFile>&& file, int fd, std::string path, WalWatch& watch,
+               const MakeRoom& make_room)
+      : FSWritableFileOwnerWrapper(std::move(file)),
+        watch_(watch),
+        make_room_(make_room),
+        fd_(fd),
+        path_(std::move(path)) {}
   ~PreparedFile() override {
     if (fd_ >= 0) ::close(fd_);
   }
@@ -64,7 +70,9 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   /// Zeros from the end of what was prepared to a chunk beyond what comes now. When that fails (the disk is
   /// full, say) the file just grows as it would have, and the write itself says what is wrong.
   void prepare(std::size_t size) {
-    if (fd_ < 0 || end_ + size <= prepared_) return;
+    if (end_ + size <= prepared_) return;
+    make_room_(size + chunk_bytes);
+    if (fd_ < 0) return;
     static const std::vector<char> zeros(chunk_bytes, '\0');
     const std::uint64_t from = std::max(prepared_, end_ + size);
     if (::pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(from)) ==
@@ -73,6 +81,7 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
   WalWatch& watch_;
+  const MakeRoom& make_room_;
   int fd_;
   std::string path_;
   bool synced_before_ = false;
@@ -82,8 +91,9 @@ class PreparedFile final : public rocksdb::FSWritableFileOwnerWrapper {
 
 class PreparedFileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  PreparedFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, WalWatch& watch)
-      : FileSystemWrapper(base), watch_(watch) {}
+  PreparedFileSystem(const std::shared_ptr<rocksdb::FileSystem>& base, WalWatch& watch,
+                     PreparedFile::MakeRoom make_room)
+      : FileSystemWrapper(base), watch_(watch), make_room_(std::move(make_room)) {}
   static const char* kClassName() { return "PreparedFileSystem"; }
   [[nodiscard]] const char* Name() const override { return kClassName(); }
 
@@ -93,12 +103,13 @@ class PreparedFileSystem final : public rocksdb::FileSystemWrapper {
     const rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(path, options, result, debug);
     if (!status.ok() || !path.ends_with(".log")) return status;
     const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-    result->reset(new PreparedFile(std::move(*result), fd, path, watch_));
+    result->reset(new PreparedFile(std::move(*result), fd, path, watch_, make_room_));
     return status;
   }
 
  private:
   WalWatch& watch_;
+  const PreparedFile::MakeRoom make_room_;
 };
 
 }  // namespace
@@ -137,9 +148,11 @@ void WalWatch::synced(const void* file, bool first) {
   if (told) told();
 }
 
-std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base, WalWatch& watch) {
+std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base, WalWatch& watch,
+                                                const std::function<void(std::uint64_t)>& make_room) {
   if (base == nullptr) base = rocksdb::Env::Default();
-  return rocksdb::NewCompositeEnv(std::make_shared<PreparedFileSystem>(base->GetFileSystem(), watch));
+  return rocksdb::NewCompositeEnv(
+      std::make_shared<PreparedFileSystem>(base->GetFileSystem(), watch, make_room));
 }
 
 }  // namespace storage

@@ -2,6 +2,7 @@
 
 #include <rocksdb/env.h>
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -50,6 +51,10 @@ class WalWatch {
 /// of zeros before a readable record can't come from a crash. Damage can make one: the record that it cuts
 /// fails at the next block, and the log ends there, before its mark; a hole of whole blocks breaks the chain
 /// of groups (storage/wal_chain.h).
-[[nodiscard]] std::unique_ptr<rocksdb::Env> with_prepared_wal(rocksdb::Env* base, WalWatch& watch);
+///
+/// `make_room`: called before so many bytes more of the volume are needed.
+[[nodiscard]] std::unique_ptr<rocksdb::Env> with_prepared_wal(
+    rocksdb::Env* base, WalWatch& watch,
+    const std::function<void(std::uint64_t bytes)>& make_room = [](std::uint64_t) {});
 
 }  // namespace storage

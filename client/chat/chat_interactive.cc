@@ -304,8 +304,9 @@ class Interactive {
       if (stopped_ || leaving_ || pending == 0) continue;
       const std::string why = outage.over() ? trouble() : outage.sentence();
       note(fmt::format(
-          "{} {} queued{}{}; what you write goes out, once, when a quorum is back{}",
-          counted(pending, "message"), pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why,
+          "{} {} queued{}{}; what you write goes out, once, when {}{}", counted(pending, "message"),
+          pending == 1 ? "is" : "are", why.empty() ? "" : ": ", why,
+          outage.full ? "there is room" : "a quorum is back",
           kept_.own ? ", now or when you start paxoschat again" : ", as long as this chat is open"));
       trouble_shown_ = true;
       no_quorum_ = outage.what == "no quorum" || outage.what == "no replica answers";

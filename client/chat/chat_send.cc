@@ -224,11 +224,27 @@ class Sender {
     for (;;) {
       if (!hub_.failure().empty()) co_return true;
       if (input_ended_ && items_.empty()) co_return true;
+      if (refused_by_full_disks()) co_return true;
       const paxos::Time until = items_.empty() ? paxos::time_never : items_.front().since + flags_.timeout;
       if (until <= c_.loop().now()) co_return false;
       // A failure shows at a turn's end; nothing else wakes us then.
-      (void)co_await changed_.wait_until(std::min(until, c_.loop().now() + 500ms));
+      (void)co_await changed_.wait_until(std::min(until, c_.loop().now() + 100ms));
     }
+  }
+
+  /// Disks are full for long. Where nothing that could run has left, it is not done, and never will be. (With
+  /// a state file it is kept, and waits.)
+  bool refused_by_full_disks() {
+    const auto why = session_->outbox().disks_full();
+    if (!why || flags_.state || hub_.sent_commands() || items_.empty()) return false;
+    for (Item& item : items_) {
+      item.refused = *why +
+                     "; reading goes on, and with --state FILE it would be kept until there is room. See "
+                     "`paxosctl status`";
+      item.ticket = 0;
+    }
+    show();
+    return true;
   }
 
   /// Tells once what messages wait for, when that has lasted.
@@ -251,14 +267,15 @@ class Sender {
       if (now.differs(outage_))
         complain("paxoschat send",
                  flags_.state
-                     ? fmt::format("{}; {} {} queued in the state file, to go out when a quorum is there",
-                                   now.sentence(), counted(items_.size(), "message"),
-                                   items_.size() == 1 ? "is" : "are")
-                     : fmt::format("{}; {} wait{} for up to {:g} s each, to go out when a quorum is there; "
+                     ? fmt::format("{}; {} {} queued in the state file, to go out when {}", now.sentence(),
+                                   counted(items_.size(), "message"), items_.size() == 1 ? "is" : "are",
+                                   now.full ? "there is room" : "a quorum is there")
+                     : fmt::format("{}; {} wait{} for up to {:g} s each, to go out when {}; "
                                    "with --state FILE they would be kept",
                                    now.sentence(), counted(items_.size(), "message"),
                                    items_.size() == 1 ? "s" : "",
-                                   static_cast<double>(flags_.timeout.count()) / 1000),
+                                   static_cast<double>(flags_.timeout.count()) / 1000,
+                                   now.full ? "there is room" : "a quorum is there"),
                  0);
       outage_ = std::move(now);
     }

@@ -108,8 +108,12 @@ Finding judge_disk_space(const Json& doctor) {
   if (!free) return make("disk space", Verdict::ok, "not measured yet");
   std::string measured = bytes_text(*free) + " free";
   if (const auto used = number_in(doctor, "disk_used_bytes")) measured += ", data takes " + bytes_text(*used);
+  if (const auto full = doctor.find("disk_full"); full != doctor.end() && *full == true)
+    return make("disk space", Verdict::bad, measured + ": the disk is full",
+                "it votes for nothing new until there is room: make some, or give the file system more");
   if (*free < disk_free_needed)
-    return make("disk space", Verdict::bad, measured, "a full disk stops the replica: make room now");
+    return make("disk space", Verdict::bad, measured,
+                "a replica whose disk is full votes for nothing new: make room now");
   if (*free < disk_free_wanted)
     return make("disk space", Verdict::warn, measured, "make room on the volume of the data directory");
   return make("disk space", Verdict::ok, measured);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "chat/client_messages.h"
 #include "client/session/cluster_view.h"
 #include "client/terminal/printable.h"
 
@@ -130,6 +131,10 @@ class Look {
                       "hangs; {} lines are lost",
                       age_text(*stuck), slot_in(r, "log_lines_lost")),
           stuck);
+    if (is_true(r, "disk_full"))
+      say("disk_full", "has a full disk: it votes for nothing new until there is room", {},
+          "make room on the volume of its data, or give the file system more; it goes on by itself ('A disk "
+          "fills up' in OPERATIONS.md)");
     if (const auto left = age_in(r, "paused_ms")) {
       say("paused", fmt::format("stands still by `paxosctl pause`, for {} more", age_text(*left)), {});
       return;
@@ -251,6 +256,7 @@ class Look {
   }
 
   void look_at_lag(const Json& r) {
+    if (is_true(r, "disk_full")) return;
     std::uint64_t ahead = 0;
     for (const Json& one : replicas_)
       if (reachable(one) && votes(one)) ahead = std::max(ahead, slot_in(one, "applied"));
@@ -329,6 +335,18 @@ std::optional<Standstill> standstill_of(const Json& replicas, unsigned leader,
   for (const Json& r : replicas) {
     if (!reachable(r) || !names(r, leader)) continue;
     if (id_of(r) == leader) {
+      if (is_true(r, "blocked_by_full_disks")) {
+        std::vector<paxos::ReplicaId> full;
+        for (const unsigned id : ids_in(r, "disks_full")) full.push_back({static_cast<std::uint8_t>(id)});
+        return Standstill{
+            .why = chat::disks_full_text(full),
+            .age = {},
+            .slot = slot_in(r, "applied"),
+            .advice =
+                "make room on their volumes, or give the file systems more: a quorum needs some, and goes "
+                "on by itself ('A disk fills up' in OPERATIONS.md)",
+            .disks_full = true};
+      }
       if (!number_in(r, "hole")) return waits_longer(r);
       const std::uint64_t slot = slot_in(r, "hole");
       return Standstill{

@@ -14,7 +14,7 @@ namespace client {
 struct Attention {
   unsigned replica = 0;
   /// One word for scripts: "stands_still", "behind", "unheard", "follows_nobody", "does_not_vote", "hole",
-  /// "paused", "isolated", "loss", "damage"
+  /// "paused", "isolated", "loss", "damage", "disk_full"
   std::string what;
   std::string text;  ///< goes on after "replica 2 "
   std::optional<std::chrono::milliseconds> age;
@@ -27,6 +27,7 @@ struct Standstill {
   std::chrono::milliseconds age{};
   std::uint64_t slot = 0;
   std::string advice;
+  bool disks_full = false;  ///< reading goes on
 };
 
 /// A slot that waits longer than so many election timeouts stands still.

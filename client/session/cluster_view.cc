@@ -182,13 +182,15 @@ Json cluster_status(const config::ClusterConfig& config, const std::vector<Repli
     out["stuck_ms"] =
         still->age > 0ms ? Json(still->age.count()) : Json(nullptr);  // an older program does not tell
     out["stuck_advice"] = still->advice;
+    if (still->disks_full) out["stuck_by_full_disks"] = true;
   }
   if (named.voters > config.quorum()) out["can_lose"] = named.voters - config.quorum();
   Json& attention = out["attention"] = Json::array();
   bool all_move = true;
   for (const Attention& a : attention_of(out["replicas"], leader, config.election_timeout)) {
     attention.push_back(to_json(a));
-    all_move = all_move && a.what != "stands_still" && a.what != "behind" && a.what != "unheard";
+    all_move = all_move && a.what != "stands_still" && a.what != "behind" && a.what != "unheard" &&
+               a.what != "disk_full";
   }
   out["degraded"] = out["healthy"].get<bool>() && named.voters < config.voters();
   out["whole"] = out["healthy"].get<bool>() && named.voters == config.voters() && all_move;
@@ -247,6 +249,10 @@ std::string Outage::sentence() const {
 std::string Outage::still_works() const {
   if (unborn) return "until then nothing can be sent or read; what is sent now waits";
   if (lost) return "nothing can be sent any more; what is left can be read with --local";
+  if (full)
+    return "reading and following go on; what waits in an open chat or in `send --state` goes out, once, "
+           "when there "
+           "is room";
   if (stuck) return "what is sent now waits until it goes on; reading with --local still works";
   return anyone ? "reading with --local still works; what waits in an open chat or in `send --state` goes "
                   "out, once, when a quorum is back"
@@ -349,7 +355,8 @@ Outage outage_of(const Json& status) {
   }
   if (const std::string stuck = text_in(status, "stuck"); !stuck.empty()) {
     out.stuck = true;
-    out.what = "nothing moves";
+    out.full = status.value("stuck_by_full_disks", false);
+    out.what = out.full ? "nothing can be sent" : "nothing moves";
     out.age = age_in(status, "stuck_ms");
     out.why = stuck;
     return out;

@@ -59,6 +59,7 @@ struct Outage {
   bool unborn = false;  ///< it never had a quorum: some replica has not been there even once
   bool lost = false;    ///< it never has one again: too many directories are gone
   bool stuck = false;   ///< there is a leader, and nothing gets on
+  bool full = false;    ///< likewise, since too many disks are full: reading goes on
   std::vector<std::pair<unsigned, std::uint64_t>>
       left;  ///< who still has data, up to which slot; who has most first
 

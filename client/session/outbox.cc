@@ -8,6 +8,7 @@
 namespace client {
 
 std::string describe(paxos::ReplicaId from, const chat::Waiting& waiting) {
+  if (waiting.reason == chat::WaitReason::disks_full) return chat::disks_full_text(waiting.missing);
   std::string out = "replica " + std::to_string(from.n) + ": " + chat::to_string(waiting.reason);
   if (waiting.reason == chat::WaitReason::hole) out += " (slot " + std::to_string(waiting.slot.n) + ")";
   if (!waiting.missing.empty() && waiting.reason != chat::WaitReason::hole) {
@@ -114,6 +115,10 @@ std::string Outbox::trouble() const {
     return out;
   }
   return {};
+}
+
+std::optional<std::string> Outbox::disks_full() const {
+  return told_full() ? std::optional(chat::disks_full_text(waiting_->missing)) : std::nullopt;
 }
 
 // --- replies ---
@@ -432,6 +437,8 @@ void Outbox::send_unsent(paxos::Time now) {
     Entry& entry = entries_[unsent_];
     if (entry.fate != Fate::unsent) continue;
     if (abandon_ && !entry.owed()) return;
+    // What never left can be given back, and told to be refused.
+    if (told_full() && unsent_ > 0) return;
     const std::size_t size = weight(entry);
     if (unsent_ > 0 && flight_bytes_ + size > flight_bytes_max) return;
     if (entry.seq == 0) entry.seq = next_seq_++;

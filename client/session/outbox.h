@@ -105,6 +105,9 @@ class Outbox {
   /// Why nothing moves, for people: "replica 2: no quorum: … replicas 0, 1 are not heard"; empty when all is
   /// well.
   [[nodiscard]] std::string trouble() const;
+  /// "disks of replicas 0, 2 are full": the last word on why nothing moves, where that is it. Until a command
+  /// is answered nothing is sent any more but what was sent already.
+  [[nodiscard]] std::optional<std::string> disks_full() const;
   [[nodiscard]] paxos::ReplicaId target() const { return target_; }
 
   struct Figures {
@@ -186,6 +189,9 @@ class Outbox {
   void on_history(paxos::Time now, const chat::HistoryReply& reply);
   void pump(paxos::Time now);
   void emit_known();
+  [[nodiscard]] bool told_full() const {
+    return waiting_ && waiting_->reason == chat::WaitReason::disks_full;
+  }
   void send_unsent(paxos::Time now);
   void search_next_room(paxos::Time now);
   void finish_room();

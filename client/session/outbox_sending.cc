@@ -16,6 +16,8 @@ constexpr paxos::Duration repeat_max = 200ms;
 /// A replica that has said "no leader" is asked again after this: about as often as it may answer.
 constexpr paxos::Duration unhelpful_pause = 40ms;
 constexpr unsigned unhelpful_max = 8;
+/// A full disk is full for long; when it is not, that is to be found out in less than an election timeout.
+constexpr paxos::Duration full_pause = 100ms;
 /// Two replicas that each name the other as leader are not believed faster than this.
 constexpr paxos::Duration redirect_pause = 20ms;
 /// A replica that was silent is not tried directly for so long: commands for it are forwarded by another.
@@ -75,6 +77,8 @@ void Outbox::on_waiting(paxos::Time now, paxos::ReplicaId from, const chat::Wait
     case chat::WaitReason::hole:
     case chat::WaitReason::overloaded:
       return;
+    case chat::WaitReason::disks_full:
+      return delay_all(now + full_pause);
     case chat::WaitReason::no_leader:
       ++unhelpful_;
       break;

@@ -602,7 +602,7 @@ TEST(Desk, ProposesAHeldCommandOnceWhenItsSessionIsGone) {
 
 TEST(Words, StandForEveryReasonToWaitAndEveryVerdict) {
   std::set<std::string> words;
-  for (std::uint8_t n = 1; n <= static_cast<std::uint8_t>(WaitReason::overloaded); ++n)
+  for (std::uint8_t n = 1; n <= static_cast<std::uint8_t>(WaitReason::disks_full); ++n)
     EXPECT_TRUE(words.insert(to_string(static_cast<WaitReason>(n))).second) << int{n};
   for (std::uint8_t n = 1; n <= static_cast<std::uint8_t>(Verdict::invalid); ++n)
     EXPECT_TRUE(words.insert(to_string(static_cast<Verdict>(n))).second) << int{n};

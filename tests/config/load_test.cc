@@ -504,6 +504,18 @@ TEST(ConfigLoad, HowMuchOfTheLogIsKept) {
   EXPECT_FALSE(with_line("log_keep_mib: lots\n"));
 }
 
+TEST(ConfigLoad, TheReserveOnTheDisk) {
+  const Folder folder;
+  const auto with_line = [&](const std::string& line) {
+    return config::load(folder.write("cluster.yaml", std::string(good) + line));
+  };
+  EXPECT_FALSE(with_line("")->disk_reserve_mib.has_value());
+  EXPECT_EQ(with_line("disk_reserve_mib: 0\n")->disk_reserve_mib, 0U);
+  EXPECT_EQ(with_line("disk_reserve_mib: 64\n")->disk_reserve_mib, 64U);
+  EXPECT_FALSE(with_line("disk_reserve_mib: -1\n"));
+  EXPECT_FALSE(with_line("disk_reserve_mib: 5%\n"));
+}
+
 TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
   const Folder folder;
   const auto base = config::load(folder.write("cluster.yaml", good));
@@ -526,6 +538,7 @@ TEST(ConfigReload, TellsWhatARunningReplicaCannotTakeOver) {
            {"heartbeat_ms", "heartbeat_ms: 50", "heartbeat_ms: 40"},
            {"election_timeout_ms", "election_timeout_ms: 250", "election_timeout_ms: 260"},
            {"busy_poll_us", "heartbeat_ms: 50", "busy_poll_us: 0"},
+           {"disk_reserve_mib", "heartbeat_ms: 50", "disk_reserve_mib: 7"},
            {"replicas", "127.0.0.1:7401", "127.0.0.1:7501"},
            {"replicas", "data/2", "data/two"}})
     EXPECT_NE(difference(from, to).find("`" + key + "`"), std::string::npos) << key;

@@ -164,9 +164,10 @@ struct StateAccess {
   template <class A>
   static std::uint64_t visit_env(A& a, Env& env) {
     auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now,
-           reached, named, configuration] = env;
-    (void)named;  // all of them, from the start on
-    PAXOS_ASSERT(configuration.number == 1);  // nobody changes it
+           reached, named, configuration, room] = env;
+    (void)named;                                // all of them, from the start on
+    PAXOS_ASSERT(configuration.number == 1);    // nobody changes it
+    PAXOS_ASSERT(room.takes && room.proposes);  // no disk is full
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());
     std::uint64_t unsynced = last_group - synced_group;

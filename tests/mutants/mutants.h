@@ -44,6 +44,12 @@ namespace mutants {
   M(bridge_refuses, "no votes for another while the last leader is heard, with a quorum or not")    \
   M(deaf_campaigns, "who hears no quorum campaigns")                                                \
   M(hung_disk_leads, "a leader whose disk hangs says that all is well")                             \
+  M(full_disk_votes, "a replica whose disk is full votes for what is new")                          \
+  M(full_leader_stays, "a leader whose disk is full says nothing of it, and stays")                 \
+  M(full_leader_proposes, "a leader whose disk is full proposes")                                   \
+  M(full_majority_ignored, "a leader proposes where a majority of the disks is full")               \
+  M(reserve_let_go, "the reserve is given up at once where the disk is full")                       \
+  M(no_space_believed, "a write for which there was no space is believed")                          \
   M(stalled_clock_leads, "a leader whose clock stands still is believed that all is well")          \
   M(w_ignored, "a new leader proposes where its acceptors know what was chosen")                    \
   M(quorum_less_one, "a quorum of promises less one is enough")                                     \

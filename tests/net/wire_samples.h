@@ -71,6 +71,7 @@ class Samples {
         m.groups = 1 + number(1ULL << 40);
         m.configuration = configuration();
         m.voting = coin();
+        m.full = coin();
         return m;
       }
       case 2:
@@ -204,7 +205,7 @@ class Samples {
       case 1:
         return chat::Redirect{coin() ? std::optional(replica()) : std::nullopt};
       case 2: {
-        chat::Waiting m{.reason = static_cast<chat::WaitReason>(1 + below(6)), .slot = slot(), .missing = {}};
+        chat::Waiting m{.reason = static_cast<chat::WaitReason>(1 + below(7)), .slot = slot(), .missing = {}};
         for (std::uint64_t n = below(5); n > 0; --n) m.missing.push_back(replica());
         return m;
       }

@@ -101,6 +101,7 @@ void Cluster::start(std::size_t id) {
   }
   n.groups_written = n.disk.group;
   n.replica = std::make_unique<Replica>(options, std::move(recovered), time(id));
+  if (n.room != DiskRoom::enough) n.replica->set_room(time(id), n.room);
   if (n.replica->status().ballot < n.disk.promised) violation("I6: a promise went back across a restart");
   drain(id);
 }
@@ -138,6 +139,13 @@ void Cluster::campaign(std::size_t id) {
 
 void Cluster::hold_applying(std::size_t id, bool held) {
   (*this)[id].hold_applying(time(id), held);
+  after(id);
+}
+
+void Cluster::set_room(std::size_t id, DiskRoom room) {
+  nodes_[id].room = room;
+  if (!up(id)) return;
+  (*this)[id].set_room(time(id), room);
   after(id);
 }
 

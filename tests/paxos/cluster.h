@@ -69,6 +69,7 @@ struct Node {
   Disk disk;
   std::deque<Group> unsynced;
   bool disk_hangs = false;
+  DiskRoom room = DiskRoom::enough;
   std::optional<Time> clock_stands_at;  ///< none of its deadlines comes
   Duration clock_ahead{};               ///< of the cluster's time
   unsigned boot = 0;
@@ -105,6 +106,7 @@ class Cluster {
   void read(std::size_t id, std::uint64_t read_id);
   void campaign(std::size_t id);
   void hold_applying(std::size_t id, bool held);
+  void set_room(std::size_t id, DiskRoom room);
   void tick(std::size_t id);
   void tick_all();
   SkipResult skip(std::size_t id, std::vector<std::uint64_t> slots);

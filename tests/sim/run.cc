@@ -61,6 +61,29 @@ Nanos narrow_time(const Scenario& s) {
   return 6 * second + 20 * (s.delay_max + (s.late_ppm != 0 ? s.late_max : 0));
 }
 
+/// Everything is well. Then disks fill up, of some or of all: nothing new is decided, everybody is told so,
+/// and can read; and once there is room again, writing goes on by itself.
+void full_disks_at_the_end(World& world) {
+  const Scenario& s = world.scenario();
+  const auto fail = [](const std::string& what) { throw Violation("I8: " + what); };
+  const Nanos slack = 4 * (s.delay_max + s.turn_delay + s.sync_max) + 50 * millisecond;
+  const std::size_t quorum = s.replicas / 2 + 1;
+  world.fill_all_but(world.random().below(quorum));
+  world.run(world.now() + 4 * s.election_timeout);
+  const paxos::Slot before = world.observer().applied_max();
+  world.start_read_probe();
+  if (!world.run_until(world.now() + 4 * s.election_timeout + slack, [&] { return world.reads_answered(); }))
+    fail("disks are full, and not every replica confirms a read within 4 election timeouts");
+  world.start_probe();
+  world.run(world.now() + 4 * s.election_timeout);
+  if (world.probe_answered() || world.observer().applied_max() != before)
+    fail("disks are full, and something new was decided");
+  if (!world.told_full()) fail("disks are full, and nobody says so to who wants to write");
+  world.empty_disks();
+  if (!world.run_until(world.now() + 2 * s.election_timeout + slack, [&] { return world.probe_answered(); }))
+    fail("disks have room again, and no command is answered within 2 election timeouts");
+}
+
 /// Everything is well, and who runs which program will not change any more.
 void rules_at_the_end(World& world) {
   const Scenario& s = world.scenario();
@@ -141,6 +164,7 @@ void phases(World& world, Result& result) {
     if (!world.run_until(world.now() + 10 * second, [&] { return world.settled(); }))
       fail("the replicas have not applied the same, 10 s after the last message was answered");
   }
+  if (s.mixes(Fault::fill) && !s.upgrades && !slow && !s.narrow) full_disks_at_the_end(world);
   if (!world.run_until(world.now() + 10 * second, [&] { return world.all_followed(); }))
     fail("who follows a room has not got its last message, 10 s after all was well");
   if (!world.run_until(world.now() + 60 * second, [&] { return world.all_erased(); }))

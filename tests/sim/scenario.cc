@@ -117,6 +117,8 @@ const char* to_string(Fault fault) {
       return "rolled back directory";
     case Fault::lose:
       return "lost directory";
+    case Fault::fill:
+      return "filling disks";
   }
   return "?";
 }
@@ -188,6 +190,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_bounds(s);
   draw_narrow(s);
   draw_trims(s);
+  draw_filling_disks(s);
   return s;
 }
 

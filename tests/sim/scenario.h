@@ -55,8 +55,9 @@ enum class Fault : std::uint8_t {
   share_session,  ///< a client's state file is copied to another one, which goes on with it
   roll_back,      ///< an older copy of a directory is put in its place (world_trouble.cc)
   lose,           ///< a directory is lost for good; an operator's command replaces it (world_trouble.cc)
+  fill,           ///< disks fill up, and have room again later (world_disks.cc)
 };
-inline constexpr unsigned fault_kinds = 30;
+inline constexpr unsigned fault_kinds = 31;
 inline constexpr unsigned mixed_fault_kinds =
     19;  ///< those that any run may mix; the rest is drawn by itself
 [[nodiscard]] const char* to_string(Fault fault);
@@ -177,6 +178,8 @@ void draw_trouble(Scenario& scenario);
 void draw_copies(Scenario& scenario);
 /// Likewise: directories that are lost for good, and replaced (world_trouble.cc).
 void draw_losses(Scenario& scenario);
+/// Likewise: disks that fill up (world_disks.cc).
+void draw_filling_disks(Scenario& scenario);
 /// Likewise: what is about clients (world_people.cc).
 void draw_people(Scenario& scenario);
 /// The same for paths that carry less than what they are given (narrow.cc).

@@ -222,6 +222,8 @@ void World::start(Host& host) {
         ", log to slot " + std::to_string(host.disk.log.size()));
   start_snapshots(host);
   if (host.held != 0) hold_applying(host);
+  host.room_known = false;
+  if (host.room != paxos::DiskRoom::enough) host.node->set_room(local(host), host.room);
   turn(host);
 }
 
@@ -465,6 +467,7 @@ void World::turn(Host& host) {
   observer_.after_turn(host.id, *host.node, host.misapplies);
   conduct_.turn(host.id, *host.node, output_, host.disk);
   within_bounds(host);
+  within_room(host, output_);
   const std::uint64_t life = host.life;
   const std::string stop = output_.stop;
   // Whose clock stands, or stood, still can't tell how long ago it heard the others.

@@ -69,6 +69,7 @@ enum FaultEnd : std::uint8_t {
   sound,
   uncut_client,
   operate,
+  empty,
 };
 }
 
@@ -145,6 +146,14 @@ class World {
   /// between others and everything else that was broken stay as they are, for good.
   void heal_all();
   void heal_core();
+  /// Those from this number on have full disks; and none has any more (world_disks.cc).
+  void fill_all_but(std::size_t others);
+  void empty_disks();
+  /// Asks every replica for a linearizable read until each has answered.
+  void start_read_probe();
+  [[nodiscard]] bool reads_answered() const;
+  /// A probe was told that disks are full, since the last start_read_probe().
+  [[nodiscard]] bool told_full() const { return told_full_; }
   /// Every client follows and posts once more, and reaches only one replica from now on.
   void reach_one();
   [[nodiscard]] bool all_followed() const;
@@ -202,11 +211,15 @@ class World {
     unsigned hung = 0;
     unsigned slow = 0;
     bool fail_sync = false;
-    unsigned full = 0;         ///< no write to its disk succeeds
-    unsigned held = 0;         ///< nothing is applied
-    bool held_hangs = false;   ///< since the state's disk hangs, which counts as its disk
-    paxos::Time held_since{};  ///< on its clock
-    bool led = false;          ///< at the end of its last turn; since it stopped it held so much at least:
+    unsigned full = 0;    ///< no write to its disk succeeds
+    unsigned filled = 0;  ///< so often its disk was filled up
+    paxos::DiskRoom room = paxos::DiskRoom::enough;
+    bool room_known = false;            ///< to its node, since a whole turn
+    std::uint64_t proposed_before = 0;  ///< then: figures().proposed
+    unsigned held = 0;                  ///< nothing is applied
+    bool held_hangs = false;            ///< since the state's disk hangs, which counts as its disk
+    paxos::Time held_since{};           ///< on its clock
+    bool led = false;  ///< at the end of its last turn; since it stopped it held so much at least:
     std::size_t held_bytes = 0;
     std::uint64_t held_slots = 0;
     Nanos narrow_until = 0;          ///< until then what carries decrees does not get through to it
@@ -406,6 +419,13 @@ class World {
   void disk_goes_on(Host& host);
   void end_disk_faults(Host& host);
   void hold_applying(Host& host);
+  // Disks that fill up (world_disks.cc).
+  void fill_disks(Random& random, Nanos length);
+  void set_room(Host& host, paxos::DiskRoom room);
+  void empty_disk(Host& host);
+  void within_room(Host& host, const chat::NodeOutput& out);
+  void ask_read_probe();
+  void on_probe_reply(std::uint8_t from, const chat::ClientReply& message);
   void apply_again(Host& host);
   void lag(Host& host, Random& random, Nanos length);
   void end_of_lag(Host& host, bool campaign);
@@ -462,6 +482,9 @@ class World {
   std::vector<std::pair<std::uint32_t, std::uint64_t>> redact_asked_;  ///< [i] is ticket i + 1
   bool probing_ = false;
   std::uint64_t probe_nonce_ = 0;
+  bool reading_ = false;
+  std::uint32_t read_by_ = 0;  ///< replicas that have answered
+  bool told_full_ = false;
   std::optional<std::uint8_t> last_leader_;
   std::uint64_t leader_changes_ = 0;
 };

@@ -79,7 +79,10 @@ void World::client_event(Event event) {
     return;
   }
   if (event.a == probe_client) {
-    probe();
+    if (event.b != 0)
+      ask_read_probe();
+    else
+      probe();
     return;
   }
   if (event.a == redact_client) {
@@ -174,6 +177,7 @@ void World::begin_poll(Client& client, std::uint32_t room) {
 void World::on_reply(std::uint64_t to, std::uint64_t life, std::uint8_t from,
                      const chat::ClientReply& message) {
   if (to == probe_client) {
+    on_probe_reply(from, message);
     if (const auto* receipts = std::get_if<chat::Receipts>(&message))
       for (const chat::Receipt& receipt : receipts->receipts)
         if (probing_ && receipt.nonce[0] == static_cast<std::uint8_t>(probe_nonce_) &&

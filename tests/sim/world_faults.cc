@@ -225,6 +225,9 @@ void World::inject(const PlannedFault& planned) {
       ++host.full;
       until_later(make_room, host.id, 0, length);
       return;
+    case Fault::fill:
+      fill_disks(random, length);
+      return;
     case Fault::lag:
       lag(host, random, length);
       return;
@@ -345,6 +348,12 @@ void World::end_fault(const Event& event) {
     case make_room:
       if (host.full != 0) --host.full;
       return;
+    case empty:
+      if (host.filled > 1)
+        --host.filled;
+      else
+        empty_disk(host);
+      return;
     case deafen:
     case candidate:
       end_of_lag(host, event.from == candidate);
@@ -441,6 +450,7 @@ void World::disk_goes_on(Host& host) {
 void World::end_disk_faults(Host& host) {
   host.slow = 0;
   host.full = 0;
+  empty_disk(host);
   apply_again(host);
   disk_goes_on(host);
 }

@@ -66,7 +66,9 @@ std::string World::standing() const {
            (host.lost ? ", lost" : "") +
            (s.configuration.number > 1 ? ", configuration " + std::to_string(s.configuration.number) : "") +
            (host.paused ? ", paused" : "") + (host.hung ? ", disk hangs" : "") +
-           (host.full ? ", disk full" : "") + (host.held ? ", applies nothing" : "") + ", hears";
+           (host.full ? ", no write succeeds" : "") +
+           (host.room != paxos::DiskRoom::enough ? ", disk full" : "") +
+           (host.held ? ", applies nothing" : "") + ", hears";
     for (paxos::ReplicaId id : s.connected) out += " " + std::to_string(id.n);
     out += ", cut to";
     for (std::uint8_t to = 0; to < scenario_.replicas; ++to)

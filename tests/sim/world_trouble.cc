@@ -242,7 +242,9 @@ void World::end_misapplying(Host& host) {
 void World::watch_misapplying(Host& host) {
   // With fewer hashes than are shipped (bounds.cc) it may not have those any more of which the others speak.
   const bool few_hashes = scenario_.bounds.recent_hashes < paxos::Bounds{}.recent_hashes;
-  if (!host.node || host.held != 0 || few_hashes || host.node->diverged()) {
+  // Nor does one that stands still ever come to the slots of which they speak.
+  const bool stands = host.held != 0 || host.room != paxos::DiskRoom::enough;
+  if (!host.node || stands || few_hashes || host.node->diverged()) {
     host.unnoticed_until = never;
     return;
   }

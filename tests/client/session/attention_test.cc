@@ -256,14 +256,40 @@ TEST(Lost, AnUnbornOneBesideSomebodyWhoVotesIsNoFirstStart) {
   EXPECT_NE(outage.why.find("replica 1 has never been part of it"), std::string::npos) << outage.why;
 }
 
+Json full(Json answer) {
+  answer["disk_full"] = true;
+  return answer;
+}
+
+TEST(FullDisks, AMinorityIsNamedAndNothingElse) {
+  const Json status = status_of({well(), well(), full(waiting(well(50), 51, 9'000, 9'000))});
+  EXPECT_TRUE(status.at("healthy").get<bool>());
+  EXPECT_FALSE(status.at("whole").get<bool>());
+  EXPECT_EQ(lines(status), Lines{"2 has a full disk: it votes for nothing new until there is room"});
+}
+
+TEST(FullDisks, AMajorityIsWhatStandsStillAndReadingGoesOn) {
+  Json leader = full(well());
+  leader["blocked_by_full_disks"] = true;
+  leader["disks_full"] = {0, 2};
+  const Json status = status_of({leader, well(), full(well())});
+  EXPECT_FALSE(status.at("healthy").get<bool>());
+  EXPECT_EQ(status.at("leader"), 0);
+  EXPECT_EQ(status.at("stuck"), "disks of replicas 0, 2 are full");
+  const Outage outage = outage_of(status);
+  EXPECT_EQ(outage.sentence(), "nothing can be sent: disks of replicas 0, 2 are full");
+  EXPECT_NE(outage.still_works().find("reading and following go on"), std::string::npos);
+}
+
 TEST(Attention, SurvivesWhatAnotherVersionMaySay) {
   for (const Json& odd :
        {Json("x"), Json(-7), Json(1e300), Json(nullptr), Json::array({1}), Json::object(), Json(true)})
     for (const char* field :
-         {"waiting_ms",  "waiting_slot", "standing_ms", "missing",    "missing_ms", "paused_ms",
-          "isolated_ms", "loss",         "hole",        "role",       "reason",     "applied",
-          "chosen",      "chosen_max",   "uptime_ms",   "leader",     "voting",     "rules",
-          "rules_known", "newcomers",    "newcomer",    "catching_up"}) {
+         {"waiting_ms", "waiting_slot", "standing_ms", "missing",     "missing_ms",
+          "paused_ms",  "isolated_ms",  "loss",        "hole",        "role",
+          "reason",     "applied",      "chosen",      "chosen_max",  "uptime_ms",
+          "leader",     "voting",       "rules",       "rules_known", "newcomers",
+          "newcomer",   "catching_up",  "disk_full",   "disks_full",  "blocked_by_full_disks"}) {
       Json answer = waiting(well(), 101, 9'000, 9'000);
       answer[field] = odd;
       const Json status = status_of({answer, answer, alone(answer, 5)});

@@ -31,6 +31,7 @@ class FakeCluster {
   std::set<std::uint8_t> down;                        ///< take nothing, say nothing
   std::set<std::uint8_t> unreachable;                 ///< for the client; other replicas reach them
   std::optional<chat::WaitReason> waiting;            ///< said by replicas that do not lead, when nobody does
+  std::vector<ReplicaId> full;                        ///< their disks are, and the leader takes nothing
   std::function<bool(const chat::Command&)> swallow;  ///< drops commands before the log
   std::function<std::string(const chat::Command&)> refuse;  ///< a replica of another version
   bool apply = true;                                        ///< false: takes commands, never answers
@@ -160,6 +161,8 @@ class FakeCluster {
       return;
     }
     if (down.contains(*leader)) return;  // forwarded into nothing
+    if (!full.empty())
+      return reply(s.to, chat::Waiting{.reason = chat::WaitReason::disks_full, .slot = {}, .missing = full});
     std::vector<chat::Command> batch;
     for (const paxos::Bytes& bytes : commands->commands) {
       const auto command = chat::decode_command(bytes.span());

@@ -268,6 +268,48 @@ TEST_F(OutboxTest, SaysWhyNothingMovesAndGoesOnWhenItDoes) {
   EXPECT_EQ(outbox.trouble(), "");
 }
 
+TEST_F(OutboxTest, NamesTheDisksThatAreFullAndGoesOnSoonWhenThereIsRoom) {
+  FakeCluster cluster;
+  cluster.full = {{0}, {2}};
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, post(0));
+  EXPECT_EQ(outbox.disks_full(), std::nullopt);
+  ASSERT_TRUE(cluster.run([&] { return outbox.disks_full().has_value(); }, 100ms));
+  EXPECT_EQ(*outbox.disks_full(), "disks of replicas 0, 2 are full");
+  EXPECT_EQ(outbox.trouble(), "disks of replicas 0, 2 are full");
+  EXPECT_FALSE(outbox.unfinished(1).at(0).perhaps) << "nothing but the session's open has left";
+  const std::size_t asked = cluster.commands_seen;
+  EXPECT_FALSE(cluster.run([] { return false; }, 10s));
+  EXPECT_LT(cluster.commands_seen - asked, 120u);
+  EXPECT_EQ(outbox.target(), ReplicaId{0}) << "no other one takes it";
+  cluster.full.clear();
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }, 250ms));
+  EXPECT_EQ(outbox.disks_full(), std::nullopt);
+  expect_log(cluster, 1);
+}
+
+// What never left can be given back.
+TEST_F(OutboxTest, WhereDisksAreFullNothingLeavesButWhatWasSent) {
+  FakeCluster cluster;
+  Outbox outbox(options(), cluster.now);
+  cluster.attach(outbox);
+  outbox.post(cluster.now, post(0));
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  cluster.full = {{1}, {2}};
+  outbox.post(cluster.now, post(1));
+  ASSERT_TRUE(cluster.run([&] { return outbox.disks_full().has_value(); }, 1s));
+  for (int i = 2; i < 5; ++i) outbox.post(cluster.now, post(i));
+  EXPECT_FALSE(cluster.run([] { return false; }, 2s));
+  const auto left = outbox.unfinished(10);
+  ASSERT_EQ(left.size(), 4u);
+  EXPECT_TRUE(left[0].perhaps);
+  for (std::size_t i = 1; i < 4; ++i) EXPECT_FALSE(left[i].perhaps) << i;
+  cluster.full.clear();
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }, 1s));
+  expect_log(cluster, 5);
+}
+
 TEST_F(OutboxTest, FindsANewLeaderSoonHoweverLongTheElectionTook) {
   for (const Duration election : {Duration{100ms}, Duration{1s}, Duration{10s}}) {
     FakeCluster cluster;
