@@ -6,6 +6,7 @@ namespace chat {
 
 void MachineBounds::check() const {
   PAXOS_ASSERT(sessions > 0 && rooms > 0 && session_idle_ms > 0);
+  PAXOS_ASSERT(mark_gap_ms > 0 && rooms_looked_at > 0);
   PAXOS_ASSERT(journal_slots > 0 && journal_slots <= limits::journal_slots);
   PAXOS_ASSERT(outstanding > 0 && outstanding <= limits::outstanding_max);
   // The session that has just answered never makes room for itself.

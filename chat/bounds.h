@@ -14,6 +14,14 @@ inline constexpr std::size_t key_bytes_max =
 inline constexpr std::size_t topic_bytes_max =
     256;  ///< of a room; counts as text of the message that sets it
 inline constexpr std::size_t reason_bytes_max = 256;  ///< of a redaction
+/// Of what a room keeps. 100 years.
+inline constexpr std::int64_t retention_age_ms_max = 100LL * 365 * 24 * 3600 * 1000;
+inline constexpr std::uint64_t retention_count_max = 1'000'000'000'000;
+/// When a room's messages came is noted this far apart, by the session clock.
+inline constexpr std::int64_t mark_gap_ms = 3600LL * 1000;
+/// What rooms keep is looked at with every slot for about so many of them in turn, and for those that got
+/// messages.
+inline constexpr std::size_t rooms_looked_at = 16;
 inline constexpr std::size_t rooms_max = 65'536;
 inline constexpr std::size_t sessions_max = 100'000;
 inline constexpr std::size_t outstanding_max = 256;
@@ -52,6 +60,7 @@ static_assert(command_bytes_max * 8 <= paxos::limits::decree_bytes_max);
 static_assert(answers_max >= 8 * sessions_max, "most sessions have only a few");
 static_assert(answers_max >= 2 * outstanding_max, "one session alone never fills it");
 static_assert(page_bytes_max >= text_bytes_max + 1024);
+static_assert(mark_gap_ms * 8 <= session_idle_max_ms, "no rule by age is shorter than that");
 
 // The front desk of one replica.
 inline constexpr std::size_t waiters_max = 200'000;  ///< commands whose receipt somebody waits for here
@@ -86,6 +95,8 @@ struct MachineBounds {
   std::size_t answers = limits::answers_max;
   std::size_t rooms = limits::rooms_max;
   std::int64_t session_idle_ms = limits::session_idle_max_ms;
+  std::int64_t mark_gap_ms = limits::mark_gap_ms;
+  std::size_t rooms_looked_at = limits::rooms_looked_at;
   /// How many slots' changes the journal holds: an idle session or room has a row of its own after so many.
   std::uint64_t journal_slots = limits::journal_slots;
 

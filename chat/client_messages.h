@@ -35,8 +35,8 @@ struct ClientCommands {
 };
 
 /// Set in HistoryRequest::limit and FollowRequest::wait_ms by clients that read when a message was written,
-/// and that one was redacted. Older replicas take the one for a large limit, which they cut, and the other
-/// for a millisecond; older clients never set them.
+/// that one was redacted, and that some were forgotten. Older replicas take the one for a large limit, which
+/// they cut, and the other for a millisecond; older clients never set them.
 inline constexpr std::uint32_t limit_wants_stamps = 1U << 31;
 inline constexpr std::uint32_t wait_wants_stamps = 1;
 /// The others read this as the text of a message that was redacted.

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "chat/invisible.h"
+#include "chat/versions.h"
 #include "paxos/coding.h"
 
 /// A command's bytes: version 1 (u8) | session slot (varint) | session index (varint) | seq (varint) |
@@ -18,9 +19,10 @@
 ///
 /// Redacted post (in redacted batches only): room, name, each sized, content (u64), then options as above,
 /// maybe none; the topic's value is empty, and a key is followed by option 3, the XXH3-64 of the text (u64).
-/// Redact (from rules 2 on): room (sized), seq (varint), by, reason, each sized. The value of a decree in
-/// which something was redacted: version 2 (u8) | XXH3-128 of the value as it was (low u64, high u64) |
-/// time_ms (u64) | count (varint) | sized commands.
+/// Redact (from rules 2 on): room (sized), seq (varint), by, reason, each sized. Retain (from rules 2 on):
+/// room (sized), 1 a rule or 2 none of its own (u8), count, age_ms (varints), by (sized). The value of a
+/// decree in which something was redacted: version 2 (u8) | XXH3-128 of the value as it was (low u64, high
+/// u64) | time_ms (u64) | count (varint) | sized commands.
 namespace chat {
 
 namespace {
@@ -34,12 +36,16 @@ enum class OperationNumber : std::uint8_t {
   post = 3,
   post_with_options = 4,
   redacted_post = 5,
-  redact = 6
+  redact = 6,
+  retain = 7
 };
+/// Persisted.
+enum class RetainKind : std::uint8_t { rule = 1, inherit = 2 };
 enum class PostOption : std::uint8_t { key = 1, written = 2, text_hash = 3, topic = 20 };
 /// The rules from which on an operation may stand in the log.
 constexpr std::uint16_t options_since = 2;
 constexpr std::uint16_t redact_since = 2;
+constexpr std::uint16_t retain_since = rules_retention;
 /// By how much a redacted post may be longer than it was: its content's hash, and with a key that of its
 /// text.
 constexpr std::size_t redacted_post_growth = 8 + 10;
@@ -200,6 +206,22 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     if (auto fault = validate_visible_name(redact->by); !fault.empty()) return fault;
     return validate_reason(redact->reason);
   }
+  if (const auto* retain = std::get_if<RetainView>(&command.operation)) {
+    if (rules < retain_since)
+      return "retention is not known yet: some replica still runs an older version (`paxosctl status`)";
+    if (retain->room.empty() && retain->inherit) return "the rule for all has no other to go by";
+    if (!retain->room.empty())
+      if (auto fault = validate_room(retain->room); !fault.empty()) return fault;
+    if (auto fault = validate_name(retain->by); !fault.empty()) return fault;
+    if (auto fault = validate_visible_name(retain->by); !fault.empty()) return fault;
+    if (retain->inherit && (retain->count != 0 || retain->age_ms != 0))
+      return "a room that goes by the rule for all has none of its own";
+    if (retain->count > limits::retention_count_max)
+      return "a room keeps at most " + std::to_string(limits::retention_count_max) + " messages by count";
+    if (retain->age_ms < 0 || retain->age_ms > limits::retention_age_ms_max)
+      return "messages are kept by age for at most 100 years";
+    return {};
+  }
   return {};
 }
 
@@ -214,6 +236,8 @@ std::string validate(const Command& command, std::uint16_t rules) {
     view.operation = PostView{post->room, post->name, post->text, post->key, post->topic, post->written_ms};
   if (const auto* redact = std::get_if<Redact>(&command.operation))
     view.operation = RedactView{redact->room, redact->seq, redact->by, redact->reason};
+  if (const auto* retain = std::get_if<Retain>(&command.operation))
+    view.operation = RetainView{retain->room, retain->inherit, retain->count, retain->age_ms, retain->by};
   return validate(view, rules);
 }
 
@@ -232,6 +256,9 @@ Command to_command(const CommandView& view) {
   else if (const auto* redact = std::get_if<RedactView>(&view.operation))
     command.operation =
         Redact{std::string(redact->room), redact->seq, std::string(redact->by), std::string(redact->reason)};
+  else if (const auto* retain = std::get_if<RetainView>(&view.operation))
+    command.operation = Retain{std::string(retain->room), retain->inherit, retain->count, retain->age_ms,
+                               std::string(retain->by)};
   return command;
 }
 
@@ -275,6 +302,13 @@ void encode_to(std::string& out, const Command& command) {
     w.varint(redact->seq);
     w.sized(redact->by);
     w.sized(redact->reason);
+  } else if (const auto* retain = std::get_if<Retain>(&command.operation)) {
+    w.fixed(static_cast<std::uint8_t>(OperationNumber::retain));
+    w.sized(retain->room);
+    w.fixed(static_cast<std::uint8_t>(retain->inherit ? RetainKind::inherit : RetainKind::rule));
+    w.varint(retain->count);
+    w.varint(static_cast<std::uint64_t>(retain->age_ms));
+    w.sized(retain->by);
   } else {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::close));
   }
@@ -383,6 +417,19 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
       redact.by = r.sized_view(limits::name_bytes_max);
       redact.reason = r.sized_view(limits::reason_bytes_max);
       command.operation = redact;
+      break;
+    }
+    case OperationNumber::retain: {
+      if (rules < retain_since) return tl::make_unexpected(std::string("an operation of unknown number"));
+      RetainView retain;
+      retain.room = r.sized_view(limits::room_bytes_max);
+      const auto kind = static_cast<RetainKind>(r.fixed<std::uint8_t>());
+      retain.inherit = kind == RetainKind::inherit;
+      if (!retain.inherit && kind != RetainKind::rule) r.fail();
+      retain.count = r.varint();
+      retain.age_ms = static_cast<std::int64_t>(r.varint_max(INT64_MAX));
+      retain.by = r.sized_view(limits::name_bytes_max);
+      command.operation = retain;
       break;
     }
     default:

@@ -64,7 +64,17 @@ struct Redact {
   std::string reason;     ///< may be empty
   friend bool operator==(const Redact&, const Redact&) = default;
 };
-using Operation = std::variant<Open, Close, Post, Redact>;
+/// Says which messages a room keeps, or all rooms that have no rule of their own (docs/ROWS.md, "Retention").
+/// Again is fine. Known from rules 2 on.
+struct Retain {
+  std::string room;         ///< empty: the rule for all
+  bool inherit = false;     ///< the room goes by the rule for all; nothing else is said
+  std::uint64_t count = 0;  ///< its last so many; 0: however many
+  std::int64_t age_ms = 0;  ///< those that are not older, by the session clock; 0: however old
+  std::string by;           ///< as a sender's name; may be empty
+  friend bool operator==(const Retain&, const Retain&) = default;
+};
+using Operation = std::variant<Open, Close, Post, Redact, Retain>;
 
 /// One client command. Open has no session and seq 0; a session's own commands count from seq 1.
 struct Command {
@@ -94,11 +104,18 @@ struct RedactView {
   std::string_view by;
   std::string_view reason;
 };
+struct RetainView {
+  std::string_view room;
+  bool inherit = false;
+  std::uint64_t count = 0;
+  std::int64_t age_ms = 0;
+  std::string_view by;
+};
 struct CommandView {
   SessionId session;
   std::uint64_t seq = 0;
   std::uint64_t answered_below = 0;
-  std::variant<Open, Close, PostView, RedactView> operation;
+  std::variant<Open, Close, PostView, RedactView, RetainView> operation;
   std::span<const std::byte> operation_bytes;  ///< number and content
 };
 /// A redacted post becomes one with an empty text, which no other post has.

@@ -5,6 +5,7 @@
 #include "chat/desk.h"
 #include "chat/machine.h"
 #include "chat/redaction.h"
+#include "chat/retention.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
 
@@ -100,7 +101,12 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
   const std::string begin = rows::message(room, 0);
   const std::string end = rows::message(room, UINT64_MAX);
 
-  // The last run tells the head; a room's own row may be older than that.
+  const auto kept = read_kept(rows, room);
+  if (!kept) return tl::make_unexpected(kept.error());
+  page.first = kept->first;
+  // The last run tells the head; a room's own row may be older than that. Where all is forgotten, it ends
+  // where what it keeps begins.
+  page.head = kept->first - 1;
   std::string damage;
   rows.scan_back(begin, end, [&](std::string_view key, std::string_view value) {
     paxos::ByteReader r(value);
@@ -113,6 +119,8 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
     return false;
   });
   if (!damage.empty()) return tl::make_unexpected(damage);
+  // Not every replica has taken what is forgotten off its disk.
+  from = std::max(from, page.first);
   if (from > page.head) return page;
 
   // A run may begin below `from`: start at the last one that begins at or before it.

@@ -40,6 +40,7 @@ void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page
       if (message.redacted) message.text = redacted_text;
       message.redacted.reset();
     }
+  if (!stamps) page.first = 1;  // it reads no such reply
   out_.replies.push_back(
       {to, HistoryReply{.id = id, .refused = {}, .page = std::move(page), .applied = machine_.applied()}});
 }
@@ -53,10 +54,11 @@ void Lookups::refuse(const ClientAddress& to, std::uint64_t id, std::string why,
         {to, HistoryReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
 }
 
-void Lookups::answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room) {
+void Lookups::answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room, bool stamps) {
   HistoryPage page;
   page.head = machine_.room_head(room);
-  answer(to, id, std::move(page));
+  page.first = machine_.room_first(room);
+  answer(to, id, std::move(page), stamps);
 }
 
 // --- history ---
@@ -176,7 +178,7 @@ void Lookups::serve(const ClientAddress& to, const Wanted& wanted) {
 
 void Lookups::fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
                     std::uint32_t limit, bool stamps) {
-  if (from > machine_.room_head(room)) return answer_head(to, id, room);
+  if (from > machine_.room_head(room)) return answer_head(to, id, room, stamps);
   wish(to, id, About::room, {.token = 0, .room = room, .from = from, .limit = limit}, stamps);
 }
 
@@ -224,7 +226,8 @@ void Lookups::on_follow(paxos::Time now, const ClientAddress& from, const Follow
       erase_poll(poll);
     }
   }
-  if (request.from == 0) return answer_head(from, request.id, request.room);
+  if (request.from == 0)
+    return answer_head(from, request.id, request.room, (request.wait_ms & wait_wants_stamps) != 0);
   if (request.from <= machine_.room_head(request.room))
     return fetch(from, request.id, request.room, request.from, 0, (request.wait_ms & wait_wants_stamps) != 0);
   if (polls_.size() >= bounds_.polls) {
@@ -255,6 +258,7 @@ void Lookups::erase_poll(std::map<PollNumber, Poll>::iterator at) {
 void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<std::size_t>& posts) {
   HistoryPage page;
   page.head = machine_.room_head(poll.room);
+  page.first = machine_.room_first(poll.room);
   std::size_t bytes = 0;
   for (const std::size_t i : posts) {
     const auto& post = std::get<PostView>(applied.commands[i].operation);
@@ -316,7 +320,7 @@ void Lookups::on_applied(const Applied& applied) {
 void Lookups::tick(paxos::Time now, const Standing& standing) {
   while (!poll_ends_.empty() && poll_ends_.begin()->first <= now) {
     const auto at = polls_.find(poll_ends_.begin()->second);
-    answer_head(at->second.address, at->second.id, at->second.room);
+    answer_head(at->second.address, at->second.id, at->second.room, at->second.stamps);
     erase_poll(at);
   }
   while (!reads_.empty() && now - reads_.begin()->second.since >= read_patience)

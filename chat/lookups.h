@@ -79,7 +79,7 @@ class Lookups {
   void answer(const ClientAddress& to, std::uint64_t id, HistoryPage page, bool stamps = false);
   void refuse(const ClientAddress& to, std::uint64_t id, std::string why, About about = About::room);
   /// Nothing at or above what was asked for: only the head.
-  void answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room);
+  void answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room, bool stamps);
   void serve(const ClientAddress& to, const Wanted& wanted);
   void fetch(const ClientAddress& to, std::uint64_t id, const std::string& room, std::uint64_t from,
              std::uint32_t limit, bool stamps);

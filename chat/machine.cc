@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "chat/machine_state.h"
@@ -38,6 +39,12 @@ const char* to_string(Verdict verdict) {
       return "too many messages with a key in the last two days: send it without one, or later";
     case Verdict::no_message:
       return "there is no such message";
+    case Verdict::no_room:
+      return "there is no such room";
+    case Verdict::kept_too_short:
+      return "messages are kept for as long as an idle session lives, or longer: a day at least";
+    case Verdict::forgotten:
+      return "the room keeps that message no more";
   }
   return "unknown verdict";
 }
@@ -64,6 +71,18 @@ const BoundsReached& Machine::bounds_reached() const { return state_->reached; }
 std::uint64_t Machine::room_head(std::string_view room) const {
   const auto at = state_->rooms.find(room);
   return at == state_->rooms.end() ? 0 : at->second.seq;
+}
+
+std::uint64_t Machine::room_first(std::string_view room) const {
+  const auto at = state_->rooms.find(room);
+  return at == state_->rooms.end() ? 1 : at->second.first;
+}
+
+std::vector<MessageName> Machine::kept_from() const {
+  std::vector<MessageName> out;
+  for (const auto& [phase, room] : state_->by_phase)
+    if (room->first > 1) out.push_back({std::string(room->name), room->first});
+  return out;
 }
 
 const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) const {
@@ -193,6 +212,8 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
     outcome.verdict = Verdict::invalid;
   else if (const auto* wanted = std::get_if<RedactView>(&command.operation))
     redact(*wanted, outcome);
+  else if (const auto* rule = std::get_if<RetainView>(&command.operation))
+    retain(*rule, outcome);
   else
     post(command, std::get<PostView>(command.operation), outcome);
   sessions.answer(*session, {.content = content,
@@ -243,6 +264,7 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
     at = rooms.try_emplace(std::string(post.room)).first;
     at->second.name = at->first;
     room_order.add(at->second);
+    by_phase.emplace(std::pair(phase_of(at->first), std::string_view(at->first)), &at->second);
   }
   RoomHead& room = at->second;
   outcome.room_seq = ++room.seq;
@@ -294,6 +316,10 @@ void Machine::State::redact(const RedactView& redact, Outcome& outcome) {
     outcome.verdict = Verdict::no_message;
     return;
   }
+  if (redact.seq < room->second.first) {
+    outcome.verdict = Verdict::forgotten;
+    return;
+  }
   outcome.room_seq = redact.seq;
   std::string value;
   paxos::ByteWriter w(value);
@@ -307,6 +333,68 @@ void Machine::State::redact(const RedactView& redact, Outcome& outcome) {
   redactions.push_back({std::string(redact.room), redact.seq});
 }
 
+void Machine::State::retain(const RetainView& retain, Outcome& outcome) {
+  if (retain.age_ms != 0 && retain.age_ms < bounds.session_idle_ms) {
+    outcome.verdict = Verdict::kept_too_short;
+    return;
+  }
+  RetentionRule rule{.count = retain.count,
+                     .age_ms = retain.age_ms,
+                     .time_ms = outcome.time_ms,
+                     .by = std::string(retain.by)};
+  if (retain.room.empty()) {
+    for_all = std::move(rule);
+    for_all_changed = true;
+    return;
+  }
+  const auto room = rooms.find(retain.room);
+  if (room == rooms.end()) {
+    outcome.verdict = Verdict::no_room;
+    return;
+  }
+  room->second.rule.reset();
+  if (!retain.inherit) room->second.rule = std::move(rule);
+  room->second.kept_changed = true;
+  keep(room->second);
+  outcome.room_seq = room->second.first;
+}
+
+std::uint32_t Machine::State::phase_of(std::string_view room) {
+  return static_cast<std::uint32_t>(XXH3_64bits(room.data(), room.size()));
+}
+
+/// What a room keeps is decided by nothing but its own numbers and the session clock: both are the log's.
+void Machine::State::keep(RoomHead& room) {
+  if (room.marks.note(clock_ms, room.seq + 1, bounds.mark_gap_ms)) room.kept_changed = true;
+  const RetentionRule& rule = room.rule ? *room.rule : for_all;
+  std::uint64_t first = room.first;
+  if (rule.count != 0 && room.seq + 1 - room.first >= rule.count + retention_slack(rule.count))
+    first = room.seq + 1 - rule.count;
+  if (rule.age_ms != 0) first = std::max(first, room.marks.older_than(clock_ms, rule.age_ms));
+  if (first > room.first) {
+    room.first = first;
+    room.marks.forget_below(first);
+    room.kept_changed = true;
+    kept_from.push_back({std::string(room.name), first});
+  }
+  if (room.kept_changed && room.kept_slot != applied + 1) {
+    room.kept_slot = applied + 1;
+    kept.push_back(&room);
+  }
+}
+
+/// The rooms that got messages in this slot, and in turn some of the others: all of them have theirs within
+/// as many slots as there are rooms for each.
+void Machine::State::keep_some(paxos::Slot slot) {
+  for (std::size_t i = 0; i < runs_used; ++i) keep(*runs[i].room);
+  const std::uint64_t turns = std::bit_ceil(rooms.size() / bounds.rooms_looked_at + 1);
+  const std::uint64_t width = (std::uint64_t{1} << 32) / turns;
+  const std::uint64_t begin = slot.n % turns * width;
+  for (auto at = by_phase.lower_bound({static_cast<std::uint32_t>(begin), std::string_view()});
+       at != by_phase.end() && at->first.first < begin + width; ++at)
+    keep(*at->second);
+}
+
 void encode_outcome(std::string& out, const Outcome& o) {
   paxos::FewBytes<80> few;
   few.fixed(static_cast<std::uint8_t>(o.verdict)).varint(o.session.slot.n).varint(o.session.index);
@@ -315,9 +403,9 @@ void encode_outcome(std::string& out, const Outcome& o) {
 }
 
 /// XXH3-128 over the previous value, the slot, the decree (as it was before anything in it was redacted) and
-/// every outcome: replicas that apply differently show it at that very slot.
-void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
-                           const std::vector<Outcome>& outcomes) {
+/// every outcome, and what rooms forget in it: replicas that apply differently show it at that very slot.
+void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree, const Applied& applied_now) {
+  const std::vector<Outcome>& outcomes = applied_now.outcomes;
   scratch.clear();
   const ValueHash value = value_hash(decree);
   paxos::FewBytes<64> head;
@@ -325,7 +413,12 @@ void Machine::State::chain(paxos::Slot slot, const paxos::Decree& decree,
   head.fixed(static_cast<std::uint64_t>(clock_ms)).fixed(value.low);
   head.fixed(value.high).varint(outcomes.size()).append_to(scratch);
   for (const Outcome& o : outcomes) encode_outcome(scratch, o);
-  if (rules >= rules_in_hash) paxos::ByteWriter(scratch).fixed(rules);
+  paxos::ByteWriter rest(scratch);
+  if (rules >= rules_in_hash) rest.fixed(rules);
+  for (const MessageName& kept_now : applied_now.kept_from) {
+    rest.sized(kept_now.room);
+    rest.varint(kept_now.seq);
+  }
   XXH128_canonical_t canonical;
   XXH128_canonicalFromHash(&canonical, XXH3_128bits(scratch.data(), scratch.size()));
   std::copy(std::begin(canonical.digest), std::end(canonical.digest), hash.bytes.begin());
@@ -342,6 +435,9 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.new_topics.clear();
   s.new_redactions.clear();
   s.redactions.clear();
+  s.kept.clear();
+  s.kept_from.clear();
+  s.for_all_changed = false;
   s.runs_used = 0;
   Applied out;
   out.slot = slot;
@@ -365,11 +461,13 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     out.commands = std::move(batch->commands);
     out.value = decree.value;
   }
+  if (s.rules >= rules_retention) s.keep_some(slot);
+  out.kept_from = std::move(s.kept_from);
   if (auto next = paxos::configuration_after(s.configuration ? s.configuration->number : 1, slot, decree)) {
     s.configuration = std::move(next);
     out.configured = true;
   }
-  s.chain(slot, decree, out.outcomes);
+  s.chain(slot, decree, out);
   if (raise_to == s.rules + 1) s.rules = raise_to;  // from the next slot on
   s.applied = slot;
   out.hash = s.hash;

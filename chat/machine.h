@@ -32,14 +32,18 @@ enum class Verdict : std::uint8_t {
   key_conflict = 9,     ///< another text stands under the same key in this room
   keys_full = 10,       ///< no more keys can be remembered now
   no_message = 11,      ///< what was to be redacted does not stand
+  no_room = 12,         ///< what a room keeps was to be said, and there is no such room
+  kept_too_short = 13,  ///< a rule by age below the time after which an idle session expires
+  forgotten = 14,       ///< what was to be redacted stands no more: its room has forgotten it
 };
-inline constexpr std::size_t verdicts_end = 12;  ///< above the last Verdict
+inline constexpr std::size_t verdicts_end = 15;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
 /// the message stands (for a repeat: where it first ran, or where the message of its key stands); of a
-/// redaction room_seq names the message, the rest the redaction itself. For an open, `session` is the one
-/// opened.
+/// redaction room_seq names the message, the rest the redaction itself; of a rule about a room it is the
+/// first message that the room has once the slot is applied, of the rule for all 0. For an open, `session` is
+/// the one opened.
 struct Outcome {
   Verdict verdict = Verdict::done;
   SessionId session;
@@ -57,6 +61,17 @@ struct Redaction {
   std::string reason;
   std::int64_t time_ms = 0;  ///< 0: not known yet
   friend bool operator==(const Redaction&, const Redaction&) = default;
+};
+
+/// Which messages stay: those that both limits allow. Without either, all of them.
+struct RetentionRule {
+  std::uint64_t count = 0;  ///< the last so many (retention_slack()); 0: however many
+  std::int64_t age_ms =
+      0;  ///< those not older by the session clock, and some that are a little; 0: however old
+  std::int64_t time_ms = 0;  ///< when it was said; 0: never
+  std::string by;            ///< who said it
+  [[nodiscard]] bool keeps_all() const { return count == 0 && age_ms == 0; }
+  friend bool operator==(const RetentionRule&, const RetentionRule&) = default;
 };
 
 /// A message by where it stands in its room.
@@ -102,6 +117,7 @@ struct Applied {
   std::vector<Row> rows;
   bool configured = false;              ///< another configuration begins with the next slot
   std::vector<MessageName> redactions;  ///< asked for by this slot
+  std::vector<MessageName> kept_from;   ///< of rooms that forget messages: the first one that they keep
   paxos::Bytes value;                   ///< of the decree: `commands` point into it
 };
 
@@ -143,6 +159,10 @@ class Machine {
   [[nodiscard]] paxos::Slot applied() const;
   [[nodiscard]] paxos::Hash hash() const;
   [[nodiscard]] std::uint64_t room_head(std::string_view room) const;  ///< last seq; 0: no such room
+  /// The first message that it keeps; above its head: it keeps none. 1: no such room, or all of them.
+  [[nodiscard]] std::uint64_t room_first(std::string_view room) const;
+  /// Of all rooms that have forgotten some.
+  [[nodiscard]] std::vector<MessageName> kept_from() const;
   [[nodiscard]] std::size_t sessions() const;
   [[nodiscard]] std::size_t answer_bytes() const;  ///< memory of the stored answers
   [[nodiscard]] std::size_t rooms() const;
@@ -172,9 +192,10 @@ struct HistoryPage {
   std::vector<Message> messages;  ///< ascending by seq
   std::uint64_t next = 0;         ///< ask on from here; 0: nothing above (as of the rows read)
   std::uint64_t head = 0;         ///< the room's last seq as of the rows read
+  std::uint64_t first = 1;        ///< what stood below it is forgotten
   friend bool operator==(const HistoryPage&, const HistoryPage&) = default;
 };
-/// Messages of `room` with seq >= from, at most `limit`.
+/// Messages of `room` with seq >= from, or from the first one that it keeps on, at most `limit`.
 [[nodiscard]] tl::expected<HistoryPage, std::string> read_history(const RowReader& rows,
                                                                   std::string_view room, std::uint64_t from,
                                                                   std::size_t limit);

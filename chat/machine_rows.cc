@@ -5,6 +5,7 @@
 
 #include "chat/machine.h"
 #include "chat/machine_state.h"
+#include "chat/retention.h"
 #include "chat/rows.h"
 #include "chat/ticket.h"
 #include "paxos/coding.h"
@@ -107,7 +108,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
     out.rows.push_back({std::move(key), std::move(value)});
   };
   out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size() + new_topics.size() +
-                   new_redactions.size());
+                   new_redactions.size() + kept.size());
   for (std::size_t i = 0; i < runs_used; ++i) {
     const Run& run = runs[i];
     std::string value;
@@ -134,6 +135,12 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   }
   for (Row& row : new_topics) out.rows.push_back(std::move(row));
   for (Row& row : new_redactions) out.rows.push_back(std::move(row));
+  if (for_all_changed) put(rows::kept({}), encode_rule_for_all(for_all));
+  for (RoomHead* room : kept) {
+    put(rows::kept(room->name),
+        encode_kept({.first = room->first, .rule = room->rule, .marks = room->marks.all()}));
+    room->kept_changed = false;
+  }
 
   if (out.configured) {
     std::string value(1, static_cast<char>(rows::row_version));
@@ -171,6 +178,8 @@ struct Loaded {
     bool journalled = false;
   };
   std::vector<std::pair<std::string, KeyedMessage>> keys;
+  RetentionRule for_all;
+  std::map<std::string, KeptRow, std::less<>> kept;
   std::map<SessionId, Session> sessions;
   std::map<std::string, Room, std::less<>> rooms;
   std::set<SessionId> unknown;  ///< the journal says what changed, of what is nowhere: it must be gone later
@@ -221,6 +230,24 @@ bool load_key_row(std::string_view key, std::string_view value, Loaded& into) {
     return false;
   }
   into.keys.emplace_back(name, std::move(*message));
+  return true;
+}
+
+bool load_kept_row(std::string_view key, std::string_view value, Loaded& into) {
+  if (key == rows::kept({})) {
+    auto rule = decode_rule_for_all(value);
+    if (!rule) into.damage = "the rule about what all rooms keep";
+    if (rule) into.for_all = std::move(*rule);
+    return rule.has_value();
+  }
+  const std::size_t length = key.size() < 2 ? 0 : static_cast<unsigned char>(key[1]);
+  auto kept = decode_kept(value);
+  RoomMarks marks;
+  if (!kept || length == 0 || key.size() != 2 + length || !marks.restore(kept->marks)) {
+    into.damage = "the row of what a room keeps";
+    return false;
+  }
+  into.kept.emplace(key.substr(2), std::move(*kept));
   return true;
 }
 
@@ -344,6 +371,10 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   rows.scan(rows::family_begin(rows::family_key), rows::family_end(rows::family_key),
             [&](std::string_view key, std::string_view value) { return load_key_row(key, value, loaded); });
   if (!loaded.damage.empty()) return damaged(loaded.damage);
+  rows.scan(rows::family_begin(rows::family_kept), rows::family_end(rows::family_kept),
+            [&](std::string_view key, std::string_view value) { return load_kept_row(key, value, loaded); });
+  if (!loaded.damage.empty()) return damaged(loaded.damage);
+  s.for_all = std::move(loaded.for_all);
   rows.scan(rows::family_begin(rows::family_erasure), rows::family_end(rows::family_erasure),
             [&](std::string_view key, std::string_view value) {
               s.erasures.push_back({std::string(key), std::string(value)});
@@ -393,8 +424,17 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   const auto add_room = [&](const std::string& name, const RoomHead& head) {
     const auto [at, fresh] = s.rooms.try_emplace(name, head);
     PAXOS_ASSERT(fresh);
-    at->second.name = at->first;
-    s.room_order.add(at->second);
+    RoomHead& room = at->second;
+    room.name = at->first;
+    s.room_order.add(room);
+    s.by_phase.emplace(std::pair(State::phase_of(room.name), room.name), &room);
+    const auto kept = loaded.kept.find(name);
+    if (kept == loaded.kept.end()) return;
+    room.first = kept->second.first;
+    room.rule = std::move(kept->second.rule);
+    static_cast<void>(room.marks.restore(std::move(kept->second.marks)));
+    if (room.first > room.seq + 1) loaded.damage = "the row of what room '" + name + "' keeps";
+    loaded.kept.erase(kept);
   };
   // Of the rooms that have only a row of their own, no order is remembered, and none is needed.
   std::vector<std::pair<const std::string, Loaded::Room>*> journalled;
@@ -411,6 +451,8 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
            std::pair(b->second.head.active_slot, b->second.place);
   });
   for (const auto* room : journalled) add_room(room->first, room->second.head);
+  if (!loaded.damage.empty()) return damaged(loaded.damage);
+  if (!loaded.kept.empty()) return damaged("the row of what a room keeps that is not there");
   // What has left the journal stands in rows of its own.
   while (s.sessions.order().pop_young({first - 1}) != nullptr) continue;
   while (s.room_order.pop_young({first - 1}) != nullptr) continue;

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include "chat/machine.h"
+#include "chat/retention.h"
 #include "chat/sessions.h"
 #include "chat/touch_order.h"
 
@@ -21,6 +24,12 @@ struct RoomHead {
   std::uint64_t seq = 0;  ///< of its last message
   paxos::Slot active_slot;
   std::size_t run = 0;  ///< which of State::runs, while active_slot is being applied
+  // What stands in its row 'n'. Always: 1 <= first <= seq + 1.
+  std::uint64_t first = 1;            ///< of the messages that it keeps
+  std::optional<RetentionRule> rule;  ///< nothing: State::for_all
+  RoomMarks marks;
+  bool kept_changed = false;  ///< since its row was written
+  paxos::Slot kept_slot;      ///< the last one in which it was
   TouchOrder<RoomHead>::Place place;
 };
 
@@ -44,6 +53,9 @@ struct Machine::State {
   std::unordered_map<std::string, RoomHead, TextHash, std::equal_to<>> rooms;  ///< its nodes never move
   TouchOrder<RoomHead> room_order;
   KeyTable keys;
+  RetentionRule for_all;  ///< of rooms that have no rule of their own
+  /// In which order what rooms keep is looked at: by a hash of their names, the same everywhere.
+  std::map<std::pair<std::uint32_t, std::string_view>, RoomHead*> by_phase;
 
   // Of the slot that is being applied; kept here to use their memory again.
 
@@ -66,6 +78,9 @@ struct Machine::State {
   std::vector<Row> new_topics;
   std::vector<Row> new_redactions;
   std::vector<MessageName> redactions;
+  std::vector<RoomHead*> kept;  ///< whose rows 'n' this slot writes
+  std::vector<MessageName> kept_from;
+  bool for_all_changed = false;
   std::string scratch;
   std::vector<Row> erasures;  ///< as load() found them
 
@@ -74,11 +89,15 @@ struct Machine::State {
   Outcome open(const Open& open, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
   void post(const CommandView& command, const PostView& post, Outcome& outcome);
   void redact(const RedactView& redact, Outcome& outcome);
+  void retain(const RetainView& retain, Outcome& outcome);
+  [[nodiscard]] static std::uint32_t phase_of(std::string_view room);
+  void keep(RoomHead& room);
+  void keep_some(paxos::Slot slot);
   /// True when the post's key decided what becomes of it.
   bool keyed(const PostView& post, Outcome& outcome) const;
   void touch(Session& session, paxos::Slot slot, std::uint32_t index);
   void erase(const Session& session);
-  void chain(paxos::Slot slot, const paxos::Decree& decree, const std::vector<Outcome>& outcomes);
+  void chain(paxos::Slot slot, const paxos::Decree& decree, const Applied& applied_now);
 
   /// Rows of the slot just applied.
   void write_rows(Applied& out, std::int64_t time_ms);

@@ -34,6 +34,7 @@ void NodeOutput::clear() {
   log_reads.clear();
   snapshot_wanted.reset();
   hashes_below.reset();
+  forget.clear();
   erase_plans.clear();
   erasures.clear();
   own_rows.clear();
@@ -49,7 +50,8 @@ Node::Node(const paxos::Options& options, paxos::Recovered recovered, Machine ma
       machine_(std::move(machine)),
       replica_(options, with_configuration(std::move(recovered), machine_), now),
       desk_(machine_, Desk::Options{.notice_every = options.heartbeat, .bounds = bounds}),
-      redactor_(machine_.take_erasures()) {
+      redactor_(machine_.take_erasures()),
+      forgetter_(machine_.kept_from()) {
   const paxos::Status status = replica_.status();
   PAXOS_ASSERT(status.applied == machine_.applied());
   // A crash may have come between a trim and this. (Behind a snapshot the log begins above the state.)
@@ -175,7 +177,7 @@ void Node::tick(paxos::Time now) {
 paxos::Time Node::deadline() const {
   const paxos::Time rest = held_ ? paxos::time_never : unfinished_at_;
   const paxos::Time redact = room_ == paxos::DiskRoom::enough ? redactor_.deadline() : paxos::time_never;
-  return std::min({rest, replica_.deadline(), desk_.deadline(), redact});
+  return std::min({rest, replica_.deadline(), desk_.deadline(), redact, forgetter_.deadline()});
 }
 
 paxos::SkipResult Node::skip(paxos::Time now, std::vector<paxos::Slot> slots) {
@@ -236,6 +238,7 @@ void Node::turn(paxos::Time now, std::int64_t wall_ms, NodeOutput& out) {
   }
   if (!out.stop.empty()) return;
   drain_redactor(now, out);
+  drain_forgetter(now, out);
   drop_hashes(out);
 }
 
@@ -280,6 +283,13 @@ void Node::drain_redactor(paxos::Time now, NodeOutput& out) {
                           .ballot = {},
                           .slot = {}});
   erased_.clear();
+}
+
+/// A message that waits to be redacted stays until that is done: where it stands tells where its text is in
+/// the log.
+void Node::drain_forgetter(paxos::Time now, NodeOutput& out) {
+  out.forget =
+      forgetter_.next(now, [this](const std::string& room) { return redactor_.first_waiting(room); });
 }
 
 std::optional<Bound> Node::enough() const {
@@ -372,6 +382,7 @@ bool Node::apply(paxos::Time now, NodeOutput& out) {
     ++done_.slots;
     done_.bytes += chosen.decree.value.size();
     redactor_.on_applied(applied);
+    forgetter_.on_applied(applied.kept_from);
     for (const Row& row : applied.rows)
       done_.rows_bytes += row.key.size() + (row.value ? row.value->size() : 0);
     rules_as_of(chosen.slot);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "chat/desk.h"
+#include "chat/forgetter.h"
 #include "chat/machine.h"
 #include "chat/redactor.h"
 #include "paxos/replica.h"
@@ -40,6 +41,7 @@ struct NodeOutput {
   std::vector<paxos::LogReadWish> log_reads;  ///< answer with log_read()
   std::optional<paxos::SnapshotWish> snapshot_wanted;  ///< see paxos::Ready
   std::optional<paxos::Slot> hashes_below;  ///< storage::Storage::drop_hashes(), after all of `state`
+  std::vector<MessageName> forget;          ///< storage::Storage::forget_messages(), likewise
   std::vector<ErasePlan> erase_plans;       ///< advance() them after all of `state` until they are complete;
                                             ///< answer with erase_planned()
   std::vector<Erasure> erasures;            ///< answer with erased()
@@ -120,6 +122,8 @@ class Node {
   [[nodiscard]] const Machine& machine() const { return machine_; }
   [[nodiscard]] Desk::Figures desk_figures() const { return desk_.figures(); }
   [[nodiscard]] Redactor::Figures redactions() const { return redactor_.figures(); }
+  /// Rooms that have forgotten messages which may still be on this disk.
+  [[nodiscard]] std::size_t forgetting() const { return forgetter_.waiting(); }
   /// Since the start.
   struct Figures {
     std::uint64_t proposed = 0;                          ///< batches of commands that this replica proposed
@@ -148,6 +152,7 @@ class Node {
   [[nodiscard]] std::optional<Bound> enough() const;
   bool drain_replica(paxos::Time now, NodeOutput& out);
   void drain_redactor(paxos::Time now, NodeOutput& out);
+  void drain_forgetter(paxos::Time now, NodeOutput& out);
   bool drain_desk(paxos::Time now, NodeOutput& out);
 
   paxos::Options options_;
@@ -156,6 +161,7 @@ class Node {
   paxos::Replica replica_;
   Desk desk_;
   Redactor redactor_;
+  Forgetter forgetter_;
   std::optional<ErasePlan> again_;  ///< has to be advanced further
   std::vector<Row> own_rows_;       ///< for the next output
   paxos::DiskRoom room_ = paxos::DiskRoom::enough;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "chat/retention.h"
 #include "chat/rooms.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
@@ -39,6 +40,7 @@ bool each_outcome(std::string_view value, Visit&& visit) {
 }
 
 bool is_copy(const Outcome& o, const MessagePlace& place) {
+  if (place.slot.none()) return false;
   return (o.session == place.session && o.client_seq == place.client_seq) ||
          (o.verdict == Verdict::repeat && o.slot == place.slot && o.index == place.index);
 }
@@ -74,13 +76,25 @@ bool is_target(const ErasePlan::Target& target, const CommandView& command) {
          post->text == target.text;
 }
 
+paxos::Slot before(paxos::Slot slot) { return {slot.none() ? 0 : slot.n - 1}; }
+
 void locate(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
   plan.scanned = {UINT64_MAX};
   for (ErasePlan::Target& target : plan.targets) {
     auto run = run_without_text(rows, target.message);
     if (!run) {
-      plan.fault = run.error();
-      return;
+      const auto kept = read_kept(rows, target.message.room);
+      if (!kept || target.message.seq >= kept->first) {
+        plan.fault = kept ? run.error() : kept.error();
+        return;
+      }
+      // Its room has forgotten it, and it is off this disk. Later copies of it are found by where it stood,
+      // as long as that is known.
+      if (!target.place.slot.none()) {
+        plan.copies[target.place.slot].insert(target.place.index);
+        plan.scanned = std::min(plan.scanned, before(target.scan_from));
+      }
+      continue;
     }
     target.place = run->place;
     const auto content = content_at(log, run->place.slot, run->place.index);
@@ -94,7 +108,7 @@ void locate(ErasePlan& plan, const RowReader& rows, const LogReader& log) {
       target.text = std::move(run->text);
     }
     plan.copies[run->place.slot].insert(run->place.index);
-    plan.scanned = std::min(plan.scanned, paxos::Slot{target.scan_from.none() ? 0 : target.scan_from.n - 1});
+    plan.scanned = std::min(plan.scanned, before(target.scan_from));
     // Two messages of one run: the second is taken out of what the first left.
     plan.rows.push_back(std::move(run->row));
     if (auto topic = topic_row_set_by(rows, target.message)) plan.rows.push_back(std::move(*topic));
@@ -183,7 +197,8 @@ std::optional<Redaction> decode_redaction(std::string_view value) {
 
 bool came_in_vain(Verdict verdict) {
   return verdict != Verdict::done && verdict != Verdict::repeat && verdict != Verdict::receipt_gone &&
-         verdict != Verdict::no_message;
+         verdict != Verdict::no_message && verdict != Verdict::no_room &&
+         verdict != Verdict::kept_too_short && verdict != Verdict::forgotten;
 }
 
 std::string encode_erasure(const ErasureMark& mark) {

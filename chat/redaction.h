@@ -53,7 +53,7 @@ struct ErasePlan {
   struct Target {
     MessageName message;
     paxos::Slot scan_from;      ///< copies in the log are looked for from here on; none: in all of it
-    MessagePlace place;         ///< found by the first step
+    MessagePlace place;         ///< found by the first step, or known from before; none: it is forgotten
     std::uint64_t content = 0;  ///< likewise: content_of() its command; 0: its record was trimmed
     std::string name;           ///< with the text, where it was trimmed: to know its copies by
     std::string text;

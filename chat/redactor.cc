@@ -1,6 +1,7 @@
 #include "chat/redactor.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "chat/rows.h"
 #include "paxos/invariant.h"
@@ -32,16 +33,19 @@ void Redactor::queue(const MessageName& message, paxos::Slot scan_from) {
 }
 
 void Redactor::know(const MessageName& message, const MessagePlace& place, std::uint64_t content) {
+  if (place.slot.none()) return;  // it was forgotten before
   const Ticket ticket{place.session, place.client_seq};
   const Place at{place.slot, place.index};
   if (!by_place_.insert_or_assign(at, message).second) return;
   by_ticket_.insert_or_assign(ticket, message);
   if (content != 0) by_content_.insert_or_assign(content, message);
-  known_.push_back({ticket, at, content});
+  by_message_.insert_or_assign(message, std::pair(place, content));
+  known_.push_back({message, ticket, at, content});
   if (known_.size() <= limits::erasures_known_max) return;
   by_ticket_.erase(known_.front().ticket);
   by_place_.erase(known_.front().place);
   by_content_.erase(known_.front().content);
+  by_message_.erase(known_.front().message);
   known_.pop_front();
 }
 
@@ -73,7 +77,10 @@ std::optional<ErasePlan> Redactor::next_plan(paxos::Time now) {
   plan.token = ++last_token_;
   while (!order_.empty() && plan.targets.size() < at_once_) {
     const auto at = waiting_.find(order_.front());
-    plan.targets.push_back({.message = at->first, .scan_from = at->second, .place = {}});
+    ErasePlan::Target target{.message = at->first, .scan_from = at->second, .place = {}};
+    if (const auto known = by_message_.find(at->first); known != by_message_.end())
+      std::tie(target.place, target.content) = known->second;
+    plan.targets.push_back(std::move(target));
     waiting_.erase(at);
     order_.pop_front();
   }
@@ -91,7 +98,8 @@ std::optional<ErasePlan> Redactor::planned(paxos::Time now, ErasePlan plan, paxo
   PAXOS_ASSERT(plan.complete);
   bool fresh = false;
   for (const ErasePlan::Target& target : plan.targets) {
-    fresh = fresh || !by_place_.contains({target.place.slot, target.place.index});
+    fresh =
+        fresh || (!target.place.slot.none() && !by_place_.contains({target.place.slot, target.place.index}));
     know(target.message, target.place, target.content);
   }
   if (fresh && plan.scanned < applied) {
@@ -131,8 +139,9 @@ Redactor::Erased Redactor::erased(paxos::Time now, std::uint64_t token, const st
     out.messages.push_back(target.message);
     // It came again meanwhile: its row has to go on saying so.
     if (waiting_.contains(target.message)) continue;
-    out.rows.push_back({rows::erasure(target.message.room, target.message.seq),
-                        encode_erasure({.done = true, .place = target.place, .content = target.content})});
+    ErasureMark mark{.done = true, .place = {}, .content = target.content};
+    if (!target.place.slot.none()) mark.place = target.place;
+    out.rows.push_back({rows::erasure(target.message.room, target.message.seq), encode_erasure(mark)});
   }
   fault_.clear();
   at_once_ = limits::erasures_at_once;
@@ -153,6 +162,17 @@ void Redactor::failed(paxos::Time now, std::string fault) {
 
 paxos::Time Redactor::deadline() const {
   return stage_ == Stage::idle && !order_.empty() ? not_before_ : paxos::time_never;
+}
+
+std::uint64_t Redactor::first_waiting(const std::string& room) const {
+  // Some may be known to their rows alone.
+  if (waiting_.size() >= limits::erasures_known_max) return 0;
+  std::uint64_t first = UINT64_MAX;
+  if (const auto at = waiting_.lower_bound({room, 0}); at != waiting_.end() && at->first.room == room)
+    first = at->first.seq;
+  for (const ErasePlan::Target& target : plan_.targets)
+    if (target.message.room == room) first = std::min(first, target.message.seq);
+  return first;
 }
 
 Redactor::Figures Redactor::figures() const {

@@ -54,6 +54,9 @@ class Redactor {
     std::string fault;       ///< why the last try failed; empty: it did not
   };
   [[nodiscard]] Figures figures() const;
+  /// The first message of that room that waits to be carried out: it has to stay on this disk until then.
+  /// UINT64_MAX: none does.
+  [[nodiscard]] std::uint64_t first_waiting(const std::string& room) const;
 
  private:
   enum class Stage : std::uint8_t { idle, planning, placing, syncing, erasing_due, erasing };
@@ -72,7 +75,9 @@ class Redactor {
   std::map<Ticket, MessageName> by_ticket_;
   std::map<Place, MessageName> by_place_;
   std::map<std::uint64_t, MessageName> by_content_;
+  std::map<MessageName, std::pair<MessagePlace, std::uint64_t>> by_message_;  ///< and its content
   struct Known {
+    MessageName message;
     Ticket ticket;
     Place place;
     std::uint64_t content = 0;

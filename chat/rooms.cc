@@ -1,7 +1,9 @@
 #include "chat/rooms.h"
 
 #include <algorithm>
+#include <utility>
 
+#include "chat/retention.h"
 #include "chat/rows.h"
 #include "paxos/coding.h"
 
@@ -16,9 +18,23 @@ std::string_view room_in(std::string_view key) {
   return key.size() == 2 + length + 8 ? key.substr(2, length) : std::string_view();
 }
 
-/// What the last run of a room says.
+/// The room in the key of a row 'n'; nothing where that is no such key.
+std::string_view kept_room_in(std::string_view key) {
+  if (key.size() < 2) return {};
+  const std::size_t length = static_cast<unsigned char>(key[1]);
+  return key.size() == 2 + length ? key.substr(2) : std::string_view();
+}
+
+/// Of two rooms, or of one where the other's name is empty, the first in the order of their rows.
+bool comes_first(std::string_view a, std::string_view b) {
+  if (a.empty() || b.empty()) return !a.empty();
+  return std::pair(a.size(), a) < std::pair(b.size(), b);
+}
+
+/// What the last run of a room says; where it keeps none, `line.first` says it.
 bool read_last_run(const RowReader& rows, RoomLine& line) {
-  bool whole = false;
+  line.messages = line.first - 1;
+  bool whole = line.first > 1;
   rows.scan_back(rows::message(line.name, 0), rows::message(line.name, UINT64_MAX),
                  [&](std::string_view key, std::string_view value) {
                    paxos::ByteReader r(value);
@@ -83,7 +99,12 @@ tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::stri
   RoomsPage page;
   if (from.size() > limits::room_bytes_max) return page;
   limit = limit == 0 ? limits::page_rooms_max : std::min(limit, limits::page_rooms_max);
+  const auto for_all = read_rule_for_all(rows);
+  if (!for_all) return tl::make_unexpected(for_all.error());
+  page.for_all = *for_all;
   std::string start = from.empty() ? rows::family_begin(rows::family_message) : rows::message(from, 0);
+  // A room that keeps none of its messages has only the row that says so. The first key is that of no room.
+  std::string start_kept = from.empty() ? rows::kept({}) + '\0' : rows::kept(from);
   std::size_t bytes = 0;
   for (;;) {
     RoomLine line;
@@ -93,18 +114,32 @@ tl::expected<RoomsPage, std::string> read_rooms(const RowReader& rows, std::stri
       damaged = line.name.empty();
       return false;
     });
-    if (damaged) return tl::make_unexpected(std::string("a row of messages has a damaged key"));
+    rows.scan(start_kept, rows::family_end(rows::family_kept), [&](std::string_view key, std::string_view) {
+      const std::string_view name = kept_room_in(key);
+      damaged = damaged || name.empty();
+      if (comes_first(name, line.name)) line.name = name;
+      return false;
+    });
+    if (damaged)
+      return tl::make_unexpected(
+          std::string("a row of messages, or of what a room keeps, has a damaged key"));
     if (line.name.empty()) return page;
     bytes += line.name.size() + limits::name_bytes_max + limits::topic_bytes_max + 64;
     if (page.rooms.size() == limit || (!page.rooms.empty() && bytes > limits::page_bytes_max)) {
       page.next = line.name;
       return page;
     }
+    auto kept = read_kept(rows, line.name);
+    if (!kept) return tl::make_unexpected(kept.error());
+    line.first = kept->first;
+    line.rule = std::move(kept->rule);
     if (!read_last_run(rows, line))
       return tl::make_unexpected("the messages of room '" + line.name + "' are damaged");
+    if (line.messages < line.first) line.last_ms = 0;
     if (!read_topic(rows, line))
       return tl::make_unexpected("the topic of room '" + line.name + "' is damaged");
     start = rows::message(line.name, UINT64_MAX);
+    start_kept = rows::kept(line.name) + '\0';
     page.rooms.push_back(std::move(line));
   }
 }

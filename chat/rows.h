@@ -18,6 +18,8 @@ inline constexpr char family_journal = 'j';  ///< 'j' slot mod journal_slots -> 
 inline constexpr char family_key =
     'k';  ///< 'k' room length, room, key -> the message that stands under the key
 inline constexpr char family_message = 'm';  ///< 'm' room length, room, first room seq -> run of messages
+inline constexpr char family_kept =
+    'n';  ///< 'n' room length, room -> what it keeps, and from where on; of no room: the rule for all
 inline constexpr char family_room = 'r';     ///< 'r' room -> head, as of when it fell out of the journal
 inline constexpr char family_session = 's';  ///< 's' session slot, index -> session, likewise
 
@@ -65,6 +67,10 @@ inline std::string journal(paxos::Slot slot, std::uint64_t ring = journal_slots)
 /// `name`: room and key as KeyTable::name_of() joins them.
 inline std::string key(std::string_view name) { return std::string(1, family_key) + std::string(name); }
 inline std::string room(std::string_view name) { return std::string(1, family_room) + std::string(name); }
+inline std::string kept(std::string_view room) {
+  std::string key{family_kept, static_cast<char>(room.size())};
+  return key.append(room);
+}
 inline std::string topic(std::string_view room) { return std::string(1, family_topic) + std::string(room); }
 inline std::string session(const SessionId& id) {
   std::string key = number_key(family_session, id.slot.n);

@@ -35,6 +35,8 @@ inline constexpr std::uint16_t rules_rehearsal = 3;
 inline constexpr std::uint16_t rules_in_hash = 2;
 /// From these on the journal says what a slot changed (docs/ROWS.md).
 inline constexpr std::uint16_t rules_journal_changes = 2;
+/// From these on it is noted when a room's messages came, and rooms may forget them.
+inline constexpr std::uint16_t rules_retention = 2;
 /// From these on the members of the cluster can be changed.
 inline constexpr std::uint16_t rules_configurations = 2;
 static_assert(formats.back().rules == formats.size());

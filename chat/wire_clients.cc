@@ -13,6 +13,8 @@ constexpr std::array<std::uint8_t, std::variant_size_v<ClientMessage>> client_me
 constexpr std::array<std::uint8_t, std::variant_size_v<ClientReply>> client_reply_numbers{1, 2,  3, 4,
                                                                                           5, 20, 21};
 constexpr std::uint8_t stamped_history = 6;  ///< docs/WIRE.md, kind 3
+constexpr std::uint8_t kept_history = 7;
+constexpr std::uint8_t rule_is_there = 1;
 constexpr std::uint8_t message_was_written = 1;
 constexpr std::uint8_t message_is_redacted = 2;
 constexpr std::uint8_t receipt_has_nonce = 1;
@@ -168,6 +170,23 @@ Message get_message(Reader& r, const std::string& room, bool stamps) {
   return m;
 }
 
+void put_rule(Writer& w, const RetentionRule& rule) {
+  w.number(rule.count);
+  w.number(static_cast<std::uint64_t>(rule.age_ms));
+  w.fixed(static_cast<std::uint64_t>(rule.time_ms));
+  w.text(rule.by);
+}
+
+RetentionRule get_rule(Reader& r) {
+  RetentionRule rule;
+  rule.count = r.number();
+  rule.age_ms = static_cast<std::int64_t>(r.number());
+  if (rule.age_ms < 0 || rule.age_ms > limits::retention_age_ms_max) r.fail();
+  rule.time_ms = static_cast<std::int64_t>(r.fixed());
+  rule.by = r.text(limits::name_bytes_max);
+  return rule;
+}
+
 void put_room(Writer& w, const RoomLine& line) {
   w.text(line.name);
   w.number(line.messages);
@@ -175,6 +194,9 @@ void put_room(Writer& w, const RoomLine& line) {
   w.text(line.topic);
   w.text(line.topic_by);
   w.fixed(static_cast<std::uint64_t>(line.topic_ms));
+  w.number(line.first);
+  w.byte(line.rule ? rule_is_there : 0);
+  if (line.rule) put_rule(w, *line.rule);
 }
 
 RoomLine get_room(Reader& r) {
@@ -185,6 +207,10 @@ RoomLine get_room(Reader& r) {
   line.topic = r.text(limits::topic_bytes_max);
   line.topic_by = r.text(limits::name_bytes_max);
   line.topic_ms = static_cast<std::int64_t>(r.fixed());
+  line.first = r.number();
+  const std::uint8_t has = r.byte();
+  if (line.first == 0 || has > rule_is_there) r.fail();
+  if (has == rule_is_there) line.rule = get_rule(r);
   return line;
 }
 
@@ -194,7 +220,8 @@ void encode(std::string& out, const ClientReply& message) {
   Writer w(out);
   const auto* stamped = std::get_if<HistoryReply>(&message);
   const bool stamps = stamped != nullptr && has_stamps(*stamped);
-  w.byte(stamps ? stamped_history : client_reply_numbers[message.index()]);
+  const bool kept = stamped != nullptr && stamped->page.first > 1;
+  w.byte(kept ? kept_history : stamps ? stamped_history : client_reply_numbers[message.index()]);
   if (const auto* receipts = std::get_if<Receipts>(&message)) {
     w.number(receipts->receipts.size());
     for (const Receipt& r : receipts->receipts) {
@@ -225,10 +252,11 @@ void encode(std::string& out, const ClientReply& message) {
     w.number(h->applied.n);
     w.number(h->page.next);
     w.number(h->page.head);
+    if (kept) w.number(h->page.first);
     // All messages of a page are of one room: its name stands once.
     w.text(h->page.messages.empty() ? std::string_view() : std::string_view(h->page.messages.front().room));
     w.number(h->page.messages.size());
-    for (const Message& m : h->page.messages) put_message(w, m, stamps);
+    for (const Message& m : h->page.messages) put_message(w, m, stamps || kept);
   } else if (const auto* rooms = std::get_if<RoomsReply>(&message)) {
     w.fixed(rooms->id);
     w.sentence(rooms->refused);
@@ -236,6 +264,7 @@ void encode(std::string& out, const ClientReply& message) {
     w.text(rooms->page.next);
     w.number(rooms->page.rooms.size());
     for (const RoomLine& line : rooms->page.rooms) put_room(w, line);
+    put_rule(w, rooms->page.for_all);
   } else {
     const auto& who = std::get<WhoReply>(message);
     w.fixed(who.id);
@@ -299,17 +328,19 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         return m;
       }
       case 5:
-      case stamped_history: {
+      case stamped_history:
+      case kept_history: {
         HistoryReply m;
         m.id = r.fixed();
         m.refused = r.text(reason_bytes_max);
         m.applied.n = r.number();
         m.page.next = r.number();
         m.page.head = r.number();
+        if (number == kept_history && (m.page.first = r.number()) <= 1) r.fail();
         const std::string room = r.text(limits::room_bytes_max);
         const bool nameless = room.empty();
         for (std::size_t n = r.count(limits::page_messages_max); n > 0 && r.ok(); --n)
-          m.page.messages.push_back(get_message(r, room, number == stamped_history));
+          m.page.messages.push_back(get_message(r, room, number != 5));
         if (!nameless && m.page.messages.empty()) r.fail();
         if (number == stamped_history && !has_stamps(m)) r.fail();
         return m;
@@ -322,6 +353,7 @@ tl::expected<ClientReply, const char*> decode_client_reply(const Bytes& bytes) {
         m.page.next = r.text(limits::room_bytes_max);
         for (std::size_t n = r.count(limits::page_rooms_max); n > 0 && r.ok(); --n)
           m.page.rooms.push_back(get_room(r));
+        m.page.for_all = get_rule(r);
         return m;
       }
       case 21: {

@@ -18,6 +18,8 @@ namespace config {
 /// A peer that was down for a moment is not to need a snapshot.
 inline constexpr std::uint64_t log_keep_slots_min = 256;
 inline constexpr std::uint64_t log_keep_mib_min = 1;
+/// What it takes to be away for a while, without a snapshot afterwards, on a disk of a few GiB.
+inline constexpr std::uint64_t log_keep_mib_default = 512;
 inline constexpr std::int64_t log_keep_max = 1'000'000'000;
 inline constexpr std::int64_t disk_reserve_mib_max = 1 << 20;
 inline constexpr std::size_t crash_dumps_max = 100;  ///< of up to 4 MiB each
@@ -56,9 +58,9 @@ struct ClusterConfig {
   std::size_t datagram_bytes =
       datagram_bytes_default;  ///< largest payload to others than loopback; a bound, not a promise
   /// A replica lets go of its log beyond so many slots, or MiB of decrees, behind what its state has on the
-  /// disk; 0: no such bound, and with both, which is the default, it keeps all of it.
+  /// disk, whichever is less; 0: no such bound, and with both it keeps all of it.
   std::uint64_t log_keep_slots = 0;
-  std::uint64_t log_keep_mib = 0;
+  std::uint64_t log_keep_mib = log_keep_mib_default;
   /// What is kept of the data's volume for what must be written though it is full; 0: nothing; not set: 64,
   /// or 5 % of a volume where that is less.
   std::optional<std::uint64_t> disk_reserve_mib;

@@ -161,7 +161,7 @@ tl::expected<std::chrono::milliseconds, std::string> Flags::duration(
   if (!text) return fallback;
   const auto value = parse_duration(*text);
   if (!value)
-    return tl::make_unexpected(fmt::format("--{} '{}' is no time; write 10s, 250ms or 5m", flag, *text));
+    return tl::make_unexpected(fmt::format("--{} '{}' is no time; write 10s, 250ms, 5m or 90d", flag, *text));
   return *value;
 }
 
@@ -201,7 +201,8 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
     scale = ms;
     return true;
   };
-  (void)(ends("ms", 1) || ends("s", 1000) || ends("m", 60'000) || ends("h", 3'600'000));
+  (void)(ends("ms", 1) || ends("s", 1000) || ends("m", 60'000) || ends("h", 3'600'000) ||
+         ends("d", 86'400'000));
   const auto value = parse_real(text);
   if (!value || *value * scale > 1e12) return std::nullopt;
   return std::chrono::milliseconds{static_cast<std::int64_t>(*value * scale + 0.5)};

@@ -75,7 +75,7 @@ class Flags {
   std::vector<std::string> arguments_;
 };
 
-/// "10s", "250ms", "5m", "1h"; a plain number is seconds.
+/// "10s", "250ms", "5m", "1h", "90d"; a plain number is seconds.
 [[nodiscard]] std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
 /// "0.1" or "10%", from 0 to 1.
 [[nodiscard]] std::optional<double> parse_share(std::string_view text);

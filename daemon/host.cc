@@ -402,6 +402,7 @@ void Host::carry_out(chat::NodeOutput out) {
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);
   if (out.hashes_below) storage_->drop_hashes(*out.hashes_below);
+  for (chat::MessageName& room : out.forget) storage_->forget_messages(std::move(room));
   carry_out_redactions(out);
   if (out.snapshot_wanted) snapshots_.want(loop_.now(), *out.snapshot_wanted);
   for (const paxos::Duration& commit : out.commits) latencies_.commits.add(commit.count());

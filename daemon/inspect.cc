@@ -36,6 +36,9 @@ Json inspected_command(const chat::Command& c, std::size_t index) {
     if (post->text.empty()) out["redacted"] = true;
   } else if (const auto* redact = std::get_if<chat::Redact>(&c.operation)) {
     out.update({{"op", "redact"}, {"room", redact->room}, {"seq", redact->seq}});
+  } else if (const auto* retain = std::get_if<chat::Retain>(&c.operation)) {
+    out.update(
+        {{"op", "retain"}, {"room", retain->room}, {"count", retain->count}, {"age_ms", retain->age_ms}});
   } else {
     out["op"] = std::holds_alternative<chat::Open>(c.operation) ? "open" : "close";
   }

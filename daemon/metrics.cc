@@ -52,6 +52,12 @@ const char* label(chat::Verdict verdict) {
       return "keys_full";
     case chat::Verdict::no_message:
       return "no_message";
+    case chat::Verdict::no_room:
+      return "no_room";
+    case chat::Verdict::kept_too_short:
+      return "kept_too_short";
+    case chat::Verdict::forgotten:
+      return "forgotten";
   }
   return "unknown";
 }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <utility>
 
+#include "chat/retention.h"
 #include "chat/rows.h"
 #include "chat/versions.h"
 #include "storage/database_figures.h"
@@ -302,6 +303,35 @@ std::string StateStore::delete_hashes(paxos::Slot below) {
     if (!status.ok())
       return fmt::format("{}: deleting hashes of slots below {}: {}", where_, below.n, status.ToString());
   }
+  return {};
+}
+
+void StateStore::forget_messages(chat::MessageName keep_from) {
+  read(
+      [this, keep_from = std::move(keep_from)](const Storage::Reader& reader) {
+        if (const std::string why = delete_messages(reader.rows, keep_from); !why.empty())
+          completions_.failed(why);
+      },
+      {});
+}
+
+/// By ranges: one entry for each, however many rows there are. From the first row that is there on, so that
+/// ranges don't lie over one another.
+std::string StateStore::delete_messages(const chat::RowReader& rows, const chat::MessageName& keep_from) {
+  const chat::ForgottenRows gone = chat::forgotten_rows(rows, keep_from.room, keep_from.seq);
+  if (gone.below == 0) return {};
+  rocksdb::WriteBatch batch;
+  families_.remove_range(batch, Family::runs, gone.runs_from, gone.runs_to);
+  // What this replica has taken off its log stays known, so that a copy that comes late is known as one.
+  const std::string end = chat::rows::redaction(keep_from.room, gone.below);
+  std::string from;
+  rows.scan(chat::rows::redaction(keep_from.room, 0), end, [&](std::string_view key, std::string_view) {
+    from = key;
+    return false;
+  });
+  if (!from.empty()) families_.remove_range(batch, Family::rest, from, end);
+  if (const auto status = families_.db().Write(unlogged(), &batch); !status.ok())
+    return fmt::format("{}: deleting messages of a room below {}: {}", where_, gone.below, status.ToString());
   return {};
 }
 

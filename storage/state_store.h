@@ -43,6 +43,7 @@ class StateStore {
   void write(paxos::Slot slot, std::vector<chat::Row> rows);
   void read(std::function<void(const Storage::Reader&)> job, Storage::Unread unread);
   void drop_hashes(paxos::Slot below);
+  void forget_messages(chat::MessageName keep_from);
   /// Bytes of rows queued or being written. Any thread.
   [[nodiscard]] std::size_t backlog_bytes() const { return backlog_bytes_.load(std::memory_order_relaxed); }
   /// When the piece of work under way began (steady clock, ns); 0 when there is none. Any thread.
@@ -79,6 +80,7 @@ class StateStore {
   /// Now and then after a write: how far the rows have come to the disk.
   void tell_durable();
   std::string delete_hashes(paxos::Slot below);
+  std::string delete_messages(const chat::RowReader& rows, const chat::MessageName& keep_from);
   bool write_all(const std::deque<std::variant<Write, ReadJob>>& items, std::size_t& at);
 
   const LogStore& log_;

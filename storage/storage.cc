@@ -209,6 +209,9 @@ void Storage::erase(chat::Erasure erasure, std::function<void(std::string)> done
                      {});
 }
 void Storage::drop_hashes(paxos::Slot below) { impl_->state->drop_hashes(below); }
+void Storage::forget_messages(chat::MessageName keep_from) {
+  impl_->state->forget_messages(std::move(keep_from));
+}
 void Storage::append(std::uint64_t group, std::vector<paxos::Record> records) {
   impl_->log->append(group, std::move(records));
 }

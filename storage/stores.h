@@ -94,6 +94,11 @@ class Storage {
   /// write_state() queued before.
   void drop_hashes(paxos::Slot below);
 
+  /// Deletes the runs of messages before the one that holds this message of the room, and what is said about
+  /// messages in them, after all write_state() queued before. Their room takes as little time as a few rows
+  /// do, however many they are; their place in the files comes free by and by.
+  void forget_messages(chat::MessageName keep_from);
+
   /// Bytes of rows that were given to write_state() and are not written yet.
   [[nodiscard]] std::size_t state_backlog_bytes() const;
 

@@ -28,8 +28,18 @@ void tell_zone_fault(const std::string& program);
 /// --name, else the person's name (person.h), else nothing.
 [[nodiscard]] std::string name_or_login(const std::optional<std::string>& name);
 
-/// Follows a room from a message on: no gap, no repeat, whatever replica serves it; never gives up. Loop
-/// thread only.
+/// Messages of a room that it keeps no more.
+struct Forgotten {
+  std::string room;
+  std::uint64_t from = 0;
+  std::uint64_t to = 0;  ///< this one included
+};
+/// In place of them, in what is read by programs and by people.
+[[nodiscard]] Json to_json(const Forgotten& forgotten);
+[[nodiscard]] std::string to_line(const Forgotten& forgotten);
+
+/// Follows a room from a message on: no gap but what the room has forgotten, no repeat, whatever replica
+/// serves it; never gives up. Loop thread only.
 class Follower {
  public:
   struct Options {
@@ -44,6 +54,8 @@ class Follower {
   void stop() { stopped_ = true; }
   /// Why nothing has come lately, for people; empty when all is well. Called whenever it changes.
   void on_trouble(std::function<void(const std::string&)> handler) { on_trouble_ = std::move(handler); }
+  /// These were asked for, and the room has forgotten them: called before the next messages come.
+  void on_forgotten(std::function<void(const Forgotten&)> handler) { on_forgotten_ = std::move(handler); }
 
  private:
   void trouble(std::string text);
@@ -63,6 +75,7 @@ class Follower {
   Outage outage_;  ///< as last told
   std::string trouble_;
   std::function<void(const std::string&)> on_trouble_;
+  std::function<void(const Forgotten&)> on_forgotten_;
   Patience patience_;
 };
 

@@ -266,7 +266,8 @@ class Interactive {
     if (restored) --restored_;
     changed_.notify();
     if (!delivery.refused.empty())
-      return note(fmt::format("not sent: {} ({})", delivery.refused, cut(delivery.message.text, 40)));
+      return note(fmt::format("{}: {} ({})", delivery.unknown ? "perhaps sent" : "not sent", delivery.refused,
+                              cut(delivery.message.text, 40)));
     ++delivered_since_;
     if (delivery.message.room != here() && (restored || trouble_shown_))
       note(fmt::format("delivered to {}: {}", printable_name(delivery.message.room),

@@ -106,7 +106,7 @@ net::Task<tl::expected<Searched, std::string>> search_room(Connection& c, std::s
         whole = false;
         break;
       }
-      if (!page->messages.empty() && out.read == 0) out.all = page->messages.front().seq == 1;
+      if (!page->messages.empty() && out.read == 0) out.all = page->messages.front().seq <= page->first;
       for (const chat::Message& message : page->messages) {
         ++out.read;
         if (lower(message.text).find(wanted) == std::string::npos && lower(message.name) != wanted) continue;

@@ -39,6 +39,19 @@ void tell_zone_fault(const std::string& program) {
   if (const std::string fault = zone_fault_here(); !fault.empty()) complain(program, fault, 0);
 }
 
+Json to_json(const Forgotten& forgotten) {
+  return {{"room", forgotten.room}, {"forgotten", true}, {"from", forgotten.from}, {"to", forgotten.to}};
+}
+
+std::string to_line(const Forgotten& forgotten) {
+  return fmt::format("{} of {} {} gone: the room keeps {} no more (`paxosctl retention`)",
+                     forgotten.from == forgotten.to
+                         ? fmt::format("message {}", forgotten.from)
+                         : fmt::format("messages {} to {}", forgotten.from, forgotten.to),
+                     printable_name(forgotten.room), forgotten.from == forgotten.to ? "is" : "are",
+                     forgotten.from == forgotten.to ? "it" : "them");
+}
+
 // --- history ---
 
 namespace {
@@ -71,6 +84,9 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
                                : options.read.last != 0 ? options.read.last
                                                         : UINT64_MAX;
   std::uint64_t printed = 0;
+  // With --last nobody asked for what is gone.
+  std::uint64_t expected = options.read.last != 0 ? 0 : options.read.from;
+  bool told_forgotten = false;
   const bool colour = wants_colour();
   Days days(wall_clock_ms());
   if (!options.json) tell_zone_fault("paxoschat history");
@@ -90,9 +106,18 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
                config::exit_unknown);
       co_return config::exit_unknown;
     }
+    if (expected != 0 && page->first > expected) {
+      const Forgotten gone{options.read.room, expected, page->first - 1};
+      if (options.json)
+        print_json(to_json(gone));
+      else
+        complain("paxoschat history", to_line(gone), 0);
+      told_forgotten = true;
+    }
     for (const chat::Message& message : page->messages) {
       if (printed == wanted) break;
       ++printed;
+      expected = message.seq + 1;
       if (options.json) {
         print_json(to_json(message));
         continue;
@@ -101,7 +126,7 @@ net::Task<int> history(Connection& c, HistoryFlags options) {
       say(stdout, "{}\n", Own{to_line(message, colour)});
     }
   } while (!reader.done() && printed < wanted && std::ferror(stdout) == 0);
-  if (printed == 0 && !options.json)
+  if (printed == 0 && !options.json && !told_forgotten)
     complain("paxoschat history",
              options.read.from > 1
                  ? fmt::format("room '{}' has no message {} yet", printable_name(options.read.room),
@@ -243,6 +268,11 @@ net::Task<std::vector<chat::Message>> Follower::next() {
     }
     unanswered_ = 0;
     if (outage_.over()) trouble({});
+    if (const chat::HistoryPage& page = reply->page;
+        page.first > cursor_ && (page.messages.empty() || page.messages.front().seq >= page.first)) {
+      if (on_forgotten_) on_forgotten_({options_.room, cursor_, page.first - 1});
+      cursor_ = page.first;
+    }
     std::vector<chat::Message> fresh;
     for (chat::Message& message : reply->page.messages) {
       if (message.seq != cursor_) continue;  // a repeat, or behind a gap that the next poll closes
@@ -284,6 +314,12 @@ net::Task<int> follow(Connection& c, Follower::Options options, std::uint64_t co
       say(stderr, "paxoschat follow: going on\n");
     else
       say(stderr, "paxoschat follow: waiting: {}\n", why);
+  });
+  follower.on_forgotten([json](const Forgotten& gone) {
+    if (json)
+      print_json(to_json(gone));
+    else
+      complain("paxoschat follow", to_line(gone), 0);
   });
   const bool colour = wants_colour();
   Days days(wall_clock_ms());

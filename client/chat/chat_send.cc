@@ -100,7 +100,7 @@ class Sender {
           : complain("paxoschat send", "nothing was sent: " + hub_.failure(), config::exit_refused);
     if (!in_time) co_return gave_up();
     if (!flags_.state && !session_->outbox().session().none()) co_await close();
-    co_return any_refused_ ? config::exit_refused : config::exit_fine;
+    co_return any_unknown_ ? config::exit_unknown : any_refused_ ? config::exit_refused : config::exit_fine;
   }
 
  private:
@@ -190,15 +190,16 @@ class Sender {
     while (!items_.empty() && (items_.front().delivery || items_.front().ticket == 0)) {
       const Item& item = items_.front();
       if (!item.refused.empty()) {
-        any_refused_ = true;
+        const bool unknown = item.delivery && item.delivery->unknown;
+        (unknown ? any_unknown_ : any_refused_) = true;
         if (flags_.json) {
-          Json json{{"refused", item.refused}};
+          Json json{{unknown ? "unknown" : "refused", item.refused}};
           if (item.line != 0) json["line"] = item.line;
           print_json(json);
         }
         complain("paxoschat send",
-                 item.line != 0 ? fmt::format("line {}: not sent: {}", item.line, item.refused)
-                                : "not sent: " + item.refused,
+                 fmt::format("{}{}: {}", item.line != 0 ? fmt::format("line {}: ", item.line) : "",
+                             unknown ? "perhaps sent" : "not sent", item.refused),
                  0);
       } else if (flags_.json) {
         Json json = to_json(item.delivery->message);
@@ -322,6 +323,7 @@ class Sender {
   bool input_ended_ = false;
   bool input_stop_ = false;
   bool any_refused_ = false;
+  bool any_unknown_ = false;  ///< what nobody can tell any more
   bool left_over_ = false;
   std::optional<std::string> new_room_;
   net::Event changed_{c_.loop()};

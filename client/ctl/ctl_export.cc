@@ -46,7 +46,7 @@ class Exporter {
     for (const chat::RoomLine& line : found->lines)
       if (flags_.rooms.empty() || std::count(flags_.rooms.begin(), flags_.rooms.end(), line.name) > 0) {
         rooms.push_back(line);
-        messages_in_all_ += line.messages;
+        messages_in_all_ += line.messages + 1 - line.first;
       }
     for (const std::string& wanted : flags_.rooms)
       if (std::none_of(rooms.begin(), rooms.end(), [&](const auto& line) { return line.name == wanted; }))

@@ -29,6 +29,13 @@ Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot
     out["seq"] = redact->seq;
     out["by"] = redact->by;
     out["reason"] = redact->reason;
+  } else if (const auto* retain = std::get_if<chat::Retain>(&c.operation)) {
+    out["op"] = "retain";
+    out["room"] = retain->room.empty() ? Json(nullptr) : Json(retain->room);
+    out["inherit"] = retain->inherit;
+    out["count"] = retain->count;
+    out["age_ms"] = retain->age_ms;
+    out["by"] = retain->by;
   } else if (std::holds_alternative<chat::Open>(c.operation)) {
     out["op"] = "open";
     out["session"] = chat::to_string(chat::SessionId{slot.slot, static_cast<std::uint32_t>(index)});

@@ -24,6 +24,7 @@ const std::map<std::string, Verb>& verbs() {
       {"log", {client::ctl_log, "the slots in one replica's log"}},
       {"rooms", {client::ctl_rooms, "which rooms there are, how many messages, the last one's time"}},
       {"redact", {client::ctl_redact, "take a message's text out of every replica's history, state and log"}},
+      {"retention", {client::ctl_retention, "which messages rooms keep"}},
       {"backup", {client::ctl_backup, "everything that the cluster keeps, in one file, while it runs"}},
       {"restore", {client::ctl_restore, "a new cluster out of what `backup` wrote"}},
       {"export", {client::ctl_export, "every room with its messages, to standard output"}},

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 
 Json to_json(const chat::RoomLine& line) {
   Json out{{"name", line.name}, {"messages", line.messages}, {"last_time_ms", line.last_ms}};
+  if (line.first > 1) out["first_seq"] = line.first;
   if (!line.topic.empty()) {
     out["topic"] = line.topic;
     out["topic_by"] = line.topic_by;
@@ -40,11 +41,14 @@ net::Task<int> rooms(Connection& c, bool json, bool local, std::chrono::millisec
   if (found->lines.empty())
     co_return complain("paxosctl rooms", "there are no rooms; a room exists from its first message on",
                        config::exit_fine);
-  std::vector<std::vector<std::string>> table{{"room", "messages", "last message", "topic"}};
+  std::vector<std::vector<std::string>> table{{"room", "messages", "kept from", "last message", "topic"}};
   for (const chat::RoomLine& line : found->lines)
-    table.push_back({printable_name(line.name), std::to_string(line.messages), local_time(line.last_ms),
-                     printable(line.topic)});
-  say(stdout, "{}", Lines{table_text(table, "<><<")});
+    table.push_back({printable_name(line.name), std::to_string(line.messages),
+                     line.first == 1              ? std::string()
+                     : line.first > line.messages ? "none"
+                                                  : std::to_string(line.first),
+                     line.last_ms == 0 ? "forgotten" : local_time(line.last_ms), printable(line.topic)});
+  say(stdout, "{}", Lines{table_text(table, "<>><<")});
   co_return config::exit_fine;
 }
 

@@ -24,6 +24,11 @@ std::uint64_t HubSession::redact(chat::Redact redact) {
   return outbox_.redact(hub_.connection_.loop().now(), std::move(redact));
 }
 
+std::uint64_t HubSession::retain(chat::Retain retain) {
+  hub_.touch(*this);
+  return outbox_.retain(hub_.connection_.loop().now(), std::move(retain));
+}
+
 void HubSession::close() {
   hub_.touch(*this);
   outbox_.close(hub_.connection_.loop().now());

@@ -23,6 +23,7 @@ class HubSession {
   /// Requires: chat::validate finds nothing wrong with it.
   std::uint64_t post(chat::Post post);
   std::uint64_t redact(chat::Redact redact);
+  std::uint64_t retain(chat::Retain retain);
   void close();
   [[nodiscard]] const Outbox& outbox() const { return outbox_; }
 

@@ -86,6 +86,17 @@ std::uint64_t Outbox::redact(paxos::Time now, chat::Redact redact) {
   return ticket;
 }
 
+std::uint64_t Outbox::retain(paxos::Time now, chat::Retain retain) {
+  PAXOS_ASSERT(!close_wanted_ && !options_.journal);
+  const std::uint64_t ticket = next_ticket_++;
+  Entry entry{.ticket = ticket, .queued = now, .repeat = {}, .delivery = {}};
+  entry.delivery.ticket = ticket;
+  entry.delivery.message.room = retain.room;
+  entry.retain = std::move(retain);
+  entries_.push_back(std::move(entry));
+  return ticket;
+}
+
 void Outbox::close(paxos::Time) { close_wanted_ = true; }
 
 std::optional<paxos::Time> Outbox::oldest() const {
@@ -223,9 +234,9 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
   switch (outcome.verdict) {
     case Verdict::done:
     case Verdict::repeat:
-      if (outcome.room_seq == 0) {
-        // Only the Close of a voided entry runs without a place in a room: nothing from this seq on can ever
-        // run.
+      if (outcome.room_seq == 0 && !(entry.retain && entry.fate == Fate::sent)) {
+        // Only the Close of a voided entry, and the rule for all rooms, run without a place in a room:
+        // nothing from this seq on can ever run.
         if (entry.fate != Fate::voided) return;
         settle(entry);
         session_gone(now);
@@ -258,7 +269,7 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
       return;
     case Verdict::receipt_gone:
       entry.delivery.refused.clear();
-      if (entry.redact) return settle(entry);
+      if (entry.may_repeat()) return settle(entry);
       look_up(entry);
       return;
     case Verdict::session_unknown:
@@ -271,6 +282,9 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
     case Verdict::key_conflict:
     case Verdict::keys_full:
     case Verdict::no_message:
+    case Verdict::no_room:
+    case Verdict::kept_too_short:
+    case Verdict::forgotten:
       entry.delivery.refused = chat::to_string(outcome.verdict);
       settle(entry);
       return;
@@ -283,8 +297,7 @@ void Outbox::session_gone(paxos::Time) {
   phase_ = Phase::searching;
   search_.reset();
   for (Entry& entry : entries_) {
-    if (entry.fate == Fate::known || entry.seq == 0 || entry.redact)
-      continue;  // a redaction is asked for anew
+    if (entry.fate == Fate::known || entry.seq == 0 || entry.may_repeat()) continue;
     entry.fate = Fate::lookup;
     entry.repeat = {};
   }
@@ -323,12 +336,13 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
   if (refused.session.none() && refused.client_seq == 0) {
     if (go_plain(now)) return;
     // It could not even read what it was sent. All that an older replica does not read are messages with a
-    // key, or a topic, and redactions.
+    // key, or a topic, redactions, and what rooms keep.
     for (Entry& entry : entries_)
-      if (entry.fate == Fate::sent && entry.redact)
+      if (entry.fate == Fate::sent && entry.may_repeat())
         put_aside(now, entry,
-                  "a replica of an older version does not know redactions (`paxosctl status` shows which): " +
-                      refused.reason);
+                  std::string("a replica of an older version does not know ") +
+                      (entry.redact ? "redactions" : "retention") +
+                      " (`paxosctl status` shows which): " + refused.reason);
     for (Entry& entry : entries_)
       if (entry.fate == Fate::sent && now >= entry.heed_refusals && (!entry.key.empty() || entry.topic))
         put_aside(now, entry,

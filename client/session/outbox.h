@@ -20,6 +20,7 @@ namespace client {
 struct Delivery {
   std::uint64_t ticket = 0;
   std::string refused;    ///< empty: it stands in the log, once, where `message` says
+  bool unknown = false;   ///< it was refused by nobody: whether it stood there can't be told any more
   bool repeat = false;    ///< it stood there already, under the same key, and maybe by another sender
   chat::Message message;  ///< room, name and text always; the place only when not refused
 };
@@ -43,6 +44,10 @@ struct OutboxOutput {
 /// session was gone, does not hold it.
 class Outbox {
  public:
+  /// Why a message is given back that may have stood among those that its room has forgotten since: then it
+  /// is not sent again.
+  static constexpr const char* forgotten_meanwhile =
+      "its room has forgotten messages since: whether this one was among them can't be told";
   /// Why a message is given back whose number has a redacted one in the log, and no receipt any more.
   static constexpr const char* redacted_meanwhile =
       "what stands under its number was redacted meanwhile: whether it was this message can't be told";
@@ -72,6 +77,9 @@ class Outbox {
   /// twice it is done once more, which changes nothing: so it is not kept in a ledger, and not looked for in
   /// the history. Requires: no journal.
   std::uint64_t redact(paxos::Time now, chat::Redact redact);
+  /// Says what a room keeps, or all of them; its delivery names the room, and by its number the first message
+  /// that the room keeps. As above, asked for twice.
+  std::uint64_t retain(paxos::Time now, chat::Retain retain);
   /// Others belong to the cluster than before. Ids only grow; somebody is a member.
   void know(std::size_t replicas, const paxos::ReplicaSet& members);
   /// Ends the session in the log once all is delivered; nothing may be posted afterwards.
@@ -143,6 +151,7 @@ class Outbox {
     std::string key = {};                     ///< of the post
     std::optional<std::string> topic = {};    ///< of the post
     std::optional<chat::Redact> redact = {};  ///< it is no post, but this
+    std::optional<chat::Retain> retain = {};  ///< or this
     std::int64_t written_ms = 0;              ///< likewise; goes with it once it has waited for a while
     bool restored = false;
     paxos::Time heed_refusals{};  ///< earlier ones were meant for what was sent before
@@ -154,6 +163,8 @@ class Outbox {
     Repeat repeat;
     Delivery delivery;  ///< holds the content from the start
 
+    /// Done twice it comes to the same: it is not looked for, but asked for anew.
+    [[nodiscard]] bool may_repeat() const { return redact || retain; }
     /// An earlier life may have sent it, and this one has not asked what became of it.
     [[nodiscard]] bool owed() const { return restored && seq != 0 && fate == Fate::unsent; }
   };
@@ -165,7 +176,8 @@ class Outbox {
     std::uint64_t high = 0;
     std::uint64_t cursor = 0;  ///< next seq to read in it
     bool reached_open = false;
-    unsigned moved = 0;  ///< replicas tried before this one
+    bool forgotten = false;  ///< what stood below what was read is
+    unsigned moved = 0;      ///< replicas tried before this one
     Repeat repeat;
   };
 

@@ -26,12 +26,13 @@ void Outbox::ask_history(paxos::Time now) {
   s.id = options_.random();
   s.repeat.at = now + interval(std::max(2u, s.repeat.attempts));
   if (s.repeat.attempts < 1000) ++s.repeat.attempts;
-  chat::HistoryRequest request{.id = s.id, .room = s.room, .from = 1, .last = 0, .limit = 0, .local = false};
+  chat::HistoryRequest request{
+      .id = s.id, .room = s.room, .from = 1, .last = 0, .limit = chat::limit_wants_stamps, .local = false};
   if (s.low == 0) {
     request.last = chunk_messages;
   } else {
     request.from = s.cursor;
-    request.limit = static_cast<std::uint32_t>(s.high - s.cursor + 1);
+    request.limit |= static_cast<std::uint32_t>(s.high - s.cursor + 1);
   }
   paxos::ReplicaId to = target_;
   for (std::size_t i = 0; i < s.moved % options_.replicas; ++i) to = next_member(to);
@@ -56,6 +57,8 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
     s.low = s.high > chunk_messages ? s.high - chunk_messages + 1 : 1;
     s.cursor = s.low;
   }
+  // What the room has forgotten stands in no page: it was there, maybe ours among it.
+  s.forgotten = s.forgotten || reply.page.first > s.low;
   for (const chat::Message& message : reply.page.messages) {
     if (message.slot <= session_.slot) s.reached_open = true;
     if (message.session != session_) continue;
@@ -67,6 +70,7 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
       // Its text is gone. Somebody else may have this session, too (a copied state file), so that it need not
       // have been this one: nothing is called delivered that perhaps is not.
       entry->delivery.refused = redacted_meanwhile;
+      entry->delivery.unknown = true;
       abandon_ = true;
       settle(*entry);
       continue;
@@ -88,7 +92,7 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
   if (reply.page.next != 0 && reply.page.next > s.cursor && reply.page.next <= s.high) {
     s.cursor = reply.page.next;
   } else {
-    if (s.low == 1 || s.reached_open) return finish_room();
+    if (s.low == 1 || s.reached_open || s.forgotten) return finish_room();
     s.high = s.low - 1;
     s.low = s.high > chunk_messages ? s.high - chunk_messages + 1 : 1;
     s.cursor = s.low;
@@ -100,10 +104,16 @@ void Outbox::on_history(paxos::Time now, const chat::HistoryReply& reply) {
 void Outbox::finish_room() {
   for (Entry& entry : entries_) {
     if (entry.fate != Fate::lookup || entry.delivery.message.room != search_->room) continue;
-    // With a key it can be asked for again: what stands is answered, and what does not was refused. So can a
-    // redaction, which no history shows and which changes nothing the second time.
-    if (entry.ran && entry.key.empty() && !entry.redact)
+    // What stood below is forgotten, and the session's open was not seen above it: it may have been there,
+    // and is not sent again, nor under its key, which the log may have forgotten as well.
+    if (search_->forgotten && !search_->reached_open && !entry.may_repeat()) {
+      entry.delivery.refused = forgotten_meanwhile;
+      entry.delivery.unknown = true;
+    } else if (entry.ran && entry.key.empty() && !entry.may_repeat()) {
+      // With a key it can be asked for again: what stands is answered, and what does not was refused. So can
+      // a redaction, which no history shows and which changes nothing the second time.
       entry.delivery.refused = "the log refused it earlier; its reason is gone";
+    }
     if (!entry.delivery.refused.empty())
       settle(entry);
     else

@@ -147,6 +147,8 @@ chat::Command Outbox::command_of(paxos::Time now, const Entry& entry) const {
     command.operation = chat::Close{};
   } else if (entry.redact) {
     command.operation = *entry.redact;
+  } else if (entry.retain) {
+    command.operation = *entry.retain;
   } else {
     const chat::Message& m = entry.delivery.message;
     command.operation = chat::Post{m.room,    m.name,      m.text,

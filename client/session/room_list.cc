@@ -53,6 +53,7 @@ net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& c, RoomsWanted
   const std::size_t replicas = c.config().members();
   std::vector<chat::RoomLine> out;
   std::string from = wanted.from;
+  chat::RetentionRule for_all;
   bool heard = false;  // somebody knows the question
   paxos::ReplicaId target = c.config().some_member(c.random());
   for (;;) {
@@ -81,11 +82,12 @@ net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& c, RoomsWanted
     if (!reply) co_return tl::make_unexpected(co_await why_none(c, why, heard));
     for (chat::RoomLine& line : reply->page.rooms) out.push_back(std::move(line));
     from = reply->page.next;
+    for_all = std::move(reply->page.for_all);
     if (from.empty() || (wanted.at_most != 0 && out.size() >= wanted.at_most)) break;
   }
   std::sort(out.begin(), out.end(),
             [](const chat::RoomLine& a, const chat::RoomLine& b) { return a.name < b.name; });
-  co_return RoomList{std::move(out), std::move(from)};
+  co_return RoomList{std::move(out), std::move(from), std::move(for_all)};
 }
 
 net::Task<tl::expected<std::optional<chat::RoomLine>, NoRooms>> look_up_room(

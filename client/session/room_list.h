@@ -24,6 +24,7 @@ struct NoRooms {
 struct RoomList {
   std::vector<chat::RoomLine> lines;  ///< in the order of their names
   std::string next;                   ///< where the next ones begin; empty: these were the last
+  chat::RetentionRule for_all = {};   ///< what rooms without a rule of their own keep
 };
 net::Task<tl::expected<RoomList, NoRooms>> list_rooms(Connection& connection, RoomsWanted wanted);
 /// One room's line; nothing inside: there is no such room.

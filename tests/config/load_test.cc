@@ -490,8 +490,9 @@ TEST(ConfigLoad, HowMuchOfTheLogIsKept) {
   const auto with_line = [&](const std::string& line) {
     return config::load(folder.write("cluster.yaml", std::string(good) + line));
   };
-  EXPECT_EQ(with_line("")->log_keep_slots, 0U) << "all of it";
-  EXPECT_EQ(with_line("")->log_keep_mib, 0U);
+  EXPECT_EQ(with_line("")->log_keep_slots, 0U) << "however many";
+  EXPECT_EQ(with_line("")->log_keep_mib, 512U);
+  EXPECT_EQ(with_line("log_keep_mib: 0\n")->log_keep_mib, 0U) << "all of it";
   EXPECT_EQ(with_line("log_keep_slots: 0\n")->log_keep_slots, 0U);
   EXPECT_EQ(with_line("log_keep_slots: 256\n")->log_keep_slots, 256U);
   EXPECT_EQ(with_line("log_keep_mib: 1\n")->log_keep_mib, 1U);

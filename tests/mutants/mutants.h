@@ -97,6 +97,10 @@ namespace mutants {
   M(snapshot_uncounted, "a snapshot is installed that comes to another sum than its source counted") \
   M(snapshot_unconfirmed, "a snapshot is installed whose hash nobody else was asked for")           \
   M(snapshot_forgets_promise, "a snapshot that is installed takes the promise with it")             \
+  M(kept_by_wall_clock, "what a room keeps is told by the proposer's wall clock")                   \
+  M(kept_one_less, "a room forgets one message more than its rule says")                            \
+  M(numbers_come_again, "a room that forgets messages gives their numbers again")                   \
+  M(forgotten_not_found, "what a client's room has forgotten counts as never posted")               \
   M(spill_unsynced, "what waits to be redone leaves the memory before it is on the disk")
 // clang-format on
 

@@ -132,6 +132,10 @@ KILLERS = [
     ("snapshot_uncounted", STORAGE, "SnapshotPull.*", True),
     ("snapshot_unconfirmed", STORAGE, "SnapshotPull.*", True),
     ("snapshot_forgets_promise", STORAGE, "SnapshotInstall.*", True),
+    ("kept_by_wall_clock", SIM, "", True),
+    ("kept_one_less", SIM, "", True),
+    ("numbers_come_again", SIM, "", True),
+    ("forgotten_not_found", SIM, "", True),
     ("spill_unsynced", PAXOS, "RedoTest.*", True),
 ]
 

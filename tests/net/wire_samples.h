@@ -223,7 +223,10 @@ class Samples {
                                   .last_ms = static_cast<std::int64_t>(number()),
                                   .topic = text(256),
                                   .topic_by = text(64),
-                                  .topic_ms = static_cast<std::int64_t>(number())});
+                                  .topic_ms = static_cast<std::int64_t>(number()),
+                                  .first = number() | 1,
+                                  .rule = coin() ? std::optional(rule()) : std::nullopt});
+        m.page.for_all = rule();
         return m;
       }
       case 6: {
@@ -253,10 +256,17 @@ class Samples {
                                   : std::nullopt});
         m.page.next = number();
         m.page.head = number();
+        if (coin()) m.page.first = number() | 1;
         m.applied = slot();
         return m;
       }
     }
+  }
+  chat::RetentionRule rule() {
+    return {.count = number(),
+            .age_ms = static_cast<std::int64_t>(below(1'000'000'000)),
+            .time_ms = static_cast<std::int64_t>(number()),
+            .by = text(64)};
   }
 
   std::vector<paxos::Slot> slots() {

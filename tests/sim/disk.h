@@ -55,6 +55,12 @@ class Disk {
     std::string value;
   };
   std::map<std::string, OwnRow, std::less<>> own;
+  /// By room: its runs that begin below are gone, and what is said about messages below.
+  struct Swept {
+    paxos::Slot written_at;  ///< likewise
+    std::uint64_t below = 0;
+  };
+  std::map<std::string, std::vector<Swept>, std::less<>> swept;  ///< the last one counts
 
   void apply(const chat::GroupWrite& group);
   [[nodiscard]] const Entry* find(paxos::Slot slot) const {

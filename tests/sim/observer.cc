@@ -45,6 +45,7 @@ Observer::Observer(std::size_t replicas, std::size_t clients, std::size_t rooms,
       shares_(clients),
       room_log_(rooms),
       next_of_(clients, std::vector<std::uint32_t>(rooms)),
+      kept_(rooms),
       room_floor_(rooms),
       erased_(replicas) {}
 
@@ -287,6 +288,7 @@ void Observer::applied(std::uint8_t replica, chat::StateWrite write, const Disk&
   digests_.push_back(digest);
   configured(write.slot, entry->decree);
   messages_applied(write.slot, write.rows);
+  kept_applied(write.slot, write.rows, entry->decree);
   rows_.append(std::move(write.rows));
 }
 
@@ -368,6 +370,7 @@ void Observer::nothing_left(std::uint8_t replica, const Disk& disk, const chat::
              });
   for (const auto& [room, seq] : redacted_) {
     const auto page = chat::read_history(state, room_name(room), seq, 1);
+    if (page && page->first > seq) continue;  // its room keeps it no more
     if (!page || page->messages.size() != 1 || page->messages[0].seq != seq ||
         !page->messages[0].text.empty() || !page->messages[0].redacted ||
         page->messages[0].redacted->by != "somebody")
@@ -387,6 +390,11 @@ void Observer::messages_applied(paxos::Slot slot, const std::vector<chat::Row>& 
     std::uint32_t room = 0;
     while (room < room_log_.size() && room_name(room) != room_text) ++room;
     if (room == room_log_.size()) broken("I3", "a message stands in the unknown room " + room_text);
+    if (const std::uint64_t number =
+            paxos::ByteReader(std::string_view(row.key).substr(row.key.size() - 8)).key64();
+        number != room_log_[room].size() + 1)
+      broken("I3", "the message after number " + std::to_string(room_log_[room].size()) + " of room " +
+                       std::to_string(room) + " has number " + std::to_string(number) + ", in " + text(slot));
     for (std::size_t at = row.value->find(marker); at != std::string::npos;
          at = row.value->find(marker, at + marker.size())) {
       const std::uint64_t id = std::stoull(row.value->substr(at + marker.size(), mark_digits), nullptr, 16);
@@ -468,7 +476,12 @@ void Observer::delivered(std::uint32_t client, std::uint64_t ticket, const std::
     const bool full = rooms_may_fill_ && (refused == chat::to_string(chat::Verdict::rooms_full) ||
                                           refused == "the log refused it earlier; its reason is gone");
     // Nobody can tell any more; then it isn't called delivered.
-    if (refused == client::Outbox::redacted_meanwhile) {
+    const bool forgotten = refused == client::Outbox::forgotten_meanwhile;
+    if (forgotten) {
+      if (kept_[known.room].first == 1)
+        broken("K4", who + " is given back for what its room has forgotten: nothing");
+    }
+    if (forgotten || refused == client::Outbox::redacted_meanwhile) {
       known.untold = true;
       return;
     }
@@ -502,6 +515,7 @@ void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool lineari
   if (linearizable && page.head < floor)
     broken("I4", "a read of room " + std::to_string(room) + " shows " + std::to_string(page.head) +
                      " messages, but " + std::to_string(floor) + " were acknowledged before it started");
+  forgotten_told(room, page.first);
   std::uint64_t last = 0;
   for (const chat::Message& message : page.messages) {
     if (last != 0 && message.seq != last + 1) broken("I4", "a page of history has a gap");
@@ -516,7 +530,9 @@ void Observer::read_served(std::uint32_t room, std::uint64_t floor, bool lineari
     }
     if (message.seq == 0) broken("I4", "history shows a message without a number");
     const std::uint64_t id = room_log_[room][message.seq - 1];
-    if (message.text == chat::redacted_text && redaction_asked_.contains({room, message.seq})) continue;
+    if ((message.redacted || message.text == chat::redacted_text) &&
+        redaction_asked_.contains({room, message.seq}))
+      continue;
     if (linearizable &&
         std::find(redacted_.begin(), redacted_.begin() + static_cast<std::ptrdiff_t>(redacted),
                   std::pair(room, message.seq)) != redacted_.begin() + static_cast<std::ptrdiff_t>(redacted))

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <set>
@@ -88,6 +89,14 @@ class Observer {
   [[nodiscard]] std::size_t redacted() const { return redacted_.size(); }
   /// The replica says that what was redacted in these records is gone.
   void erased(std::uint8_t replica, const Disk& disk, const chat::Erasure& erasure);
+  // What rooms keep (observer_retention.cc).
+  /// A client was told that what stood below is forgotten.
+  void forgotten_told(std::uint32_t room, std::uint64_t first) {
+    kept_[room].claimed = std::max(kept_[room].claimed, first);
+  }
+  /// At the end: the replica's disk and machine have nothing else of any room than what it keeps.
+  void nothing_below(std::uint8_t replica, const chat::RowReader& rows, const chat::Node& node) const;
+
   /// At the end: no log and no state that is in use holds a text whose redaction was acknowledged.
   void nothing_left(std::uint8_t replica, const Disk& disk, const chat::Node& node);
 
@@ -131,6 +140,8 @@ class Observer {
   [[nodiscard]] bool same_rows(const std::vector<chat::Row>& rows, paxos::Slot slot) const;
   void promise_is_whole(std::uint8_t replica, const paxos::Promise& promise) const;
   void messages_applied(paxos::Slot slot, const std::vector<chat::Row>& rows);
+  void kept_applied(paxos::Slot slot, const std::vector<chat::Row>& rows, const paxos::Decree& decree);
+  [[nodiscard]] std::uint32_t room_of(const std::string& name) const;
 
   std::size_t replicas_;
   bool rooms_may_fill_;
@@ -149,7 +160,15 @@ class Observer {
   std::vector<bool> shares_;                          ///< by client
   std::vector<std::vector<std::uint64_t>> room_log_;  ///< [room][seq - 1]: client << 32 | n
   std::vector<std::vector<std::uint32_t>> next_of_;   ///< [client][room]: its messages go up in a room
-  std::vector<std::uint64_t> room_floor_;             ///< by room: what a read must show from now on
+  struct Kept {
+    std::uint64_t first = 1;
+    std::uint64_t claimed = 1;                ///< the highest first one that anybody was told
+    std::optional<chat::RetentionRule> rule;  ///< nothing: that for all
+    std::vector<std::int64_t> clocks;         ///< [seq - 1]: session clock when it came
+  };
+  std::vector<Kept> kept_;  ///< by room
+  chat::RetentionRule kept_by_all_;
+  std::vector<std::uint64_t> room_floor_;  ///< by room: what a read must show from now on
   std::set<std::pair<std::uint32_t, std::uint64_t>> redaction_asked_;  ///< room, seq
   std::vector<std::pair<std::uint32_t, std::uint64_t>> redacted_;      ///< as they were acknowledged
   std::vector<std::set<paxos::Slot>> erased_;  ///< by replica: records whose texts it says to be off its disk

@@ -42,6 +42,7 @@ enum class EventKind : std::uint8_t {
   erasure,     ///< it is off it
   redact,      ///< somebody redacts
   snapshot,    ///< a replica has got a peer's state
+  retain,      ///< somebody says what rooms keep
 };
 
 [[nodiscard]] inline const char* to_string(EventKind kind) {
@@ -70,7 +71,8 @@ enum class EventKind : std::uint8_t {
                                           "erase_plan",
                                           "erasure",
                                           "redact",
-                                          "snapshot"};
+                                          "snapshot",
+                                          "retain"};
   return names[static_cast<std::size_t>(kind)];
 }
 

@@ -169,9 +169,12 @@ void phases(World& world, Result& result) {
     fail("who follows a room has not got its last message, 10 s after all was well");
   if (!world.run_until(world.now() + 60 * second, [&] { return world.all_erased(); }))
     fail("what was redacted is not off all disks, 60 s after all was well");
+  if (!world.run_until(world.now() + 60 * second, [&] { return world.all_forgotten(); }))
+    fail("what rooms have forgotten is not off all disks, 60 s after all was well");
   world.run(world.now() + second);
   world.observer().all_equal(world.applied());
   world.look_for_redacted();
+  world.look_for_forgotten();
 }
 
 }  // namespace

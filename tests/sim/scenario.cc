@@ -41,7 +41,7 @@ std::string joined(const std::vector<unsigned>& numbers) {
 const char* to_string(Setting setting) {
   static constexpr const char* names[] = {"loss",      "duplicates", "late",      "drift", "twice",
                                           "gathering", "texts",      "datagrams", "rows",  "pages",
-                                          "upgrades",  "bounds",     "narrow",    "trims"};
+                                          "upgrades",  "bounds",     "narrow",    "trims", "retention"};
   static_assert(std::size(names) == setting_kinds);
   return names[static_cast<std::size_t>(setting)];
 }
@@ -191,6 +191,7 @@ Scenario draw_scenario(std::uint64_t seed) {
   draw_narrow(s);
   draw_trims(s);
   draw_filling_disks(s);
+  draw_retention(s);
   return s;
 }
 
@@ -254,6 +255,7 @@ Scenario reduce(Scenario s, const Reduction& r) {
   }
   if (without(Setting::narrow)) s.narrow.reset();
   if (without(Setting::trims)) s.slack.reset();
+  if (without(Setting::retention)) s.retain_every = 0;
   s.shake = r.shake;
   return s;
 }
@@ -307,6 +309,7 @@ std::string describe(const Scenario& s) {
     out += " none";
   else
     out.pop_back();
+  if (s.retain_every != 0) out += "; rooms forget";
   if (s.slack)
     out += "; logs keep " + (s.slack->slots != 0 ? std::to_string(s.slack->slots) + " slots" : "") +
            (s.slack->bytes != 0 ? " " + std::to_string(s.slack->bytes) + " bytes" : "");

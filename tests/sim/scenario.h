@@ -86,9 +86,10 @@ enum class Setting : std::uint8_t {
   upgrades,
   bounds,
   narrow,
-  trims
+  trims,
+  retention
 };
-inline constexpr unsigned setting_kinds = 14;
+inline constexpr unsigned setting_kinds = 15;
 [[nodiscard]] const char* to_string(Setting setting);
 
 /// A run in which the cluster is upgraded: from the first version to the released one, or from that to the
@@ -156,6 +157,7 @@ struct Scenario {
   std::optional<Upgrades> upgrades;
   std::size_t followers = 0;              ///< clients that follow a room besides
   Nanos redact_every = 0;                 ///< somebody redacts a message about so often; 0: nobody does
+  Nanos retain_every = 0;                 ///< somebody says what rooms keep about so often; 0: nobody does
   std::optional<paxos::TrimSlack> slack;  ///< logs are trimmed, and who needs it takes a peer's state
   std::size_t snapshot_chunk = 4096;      ///< bytes of such a state in a message
   bool reach_one = false;                 ///< at the very end each client reaches one replica only
@@ -186,6 +188,8 @@ void draw_people(Scenario& scenario);
 void draw_narrow(Scenario& scenario);
 /// Likewise: how much of their logs replicas keep (world_trims.cc).
 void draw_trims(Scenario& scenario);
+/// Likewise, after the bounds: what rooms keep (world_retention.cc).
+void draw_retention(Scenario& scenario);
 /// Puts the schedule in order after something was added to it.
 void order_schedule(Scenario& scenario);
 

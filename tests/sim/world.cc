@@ -48,6 +48,10 @@ void World::begin() {
                 {.kind = EventKind::restart, .to = host.id, .a = host.life});
   }
   if (scenario_.redact_every != 0) queue_.push(second, {.kind = EventKind::redact});
+  if (scenario_.retain_every != 0) {
+    retain_random_ = Random(scenario_.seed ^ 0x7265'7461'696e'3f3fULL);
+    queue_.push(second, {.kind = EventKind::retain});
+  }
   if (scenario_.upgrades)
     for (Host& host : hosts_) host.installed = scenario_.upgrades->from;
   if (scenario_.upgrades && scenario_.upgrades->mixed_birth)
@@ -130,6 +134,9 @@ void World::step() {
     case EventKind::redact:
       redact();
       return;
+    case EventKind::retain:
+      retain();
+      return;
     case EventKind::reply_arrival:
     case EventKind::client_tick:
     case EventKind::client_post:
@@ -185,6 +192,8 @@ void World::start(Host& host) {
   host.disk.state_written = host.disk.state_durable;
   std::erase_if(host.disk.own,
                 [&](const auto& row) { return row.second.written_at > host.disk.state_durable; });
+  for (auto& [room, swept] : host.disk.swept)
+    while (!swept.empty() && swept.back().written_at > host.disk.state_durable) swept.pop_back();
   const VersionedRows::View all(observer_.rows(), host.disk.state_durable);
   const OwnRows rows(all, host.disk);
   auto machine = load(host, rows);
@@ -589,6 +598,7 @@ void World::carry_out(Host& host, chat::NodeOutput& out) {
   if (out.hashes_below && !host.misapplies) host.disk.hashes_below = *out.hashes_below;
   if (out.snapshot_wanted) want_snapshot(host, *out.snapshot_wanted);
   carry_out_redactions(host, out);
+  forget(host, out);
 }
 
 // --- the log's disk ---

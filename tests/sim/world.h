@@ -161,6 +161,10 @@ class World {
   [[nodiscard]] bool all_erased() const;
   /// Of each: see Observer::nothing_left().
   void look_for_redacted();
+  /// Every replica has taken off its disk what rooms have forgotten.
+  [[nodiscard]] bool all_forgotten() const;
+  /// Of each: see Observer::nothing_below().
+  void look_for_forgotten();
   /// Exactly these links work (both ways); no loss, no delay beyond the scenario's least.
   void set_links(const std::array<std::uint32_t, replicas_max>& neighbours);
 
@@ -392,6 +396,11 @@ class World {
   void install_snapshot(Host& host, const chat::SnapshotProgress& progress);
 
   // Redactions (world_redactions.cc).
+  // What rooms keep (world_retention.cc).
+  void retain();
+  void forget(Host& host, const chat::NodeOutput& out);
+
+  void start_redactor();
   void redact();
   void redact_turn();
   void keep_own_rows(Host& host, const chat::StateWrite& write);
@@ -478,8 +487,10 @@ class World {
 
   std::unique_ptr<client::Outbox> redactor_;
   Random redact_random_{0};
+  Random retain_random_{0};
   Nanos redact_tick_at_ = never;
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> redact_asked_;  ///< [i] is ticket i + 1
+  std::vector<std::pair<std::uint32_t, std::uint64_t>>
+      redact_asked_;  ///< [i] is ticket i + 1; seq 0: what a room keeps
   bool probing_ = false;
   std::uint64_t probe_nonce_ = 0;
   bool reading_ = false;

@@ -159,6 +159,7 @@ void World::begin_read(Client& client) {
                       .redacted = observer_.redacted()};
   chat::HistoryRequest request{
       .id = id, .room = Observer::room_name(room), .from = 1, .last = 5, .limit = 0, .local = !linearizable};
+  if (scenario_.retain_every != 0) request.limit = chat::limit_wants_stamps;
   const auto to = static_cast<std::uint8_t>(client.random.below(scenario_.replicas));
   to_replica(client.id, client.life, to, std::make_shared<const chat::ClientMessage>(std::move(request)));
   if (scenario_.small_bounds) begin_poll(client, room);

@@ -115,6 +115,7 @@ void World::follow(Client& client) {
   f.id = client.random.next();
   chat::FollowRequest request{
       .id = f.id, .room = Observer::room_name(f.room), .from = f.next, .wait_ms = follow_wait_ms};
+  if (scenario_.retain_every != 0) request.wait_ms |= chat::wait_wants_stamps;
   std::uint8_t to = any_replica(client.random);
   for (int i = 0; i < 16 && ((client.cut_to | client.cut_from) >> to & 1) != 0; ++i)
     to = any_replica(client.random);
@@ -128,6 +129,10 @@ void World::follow_reply(Client& client, const chat::HistoryReply& reply) {
   f.asked = now_ - follow_patience;
   if (!reply.refused.empty()) return;
   const std::string who = "client " + std::to_string(client.id) + " follows room " + std::to_string(f.room);
+  // What the room keeps no more is passed over, and nothing else.
+  if (reply.page.first > f.next &&
+      (reply.page.messages.empty() || reply.page.messages.front().seq >= reply.page.first))
+    f.next = reply.page.first;
   if (!reply.page.messages.empty() && reply.page.messages.front().seq != f.next)
     throw Violation("C11: " + who + " from number " + std::to_string(f.next) + " on, and gets number " +
                     std::to_string(reply.page.messages.front().seq));

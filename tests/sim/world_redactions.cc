@@ -8,14 +8,17 @@ namespace sim {
 
 // --- who redacts ---
 
+void World::start_redactor() {
+  if (redactor_) return;
+  redact_random_ = Random(scenario_.seed ^ 0x7265'6461'6374'3f3fULL);
+  redactor_ = std::make_unique<client::Outbox>(
+      client::Outbox::Options{
+          .replicas = scenario_.replicas, .first = {0}, .random = [this] { return redact_random_.next(); }},
+      at_time(now_));
+}
+
 void World::redact() {
-  if (!redactor_) {
-    redact_random_ = Random(scenario_.seed ^ 0x7265'6461'6374'3f3fULL);
-    redactor_ = std::make_unique<client::Outbox>(
-        client::Outbox::Options{
-            .replicas = scenario_.replicas, .first = {0}, .random = [this] { return redact_random_.next(); }},
-        at_time(now_));
-  }
+  start_redactor();
   queue_.push(now_ + redact_random_.between(0, 2 * scenario_.redact_every), {.kind = EventKind::redact});
   const auto room = static_cast<std::uint32_t>(redact_random_.below(scenario_.rooms));
   const std::uint64_t head = observer_.room_head(room);
@@ -39,10 +42,17 @@ void World::redact_turn() {
                std::make_shared<const chat::ClientMessage>(std::move(sending.message)));
   for (const client::Delivery& delivery : out.deliveries) {
     const auto& [room, seq] = redact_asked_.at(delivery.ticket - 1);
-    // Under rules 1 nobody can; the messages that it names all stand.
-    if (delivery.refused.empty())
+    // Under rules 1 nobody can; the messages that it names all stand, or are forgotten.
+    const bool older = delivery.refused.find("older version") != std::string::npos;
+    if (seq == 0) {
+      if (!delivery.refused.empty() && !older)
+        throw Violation("K1: nobody can say what room " + std::to_string(room) +
+                        " keeps: " + delivery.refused);
+    } else if (delivery.refused == chat::to_string(chat::Verdict::forgotten)) {
+      observer_.forgotten_told(room, seq + 1);
+    } else if (delivery.refused.empty())
       observer_.redaction_told(room, seq, delivery.message.slot);
-    else if (delivery.refused.find("older version") == std::string::npos)
+    else if (!older)
       throw Violation("R2: message " + std::to_string(seq) + " of room " + std::to_string(room) +
                       " stands, and can't be redacted: " + delivery.refused);
   }

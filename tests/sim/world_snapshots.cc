@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "chat/redaction.h"
+#include "chat/retention.h"
 #include "chat/rows.h"
 #include "paxos/overloaded.h"
 #include "tests/chat/map_rows.h"
@@ -174,6 +175,7 @@ void World::snapshot(Host& host, const Event& event) {
           .disk = {}};
       served.disk.own = host.disk.own;
       served.disk.hashes_below = host.disk.hashes_below;
+      served.disk.swept = host.disk.swept;
       s.served = std::move(served);
       s.source->made(at, chat::SnapshotSource::Made{.slot = mark->slot, .hash = mark->hash, .bytes = 1});
       break;
@@ -225,6 +227,7 @@ void World::install_snapshot(Host& host, const chat::SnapshotProgress& progress)
   const VersionedRows::View all(observer_.rows(), slot);
   std::map<std::string, Disk::OwnRow, std::less<>> own;
   paxos::Slot hashes;
+  std::map<std::string, std::vector<Disk::Swept>, std::less<>> swept;
   std::size_t seen = 0;
   const Served* source = nullptr;
   for (const Host& other : hosts_)
@@ -237,6 +240,17 @@ void World::install_snapshot(Host& host, const chat::SnapshotProgress& progress)
   chat::each_snapshot_row(all, {}, [&](std::string_view key, std::string_view value) {
     const auto at = rows.rows().find(key);
     if (at == rows.rows().end()) {
+      if (key.front() == chat::rows::family_message || key.front() == chat::rows::family_redaction) {
+        // Off the source's disk, and it may be.
+        const std::string room(key.substr(2, key.size() - 10));
+        const std::uint64_t seq = paxos::ByteReader(key.substr(key.size() - 8)).key64();
+        if (seq >= chat::read_kept(all, room)->first)
+          broken("without message " + std::to_string(seq) + " of " + room);
+        auto& gone = swept[room];
+        gone.resize(1, {slot, 0});
+        gone[0].below = std::max(gone[0].below, seq + 1);
+        return true;
+      }
       if (key.front() != chat::rows::family_hash)
         broken("without the row of family '" + std::string(1, key.front()) + "'");
       hashes = std::max(hashes, paxos::Slot{paxos::ByteReader(key.substr(1)).key64() + 1});
@@ -261,6 +275,7 @@ void World::install_snapshot(Host& host, const chat::SnapshotProgress& progress)
   if (slot > host.disk.state_durable && slot >= host.disk.begins) {
     host.disk.install(slot, own);
     host.disk.hashes_below = hashes;
+    host.disk.swept = std::move(swept);
     ++snapshots_;
     if (saying())
       say("replica " + std::to_string(host.id) + " takes the state of another replica at slot " +

@@ -92,13 +92,15 @@ class FakeCluster {
 
   void raise_rules() { rows_.write(machine_.apply(machine_.applied() + 1, chat::make_rules_decree(2)).rows); }
   void expire_all_sessions() {
-    // The session clock walks 60 s a slot: a day's worth of slots. A batch without commands has no stamp.
+    // The session clock walks 60 s a slot: a day's worth of slots.
+    for (int i = 0; i < 3000 && machine_.sessions() > 0; ++i) pass_a_minute();
+  }
+  /// A batch without commands has no stamp.
+  void pass_a_minute() {
     const chat::Command nothing{
         .session = {paxos::Slot{1ULL << 40}, 0}, .seq = 1, .answered_below = 0, .operation = chat::Close{}};
-    for (int i = 0; i < 3000 && machine_.sessions() > 0; ++i) {
-      wall_ahead_ms_ += chat::limits::clock_step_max_ms;
-      (void)apply_batch({nothing}, time_ms());
-    }
+    wall_ahead_ms_ += chat::limits::clock_step_max_ms;
+    (void)apply_batch({nothing}, time_ms());
   }
   [[nodiscard]] const chat::Machine& machine() const { return machine_; }
   std::vector<chat::Outcome> apply_batch(const std::vector<chat::Command>& commands, std::int64_t stamp) {
@@ -216,7 +218,8 @@ class FakeCluster {
       const std::uint64_t head = machine_.room_head(m.room);
       from = head >= m.last ? head - m.last + 1 : 1;
     }
-    auto page = chat::read_history(rows_, m.room, from, m.limit);
+    auto page = chat::read_history(rows_, m.room, from, m.limit & ~chat::limit_wants_stamps);
+    if (page && (m.limit & chat::limit_wants_stamps) == 0) page->first = 1;
     chat::HistoryReply answer{.id = m.id, .refused = {}, .page = {}, .applied = machine_.applied()};
     if (page)
       answer.page = std::move(*page);
