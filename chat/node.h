@@ -101,6 +101,7 @@ class Node {
   paxos::ChangeResult change(paxos::Time now, const paxos::MemberChange& change);
   [[nodiscard]] const paxos::Configuration& configuration() const { return replica_.configuration(); }
   [[nodiscard]] bool removed() const { return replica_.removed(); }
+  [[nodiscard]] bool may_leave() const { return replica_.may_leave(); }
   void campaign(paxos::Time now);
 
   /// Ends the turn: proposes what waits, applies what is chosen and synced, packs the answers.

@@ -67,6 +67,10 @@ void SnapshotPuller::ask(paxos::Time now) {
 
 void SnapshotPuller::next_source(paxos::Time now) {
   const auto all = sources();
+  if (all.empty()) {
+    stage_ = Stage::idle;
+    return again_.stop();
+  }
   ++tried_;
   const auto at = std::find(all.begin(), all.end(), *source_);
   const std::size_t next = at == all.end() ? 0 : static_cast<std::size_t>(at - all.begin() + 1) % all.size();

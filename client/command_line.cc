@@ -41,14 +41,17 @@ namespace {
 /// So long a start waits for a replica to say who belongs to the cluster; once more where one has said hello.
 constexpr std::chrono::milliseconds members_patience{100};
 
-/// With the members that the cluster has now, by the first replica that answers. What keeps it from being asked
-/// is told by whatever is done next.
+/// With the members that the cluster has now, by the first replica that answers. What keeps it from being
+/// asked is told by whatever is done next.
 config::ClusterConfig as_it_is_now(config::ClusterConfig config) {
   if (!net::Loop::probe().empty()) return config;
   net::Loop loop;
   auto connection = Connection::open(loop, config);
   if (!connection) return config;
   const Stopping stopping(loop, **connection);
+  // A name server that says nothing was waited for long enough; the next connection waits as long.
+  for (const config::ReplicaConfig& r : (*connection)->config().replicas)
+    if (!(*connection)->fault(r.id).empty()) return config;
   loop.run(learn_members(**connection, members_patience, true));
   return (*connection)->config();
 }

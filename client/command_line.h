@@ -28,7 +28,8 @@ class VerbFlags : public config::Flags {
   /// parse(), for a verb that takes flags only.
   [[nodiscard]] std::optional<int> parse_without_arguments(const std::vector<std::string>& words,
                                                            const std::string& instead = {});
-  /// The file, with the members that the cluster has now, where a replica answers in time (session/members.h).
+  /// The file, with the members that the cluster has now, where a replica answers in time
+  /// (session/members.h).
   [[nodiscard]] tl::expected<config::ClusterConfig, std::string> load_config() const;
   /// `word` as a replica of the config.
   [[nodiscard]] static tl::expected<paxos::ReplicaId, std::string> replica_in(

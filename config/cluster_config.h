@@ -72,7 +72,9 @@ struct ClusterConfig {
   [[nodiscard]] std::size_t voters() const;
   [[nodiscard]] std::size_t quorum() const { return voters() / 2 + 1; }
   [[nodiscard]] std::size_t members() const;
-  [[nodiscard]] bool member(paxos::ReplicaId id) const { return id.n < replicas.size() && replicas[id.n].member; }
+  [[nodiscard]] bool member(paxos::ReplicaId id) const {
+    return id.n < replicas.size() && replicas[id.n].member;
+  }
   /// The next one, in a circle, and one by a random number. Require a member.
   [[nodiscard]] paxos::ReplicaId next_member(paxos::ReplicaId id) const;
   [[nodiscard]] paxos::ReplicaId some_member(std::uint64_t random) const;

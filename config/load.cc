@@ -451,7 +451,7 @@ std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfi
       {"election_timeout_ms", std::to_string(config.election_timeout.count())},
       {"replicas", std::to_string(config.replicas.size())}};
   for (const ReplicaConfig& replica : config.replicas)
-    out.emplace_back(fmt::format("address of replica {}", replica.id.n), replica.address);
+    if (replica.member) out.emplace_back(fmt::format("address of replica {}", replica.id.n), replica.address);
   return out;
 }
 

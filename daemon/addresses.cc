@@ -35,7 +35,10 @@ std::string Host::name_of(std::size_t id) const {
   if (id == self_.id.n) return own_address();
   const paxos::Configuration& members = node_.configuration();
   const paxos::ReplicaId replica{static_cast<std::uint8_t>(id)};
-  if (members.holds(replica) && !members.find(replica)->address.empty()) return members.find(replica)->address;
+  // Who is none any more may have left its address to another one.
+  if (!members.members.empty() && !members.holds(replica)) return {};
+  if (members.holds(replica) && !members.find(replica)->address.empty())
+    return members.find(replica)->address;
   return id < options_.config.replicas.size() ? options_.config.replicas[id].address : std::string();
 }
 
@@ -55,8 +58,7 @@ void Host::begin_addresses() {
   } else {
     // A name that stands in the config no more has nothing to remember.
     std::erase_if(*read, [&](const auto& one) {
-      return one.id >= addresses_.book.size() ||
-             one.name != name_of(one.id);
+      return one.id >= addresses_.book.size() || one.name != name_of(one.id);
     });
     for (const auto& one : *read) addresses_.book.remember(one.id, one.address);
     addresses_.saved = std::move(*read);
@@ -91,8 +93,7 @@ void Host::carry_addresses(paxos::Time now) {
   addresses_.look_at = now + book_pause;
   if (outlet_ && listening_.fault.empty()) addresses_.book.listens(now, outlet_->local_address());
   addresses_.book.tick(now);
-  for (const std::size_t id : addresses_.book.take_lookups(now))
-    addresses_.resolver.look_up(id, name_of(id));
+  for (const std::size_t id : addresses_.book.take_lookups(now)) addresses_.resolver.look_up(id, name_of(id));
   follow_book();
   const auto probes = addresses_.book.take_probes(now);
   follow_book();

@@ -326,7 +326,7 @@ void Host::end_turn() {
   leave_when_removed(now);
   alarm_.set(std::min({node_.deadline(), transport_.deadline(), supervision_.deadline(),
                        snapshots_.deadline(), std::max(addresses_.book.deadline(), addresses_.look_at),
-                       end_.at.value_or(paxos::time_never)}));
+                       end_.at && *end_.at > now ? *end_.at : paxos::time_never}));
   latencies_.turns.add(std::chrono::steady_clock::now().time_since_epoch().count() -
                        now.time_since_epoch().count());
 }

@@ -109,7 +109,7 @@ class Host {
     storage::Latency turns;
   };
   struct End {
-    bool reached = false;  ///< nothing is to be waited for any more
+    bool reached = false;           ///< nothing is to be waited for any more
     std::optional<paxos::Time> at;  ///< it was taken out of the cluster, and ends then
     int exit_code = 0;
   };

@@ -127,9 +127,9 @@ void add_protocol(Families& out, const LoopFigures& loop) {
       .value(s.connected.size() + 1);
   out.gauge("paxosd_role", "1 for the role that this replica has now.");
   const std::string role = paxos::to_string(s.role);
-  for (const paxos::Role each : {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower,
-                                 paxos::Role::unborn, paxos::Role::dormant, paxos::Role::learner,
-                                 paxos::Role::removed}) {
+  for (const paxos::Role each :
+       {paxos::Role::leader, paxos::Role::candidate, paxos::Role::follower, paxos::Role::unborn,
+        paxos::Role::dormant, paxos::Role::learner, paxos::Role::removed}) {
     const std::string word = paxos::to_string(each);
     out.value(word == role ? 1 : 0, "role", word);
   }

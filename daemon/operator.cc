@@ -16,6 +16,10 @@ namespace paxosd {
 namespace {
 constexpr std::uint32_t duration_ms_max = 10 * 60 * 1000;
 constexpr const char* too_long = "at most 10 minutes";
+/// A replica that was taken out of the cluster, before it ends: what others have yet to learn, they learn of
+/// it.
+constexpr paxos::Duration lingers_at_least = std::chrono::seconds{2};
+constexpr paxos::Duration lingers_at_most = std::chrono::hours{1};
 
 bool acts(const chat::OperatorCommand& command) {
   return std::holds_alternative<chat::KillRequest>(command) ||
@@ -191,8 +195,10 @@ void Host::on(const Asker& asker, const chat::MemberRequest& request) {
 
 void Host::leave_when_removed(paxos::Time now) {
   if (!node_.removed()) return;
+  if (end_.at && now >= *end_.at && !node_.may_leave() && now < *end_.at + lingers_at_most)
+    return;  // looked at again at each of its questions to the others
   if (!end_.at) {
-    end_.at = now + std::max<paxos::Duration>(std::chrono::seconds{2}, 8 * options_.config.election_timeout);
+    end_.at = now + std::max<paxos::Duration>(lingers_at_least, 8 * options_.config.election_timeout);
     daemon_log::warning("{}. It ends in a moment, with exit code 0: its service is not started again",
                         node_.status().reason);
   }

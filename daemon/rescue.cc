@@ -79,16 +79,24 @@ std::string fault_between(const Survivors& survivors) {
   return {};
 }
 
-/// Whether these are enough of the replicas that the cluster was born with to go on, were they started.
+/// Whether these are enough of the voters to go on, were they started: of the latest configuration that one
+/// of them has come to, or of the replicas that the cluster was born with.
 bool are_majority(const Survivors& survivors) {
   std::set<std::uint64_t> replicas;
   std::size_t members = 0;
+  std::optional<paxos::Configuration> latest;
   for (const auto& survivor : survivors) {
     if (survivor->inspection().findings.empty() && survivor->inspection().replica)
       replicas.insert(*survivor->inspection().replica);
     members = std::max(members, survivor->members().value_or(0));
+    if (auto known = survivor->configuration(); known && (!latest || latest->number < known->number))
+      latest = std::move(known);
   }
-  return members > 0 && replicas.size() > members / 2;
+  if (!latest) return members > 0 && replicas.size() > members / 2;
+  paxos::ReplicaSet voters;
+  for (const std::uint64_t id : replicas)
+    if (id < latest->members.size()) voters.insert({static_cast<std::uint8_t>(id)});
+  return latest->is_quorum(voters);
 }
 
 std::string messages_text(const storage::RoomCounts& rooms) {

@@ -180,9 +180,12 @@ Json Host::status_json() const {
   add_protocol(out, s);
   add_members(out, s);
   // Nothing is wrong with it: it does not vote yet.
-  const bool born = s.role != paxos::Role::unborn && s.role != paxos::Role::dormant &&
-                    s.role != paxos::Role::removed;
-  if (born && !s.voting && !node_.diverged() && node_.withdrawn().empty()) out["catching_up"] = true;
+  const bool born =
+      s.role != paxos::Role::unborn && s.role != paxos::Role::dormant && s.role != paxos::Role::removed;
+  const paxos::Member* self = s.configuration.find(self_.id);
+  const bool waits_for_a_word = self != nullptr && self->by_hand;
+  if (born && !s.voting && !waits_for_a_word && !node_.diverged() && node_.withdrawn().empty())
+    out["catching_up"] = true;
   add_vitals(out);
   add_damage(out, damages_);
   add_redactions(out, node_.redactions());

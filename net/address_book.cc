@@ -118,7 +118,8 @@ void AddressBook::plan_lookup(Peer& p, paxos::Time now) {
 void AddressBook::looked_up(paxos::Time now, std::size_t id, Answer answer) {
   Peer& p = peers_[id];
   p.lookup_under_way = false;
-  if (std::exchange(p.renamed, false)) return;  // that is of the name before; the one now is looked up by itself
+  if (std::exchange(p.renamed, false))
+    return;  // that is of the name before; the one now is looked up by itself
   if (!answer) {
     p.fault = std::move(answer.error());
     if (!std::exchange(p.complained, true))
@@ -297,7 +298,7 @@ std::vector<AddressBook::Remembered> AddressBook::worth_remembering() const {
   for (std::size_t id = 0; id < peers_.size(); ++id) {
     const Peer& p = peers_[id];
     const auto& literal = options_.literals[id];
-    if (!asked(id) && literal) continue;
+    if (options_.names[id].empty() || (!asked(id) && literal)) continue;
     const std::optional<Address> last = p.heard_at ? std::optional(p.at) : p.remembered;
     if (!last || (literal && *literal == *last)) continue;
     out.push_back({.id = id, .name = options_.names[id], .address = *last});

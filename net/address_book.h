@@ -55,8 +55,8 @@ class AddressBook {
   void remember(std::size_t id, const Address& address);
   /// Where somebody else hears it: tried where it is not heard at its own address.
   void suggest(std::size_t id, const Address& address);
-  /// Another name, or address, than before; empty: none is known, and it is found where it speaks from. Who is
-  /// heard where it is stays there until it proves to be elsewhere.
+  /// Another name, or address, than before; empty: none is known, and it is found where it speaks from. Who
+  /// is heard where it is stays there until it proves to be elsewhere.
   void rename(paxos::Time now, std::size_t id, std::string name);
 
   // --- names ---

@@ -14,14 +14,15 @@ constexpr int announced_for = 4;
 constexpr int listened_for = 2;
 }  // namespace
 
-BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered)
+BirthProtocol::BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered,
+                             bool changed)
     : env_(env), self_(self), members_(env.options.replicas), newcomers_(env.options.capacity()) {
   members_[env.options.self.n] = self;
   if (recovered) {
     // Who votes is counted by the configuration. But what was begun with another config can't be born with
     // this one; and a config that names fewer than were born together, where nobody was taken out since, is
     // another cluster's.
-    const bool changed = recovered->configuration > 1 || env.configuration.number > 1;
+    changed = changed || recovered->configuration > 1 || env.configuration.number > 1;
     if (recovered->born ? recovered->members.size() > env.options.replicas && !changed
                         : recovered->members.size() != env.options.replicas) {
       state_ = State::dormant;
@@ -146,6 +147,8 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
     }
     return;
   }
+  if (removed() && m.born && m.configuration >= replaced_in_ && senders_place(m.members) == from_incarnation)
+    arrived_.insert(from);
   if (state_ == State::dormant && !announces_) return;
   if (m.born) {
     if (senders_place(m.members) != from_incarnation) return;
@@ -162,7 +165,7 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
     return;
   }
   // A config of another size: its replicas can't be born together with these.
-  if (state_ == State::dormant || m.members.size() != members_.size()) return;
+  if (state_ == State::dormant || m.members.size() != members_.size() || from.n >= members_.size()) return;
   if (members_[from.n] != from_incarnation) {
     // Its own datagram is the only evidence of an incarnation. Once our vector is on its way to the disk it
     // stays: a replica that was wiped in between is a conflict for the operator, not for us to paper over.
@@ -180,6 +183,11 @@ void BirthProtocol::on_birth(ReplicaId from, const Incarnation& from_incarnation
 }
 
 void BirthProtocol::tick() {
+  if (removed() && env_.now >= next_) {
+    // Who is in the configuration without it answers with that.
+    next_ = env_.now + announce_every * env_.options.election_timeout;
+    return env_.broadcast(HeartbeatRequest{env_.random.next(), replaced_in_});
+  }
   if (born() || (state_ == State::dormant && !announces_) || env_.now < next_) return;
   if (state_ == State::dormant) {
     next_ = env_.now + announce_every * env_.options.election_timeout;
@@ -187,7 +195,8 @@ void BirthProtocol::tick() {
     return;
   }
   if (state_ == State::collecting && listens()) {
-    if (listens_until_ == time_never) listens_until_ = env_.now + listened_for * env_.options.election_timeout;
+    if (listens_until_ == time_never)
+      listens_until_ = env_.now + listened_for * env_.options.election_timeout;
     next_ = listens_until_;
     if (env_.now >= listens_until_) collected();
     if (vector_group_ != 0) next_ = time_never;
@@ -200,6 +209,7 @@ void BirthProtocol::tick() {
 }
 
 Time BirthProtocol::deadline() const {
+  if (removed()) return next_;
   return born() || (state_ == State::dormant && !announces_) ? time_never : next_;
 }
 
@@ -207,6 +217,7 @@ std::vector<ReplicaId> BirthProtocol::missing() const {
   std::vector<ReplicaId> out;
   if (state_ != State::collecting && state_ != State::announced) return out;
   env_.each_peer([&](ReplicaId id) {
+    if (id.n >= members_.size()) return;
     if (state_ == State::collecting ? members_[id.n].none() : !announced_.contains(id)) out.push_back(id);
   });
   return out;

@@ -20,7 +20,8 @@ class BirthProtocol {
  public:
   enum class State : std::uint8_t { collecting, announced, born, dormant };
 
-  BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered);
+  /// `changed`: it has promised something in a later configuration than the first.
+  BirthProtocol(Env& env, const Incarnation& self, const std::optional<BirthRecord>& recovered, bool changed);
 
   [[nodiscard]] const Incarnation& incarnation() const { return self_; }
   [[nodiscard]] State state() const { return state_; }
@@ -29,6 +30,11 @@ class BirthProtocol {
   [[nodiscard]] bool announces() const { return state_ == State::dormant && announces_; }
   /// The operator took this replica out of the cluster: its directory never votes again.
   [[nodiscard]] bool removed() const { return state_ == State::dormant && replaced_in_ != 0 && removed_; }
+  /// Nobody needs anything of it any more: a quorum of the configuration that took it out has come to that
+  /// one, or it slept through it.
+  [[nodiscard]] bool may_leave() const {
+    return removed() && (env_.configuration.number < replaced_in_ || env_.configuration.is_quorum(arrived_));
+  }
   /// A directory that is in no configuration, and has lately announced itself for `id`.
   [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
   /// What is told to whoever asks who belongs to the cluster.
@@ -71,6 +77,7 @@ class BirthProtocol {
   std::uint32_t configuration_ = 1;  ///< whose they are
   std::uint32_t replaced_in_ = 0;    ///< a configuration that has not this directory; 0: none is known
   bool removed_ = false;             ///< and no other in its place
+  ReplicaSet arrived_;               ///< who says that it is in that one, or a later one
   bool announces_ = false;           ///< dormant, and could take this replica's place
   std::vector<Newcomer> newcomers_;  ///< by replica id
   std::uint64_t vector_group_ = 0;   ///< the group that holds the complete vector; 0: none yet

@@ -17,7 +17,8 @@ void put(ByteWriter& w, const Configuration& configuration) {
   w.varint(configuration.members.size());
   for (const Member& member : configuration.members) {
     w.raw(member.incarnation.bytes);
-    w.fixed(static_cast<std::uint8_t>(static_cast<unsigned>(member.role) | (member.by_hand ? by_hand_bit : 0)));
+    w.fixed(
+        static_cast<std::uint8_t>(static_cast<unsigned>(member.role) | (member.by_hand ? by_hand_bit : 0)));
     w.sized(member.address);
   }
 }

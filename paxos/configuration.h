@@ -70,8 +70,8 @@ struct Configuration {
   /// Do the voters among these make one? Others count for nothing.
   [[nodiscard]] bool is_quorum(const ReplicaSet& set) const;
 
-  /// The one after it in which `member` stands for `id`; without its `begins`. Requires that somebody is known
-  /// to be a member here.
+  /// The one after it in which `member` stands for `id`; without its `begins`. Requires that somebody is
+  /// known to be a member here.
   [[nodiscard]] Configuration with(ReplicaId id, Member member) const;
   /// The same for another directory of the same member.
   [[nodiscard]] Configuration with_incarnation(ReplicaId id, const Incarnation& incarnation) const;

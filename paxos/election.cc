@@ -35,7 +35,7 @@ bool Election::counted(ReplicaId id) const {
     return false;
   // Who took a lost one's place may be far behind, and stay so: a leader that waits for its promise waits for
   // ever.
-  if (!peer.last.voting) return false;
+  if (!peer.last.voting && !(peer.promoted && peer.last.configuration < ours.number)) return false;
   return peer.last.configuration == ours.number ||
          peer.last.applied.n + env_.options.bounds.window_slots + 1 >= ours.begins.n;
 }
@@ -43,7 +43,8 @@ bool Election::counted(ReplicaId id) const {
 bool Election::keeps_up(ReplicaId id, Slot applied) const {
   const Peer& peer = peers_[id.n];
   const HeartbeatReply& last = peer.last;
-  return connected(id) && !peer.strange && working(id) && !last.full && last.configuration == env_.configuration.number &&
+  return connected(id) && !peer.strange && working(id) && !last.full &&
+         last.configuration == env_.configuration.number &&
          last.applied.n + env_.options.bounds.window_slots >= applied.n;
 }
 
@@ -69,9 +70,11 @@ ReplicaSet Election::roomy() const {
   return out;
 }
 
-void Election::entered(const ReplicaSet& changed) {
-  for (std::uint8_t id = 0; id < peers_.size(); ++id)
+void Election::entered(const ReplicaSet& changed, const ReplicaSet& promoted) {
+  for (std::uint8_t id = 0; id < peers_.size(); ++id) {
     if (changed.contains({id})) peers_[id] = {};
+    peers_[id].promoted = promoted.contains({id});
+  }
   discontent_since_.reset();
 }
 
@@ -201,6 +204,17 @@ void Election::evaluate(const Surroundings& around) {
   ReplicaSet working = seen.working;
   if (healthy(around)) working.insert(env_.options.self);
   quorum_connected_ = env_.configuration.is_quorum(working);
+  roomy_quorum_ = true;
+  if (full().size() != 0 || around.full) {
+    ReplicaSet with_room = roomy();
+    ReplicaSet perhaps = env_.configuration.voters();
+    if (healthy(around) && !around.full) with_room.insert(env_.options.self);
+    if (around.full) perhaps.erase(env_.options.self);
+    env_.each_peer([&, full = full()](ReplicaId id) {
+      if (full.contains(id)) perhaps.erase(id);
+    });
+    roomy_quorum_ = env_.configuration.is_quorum(with_room) || !env_.configuration.is_quorum(perhaps);
+  }
   candidate_ = quorum_connected_ && may_campaign(around) && able(around);
   const bool own = leader_ == own_ && !own_.none();
   mood_ = own ? mood_of_leader(around, seen) : mood_of_follower(seen);

@@ -26,7 +26,8 @@ namespace paxos {
 /// | full             | a replica        | its disk has no room for new decrees, as it says                     |
 /// | roomy            | a connected peer | counted, working and not full                                        |
 /// | able             | this replica     | healthy, not full, and neither redoing more than a window of its own |
-/// |                  |                  | log nor in need of a snapshot                                        |
+/// |                  |                  | log nor in need of a snapshot; and connected to a quorum of roomy    |
+/// |                  |                  | ones, unless the full that it hears of leave nobody such a quorum    |
 /// | entitled         | this replica     | a voter of its configuration, of which it does not know that it is   |
 /// |                  |                  | closed, nor that somebody leads in a later one                       |
 /// | candidate        | a replica        | quorum-connected, entitled and able; a peer only while it is counted |
@@ -55,7 +56,8 @@ namespace paxos {
 ///    candidate, or is one: the leader may not hear that candidate. The same holds for one whose clock stands still.
 ///  - able: who lags votes as any other, but as a leader it would keep everybody waiting. Where all lag, one leads.
 ///  - full: it promises and confirms reads as any other, so that one leads, and is read from, though the disks of all
-///    are full. It waits half an election timeout longer before it runs: who has room may be about to.
+///    are full. It waits half an election timeout longer before it runs: who has room may be about to. And a leader
+///    whose quorum has a full one in it, and so decides nothing, yields to a candidate that has a quorum without.
 ///  - ticking: who answers, but sends no heartbeats, has timers that don't run. Its word that it is happy, or a
 ///    candidate, counts for nothing, since it can't judge any more; its vote counts as any other. Two timeouts: one is
 ///    what loss and leaps of our own clock cost now and then.
@@ -111,8 +113,9 @@ class Election {
     mood_ = Mood::discontent;
     candidate_ = false;
   }
-  /// Another configuration is in force, in which these ids stand for other directories than before.
-  void entered(const ReplicaSet& changed);
+  /// Another configuration is in force, in which these ids stand for other directories than before, and those
+  /// learners, which keep up, vote from now on: their last word was of before.
+  void entered(const ReplicaSet& changed, const ReplicaSet& promoted);
 
   [[nodiscard]] Time deadline() const;
   [[nodiscard]] Ballot own_ballot() const { return own_; }
@@ -126,7 +129,9 @@ class Election {
   /// one at once.
   [[nodiscard]] bool keeps_up(ReplicaId id, Slot applied) const;
   /// Counted, and keeps up.
-  [[nodiscard]] bool caught_up(ReplicaId id, Slot applied) const { return counted(id) && keeps_up(id, applied); }
+  [[nodiscard]] bool caught_up(ReplicaId id, Slot applied) const {
+    return counted(id) && keeps_up(id, applied);
+  }
   /// The leadership can be handed over to it.
   [[nodiscard]] bool candidate(ReplicaId id) const;
   /// Connected voters that say that their disks are full.
@@ -154,7 +159,8 @@ class Election {
     Time heard = Time::min();  ///< when the newest answered nonce was sent
     Time asked = Time::min();  ///< when its last heartbeat came, or when we were connected again
     HeartbeatReply last;
-    bool strange = false;  ///< `last` came from a directory that is not in this configuration
+    bool strange = false;   ///< `last` came from a directory that is not in this configuration
+    bool promoted = false;  ///< it votes, though `last`, of the configuration before, says otherwise
   };
   /// What the connected peers say now.
   struct Survey {
@@ -174,7 +180,7 @@ class Election {
   [[nodiscard]] bool lately(Time when) const;  ///< less than an election timeout ago
   [[nodiscard]] bool healthy(const Surroundings& around) const;
   [[nodiscard]] bool able(const Surroundings& around) const {
-    return healthy(around) && !around.lags && !around.full;
+    return healthy(around) && !around.lags && !around.full && roomy_quorum_;
   }
   [[nodiscard]] bool working(ReplicaId id) const;  ///< requires connected(id)
   [[nodiscard]] bool ticking(ReplicaId id) const;  ///< requires connected(id)
@@ -186,6 +192,8 @@ class Election {
   Mood mood_ = Mood::discontent;
   bool candidate_ = false;
   bool quorum_connected_ = false;
+  /// The roomy ones, itself among them, are a quorum; or nobody's can be, as far as it hears who is full.
+  bool roomy_quorum_ = true;
   Time leader_since_ = Time::min();  ///< fresh since
   Time yielded_ = Time::min();       ///< resting since; of no ballot but own_
   std::optional<Time> discontent_since_;

@@ -28,7 +28,8 @@ Made replaced(const MemberChange& change, const ChangeSurroundings& around) {
     return no(name +
               " is in the configuration with the directory that it has: it votes once it has caught up");
   if (!around.newcomer)
-    return no(name + " has not announced a new directory: start it, with an empty data directory, and try again");
+    return no(name +
+              " has not announced a new directory: start it, with an empty data directory, and try again");
   Member member = *around.now.find(change.id);
   member.incarnation = *around.newcomer;
   if (!change.address.empty()) member.address = change.address;
@@ -41,8 +42,9 @@ Made added(const MemberChange& change, const ChangeSurroundings& around) {
     return no(name + " is a member already, as a " + to_string(around.now.find(change.id)->role) +
               "; `paxosctl member replace` puts another directory in the place of a lost one");
   if (!around.newcomer)
-    return no(name + " has not announced itself: start it, with an empty data directory and a config that names "
-                     "it beside the others, and try again");
+    return no(name +
+              " has not announced itself: start it, with an empty data directory and a config that names "
+              "it beside the others, and try again");
   return {.refused = {},
           .member = {.incarnation = *around.newcomer,
                      .role = MemberRole::learner,
@@ -105,7 +107,8 @@ Planned plan_change(const MemberChange& change, const ChangeSurroundings& around
                   std::to_string(around.capacity - 1));
   if (!change.address.empty())
     for (std::uint8_t id = 0; id < around.now.members.size(); ++id)
-      if (ReplicaId{id} != change.id && around.now.holds({id}) && around.now.members[id].address == change.address)
+      if (ReplicaId{id} != change.id && around.now.holds({id}) &&
+          around.now.members[id].address == change.address)
         return refuse("replica " + std::to_string(id) + " has the address " + change.address);
   Made member = made(change, around);
   if (!member.refused.empty()) return refuse(std::move(member.refused));

@@ -12,10 +12,10 @@ struct ChangeSurroundings {
   const Configuration& now;
   ReplicaId self;
   std::optional<Incarnation> newcomer;  ///< a directory that announces itself for the change's id
-  ReplicaSet counted;                   ///< voters that can vote in the configuration in force, this one among them
-  ReplicaSet connected;                 ///< whoever is heard, whatever its directory
-  ReplicaSet keep_up;                   ///< members that could vote in the next configuration at once, this one among them
-  std::size_t capacity = 0;             ///< ids are below it
+  ReplicaSet counted;    ///< voters that can vote in the configuration in force, this one among them
+  ReplicaSet connected;  ///< whoever is heard, whatever its directory
+  ReplicaSet keep_up;    ///< members that could vote in the next configuration at once, this one among them
+  std::size_t capacity = 0;  ///< ids are below it
 };
 
 /// What comes of a wish to change who belongs to the cluster: the next configuration, or why there is none.

@@ -47,7 +47,8 @@ void Replica::step(Time now, ReplicaId from, const Origin& origin, const PeerMes
   } else if (p.birth.removed()) {
     // The next configuration may need what only this one and its leader have, until the host ends it.
     if (const auto* wanted = std::get_if<LearnRequest>(&message)) p.learner.on_learn_request(from, *wanted);
-    if (const auto* asked = std::get_if<HeartbeatRequest>(&message)) p.election.on_request(from, *asked, p.around());
+    if (const auto* asked = std::get_if<HeartbeatRequest>(&message))
+      p.election.on_request(from, *asked, p.around());
   }
   p.conclude();
 }
@@ -220,6 +221,7 @@ ChangeResult Replica::change(Time now, const MemberChange& change) {
 
 const Configuration& Replica::configuration() const { return parts_->env.configuration; }
 bool Replica::removed() const { return parts_->birth.removed(); }
+bool Replica::may_leave() const { return parts_->birth.may_leave(); }
 std::optional<Incarnation> Replica::newcomer(ReplicaId id) const {
   return id.n < parts_->env.options.capacity() ? parts_->birth.newcomer(id) : std::nullopt;
 }
@@ -341,7 +343,7 @@ Status Replica::status() const {
   s.disputed = p.hashes.disputed();
   s.missing_at_birth = p.birth.missing();
   s.room = p.env.room.own;
-  for (std::uint8_t id = 0; id < p.env.options.replicas; ++id)
+  for (std::uint8_t id = 0; id < p.env.options.capacity(); ++id)
     if (p.full().contains(ReplicaId{id})) s.full.push_back(ReplicaId{id});
   s.blocked = p.env.room.blocked;
   s.leader_changes = p.election.leader_changes();

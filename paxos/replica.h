@@ -21,8 +21,8 @@ namespace paxos {
 struct Options {
   ReplicaId self;
   std::size_t replicas = 3;  ///< of the config, which the cluster is born with: ids 0 .. replicas - 1
-  bool founds = true;        ///< with that config a cluster can be born; false: it waits until it is added to one
-  std::size_t ids = 0;       ///< how many ids members that are added later may have; 0: no more than these
+  bool founds = true;   ///< with that config a cluster can be born; false: it waits until it is added to one
+  std::size_t ids = 0;  ///< how many ids members that are added later may have; 0: no more than these
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};
   std::uint16_t rules =
@@ -152,6 +152,8 @@ class Replica {
   [[nodiscard]] const Configuration& configuration() const;
   /// An operator took it out of the cluster. It votes never again, and serves only what others have to learn.
   [[nodiscard]] bool removed() const;
+  /// And a quorum of the voters that there are now says that it has come to a configuration without it.
+  [[nodiscard]] bool may_leave() const;
   /// A directory that is in no configuration and has lately announced itself for `id`.
   [[nodiscard]] std::optional<Incarnation> newcomer(ReplicaId id) const;
   /// Becomes a candidate at once. For tests and the hand-over; safe at any time.

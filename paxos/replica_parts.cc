@@ -18,7 +18,7 @@ Replica::Parts::Parts(const Options& options, Recovered recovered, Time now)
       proposer(env, log, acceptor, learner),
       election(env, recovered.promised),
       reads(env, proposer),
-      birth(env, recovered.incarnation, recovered.birth),
+      birth(env, recovered.incarnation, recovered.birth, recovered.promised.configuration > 1),
       lives(env, recovered.peers),
       hashes(options.self, options.capacity(), env.configuration, env.options.bounds, env.reached),
       trimmer(recovered.first_slot, recovered.applied, std::max(recovered.applied, recovered.redo_to),
@@ -114,7 +114,7 @@ void Replica::Parts::judge_room() {
   if (!env.room.blocked)
     return env.event("disks_have_room", "enough disks have room again: new commands are taken");
   std::string ids;
-  for (std::uint8_t id = 0; id < env.options.replicas; ++id)
+  for (std::uint8_t id = 0; id < env.options.capacity(); ++id)
     if (full.contains({id})) ids += (ids.empty() ? "" : ", ") + std::to_string(id);
   env.event("disks_full", (full.size() == 1 ? "the disk of replica " + ids + " is"
                                             : "the disks of replicas " + ids + " are") +
@@ -133,13 +133,18 @@ void Replica::Parts::enter(Configuration next) {
   if (led) env.broadcast(Commit{proposer.ballot(), last});
   if (proposer.active()) proposer.stop("configuration " + std::to_string(next.number) + " begins");
   ReplicaSet changed;
+  ReplicaSet promoted;
   for (std::uint8_t n = 0; n < env.options.capacity(); ++n) {
     const ReplicaId id{n};
     const Member* before = env.configuration.find(id);
     const Member* after = next.find(id);
     const Incarnation none;
-    if ((before == nullptr ? none : before->incarnation) == (after == nullptr ? none : after->incarnation))
+    if ((before == nullptr ? none : before->incarnation) == (after == nullptr ? none : after->incarnation)) {
+      if (env.configuration.learns(id) && next.votes(id) && id != env.options.self &&
+          election.keeps_up(id, log.applied()))
+        promoted.insert(id);
       continue;
+    }
     changed.insert(id);
     learner.replaced(id);
     hashes.replaced(id);
@@ -157,7 +162,7 @@ void Replica::Parts::enter(Configuration next) {
     env.record(ChosenPrefixRecord{prefix_recorded});
   }
   log.forget_votes(env.configuration.number);
-  election.entered(changed);
+  election.entered(changed, promoted);
   birth.judge();
   if (birth.removed()) election.leave();
   if (!led || !voting() || log.change_ahead() || log.redoing() || !election.may_campaign(around())) return;
@@ -223,7 +228,12 @@ void Replica::Parts::cry() {
 
 SnapshotWish Replica::Parts::snapshot_wish() const {
   SnapshotWish wish{.above = learner.missing(), .from = {}, .voters = env.configuration};
-  if (wish.voters.members.empty()) wish.voters = Configuration::of_birth(birth.told().members);
+  if (wish.voters.members.empty()) {
+    wish.voters = Configuration::of_birth(birth.told().members);
+    for (std::uint8_t id = 0; id < wish.voters.members.size(); ++id)
+      if (wish.voters.members[id].incarnation.none() || ReplicaId{id} == env.options.self)
+        wish.voters.members[id].role = MemberRole::removed;  // an id that stands for nobody; and its own word
+  }
   const auto applied = [&](ReplicaId id) { return election.applied_of(id); };
   Slot most;
   env.each_peer([&](ReplicaId id) {
@@ -286,15 +296,15 @@ void Replica::Parts::hear_stranger(ReplicaId from, const Origin& origin, const P
   asker = origin;
   const std::uint32_t ours = env.configuration.number;
   if (const auto* request = std::get_if<HeartbeatRequest>(&message)) {
-    if (request->configuration > ours)
+    if (request->configuration > ours) {
+      env.named.insert(from);  // all that it knew may have been taken out while it slept
       on(from, *request);
-    else if (ours > 1)
+    } else if (ours > 1) {
       env.send(from, birth.told());
+    }
   } else if (const auto* reply = std::get_if<HeartbeatReply>(&message)) {
     if (reply->configuration > ours && election.on_reply(from, *reply, true))
       learner.peer_prefix(from, reply->chosen_prefix);
-    else if (reply->configuration < ours)
-      env.send(from, birth.told());  // it may know nobody to ask
   } else if (const auto* wanted = std::get_if<LearnRequest>(&message)) {
     on(from, *wanted);  // what is chosen is so for everybody
   } else if (const auto* learned = std::get_if<LearnReply>(&message)) {

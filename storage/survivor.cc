@@ -72,6 +72,11 @@ std::optional<std::size_t> Survivor::members() const {
   return birth && !birth->members.empty() ? std::optional(birth->members.size()) : std::nullopt;
 }
 
+std::optional<paxos::Configuration> Survivor::configuration() const {
+  const auto row = state_ ? state_->get(chat::rows::configuration()) : std::nullopt;
+  return row && !row->empty() ? paxos::decode_configuration(std::string_view(*row).substr(1)) : std::nullopt;
+}
+
 std::string Survivor::examine(std::uint16_t rules_known) {
   auto found = inspect(directory_, rules_known);
   if (!found) return std::move(found.error());

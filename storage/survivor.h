@@ -31,6 +31,8 @@ class Survivor {
   [[nodiscard]] std::string lock();
   /// How many replicas its cluster was born with, where that reads. At once, before anything is examined.
   [[nodiscard]] std::optional<std::size_t> members() const;
+  /// The configuration that its state has come to, where that is a later one than the first. After load().
+  [[nodiscard]] std::optional<paxos::Configuration> configuration() const;
   /// Reads all of it with every checksum. What is wrong (it is no replica's directory), or nothing: damage is
   /// in inspection().
   [[nodiscard]] std::string examine(std::uint16_t rules_known);

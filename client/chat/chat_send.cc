@@ -66,8 +66,7 @@ class Sender {
         items_.push_back({.ticket = entry.ticket, .since = c_.loop().now(), .delivery = {}, .refused = {}});
       left_over_ = !items_.empty();
     }
-    const paxos::ReplicaId to = first.value_or(
-        c_.config().some_member(c_.random()));
+    const paxos::ReplicaId to = first.value_or(c_.config().some_member(c_.random()));
     session_ = &hub_.add(to, [this](Delivery&& d) { delivered(std::move(d)); }, std::move(state));
 
     net::Scope scope(c_.loop());

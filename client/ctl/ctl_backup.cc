@@ -183,16 +183,15 @@ class Backup {
     if (flags_.local) {
       needed_ = number(*best, "applied");
     } else if (accepted.size() < c_.config().quorum() || !led) {
-      co_return unknown(
-          fmt::format("{} of {} replicas answer and vote, and {}, so nobody can tell what the last "
-                      "acknowledged message is; "
-                      "with --local a replica gives what it has",
-                      accepted.size(), c_.config().voters(), led ? "a quorum is more" : "none of them leads"));
+      co_return unknown(fmt::format(
+          "{} of {} replicas answer and vote, and {}, so nobody can tell what the last "
+          "acknowledged message is; "
+          "with --local a replica gives what it has",
+          accepted.size(), c_.config().voters(), led ? "a quorum is more" : "none of them leads"));
     } else {
       std::sort(accepted.rbegin(), accepted.rend());
       const std::size_t silent = std::max(c_.config().voters(), accepted.size()) - accepted.size();
-      needed_ =
-          std::max(needed_, accepted.at(c_.config().quorum() - silent - 1));
+      needed_ = std::max(needed_, accepted.at(c_.config().quorum() - silent - 1));
     }
     if (needed_ == 0) co_return refuse("this cluster has nothing yet");
     co_return std::nullopt;
@@ -258,7 +257,10 @@ class Backup {
     std::vector<std::optional<bool>> agrees(n);
     agrees[from_.n] = true;
     const auto count = [&](bool what) {
-      return static_cast<std::size_t>(std::count(agrees.begin(), agrees.end(), std::optional(what)));
+      std::size_t out = 0;
+      for (std::size_t id = 0; id < n; ++id)
+        out += agrees[id] == std::optional(what) && c_.config().replicas[id].votes ? 1 : 0;
+      return out;
     };
     while (count(true) < quorum) {
       for (std::uint8_t id = 0; id < n; ++id) {

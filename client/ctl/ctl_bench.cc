@@ -190,7 +190,7 @@ class Bench {
     const paxos::Time now = c_.loop().now();
     if (now - heard_ > repeat_after && now - rotated_ > repeat_after) {
       rotated_ = now;
-      target_ = paxos::ReplicaId{static_cast<std::uint8_t>((target_.n + 1) % c_.config().replicas.size())};
+      target_ = c_.config().next_member(target_);
       repeat_all();
       return;
     }

@@ -51,8 +51,10 @@ int check(const Words& words) {
       crashes == 0 ? std::string("no crash") : fmt::format("{} crash{}", crashes, crashes == 1 ? "" : "es"),
       config->fault_injection ? "; fault injection is on" : "");
   if (config->replicas.size() % 2 == 0)
-    say(stdout, "note: no cluster is born with {} replicas, since an even number survives no more crashes than one "
-                "less; one that has grown may have them\n", config->replicas.size());
+    say(stdout,
+        "note: no cluster is born with {} replicas, since an even number survives no more crashes than one "
+        "less; one that has grown may have them\n",
+        config->replicas.size());
   // Seen from here, and now: worth a word, not a refusal.
   for (const Finding& finding : judge_addresses(resolve_replicas(*config)))
     say(stdout, "warning: {}{}\n  -> {}\n",

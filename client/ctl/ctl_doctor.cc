@@ -254,11 +254,15 @@ int ctl_doctor(const Words& words) {
   const DoctorOptions options{.version = PAXOSD_VERSION,
                               .agreed = config::agreed_parts(*config),
                               .election_timeout = config->election_timeout,
-                              .same_address = [](const std::string& a, const std::string& b) {
-                                const auto one = net::Address::resolve(a);
-                                const auto other = net::Address::resolve(b);
-                                return one && other && *one == *other;
-                              }};
+                              .same_address =
+                                  [](const std::string& a, const std::string& b) {
+                                    const auto one = net::Address::resolve(a);
+                                    const auto other = net::Address::resolve(b);
+                                    return one && other && *one == *other;
+                                  },
+                              .members_changed = std::any_of(asked.begin(), asked.end(), [](const Asked& a) {
+                                return a.status && number_in(*a.status, "configuration").value_or(1) > 1;
+                              })};
   if (could_ask) {
     std::map<unsigned, net::Address> silent;
     for (const config::ReplicaConfig& r : config->replicas)

@@ -127,7 +127,7 @@ net::Task<int> tell(Connection& c, std::string program, std::optional<paxos::Rep
   int code = config::exit_fine;
   const auto replicas = co_await ask_all(c, std::chrono::milliseconds{1000});
   for (const ReplicaStatus& r : replicas) {
-    if (only && r.id != *only) continue;
+    if ((only && r.id != *only) || !c.config().member(r.id)) continue;
     if (!r.json) {
       code = std::max(code, silent(program, r.id));
       continue;

@@ -70,10 +70,12 @@ net::Task<int> list(Connection& c, bool json) {
   const std::set<std::size_t> announced = announced_in(replicas);
   for (const auto& [id, member] : known.by_id)
     if (id < replicas.size() && text_in(member, "role") != "removed")
-      members.push_back(member_json(id, member, replicas[id], c.config().replicas[id], announced.contains(id)));
+      members.push_back(
+          member_json(id, member, replicas[id], c.config().replicas[id], announced.contains(id)));
   std::vector<unsigned> waiting;
   for (const std::size_t id : announced)
-    if (const auto at = known.by_id.find(id); at == known.by_id.end() || text_in(at->second, "role") == "removed")
+    if (const auto at = known.by_id.find(id);
+        at == known.by_id.end() || text_in(at->second, "role") == "removed")
       waiting.push_back(static_cast<unsigned>(id));
   if (json) {
     print_json({{"configuration", known.number},
@@ -227,7 +229,8 @@ class Replacing {
       if (now.votes && now.member == before && certainly_not())
         co_return refused(fmt::format("it is there, and votes, in configuration {}: nothing needs to be done",
                                       now.configuration));
-      const auto answer = co_await c_.ask(leader->id, chat::MemberRequest{{.id = wish_.id, .address = wish_.address}}, leader->target(), 5s);
+      const auto answer = co_await c_.ask(
+          leader->id, chat::MemberRequest{{.id = wish_.id, .address = wish_.address}}, leader->target(), 5s);
       const auto* done = answer ? std::get_if<chat::DoneReply>(&*answer) : nullptr;
       const bool proposed = done != nullptr && done->refused.empty();
       if (answer && (done == nullptr || (proposed && done->slots.empty())))
@@ -332,7 +335,7 @@ int member_replace(const Words& words) {
       replace_program, "PAXOSCTL",
       "Puts the directory with which a replica runs in the place of its lost one. Start that replica "
       "with an empty data directory first. Waits until it has caught up, and votes.");
-  flags.value("address", "HOST:PORT", "where the new one is, if not where the lost one was");
+  flags.value("address", "ADDRESS", "where the new one is, if not where the lost one was");
   flags.value("timeout", "TIME", "how long to wait until it votes (default: 60s); it goes on by itself");
   flags.flag("json", "one JSON object; what goes on meanwhile goes to standard error");
   flags.arguments_help("ID");
@@ -349,7 +352,8 @@ int member_replace(const Words& words) {
   if (!id) return flags.wrong_usage(id.error());
   wish.id = *id;
   wish.address = flags.get("address").value_or("");
-  if (const std::string fault = wish.address.empty() ? "" : config::address_fault(wish.address); !fault.empty())
+  if (const std::string fault = wish.address.empty() ? "" : config::address_fault(wish.address);
+      !fault.empty())
     return flags.wrong_usage("--address " + wish.address + ": " + fault);
   return flags.with_cluster([&](Connection& c) { return replace(c, wish); });
 }
@@ -400,13 +404,15 @@ int ctl_member(const Words& words) {
   if (verb == "replace") return member_replace(rest);
   if (const auto code = ctl_member_change(verb, rest)) return *code;
   if (verb == "--help" || verb == "-h") {
-    say(stdout, "usage: paxosctl member list|add|promote|remove|replace|set-address ...   (each has --help)\n");
+    say(stdout,
+        "usage: paxosctl member list|add|promote|remove|replace|set-address ...   (each has --help)\n");
     return config::exit_fine;
   }
-  return complain("paxosctl member",
-                  (verb.empty() ? std::string() : fmt::format("there is no `member {}`; ", printable(verb))) +
-                      "say `member list`, `add`, `promote`, `remove`, `replace` or `set-address`; each has --help",
-                  config::exit_usage);
+  return complain(
+      "paxosctl member",
+      (verb.empty() ? std::string() : fmt::format("there is no `member {}`; ", printable(verb))) +
+          "say `member list`, `add`, `promote`, `remove`, `replace` or `set-address`; each has --help",
+      config::exit_usage);
 }
 
 int ctl_transfer_leader(const Words& words) {

@@ -25,9 +25,9 @@ struct Wish {
   }
 };
 
-/// An answer that does not come may be one to a change that was proposed, and one that came is of a change that
-/// may yet lose its slot: what counts is what the replicas say of the configuration in force. Nothing is called
-/// refused that may still come about.
+/// An answer that does not come may be one to a change that was proposed, and one that came is of a change
+/// that may yet lose its slot: what counts is what the replicas say of the configuration in force. Nothing is
+/// called refused that may still come about.
 class Changing {
  public:
   Changing(Connection& c, Wish wish)
@@ -50,7 +50,7 @@ class Changing {
         }
         if (reached()) co_return done({});
         if (under_way()) proposed_ = 0;
-        if (proposed_ != 0 && (now_.number >= proposed_ || went_by())) {
+        if (proposed_ != 0 && went_by()) {
           progress_(fmt::format("{}: something else was decided instead; asks again", name_));
           proposed_ = 0;
         }
@@ -105,10 +105,10 @@ class Changing {
     return other < c_.config().replicas.size() ? c_.config().replicas[other].address : std::string();
   }
 
-  /// The slot of the proposed one is applied somewhere, and it is not in force there.
+  /// Its slot is applied somewhere; and what was asked for is not so, by the word of the same round.
   [[nodiscard]] bool went_by() const {
     return std::any_of(replicas_.begin(), replicas_.end(), [this](const ReplicaStatus& r) {
-      return r.json && whole(*r.json, "applied") >= proposed_slot_ && whole(*r.json, "configuration") < proposed_;
+      return r.json && whole(*r.json, "applied") >= proposed_;
     });
   }
 
@@ -123,7 +123,8 @@ class Changing {
       if (r.json) chosen = std::max(chosen, whole(*r.json, "chosen"));
     const ReplicaStatus* own = id() < replicas_.size() ? &replicas_[id()] : nullptr;
     if (own != nullptr && own->json)
-      progress_(fmt::format("{}: a learner; catches up, at slot {} of {}", name_, whole(*own->json, "applied"), chosen));
+      progress_(fmt::format("{}: a learner; catches up, at slot {} of {}", name_,
+                            whole(*own->json, "applied"), chosen));
     else
       progress_(fmt::format("{}: a learner", name_));
   }
@@ -135,15 +136,16 @@ class Changing {
     if (leader && wish_.change.kind == Kind::remove && leader->id == wish_.change.id) {
       why = co_await hand_over(*leader);
     } else if (leader) {
-      const auto answer = co_await c_.ask(leader->id, chat::MemberRequest{wish_.change}, leader->target(), 5s);
+      const auto answer =
+          co_await c_.ask(leader->id, chat::MemberRequest{wish_.change}, leader->target(), 5s);
       const auto* said = answer ? std::get_if<chat::DoneReply>(&*answer) : nullptr;
       const bool proposed = said != nullptr && said->refused.empty();
       if (answer && (said == nullptr || (proposed && said->slots.empty())))
-        co_return unknown(fmt::format("replica {} gave an answer of another kind: is it another version?", leader->id.n));
+        co_return unknown(
+            fmt::format("replica {} gave an answer of another kind: is it another version?", leader->id.n));
       if (proposed) {
-        proposed_slot_ = said->slots.front().n;
-        proposed_ = whole(*leader->json, "configuration") + 1;
-        progress_(fmt::format("{}: configuration {} is proposed", name_, proposed_));
+        proposed_ = said->slots.front().n;
+        progress_(fmt::format("{}: another configuration is proposed, in slot {}", name_, proposed_));
         co_return std::nullopt;
       }
       perhaps_ = perhaps_ || !answer;
@@ -154,7 +156,8 @@ class Changing {
       co_return std::nullopt;
     }
     if (leader && !perhaps_) co_return refused(why);
-    co_return unknown(fmt::format("{}; `paxosctl member list` shows what came of it, and to ask again does no harm", why));
+    co_return unknown(
+        fmt::format("{}; `paxosctl member list` shows what came of it, and to ask again does no harm", why));
   }
 
   /// The leader can't be taken out: the voter that has applied most leads instead.
@@ -184,29 +187,38 @@ class Changing {
         wish_.change.kind == Kind::remove        ? "is no member any more"
         : wish_.change.kind == Kind::set_address ? "is at " + printable(wish_.change.address)
         : role == "voter"                        ? std::string("votes")
-                                                 : fmt::format("is a learner; `paxosctl member promote {}` makes it a voter", id()),
+                          : fmt::format("is a learner; `paxosctl member promote {}` makes it a voter", id()),
         now_.number);
     return config::exit_fine;
   }
 
   int refused(const std::string& why) {
     if (wish_.json)
-      print_json({{"replica", id()}, {"change", paxos::to_string(wish_.change.kind)}, {"done", false}, {"refused", why}});
+      print_json({{"replica", id()},
+                  {"change", paxos::to_string(wish_.change.kind)},
+                  {"done", false},
+                  {"refused", why}});
     return complain(wish_.program(), fmt::format("{}: {}", name_, why), config::exit_refused);
   }
 
   int unknown(const std::string& why) {
     if (wish_.json)
-      print_json({{"replica", id()}, {"change", paxos::to_string(wish_.change.kind)}, {"done", nullptr}, {"unknown", why}});
+      print_json({{"replica", id()},
+                  {"change", paxos::to_string(wish_.change.kind)},
+                  {"done", nullptr},
+                  {"unknown", why}});
     return complain(wish_.program(), fmt::format("{}: {}", name_, why), config::exit_unknown);
   }
 
   int late() {
     const auto seconds = wish_.timeout.count() / 1000;
     if (under_way())
-      return unknown(fmt::format("it does not vote yet, after {} s: it goes on by itself; see `paxosctl member list`", seconds));
-    if (proposed_ == 0 && !perhaps_) return unknown(fmt::format("nothing is known of it after {} s", seconds));
-    return unknown(fmt::format("the change may have been made, or not, after {} s; see `paxosctl member list`", seconds));
+      return unknown(fmt::format(
+          "it does not vote yet, after {} s: it goes on by itself; see `paxosctl member list`", seconds));
+    if (proposed_ == 0 && !perhaps_)
+      return unknown(fmt::format("nothing is known of it after {} s", seconds));
+    return unknown(fmt::format(
+        "the change may have been made, or not, after {} s; see `paxosctl member list`", seconds));
   }
 
   Connection& c_;
@@ -219,8 +231,7 @@ class Changing {
   Members now_;
   Members first_;               ///< when this began
   bool perhaps_ = false;        ///< an answer did not come: the change may be proposed
-  std::uint64_t proposed_ = 0;  ///< the configuration that the leader proposed; 0: none is open
-  std::uint64_t proposed_slot_ = 0;
+  std::uint64_t proposed_ = 0;  ///< the slot of the change that the leader proposed; 0: none is open
 };
 
 net::Task<int> change(Connection& c, Wish wish) {
@@ -237,26 +248,30 @@ struct Verb {
 
 constexpr Verb verbs[] = {
     {"add", Kind::add,
-     "Takes a new replica into the cluster, as a learner that becomes a voter once it keeps up. Start it first, "
+     "Takes a new replica into the cluster, as a learner that becomes a voter once it keeps up. Start it "
+     "first, "
      "with an empty data directory, the cluster's key, and a config that names it beside the others.",
      "ID"},
     {"promote", Kind::promote, "Makes a voter of a learner that was added with --manual.", "ID"},
     {"remove", Kind::remove,
-     "Takes a replica out of the cluster. It says so and ends; its directory never votes again. Where it leads, "
+     "Takes a replica out of the cluster. It says so and ends; its directory never votes again. Where it "
+     "leads, "
      "another one does first.",
      "ID"},
-    {"set-address", Kind::set_address, "Tells all replicas where one is now. Start it there first.", "ID HOST:PORT"},
+    {"set-address", Kind::set_address, "Tells all replicas where one is now. Start it there first.",
+     "ID HOST:PORT"},
 };
 
 }  // namespace
 
 std::optional<int> ctl_member_change(const std::string& verb, const std::vector<std::string>& words) {
-  const auto at = std::find_if(std::begin(verbs), std::end(verbs), [&](const Verb& v) { return verb == v.name; });
+  const auto at =
+      std::find_if(std::begin(verbs), std::end(verbs), [&](const Verb& v) { return verb == v.name; });
   if (at == std::end(verbs)) return std::nullopt;
   VerbFlags flags("paxosctl member " + verb, "PAXOSCTL", at->about);
   const bool adds = at->kind == Kind::add, moves = at->kind == Kind::set_address;
   if (adds) {
-    flags.value("address", "HOST:PORT", "where it is");
+    flags.value("address", "ADDRESS", "where it is");
     flags.flag("manual", "it stays a learner until `member promote`");
   }
   flags.value("timeout", "TIME", "how long to wait until that is so (default: 60s)");
@@ -280,7 +295,8 @@ std::optional<int> ctl_member_change(const std::string& verb, const std::vector<
       return flags.wrong_usage("address '" + wish.change.address + "': " + fault);
   const auto id = config::parse_number(flags.arguments().front());
   if (!id || *id >= paxos::limits::replicas_max)
-    return flags.wrong_usage(fmt::format("'{}' is no replica's id: those are 0 to {}", printable(flags.arguments().front()),
+    return flags.wrong_usage(fmt::format("'{}' is no replica's id: those are 0 to {}",
+                                         printable(flags.arguments().front()),
                                          paxos::limits::replicas_max - 1));
   wish.change.id = {static_cast<std::uint8_t>(*id)};
   return flags.with_cluster([&](Connection& c) { return change(c, wish); });

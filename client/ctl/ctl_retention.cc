@@ -21,8 +21,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr paxos::Duration close_patience = 1s;
-constexpr std::chrono::milliseconds outage_timeout = 500ms;
+constexpr paxos::Duration rule_close_patience = 1s;
+constexpr std::chrono::milliseconds rule_outage_timeout = 500ms;
 /// Of so many rooms it is looked up how many of their messages are older than the rule.
 constexpr std::size_t looked_up_max = 256;
 const std::string retention_program = "paxosctl retention";
@@ -43,12 +43,12 @@ std::int64_t wall_clock_ms() {
       .count();
 }
 
-int refuse(bool json, const std::string& why) {
+int refuse_rule(bool json, const std::string& why) {
   if (json) print_json({{"refused", why}});
   return complain(retention_program, why, config::exit_refused);
 }
 
-int unknown(bool json, const std::string& why) {
+int unknown_rule(bool json, const std::string& why) {
   if (json) print_json({{"unknown", why}});
   return complain(retention_program, why, config::exit_unknown);
 }
@@ -184,7 +184,7 @@ bool confirmed(const Goes& goes, const RetentionWish& wish) {
                   goes.more ? "at least" : "about", counted(goes.messages, "message"),
                   wish.for_all ? counted(goes.rooms, "room") : printable_name(wish.room));
   if (::isatty(STDIN_FILENO) != 1 || ::isatty(STDERR_FILENO) != 1) {
-    refuse(wish.json, fmt::format("nothing was changed: {}. With --yes it is done", what));
+    refuse_rule(wish.json, fmt::format("nothing was changed: {}. With --yes it is done", what));
     return false;
   }
   say(stderr, "{}: {}. Go on? [y/N] ", retention_program, what);
@@ -192,7 +192,7 @@ bool confirmed(const Goes& goes, const RetentionWish& wish) {
   char answer[16] = {};
   if (std::fgets(answer, sizeof answer, stdin) != nullptr && (answer[0] == 'y' || answer[0] == 'Y'))
     return true;
-  refuse(wish.json, "nothing was changed");
+  refuse_rule(wish.json, "nothing was changed");
   return false;
 }
 
@@ -202,27 +202,27 @@ net::Task<int> set(Connection& c, RetentionWish wish, RoomList found) {
   const paxos::Time until = c.loop().now() + wish.timeout;
   Hub hub(c);
   std::optional<Delivery> outcome;
-  HubSession& session = hub.add({static_cast<std::uint8_t>(c.random() % c.config().replicas.size())},
+  HubSession& session = hub.add(c.config().some_member(c.random()),
                                 [&](Delivery&& delivery) { outcome = std::move(delivery); });
   session.retain(wish.rule);
   while (!outcome && hub.failure().empty() && c.loop().now() < until)
     (void)co_await hub.progress().wait_until(std::min(until, c.loop().now() + 500ms));
-  if (!hub.failure().empty()) co_return refuse(wish.json, "nothing was changed: " + hub.failure());
+  if (!hub.failure().empty()) co_return refuse_rule(wish.json, "nothing was changed: " + hub.failure());
   if (!outcome) {
-    const Outage outage = co_await look_for_outage(c, outage_timeout);
+    const Outage outage = co_await look_for_outage(c, rule_outage_timeout);
     const std::string trouble = outage.over() ? session.outbox().trouble() : outage.sentence();
-    co_return unknown(
+    co_return unknown_rule(
         wish.json,
         fmt::format("no answer after {:g} s{}{}; {}. To ask again does no harm. See `paxosctl status`",
                     static_cast<double>(wish.timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
                     hub.sent_commands() ? "it is perhaps changed" : "nothing was changed"));
   }
   session.close();
-  const paxos::Time closed_by = c.loop().now() + close_patience;
+  const paxos::Time closed_by = c.loop().now() + rule_close_patience;
   while (!session.outbox().closed() && c.loop().now() < closed_by)
     (void)co_await hub.progress().wait_until(closed_by);
   const chat::Message& m = outcome->message;
-  if (!outcome->refused.empty()) co_return refuse(wish.json, "nothing was changed: " + outcome->refused);
+  if (!outcome->refused.empty()) co_return refuse_rule(wish.json, "nothing was changed: " + outcome->refused);
   const std::uint64_t count = wish.rule.inherit ? found.for_all.count : wish.rule.count;
   const std::int64_t age_ms = wish.rule.inherit ? found.for_all.age_ms : wish.rule.age_ms;
   if (wish.json) {
@@ -249,8 +249,8 @@ net::Task<int> retention(Connection& c, RetentionWish wish) {
   auto found = co_await list_rooms(c, {.timeout = wish.timeout});
   if (!found)
     co_return found.error().too_old
-        ? refuse(wish.json, found.error().why)
-        : unknown(wish.json, (wish.set ? "nothing was changed: " : "") + found.error().why);
+        ? refuse_rule(wish.json, found.error().why)
+        : unknown_rule(wish.json, (wish.set ? "nothing was changed: " : "") + found.error().why);
   if (!wish.room.empty()) {
     // As it was typed first: a room that is older than the rule about names keeps its own.
     const auto there = [&](const std::string& room) {
@@ -260,8 +260,8 @@ net::Task<int> retention(Connection& c, RetentionWish wish) {
     const std::string typed = wish.room;
     if (!there(wish.room)) wish.room = fold_room(wish.room);
     if (!there(wish.room))
-      co_return refuse(wish.json, fmt::format("there is no room {}{}", printable_name(typed),
-                                              did_you_mean(co_await find_near_room(c, typed))));
+      co_return refuse_rule(wish.json, fmt::format("there is no room {}{}", printable_name(typed),
+                                                   did_you_mean(co_await find_near_room(c, typed))));
     wish.rule.room = wish.room;
   }
   if (!wish.set) co_return show(wish, *found);
@@ -312,12 +312,12 @@ int ctl_retention(const Words& words) {
                .age_ms = age->count(),
                .by = flags.get("name").value_or(person_here())};
   if (wish.rule.age_ms != 0 && wish.rule.age_ms < chat::limits::session_idle_max_ms)
-    return refuse(wish.json,
-                  fmt::format("nothing was changed: {}", chat::to_string(chat::Verdict::kept_too_short)));
+    return refuse_rule(
+        wish.json, fmt::format("nothing was changed: {}", chat::to_string(chat::Verdict::kept_too_short)));
   for (const std::string& fault :
        {wish.room.empty() ? std::string() : chat::validate_room(wish.room), chat::validate_name(wish.rule.by),
         chat::validate_visible_name(wish.rule.by)})
-    if (!fault.empty()) return refuse(wish.json, "nothing was changed: " + fault);
+    if (!fault.empty()) return refuse_rule(wish.json, "nothing was changed: " + fault);
   return flags.with_cluster([&](Connection& c) { return retention(c, std::move(wish)); });
 }
 

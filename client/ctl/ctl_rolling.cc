@@ -213,7 +213,7 @@ int ctl_rolling_restart(const Words& words) {
   for (const paxos::ReplicaId id : wish.replicas)
     if (wish.without.contains(id.n))
       return flags.wrong_usage(fmt::format("replica {} is to be restarted and to be missing: which?", id.n));
-  if (const std::string why = refuse_without(config->replicas.size(), wish.without); !why.empty())
+  if (const std::string why = refuse_without(config->voters(), wish.without); !why.empty())
     return flags.refused(why);
   if (wish.replicas.empty())
     for (const config::ReplicaConfig& replica : config->replicas)

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "client/ctl/ctl.h"
@@ -41,14 +42,20 @@ net::Task<int> rooms(Connection& c, bool json, bool local, std::chrono::millisec
   if (found->lines.empty())
     co_return complain("paxosctl rooms", "there are no rooms; a room exists from its first message on",
                        config::exit_fine);
-  std::vector<std::vector<std::string>> table{{"room", "messages", "kept from", "last message", "topic"}};
-  for (const chat::RoomLine& line : found->lines)
-    table.push_back({printable_name(line.name), std::to_string(line.messages),
-                     line.first == 1              ? std::string()
-                     : line.first > line.messages ? "none"
-                                                  : std::to_string(line.first),
-                     line.last_ms == 0 ? "forgotten" : local_time(line.last_ms), printable(line.topic)});
-  say(stdout, "{}", Lines{table_text(table, "<>><<")});
+  // Where no room has forgotten anything there is nothing to say about it.
+  const bool any_forgotten =
+      std::any_of(found->lines.begin(), found->lines.end(), [](const auto& line) { return line.first > 1; });
+  std::vector<std::vector<std::string>> table{{"room", "messages", "last message", "topic"}};
+  if (any_forgotten) table[0].insert(table[0].begin() + 2, "kept from");
+  for (const chat::RoomLine& line : found->lines) {
+    std::vector<std::string> row{printable_name(line.name), std::to_string(line.messages),
+                                 line.last_ms == 0 ? "forgotten" : local_time(line.last_ms),
+                                 printable(line.topic)};
+    const std::string from = line.first > line.messages ? "none" : std::to_string(line.first);
+    if (any_forgotten) row.insert(row.begin() + 2, line.first == 1 ? std::string() : from);
+    table.push_back(std::move(row));
+  }
+  say(stdout, "{}", Lines{table_text(table, any_forgotten ? "<>><<" : "<><<")});
   co_return config::exit_fine;
 }
 

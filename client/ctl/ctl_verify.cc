@@ -27,7 +27,10 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
   };
   std::vector<const ReplicaStatus*> empty;
   std::vector<unsigned> silent;
+  // A learner is compared as any other, and tells nothing of what a quorum has.
+  const auto counts = [&](const ReplicaStatus& r) { return c.config().replicas[r.id.n].votes; };
   for (const ReplicaStatus& r : replicas) {
+    if (!c.config().member(r.id)) continue;
     if (!r.json) {
       silent.push_back(r.id.n);
       continue;
@@ -36,7 +39,7 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
       empty.push_back(&r);
       continue;
     }
-    ++answered;
+    answered += counts(r) ? 1 : 0;
     slot = std::min(slot, r.json->value("applied", std::uint64_t{0}));
     kept_from = std::max(kept_from, r.json->value("first_slot", std::uint64_t{0}));
   }
@@ -58,7 +61,7 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
         fmt::format("{} of {} answer{} and ha{} something to compare, a quorum is {}: this tells nothing. "
                     "Start the others "
                     "(`paxosctl status` names them), then verify again",
-                    answered, counted(replicas.size(), "replica"), answered == 1 ? "s" : "",
+                    answered, counted(c.config().voters(), "replica"), answered == 1 ? "s" : "",
                     answered == 1 ? "s" : "ve", c.config().quorum()));
   if (slot == 0 && far_apart)
     co_return give_up(
@@ -77,7 +80,7 @@ net::Task<int> verify(Connection& c, bool json, bool full) {
     const auto answer = co_await c.ask(r.id, chat::HashRequest{{slot}}, {}, std::chrono::seconds{5});
     const auto* hash = answer ? std::get_if<chat::HashReply>(&*answer) : nullptr;
     if (hash != nullptr && hash->hash) {
-      ++compared;
+      compared += counts(r) ? 1 : 0;
       const std::string text = paxos::to_string(*hash->hash);
       one["hash"] = text;
       ++hashes[text];

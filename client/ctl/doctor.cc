@@ -167,13 +167,22 @@ Finding judge_config(const Json& doctor, const DoctorOptions& options) {
   const auto at = doctor.find("config");
   if (at == doctor.end() || !at->is_object()) return make("config", Verdict::ok, "not told");
   std::string differing;
+  std::string outdated;
   for (const auto& [name, ours] : options.agreed) {
     const std::string theirs = text_in(*at, name.c_str());
     if (theirs == ours) continue;
-    if (name.starts_with("address") && options.same_address && options.same_address(ours, theirs)) continue;
-    differing += fmt::format("{}{} is {} there and {} here", differing.empty() ? "" : "; ", name,
-                             theirs.empty() ? "missing" : printable(theirs), ours);
+    const bool address = name.starts_with("address");
+    if (address && options.same_address && options.same_address(ours, theirs)) continue;
+    std::string& told = options.members_changed && (address || name == "replicas") ? outdated : differing;
+    told += fmt::format("{}{} is {} there and {} {}", told.empty() ? "" : "; ", name,
+                        theirs.empty() ? "missing" : printable(theirs), ours,
+                        &told == &outdated ? "in the cluster" : "here");
   }
+  if (differing.empty() && !outdated.empty())
+    return make("config", Verdict::warn, outdated,
+                "write the members that the cluster has now (`paxosctl member list`) into its cluster.yaml: "
+                "who starts "
+                "while few others are there finds them by it");
   if (differing.empty()) return make("config", Verdict::ok, "agrees with the one here");
   return make("config", Verdict::bad, differing,
               "copy one cluster.yaml to all machines (these parts must be alike), then restart the replicas "
@@ -332,6 +341,8 @@ std::vector<Finding> judge_replica(unsigned id, const std::string& address, cons
                "it stands still by `paxosctl pause`, for " + age_text(*left) + " more",
                "wait, or restart it"));
       if (!doctor) return out;
+    } else if (role == "learner") {
+      add(make("answer", Verdict::ok, printable(text_in(s, "reason"))));
     } else if (!votes(s))
       add(make("answer", catches_up(s) ? Verdict::warn : Verdict::bad,
                "it answers, but does not vote: " + printable(text_in(s, "reason")), advice_for_nonvoter(s)));

@@ -48,6 +48,7 @@ struct DoctorOptions {
   std::chrono::milliseconds election_timeout{250};
   /// Whether two addresses, written differently, are one; may look names up.
   std::function<bool(const std::string&, const std::string&)> same_address;
+  bool members_changed = false;  ///< since the birth: a file may name those of then
 };
 /// What one replica says about itself: `status` and `doctor` answers, where they came.
 [[nodiscard]] std::vector<Finding> judge_replica(unsigned id, const std::string& address,

@@ -10,14 +10,14 @@
 
 #include "client/session/cluster_view.h"
 
-/// What the verbs of `paxosctl member` read out of the replicas' answers. Those are foreign objects: nothing is
-/// taken to be there, or of its type.
+/// What the verbs of `paxosctl member` read out of the replicas' answers. Those are foreign objects: nothing
+/// is taken to be there, or of its type.
 namespace client {
 
 constexpr std::chrono::milliseconds one_look{1000};  ///< how long one look at the cluster waits for answers
 constexpr std::chrono::milliseconds between_looks{200};
-/// What is refused for a moment only (an election, another change, a replica that starts, or was heard a moment
-/// ago) is asked again for so long.
+/// What is refused for a moment only (an election, another change, a replica that starts, or was heard a
+/// moment ago) is asked again for so long.
 constexpr std::chrono::milliseconds asked_for{10'000};
 
 /// A number that can be a slot, or such; 0: it is none.

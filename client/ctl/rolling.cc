@@ -37,10 +37,13 @@ std::string refuse_without(std::size_t replicas, const Without& without) {
 
 std::string rolling_trouble(const Json& status, const Without& without, std::uint64_t level) {
   const Json& replicas = status.at("replicas");
+  // A learner, or one that waits outside, may vote for nothing anyway.
+  const auto voter = [](const Json& r) { return r.value("voter", true); };
+  const auto voters = static_cast<std::size_t>(std::count_if(replicas.begin(), replicas.end(), voter));
   const auto hint = [&](unsigned id) {
     Without more = without;
     more.insert(id);
-    if (!refuse_without(replicas.size(), more).empty()) return std::string();
+    if (!refuse_without(voters, more).empty()) return std::string();
     std::string flags;
     for (const unsigned one : more) flags += fmt::format(" --without {}", one);
     return fmt::format(" (to go on without it:{})", flags);
@@ -49,7 +52,7 @@ std::string rolling_trouble(const Json& status, const Without& without, std::uin
     const unsigned id = id_of(r);
     if (without.contains(id)) continue;
     if (!reachable(r)) return fmt::format("replica {} does not answer{}", id, hint(id));
-    if (!votes(r)) {
+    if (voter(r) && !votes(r)) {
       const std::string reason = printable(text_in(r, "reason"));
       return fmt::format("replica {} does not vote: {}{}", id, reason.empty() ? "no reason given" : reason,
                          hint(id));
@@ -57,13 +60,13 @@ std::string rolling_trouble(const Json& status, const Without& without, std::uin
   }
   if (const Outage outage = outage_of(status); !outage.over()) return outage.sentence();
   for (const Json& r : replicas) {
-    if (without.contains(id_of(r))) continue;
+    if (without.contains(id_of(r)) || unborn(r) || dormant(r)) continue;
     const auto applied = static_cast<std::uint64_t>(std::max(0.0, number_in(r, "applied").value_or(0)));
     if (applied < level) return fmt::format("replica {} has applied slot {} of {}", id_of(r), applied, level);
   }
   // Votes and answers, and is heard by nobody: the quorum would be without it.
   for (const Json& r : replicas)
-    if (!without.contains(id_of(r)) && number_in(r, "leader") != number_in(status, "leader"))
+    if (voter(r) && !without.contains(id_of(r)) && number_in(r, "leader") != number_in(status, "leader"))
       return fmt::format("replica {} does not follow replica {}", id_of(r),
                          status.at("leader").get<unsigned>());
   return {};

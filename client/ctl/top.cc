@@ -218,7 +218,8 @@ std::vector<std::string> Top::notes(const Json& all, const Outage& outage, bool 
   } else {
     std::vector<unsigned> silent;
     for (std::size_t i = 0; i < replicas_.size(); ++i)
-      if (config_.replicas[i].member && replicas_[i].asked() && !replicas_[i].answer()) silent.push_back(static_cast<unsigned>(i));
+      if (config_.replicas[i].member && replicas_[i].asked() && !replicas_[i].answer())
+        silent.push_back(static_cast<unsigned>(i));
     if (!silent.empty())
       out.push_back(
           fmt::format("replica{} {} {} not answer; next: systemctl status paxosd@{}, or paxosctl doctor",

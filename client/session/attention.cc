@@ -143,7 +143,8 @@ class Look {
       say("isolated", fmt::format("is cut off by `paxosctl isolate`, for {} more", age_text(*left)), {});
       return;
     }
-    if (!votes(r)) {
+    const bool learner = text_in(r, "role") == "learner";  // nothing is wrong with it
+    if (!votes(r) && !learner) {
       look_at_nonvoter(r);
       return;
     }
@@ -177,7 +178,6 @@ class Look {
   }
 
   void look_at_nonvoter(const Json& r) {
-    if (text_in(r, "role") == "learner") return;  // nothing is wrong with it
     // Those two were so from their start on; one that diverged was not.
     const auto up = dormant(r) || unborn(r) ? age_in(r, "uptime_ms") : std::nullopt;
     std::string advice;

@@ -76,7 +76,9 @@ net::Task<void> ask_into(Connection& connection, paxos::ReplicaId id, std::chron
 }
 }  // namespace
 
-net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
+namespace {
+net::Task<std::vector<ReplicaStatus>> ask_those_known(Connection& connection,
+                                                      std::chrono::milliseconds timeout) {
   // Others may become known meanwhile.
   const std::vector<config::ReplicaConfig> known = connection.config().replicas;
   std::vector<ReplicaStatus> out(known.size());
@@ -86,6 +88,21 @@ net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chron
     if (r.member) scope.spawn(ask_into(connection, r.id, timeout, out[r.id.n]));
   }
   co_await scope.join();
+  co_return out;
+}
+
+bool someone_unasked(const Connection& connection, const std::vector<ReplicaStatus>& asked) {
+  const auto& known = connection.config().replicas;
+  return std::any_of(known.begin(), known.end(),
+                     [&](const config::ReplicaConfig& r) { return r.member && r.id.n >= asked.size(); });
+}
+}  // namespace
+
+net::Task<std::vector<ReplicaStatus>> ask_all(Connection& connection, std::chrono::milliseconds timeout) {
+  std::vector<ReplicaStatus> out = co_await ask_those_known(connection, timeout);
+  for (const ReplicaStatus& r : out)
+    if (const auto members = r.json ? members_in(*r.json) : std::nullopt) connection.know(*members);
+  if (someone_unasked(connection, out)) out = co_await ask_those_known(connection, timeout);
   co_return out;
 }
 
@@ -361,8 +378,8 @@ Outage outage_of(const Json& status) {
     out.why = stuck;
     return out;
   }
-  const std::size_t voters = static_cast<std::size_t>(std::count_if(
-      replicas.begin(), replicas.end(), [](const Json& r) { return r.value("voter", true); }));
+  const std::size_t voters = static_cast<std::size_t>(
+      std::count_if(replicas.begin(), replicas.end(), [](const Json& r) { return r.value("voter", true); }));
   if (census.dormant.size() > voters - quorum) {
     out.lost = true;
     out.what = "a majority has lost its data";

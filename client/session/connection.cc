@@ -135,15 +135,14 @@ void Connection::begin_lookups() {
 void Connection::know(const ClusterMembers& members) {
   if (members.configuration < configuration_) return;
   configuration_ = members.configuration;
+  const bool changed = merge_members(config_, members);
+  for (const config::ReplicaConfig& replica : config_.replicas)
+    book_.rename(loop_.now(), replica.id.n, replica.member ? replica.address : std::string());
   for (const ClusterMembers::One& one : members.all)
     if (one.at && one.role != paxos::MemberRole::removed) book_.suggest(one.id, *one.at);
-  take_addresses();
-  if (!merge_members(config_, members)) return;
-  for (const config::ReplicaConfig& replica : config_.replicas)
-    book_.rename(loop_.now(), replica.id.n, replica.address);
   begin_lookups();
   take_addresses();
-  if (on_members_) on_members_();
+  if (changed && on_members_) on_members_();
 }
 
 void Connection::keep_learning_members() { scope_.spawn(learn_again()); }
@@ -155,7 +154,8 @@ net::Task<void> Connection::learn_again() {
     if (given_up_) co_return;
     const paxos::Time began = loop_.now();
     co_await learn_members(*this, learn_timeout, false);
-    if (!given_up_) co_await loop_.sleep(std::max<paxos::Duration>(paxos::Duration{}, began + learn_pause - loop_.now()));
+    while (!given_up_ && loop_.now() < began + learn_pause)
+      (void)co_await wondering_.wait_until(began + learn_pause);
   }
 }
 
@@ -175,7 +175,8 @@ void Connection::carry_addresses() {
   book_.tick(now);
   take_addresses();
   if (resolver_)
-    for (const std::size_t id : book_.take_lookups(now)) resolver_->look_up(id, config_.replicas.at(id).address);
+    for (const std::size_t id : book_.take_lookups(now))
+      resolver_->look_up(id, config_.replicas.at(id).address);
   (void)book_.take_events();  // who asks is told by fault()
 }
 
@@ -276,15 +277,13 @@ void Connection::end_turn() {
   if (turn_end_) turn_end_();
   const paxos::Time now = loop_.now();
   if (transport_.deadline() <= now) transport_.tick(now);
-  if (resolver_) carry_addresses();
+  carry_addresses();
   for (const net::Refusal& refusal : socket_.take_refusals()) transport_.refused(now, refusal);
   transport_.flush(now);
   for (net::Outgoing& packet : transport_.take_outgoing())
     socket_.send(packet.to, std::move(packet.data), packet.segment);
   loop_.cancel_timer(timer_);
-  if (const paxos::Time at =
-          std::min(transport_.deadline(), resolver_ ? book_.deadline() : paxos::time_never);
-      at != paxos::time_never)
+  if (const paxos::Time at = std::min(transport_.deadline(), book_.deadline()); at != paxos::time_never)
     timer_ = loop_.add_timer(at, [] {});
 }
 

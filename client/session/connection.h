@@ -62,10 +62,11 @@ class Connection {
   net::Task<std::optional<chat::WhoReply>> who(paxos::ReplicaId to, chat::WhoRequest request,
                                                std::chrono::milliseconds timeout);
 
-  /// Who belongs to the cluster, by a replica's word: from now on config() says it, too. An older word than the
-  /// last one is passed over.
+  /// Who belongs to the cluster, by a replica's word: from now on config() says it, too. An older word than
+  /// the last one is passed over.
   void know(const ClusterMembers& members);
-  /// Asks for that now and then, and soon after wonder(), until the connection is given up. To be called once.
+  /// Asks for that now and then, and soon after wonder(), until the connection is given up. To be called
+  /// once.
   void keep_learning_members();
   /// Somebody spoke of a replica that is not known here.
   void wonder() { wondering_.notify(); }

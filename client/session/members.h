@@ -31,14 +31,15 @@ struct ClusterMembers {
   friend bool operator==(const ClusterMembers&, const ClusterMembers&) = default;
 };
 
-/// What a replica's status says of it; nothing: it does not know, or is of an older version. A foreign object:
-/// whatever is not of its type, or no address, is left out.
+/// What a replica's status says of it; nothing: it does not know, or is of an older version. A foreign
+/// object: whatever is not of its type, or no address, is left out.
 [[nodiscard]] std::optional<ClusterMembers> members_in(const Json& status);
 /// Puts it into the config; ids that the config does not name are added at its end. False: nothing is new.
 bool merge_members(config::ClusterConfig& config, const ClusterMembers& members);
 
 /// Asks the replicas that the connection knows, all at once, and has it know what the one says that is in the
 /// latest configuration. `first_is_enough`: what the first one says is taken, and the connection given up.
-net::Task<void> learn_members(Connection& connection, std::chrono::milliseconds timeout, bool first_is_enough);
+net::Task<void> learn_members(Connection& connection, std::chrono::milliseconds timeout,
+                              bool first_is_enough);
 
 }  // namespace client

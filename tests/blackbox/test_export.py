@@ -17,6 +17,12 @@ def shown(messages):
 
 
 class Export(ClusterTest):
+    def target(self):
+        """A new cluster, once it takes imports: under rules 2, which it raises a moment after it was born."""
+        cluster = self.cluster()
+        wait_for("rules 2", lambda: all(r.get("rules") == 2 for r in cluster.status()["replicas"]))
+        return cluster
+
     def source(self, messages=60):
         """Several rooms and names, a topic, a redacted message, an odd one."""
         cluster = self.cluster()
@@ -45,7 +51,7 @@ class Export(ClusterTest):
                          ("paxosd rooms", 1, source.status()["cluster_id"]))
         self.assertEqual((lines[-1]["end"], lines[-1]["rooms"], lines[-1]["messages"]), (True, 3, 96))
         self.assertNotIn("ops ann 6 ", path.read_text(), "the redacted text")
-        target = self.cluster()
+        target = self.target()
         code, out, err = target.ctl("import", path, "--json")
         self.assertEqual(code, 0, err)
         done = json.loads(out)
@@ -63,7 +69,7 @@ class Export(ClusterTest):
         self.assert_consistent(target)
         # And from there on to a third cluster: the first times are kept.
         again = self.export(target, "--room", "ops")
-        third = self.cluster()
+        third = self.target()
         code, _, err = third.ctl("import", again)
         self.assertEqual(code, 0, err)
         self.assertEqual(shown(third.history("ops")), shown(source.history("ops")))
@@ -74,7 +80,7 @@ class Export(ClusterTest):
         code, _, err = source.chat("send", "--room", "ops", "--name", "ann", "-", text="".join(f"text {n}\n" for n in range(6000)))
         self.assertEqual(code, 0, err)
         path = self.export(source)
-        target = self.cluster()
+        target = self.target()
         killed = 0
         for run_number in range(9):
             process = subprocess.Popen([str(BIN / "paxosctl"), "import", "--config", str(target.config), str(path)],
@@ -120,7 +126,7 @@ class Export(ClusterTest):
         path = self.export(source)
         whole = path.read_bytes()
         lines = whole.splitlines(keepends=True)
-        target = self.cluster()
+        target = self.target()
 
         def refused(content, sentence):
             path.write_bytes(content)
@@ -152,7 +158,7 @@ class Export(ClusterTest):
     def test_rooms_in_use_are_left_alone_unless_it_is_wanted(self):
         source = self.source(messages=4)
         path = self.export(source, "--room", "ops", "--room", "one")
-        target = self.cluster()
+        target = self.target()
         code, _, err = target.chat("send", "--room", "ops", "--name", "eve", "here already")
         self.assertEqual(code, 0, err)
         code, out, err = target.ctl("import", path)

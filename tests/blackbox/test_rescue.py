@@ -217,17 +217,22 @@ class Rescue(ClusterTest):
         leader = cluster.leader()
         follower = next(i for i in cluster.processes if i != leader)
 
-        def stands():
-            return next(r for r in cluster.status()["replicas"] if r["id"] == leader)
         # What the leader votes for now nobody else hears. All that the load has sent may have come to both before
-        # that, and it sends no more without receipts: so there is one more sender, whose session is asked for now.
+        # that, and it sends no more without receipts: so there is one more sender, which has its session and says
+        # something now. The leader leads for an election timeout more.
+        alone = subprocess.Popen([str(BIN / "paxoschat"), "send", "--config", str(cluster.config), "--room", "load", "--json", "-"], text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self.addCleanup(alone.wait)
+        self.addCleanup(alone.kill)
+        print("before", file=alone.stdin, flush=True)
+        before = json.loads(alone.stdout.readline())["slot"]
         cluster.processes[follower].send_signal(signal.SIGSTOP)
-        wait_for("the leader tells how far it has voted", lambda: "accepted" in stands())
-        both_may_have = stands()["accepted"]
-        self.load(cluster, "another")
-        wait_for("the leader has voted alone",
-                 lambda: stands().get("accepted", 0) > both_may_have)
-        wait_for("its vote is on the disk", lambda: any(row["kind"] != "empty" for row in cluster.log(leader, "--from", both_may_have + 1)))
+        print("alone", file=alone.stdin, flush=True)
+
+        def voted():
+            code, out, _ = cluster.ctl("log", leader, "--json", "--from", before)
+            return code == 0 and '"text":"alone"' in out
+        wait_for("the leader has voted alone, and has that on its disk", voted)
         self.kill_all(cluster)
         receipts = load.end()
         directories = [str(cluster.folder / "data" / str(i)) for i in (follower, leader)]

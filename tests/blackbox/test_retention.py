@@ -158,7 +158,7 @@ class Retention(Behind):
     def test_a_snapshot_and_a_backup_have_what_rooms_keep(self):
         cluster = self.cluster(start=False)
         away = 2
-        count = self.fall_behind(cluster, away, 12)
+        count = self.fall_behind(cluster, away, 20)
         self.keep(cluster, "--all", "--count", 100)
         cluster.start(away)
         wait_for("a snapshot is in place", lambda: self.said(cluster, away, "takes the place of this replica's state"), 120)

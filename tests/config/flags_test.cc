@@ -143,10 +143,11 @@ TEST(Flags, UnderstandsTimes) {
   EXPECT_EQ(config::parse_duration("250ms"), ms{250});
   EXPECT_EQ(config::parse_duration("5m"), ms{300'000});
   EXPECT_EQ(config::parse_duration("1h"), ms{3'600'000});
+  EXPECT_EQ(config::parse_duration("90d"), ms{90LL * 86'400'000});
   EXPECT_EQ(config::parse_duration("10"), ms{10'000});
   EXPECT_EQ(config::parse_duration("0.5"), ms{500});
   EXPECT_EQ(config::parse_duration("0"), ms{0});
-  for (const char* bad : {"", "s", "ms", "-1s", "1d", "10 s", " 10s", "1e3", "nan", "inf", "0x10", "1s2",
+  for (const char* bad : {"", "s", "ms", "-1s", "1w", "10 s", " 10s", "1e3", "nan", "inf", "0x10", "1s2",
                           "99999999999999999999h", "10S"})
     EXPECT_EQ(config::parse_duration(bad), std::nullopt) << bad;
 }

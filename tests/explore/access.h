@@ -308,7 +308,7 @@ struct StateAccess {
 
   template <class A>
   static void visit_election(A& a, Election& election) {
-    auto& [env, peers, own, leader, mood, candidate, quorum_connected, leader_since, yielded,
+    auto& [env, peers, own, leader, mood, candidate, quorum_connected, roomy_quorum, leader_since, yielded,
            discontent_since, patience, next_heartbeat, evaluated, leader_changes] = election;
     explore::field(a, own);
     explore::field(a, leader);

@@ -37,6 +37,11 @@ namespace mutants {
   M(change_unremembered, "that a change is chosen is not on the disk before the next promise")      \
   M(old_votes_adopted, "phase 1 adopts votes of the configuration before")                          \
   M(later_votes_forgotten, "redoing an earlier configuration forgets the votes of a later one")     \
+  M(learner_counted, "a learner's word counts in a quorum")                                         \
+  M(change_unready, "a change is made though no quorum could go on with it")                        \
+  M(promoted_unheard, "a learner is made a voter though nobody hears it")                           \
+  M(removed_serves_nothing, "who is taken out keeps what only it and the leader have")              \
+  M(lone_birth, "a config of one replica begins a cluster without listening")                       \
   M(read_while_closing, "reads are confirmed while the configuration changes")                      \
   M(copies_vote, "a replica with an older copy of its directory votes")                             \
   M(descent_ignored, "an older copy votes once its boots are later than those that are known")      \
@@ -48,7 +53,6 @@ namespace mutants {
   M(full_leader_stays, "a leader whose disk is full says nothing of it, and stays")                 \
   M(full_leader_proposes, "a leader whose disk is full proposes")                                   \
   M(full_majority_ignored, "a leader proposes where a majority of the disks is full")               \
-  M(reserve_let_go, "the reserve is given up at once where the disk is full")                       \
   M(no_space_believed, "a write for which there was no space is believed")                          \
   M(stalled_clock_leads, "a leader whose clock stands still is believed that all is well")          \
   M(w_ignored, "a new leader proposes where its acceptors know what was chosen")                    \

@@ -71,6 +71,45 @@ TEST(AddressBook, ALiteralIsThereAtOnceAndIsNeverLookedUp) {
   EXPECT_EQ(one.book.at(1), a);
 }
 
+TEST(AddressBook, WhoIsRenamedIsLookedForThereOnceItIsSilent) {
+  Book b1(a, false);
+  b1.heard(a);
+  b1.book.rename(b1.now, 1, b.to_string());
+  EXPECT_EQ(b1.book.at(1), a) << "it answers where it is";
+  b1.book.sent(b1.now, 1);
+  b1.run(AddressBook::silence + 1s);
+  EXPECT_EQ(b1.book.at(1), b);
+  // Who was never heard is taken to be there at once; and who is renamed to nothing is nowhere.
+  Book b2(a, false);
+  b2.book.rename(b2.now, 1, b.to_string());
+  EXPECT_EQ(b2.book.at(1), b);
+  b2.book.rename(b2.now, 1, "");
+  EXPECT_TRUE(b2.book.at(1).empty());
+  EXPECT_TRUE(b2.book.worth_remembering().empty()) << "without a name there is nothing to remember it by";
+}
+
+TEST(AddressBook, AnAnswerForTheNameBeforeIsNotTakenForTheNewOne) {
+  Book b1;
+  b1.run(1ms);
+  ASSERT_TRUE(b1.book.looking_up(1));
+  b1.book.rename(b1.now, 1, "other:7400");
+  b1.name_says({a});
+  EXPECT_TRUE(b1.book.at(1).empty());
+  b1.run(10ms);
+  ASSERT_TRUE(b1.book.looking_up(1));
+  b1.name_says({b});
+  EXPECT_EQ(b1.book.at(1), b);
+}
+
+TEST(AddressBook, ASuggestionIsTriedWhereItIsNotHeardAtItsOwnAddress) {
+  Book b1(a, false);
+  b1.book.suggest(1, b);
+  EXPECT_EQ(b1.book.at(1), a);
+  b1.book.sent(b1.now, 1);
+  b1.run(AddressBook::silence + 1s);
+  EXPECT_EQ(b1.book.at(1), b);
+}
+
 TEST(AddressBook, ANameThatDoesNotResolveIsAskedAgainWithBackOffUntilItDoes) {
   Book one;
   EXPECT_TRUE(one.book.at(1).empty());

@@ -343,13 +343,13 @@ TEST(WireCodec, NumbersOnTheWireAreThoseOfTheDocument) {
       {chat::OperatorRequest{
            1, {.boot = 2}, chat::SnapshotRequest{chat::SnapshotAsk{.nonce = 1, .above = {7}}}},
        id + "020d" + "0b" + "01" + id + "0700"},
-      {chat::OperatorRequest{1, {.boot = 2}, chat::MemberRequest{{.id = {7}, .address = {}}}}, id + "020e00070000"},
-      {chat::OperatorRequest{1,
-                             {.boot = 2},
-                             chat::MemberRequest{{.kind = paxos::MemberChange::Kind::add,
-                                                  .id = {7},
-                                                  .address = "h:1",
-                                                  .by_hand = true}}},
+      {chat::OperatorRequest{1, {.boot = 2}, chat::MemberRequest{{.id = {7}, .address = {}}}},
+       id + "020e00070000"},
+      {chat::OperatorRequest{
+           1,
+           {.boot = 2},
+           chat::MemberRequest{
+               {.kind = paxos::MemberChange::Kind::add, .id = {7}, .address = "h:1", .by_hand = true}}},
        id + "020e010703683a3101"},
       {chat::OperatorRequest{1, {.boot = 2}, chat::TransferRequest{{7}}}, id + "020f07"},
       {chat::OperatorReply{1, chat::StatusReply{"{}"}}, id + "01027b7d"},

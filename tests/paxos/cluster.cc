@@ -78,7 +78,7 @@ void Cluster::start(std::size_t id) {
   n.hashes.resize(n.state_durable);
   Options options{.self = ReplicaId{static_cast<std::uint8_t>(id)},
                   .replicas = n.config_size,
-                  .founds = n.config_size % 2 == 1,
+                  .founds = setup_.even_founds || n.config_size % 2 == 1,
                   .ids = size(),
                   .heartbeat = setup_.heartbeat,
                   .election_timeout = setup_.election_timeout,

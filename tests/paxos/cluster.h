@@ -32,7 +32,8 @@ struct Letter {
 struct Setup {
   std::size_t replicas = 3;
   bool born = true;
-  std::size_t voters = 0;  ///< those that were born together; the rest are machines that wait. 0: all
+  bool even_founds = true;  ///< a cluster can be born with an even number of replicas
+  std::size_t voters = 0;   ///< those that were born together; the rest are machines that wait. 0: all
   std::uint64_t seed = 1;
   Duration heartbeat{std::chrono::milliseconds{50}};
   Duration election_timeout{std::chrono::milliseconds{250}};

@@ -7,8 +7,8 @@
 
 #include "tests/paxos/cluster.h"
 
-/// Growing, shrinking, learners, addresses (DESIGN.md section 4, Configurations; docs/DECISIONS.md): each rule
-/// with a test that breaks without it.
+/// Growing, shrinking, learners, addresses (DESIGN.md section 4, Configurations; docs/DECISIONS.md): each
+/// rule with a test that breaks without it.
 namespace paxos_test {
 
 using namespace std::chrono_literals;
@@ -33,10 +33,12 @@ ReplicaId id_of(std::size_t id) { return {static_cast<std::uint8_t>(id)}; }
 std::uint32_t newest(const Cluster& c) { return static_cast<std::uint32_t>(c.configurations().size()); }
 
 /// Everybody who is a member is in the newest configuration, with its role there.
-bool all_settled(const Cluster& c) {
+bool all_settled(Cluster& c) {
   const Configuration& now = c.configurations().back();
   for (std::uint8_t id = 0; id < c.size(); ++id) {
     if (!now.holds({id})) continue;
+    // Its announcement came late, by way of a letter that was sent twice: an operator takes it out again.
+    if (now.learns({id}) && !now.member({id}, c.node(id).disk.incarnation)) continue;
     if (!c.up(id)) return false;
     const Status s = c.status(id);
     if (s.configuration.number != newest(c) || s.voting != now.votes({id})) return false;
@@ -48,6 +50,23 @@ bool has_text(const Cluster& c, std::size_t id, const std::string& text) {
   for (std::size_t slot = 1; slot <= c.applied(id); ++slot)
     if (c.text(id, slot) == text) return true;
   return false;
+}
+
+std::string standings(const Cluster& c) {
+  std::string out;
+  out += "\nconfiguration " + std::to_string(newest(c)) + ":";
+  for (const Member& member : c.configurations().back().members)
+    out += std::string(" ") + to_string(member.role) + " " + to_string(member.incarnation).substr(0, 8);
+  for (std::size_t id = 0; id < c.size(); ++id) {
+    if (!c.up(id)) continue;
+    const Status s = c.status(id);
+    out += "\n" + std::to_string(id) + ": " + to_string(s.role) + ", configuration " +
+           std::to_string(s.configuration.number) + ", promised " + to_string(s.ballot) + ", chosen " +
+           std::to_string(s.chosen.n) + ", applied " + std::to_string(s.applied.n) + ", connected to " +
+           std::to_string(s.connected.size()) + (s.redoing ? ", redoes" : "") +
+           (s.snapshot_wanted ? ", stranded" : "") + " " + s.reason;
+  }
+  return out;
 }
 
 /// By whoever leads; asks until it is proposed.
@@ -76,14 +95,17 @@ struct Well {
                             .connected = these({1, 2}),
                             .keep_up = these({0, 1, 2}),
                             .capacity = 9};
-  [[nodiscard]] std::string refused(const MemberChange& wish) const { return plan_change(wish, around).refused; }
+  [[nodiscard]] std::string refused(const MemberChange& wish) const {
+    return plan_change(wish, around).refused;
+  }
 };
 
 }  // namespace
 
 TEST(PlanChange, MakesWhatWasAskedFor) {
   const Well well;
-  const Planned added = plan_change({.kind = Kind::add, .id = {4}, .address = "h:1", .by_hand = true}, well.around);
+  const Planned added =
+      plan_change({.kind = Kind::add, .id = {4}, .address = "h:1", .by_hand = true}, well.around);
   ASSERT_EQ(added.refused, "");
   EXPECT_EQ(added.next.number, 2U);
   EXPECT_EQ(added.next.members.size(), 5U);
@@ -127,10 +149,12 @@ TEST(PlanChange, RefusesWithTheReason) {
 TEST(PlanChange, KeepsAQuorumThatIsUpAndCaughtUp) {
   Well well;
   well.around.keep_up = these({0, 1});
-  EXPECT_EQ(well.refused({.kind = Kind::remove, .id = {2}, .address = {}}), "") << "the one that is away may go";
+  EXPECT_EQ(well.refused({.kind = Kind::remove, .id = {2}, .address = {}}), "")
+      << "the one that is away may go";
   EXPECT_NE(well.refused({.kind = Kind::remove, .id = {1}, .address = {}}), "");
   well.around.keep_up = these({0});
-  EXPECT_NE(well.refused({.kind = Kind::add, .id = {3}, .address = "h:1"}), "") << "nobody could choose the next one";
+  EXPECT_NE(well.refused({.kind = Kind::add, .id = {3}, .address = "h:1"}), "")
+      << "nobody could choose the next one";
 }
 
 TEST(Members, OneGrowsToSevenAndShrinksBack) {
@@ -140,10 +164,12 @@ TEST(Members, OneGrowsToSevenAndShrinksBack) {
   c.settle();
   for (std::size_t id = 1; id < 7; ++id) {
     ASSERT_TRUE(changed(c, {.kind = Kind::add, .id = id_of(id), .address = {}})) << id;
-    ASSERT_TRUE(c.run_until([&] { return votes_now(c, id) && all_settled(c); }, 5s)) << id << ": " << c.status(id).reason;
+    ASSERT_TRUE(c.run_until([&] { return votes_now(c, id) && all_settled(c); }, 5s))
+        << id << ": " << c.status(id).reason;
     EXPECT_EQ(c.configurations().back().voters().size(), id + 1);
     EXPECT_TRUE(has_text(c, id, "first"));
-    ASSERT_TRUE(c.run_until([&] { return c.leader() && c.try_propose(*c.leader(), "with " + std::to_string(id)); }, 3s));
+    ASSERT_TRUE(c.run_until(
+        [&] { return c.leader() && c.try_propose(*c.leader(), "with " + std::to_string(id)); }, 3s));
   }
   // Seven bear the loss of three.
   for (const std::size_t id : {4U, 5U, 6U}) c.crash(id);
@@ -157,7 +183,8 @@ TEST(Members, OneGrowsToSevenAndShrinksBack) {
     ASSERT_TRUE(changed(c, {.kind = Kind::remove, .id = id_of(id), .address = {}})) << id;
     ASSERT_TRUE(c.run_until([&] { return all_settled(c) && c.status(id).role == Role::removed; }, 5s)) << id;
     EXPECT_FALSE(c.status(id).voting);
-    ASSERT_TRUE(c.run_until([&] { return c.leader() && c.try_propose(*c.leader(), "less " + std::to_string(id)); }, 3s));
+    ASSERT_TRUE(c.run_until(
+        [&] { return c.leader() && c.try_propose(*c.leader(), "less " + std::to_string(id)); }, 3s));
   }
   EXPECT_EQ(c.configurations().back().voters().size(), 1U);
   ASSERT_TRUE(c.run_until([&] { return has_text(c, 0, "less 1"); }, 3s));
@@ -214,8 +241,9 @@ TEST(Members, WhoIsTakenOutGivesTheOthersWhatOnlyItAndTheLeaderHave) {
   c.settle();
   // Replica 1 hears nothing that it could vote for, nor what is chosen; it is connected.
   const auto deaf = [](const Letter& l) {
-    return l.to.n == 1 && (std::holds_alternative<Accept>(l.message) || std::holds_alternative<Commit>(l.message) ||
-                           std::holds_alternative<LearnReply>(l.message));
+    return l.to.n == 1 &&
+           (std::holds_alternative<Accept>(l.message) || std::holds_alternative<Commit>(l.message) ||
+            std::holds_alternative<LearnReply>(l.message));
   };
   c.on_post = deaf;
   c.propose(0, "b");
@@ -262,8 +290,70 @@ TEST(Members, AConfigThatNamesMoreReplicasKeepsNobodyFromVoting) {
   EXPECT_EQ(c.status(1).role, Role::dormant) << "one that names fewer is another cluster's";
 }
 
+/// All that it knew were taken out while it slept.
+TEST(Members, WhoSleptWhileAllOthersWereReplacedIsFound) {
+  Cluster c({.replicas = 5, .voters = 3});
+  c.elect(0);
+  c.propose(0, "a");
+  c.settle();
+  c.crash(2);
+  for (const std::size_t id : {3U, 4U}) {
+    ASSERT_TRUE(changed(c, {.kind = Kind::add, .id = id_of(id), .address = {}}));
+    ASSERT_TRUE(c.run_until([&] { return votes_now(c, id); }, 5s)) << id << ": " << c.status(id).reason;
+  }
+  for (const std::size_t id : {0U, 1U}) {
+    c.run_for(500ms);  // everybody is in the newest configuration
+    if (c.leader() == id) c.campaign(3);
+    ASSERT_TRUE(
+        c.run_until([&] { return c.leader() && *c.leader() != id && c[*c.leader()].can_propose(); }, 3s))
+        << id << standings(c);
+    ASSERT_TRUE(changed(c, {.kind = Kind::remove, .id = id_of(id), .address = {}}));
+    ASSERT_TRUE(c.run_until([&] { return c.status(id).role == Role::removed; }, 3s));
+  }
+  c.crash(0);
+  c.crash(1);
+  c.restart(2);
+  ASSERT_TRUE(
+      c.run_until([&] { return votes_now(c, 2) && c.status(2).configuration.number == newest(c); }, 5s))
+      << c.status(2).reason;
+  c.crash(4);
+  ASSERT_TRUE(c.run_until([&] { return c.leader() && c.try_propose(*c.leader(), "b"); }, 5s));
+  ASSERT_TRUE(c.run_until([&] { return has_text(c, 2, "b"); }, 5s));
+}
+
+TEST(Members, APromotionCostsTheLeaderNothing) {
+  Cluster c({.replicas = 2, .voters = 1});
+  c.elect(0);
+  ASSERT_TRUE(changed(c, {.kind = Kind::add, .id = {1}, .address = {}}));
+  ASSERT_TRUE(c.run_until([&] { return votes_now(c, 1); }, 5s));
+  c.run_for(1s);
+  EXPECT_EQ(c.leader(), 0U);
+  for (const std::string& event : c.node(0).events)
+    EXPECT_EQ(event.find("lost the connection"), std::string::npos) << event;
+}
+
+TEST(Members, WhoIsTakenOutMayLeaveOnceAQuorumOfTheRestNeedsNothing) {
+  Cluster c({});
+  c.elect(0);
+  c.propose(0, "a");
+  c.settle();
+  const auto deaf = [](const Letter& l) {
+    return l.to.n == 1 &&
+           (std::holds_alternative<Accept>(l.message) || std::holds_alternative<Commit>(l.message) ||
+            std::holds_alternative<LearnReply>(l.message));
+  };
+  c.on_post = deaf;
+  c.propose(0, "b");
+  ASSERT_TRUE(changed(c, {.kind = Kind::remove, .id = {2}, .address = {}}));
+  ASSERT_TRUE(c.run_until([&] { return c[2].removed(); }, 3s));
+  c.run_for(3s);
+  EXPECT_FALSE(c[2].may_leave()) << "replica 1 has yet to come to the configuration without it";
+  c.on_post = {};
+  ASSERT_TRUE(c.run_until([&] { return c[2].may_leave(); }, 5s));
+}
+
 TEST(Members, AnEvenConfigBeginsNoCluster) {
-  Cluster c({.replicas = 4, .born = false, .voters = 4});
+  Cluster c({.replicas = 4, .born = false, .even_founds = false, .voters = 4});
   c.run_for(3s);
   for (std::size_t id = 0; id < 4; ++id) EXPECT_EQ(c.status(id).role, Role::unborn) << id;
   EXPECT_NE(c.status(0).reason.find("member add"), std::string::npos) << c.status(0).reason;
@@ -297,7 +387,8 @@ TEST(Members, AConfigOfOneBeginsNoOtherCluster) {
 TEST(Members, SurviveEverything) {
   std::size_t changes = 0;
   for (std::uint64_t seed = 1; seed <= 150; ++seed) {
-    struct Setup setup{.replicas = 5, .voters = 1 + 2 * (seed % 2), .seed = seed, .auto_sync = false, .disk_delay = 1ms};
+    struct Setup setup{
+        .replicas = 5, .voters = 1 + 2 * (seed % 2), .seed = seed, .auto_sync = false, .disk_delay = 1ms};
     setup.loss_percent = 10;
     setup.duplicate_percent = 5;
     Cluster c(setup);
@@ -333,14 +424,15 @@ TEST(Members, SurviveEverything) {
       }
       if (random.below(6) != 0) continue;
       const auto kind = static_cast<Kind>(1 + random.below(3));
-      // Who is to come back starts with an empty directory.
-      if (c.up(id) && c.status(id).role == Role::removed) {
+      // Who is to come back starts with an empty directory, once it has ended by itself.
+      if (c.up(id) && c[id].may_leave()) {
         c.set_config_size(id, c.size());
         c.wipe(id);
       }
       for (std::size_t at = 0; at < c.size(); ++at)
         if (c.up(at))
-          static_cast<void>(c.change(at, {.kind = kind, .id = id_of(id), .address = {}, .by_hand = random.below(4) == 0}));
+          static_cast<void>(
+              c.change(at, {.kind = kind, .id = id_of(id), .address = {}, .by_hand = random.below(4) == 0}));
     }
     c.heal();
     for (std::size_t id = 0; id < c.size(); ++id)
@@ -349,8 +441,10 @@ TEST(Members, SurviveEverything) {
     for (std::size_t id = 0; id < c.size(); ++id)
       for (const std::string& event : c.node(id).events) events += "\n  " + std::to_string(id) + ": " + event;
     ASSERT_TRUE(c.violations().empty()) << "seed " << seed << events;
-    ASSERT_TRUE(c.run_until([&] { return all_settled(c) && c.leader(); }, 20s)) << "seed " << seed << events;
-    ASSERT_TRUE(c.run_until([&] { return c.leader() && c.try_propose(*c.leader(), "last"); }, 5s)) << "seed " << seed;
+    ASSERT_TRUE(c.run_until([&] { return all_settled(c) && c.leader(); }, 20s))
+        << "seed " << seed << events << standings(c);
+    ASSERT_TRUE(c.run_until([&] { return c.leader() && c.try_propose(*c.leader(), "last"); }, 5s))
+        << "seed " << seed;
     changes += newest(c) - 1;
     EXPECT_TRUE(c.violations().empty()) << "seed " << seed;
     for (std::size_t id = 0; id < c.size(); ++id)

@@ -43,6 +43,7 @@ void Conduct::started(std::uint8_t replica, const Disk& disk) {
 void Conduct::hears(std::uint8_t replica, std::uint8_t from, const paxos::PeerMessage& message,
                     const chat::Node& node, paxos::Slot acknowledged) {
   Own& own = of_[replica];
+  own.quorum = node.configuration().members.empty() ? replicas_ / 2 + 1 : node.configuration().quorum();
   if (const auto* request = std::get_if<paxos::ReadRequest>(&message)) {
     own.requests.try_emplace({from, request->id}, Request{++order_, acknowledged});
     forget_oldest(own.requests);
@@ -67,7 +68,7 @@ void Conduct::says(std::uint8_t replica, const paxos::Envelope& envelope, const 
                        text(request->second.acknowledged) + " was acknowledged before it was asked");
     const auto good = [&](const auto& known) {
       return known.second.said > request->second.heard &&
-             static_cast<std::size_t>(__builtin_popcount(known.second.confirmed)) > replicas_ / 2;
+             static_cast<std::size_t>(__builtin_popcount(known.second.confirmed)) >= own.quorum;
     };
     if (std::none_of(own.rounds.begin(), own.rounds.end(), good))
       broken("C3", name(replica) + " answers a read that no quorum confirmed after it came");

@@ -64,6 +64,7 @@ class Conduct {
   using CommandKey = std::tuple<chat::SessionId, std::uint64_t, std::size_t>;  ///< session, seq, content
   [[nodiscard]] static CommandKey key_of(const chat::CommandView& command);
   struct Own {
+    std::size_t quorum = 1;  ///< of the configuration in which it is
     paxos::Ballot promised;  ///< by records handed out in earlier turns
     // As a leader of `ballot`.
     paxos::Ballot ballot;

@@ -7,12 +7,18 @@
 /// Rooms that forget: who says what they keep, and how replicas take the rest off their modelled disks.
 namespace sim {
 
+namespace {
+constexpr std::int64_t age_max_ms = 20'000;  ///< above it no rule goes by age: the run would be over
+}
+
 void draw_retention(Scenario& s) {
   Random r(s.seed ^ 0x7265'7461'696e'2e2eULL);
   if (!r.chance(300'000)) return;
   s.retain_every = r.between(1, 6) * second;
   s.machine_bounds.rooms_looked_at = static_cast<std::size_t>(r.between(1, 4));
-  // By age only where that is less than a run.
+  // By age only where that is less than a run; and never less than a session lives.
+  if (r.chance(600'000) && !s.reach_one && s.machine_bounds.session_idle_ms > age_max_ms)
+    s.machine_bounds.session_idle_ms = r.between(1000, 8000);
   s.machine_bounds.mark_gap_ms =
       std::max<std::int64_t>(1, s.machine_bounds.session_idle_ms / r.between(8, 64));
 }
@@ -31,9 +37,9 @@ void World::retain() {
   if (what == 0) wanted.inherit = true;
   if (what == 1 || what == 2) wanted.room.clear();
   if (what != 0 && what != 3) {  // 3: it keeps everything
-    if (idle > 20'000 || retain_random_.below(2) == 0)
+    if (idle > age_max_ms || retain_random_.below(3) == 0)
       wanted.count = static_cast<std::uint64_t>(retain_random_.between(1, 40));
-    if (idle <= 20'000 && (wanted.count == 0 || retain_random_.below(3) == 0))
+    if (idle <= age_max_ms && (wanted.count == 0 || retain_random_.below(3) == 0))
       wanted.age_ms = retain_random_.between(idle, 3 * idle);
   }
   redact_asked_.emplace_back(room, 0);

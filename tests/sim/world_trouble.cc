@@ -150,8 +150,8 @@ void World::lose_directory(Host& host, Random& random, Nanos length) {
   until_later(operate, host.id, 0, 20 * millisecond + random.between(0, length));
 }
 
-/// One time in two in one step; else its replica is taken out of the cluster, and added to it as a learner, which
-/// the leader makes a voter.
+/// One time in two in one step; else its replica is taken out of the cluster, and added to it as a learner,
+/// which the leader makes a voter.
 paxos::MemberChange World::next_change(const Host& host, const paxos::Configuration& now) const {
   using Kind = paxos::MemberChange::Kind;
   const bool in_steps = host.disk.incarnation.bytes[1] % 2 == 1;
