@@ -253,6 +253,8 @@ void LogStore::announce(const std::vector<LogGroup>& groups, std::int64_t began)
     const std::lock_guard lock(mutex_);
     sync_started_ns_.store(queue_.empty() ? 0 : steady_ns(), std::memory_order_relaxed);
   }
+  // Before it is told: who hears of a trim and asks then must not hear of the beginning before it.
+  if (const std::optional<paxos::Slot> first = trimmed_to(groups)) first_slot_ = first->n;
   completions_.synced(groups.back().number);
 }
 
@@ -288,7 +290,6 @@ std::string LogStore::write(const std::vector<LogGroup>& groups) {
   promised_ = promised;
   if (raised) format_ = trimming_format;
   if (first) {
-    first_slot_ = first->n;
     if (std::string why = drop_files(*first); !why.empty()) return why;
   }
   if (!mark_.write(boot_, groups.back().number))

@@ -5,6 +5,7 @@
 
 #include "chat/rows.h"
 #include "storage/log_format.h"
+#include "storage/log_store.h"
 #include "tests/storage/support.h"
 
 /// The log lets go of its oldest slots, the state of their hashes.
@@ -85,6 +86,33 @@ TEST_F(Trim, WhatIsTrimmedIsGoneForGood) {
   s.reset();
   start();
   EXPECT_EQ(s->recovered.first_slot, paxos::Slot{15});
+}
+
+TEST(TrimmedLog, KnowsWhereItBeginsBeforeAnybodyHearsOfIt) {
+  const TempDir dir;
+  auto o = options(dir.path());
+  o.rules_known = 2;
+  std::filesystem::create_directories(o.directory / "log");
+  paxos::Recovered recovered;
+  const auto log = LogStore::open(o, recovered);
+  ASSERT_TRUE(log) << log.error();
+  Said said;
+  Completions completions = said.completions();
+  std::vector<std::uint64_t> told;  // by the log thread alone, until it has told all
+  completions.synced = [&, note = completions.synced](std::uint64_t group) {
+    told.push_back((*log)->first_slot().n);
+    note(group);
+  };
+  (*log)->start(completions);
+  std::uint64_t group = recovered.last_group;
+  const auto append = [&](std::vector<paxos::Record> records) {
+    (*log)->append(++group, std::move(records));
+    ASSERT_TRUE(said.wait_synced(group));
+  };
+  append({paxos::ChosenRecord{{1}, {1, {1}}, text("first")}, paxos::ChosenRecord{{2}, {1, {1}}, text("second")},
+          paxos::ChosenPrefixRecord{{2}}});
+  append({paxos::TrimRecord{{2}}});
+  EXPECT_EQ(told, (std::vector<std::uint64_t>{1, 2}));
 }
 
 TEST_F(Trim, RaisesTheFormatSoThatOlderProgramsRefuseIt) {
