@@ -48,14 +48,16 @@ class Changing {
           if (const std::string why = senseless(); !why.empty()) co_return refused(why);
           if (reached()) co_return done("already");
         }
-        if (reached()) co_return done({});
-        if (under_way()) proposed_ = 0;
+        if (reached() && in_use()) co_return done({});
+        if (reached() || under_way()) proposed_ = 0;
         if (proposed_ != 0 && went_by()) {
           progress_(fmt::format("{}: something else was decided instead; asks again", name_));
           proposed_ = 0;
         }
       }
-      if (under_way()) {
+      if (!now_.by_id.empty() && reached()) {
+        progress_(fmt::format("{}: a voter, in configuration {}; waits until it votes", name_, now_.number));
+      } else if (under_way()) {
         tell();
       } else if (proposed_ == 0) {
         const std::optional<int> code = co_await ask();
@@ -83,6 +85,12 @@ class Changing {
         break;
     }
     return false;
+  }
+
+  /// Who became a voter says itself that it votes: until then the cluster may lose no more than before.
+  [[nodiscard]] bool in_use() const {
+    if (now_.role(id()) != "voter" || wish_.change.kind == Kind::set_address) return true;
+    return id() < replicas_.size() && replicas_[id()].json && votes(*replicas_[id()].json);
   }
 
   /// What never can be, whoever leads.
@@ -186,7 +194,7 @@ class Changing {
     say(stdout, "{}: {}, in configuration {}\n", name_,
         wish_.change.kind == Kind::remove        ? "is no member any more"
         : wish_.change.kind == Kind::set_address ? "is at " + printable(wish_.change.address)
-        : role == "voter"                        ? std::string("votes")
+        : role == "voter"                        ? std::string(in_use() ? "votes" : "is a voter")
                           : fmt::format("is a learner; `paxosctl member promote {}` makes it a voter", id()),
         now_.number);
     return config::exit_fine;
@@ -212,7 +220,7 @@ class Changing {
 
   int late() {
     const auto seconds = wish_.timeout.count() / 1000;
-    if (under_way())
+    if (under_way() || (!now_.by_id.empty() && reached()))
       return unknown(fmt::format(
           "it does not vote yet, after {} s: it goes on by itself; see `paxosctl member list`", seconds));
     if (proposed_ == 0 && !perhaps_)
