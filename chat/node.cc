@@ -152,10 +152,16 @@ void Node::set_slack(paxos::Time now, std::optional<paxos::TrimSlack> slack) {
   if (trims_) replica_.set_slack(now, slack_);
 }
 
+void Node::cut_log(paxos::Time now, paxos::Slot first) {
+  cut_ = std::max(cut_, first);
+  if (trims_) replica_.cut_log(now, cut_);
+}
+
 void Node::state_durable(paxos::Time now, paxos::Slot slot) {
   if (!trims_ && !may_trim_from_.none() && slot >= may_trim_from_) {
     trims_ = true;
     replica_.set_slack(now, slack_);
+    if (!cut_.none()) replica_.cut_log(now, cut_);
   }
   replica_.state_durable(now, slot);
   standing_stale_ = true;

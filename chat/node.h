@@ -88,6 +88,7 @@ class Node {
   void log_read(paxos::Time now, const paxos::LogReadWish& wish, std::vector<paxos::ChosenDecree> decrees);
   /// See paxos::Replica. In force once the disk holds rules whose log may be trimmed (chat/versions.h).
   void set_slack(paxos::Time now, std::optional<paxos::TrimSlack> slack);
+  void cut_log(paxos::Time now, paxos::Slot first);
   void state_durable(paxos::Time now, paxos::Slot slot);
   void hold_log(paxos::Time now, paxos::ReplicaId peer, paxos::Slot from, paxos::Time until);
   /// To be called when deadline() has passed.
@@ -174,6 +175,7 @@ class Node {
   std::optional<paxos::TrimSlack> slack_;
   paxos::Slot may_trim_from_;  ///< once the disk holds the state at this slot; none: not under these rules
   bool trims_ = false;         ///< it does
+  paxos::Slot cut_;            ///< what cut_log() was told last
   struct Trim {
     std::uint64_t group = 0;
     paxos::Slot first;

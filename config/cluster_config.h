@@ -66,6 +66,8 @@ struct ClusterConfig {
   std::optional<std::uint64_t> disk_reserve_mib;
   /// At most so much of a snapshot is sent to replicas that fell behind the log.
   std::uint64_t snapshot_bytes_per_second = 32u << 20;
+  /// A replica reads all that it has on its disk so often, to find what does not read any more; 0: never.
+  std::chrono::hours scrub_every{24 * 7};
   std::string log_level = "info";    ///< error, warning, info or debug
   std::size_t crash_dumps_kept = 4;  ///< of the flight recorder, the newest; 1 to crash_dumps_max
 
@@ -102,8 +104,8 @@ class ClusterKey {
 void set_address(ReplicaConfig& replica, const std::string& address);
 
 /// What of `now` a running replica can't take over from `fresh`, one sentence; empty when it can. It can take
-/// fault_injection, loss, datagram_bytes, snapshot_bytes_per_second, log_keep_slots, log_keep_mib, log_level
-/// and crash_dumps_kept.
+/// fault_injection, loss, datagram_bytes, snapshot_bytes_per_second, log_keep_slots, log_keep_mib,
+/// scrub_hours, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
 /// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640

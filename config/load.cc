@@ -191,7 +191,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
       r.mapping(root, "the config",
                 {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms",
                  "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "snapshot_bytes_per_second",
-                 "log_keep_slots", "log_keep_mib", "disk_reserve_mib", "log_level", "crash_dumps_kept"});
+                 "log_keep_slots", "log_keep_mib", "disk_reserve_mib", "scrub_hours", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
@@ -307,6 +307,8 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   if (const auto at = nodes.find("disk_reserve_mib"); at != nodes.end())
     out.disk_reserve_mib =
         static_cast<std::uint64_t>(r.number(at->second, "disk_reserve_mib", 0, disk_reserve_mib_max));
+  if (const auto at = nodes.find("scrub_hours"); at != nodes.end())
+    out.scrub_every = std::chrono::hours{r.number(at->second, "scrub_hours", 0, 24 * 365)};
   if (const auto at = nodes.find("log_level"); at != nodes.end()) {
     out.log_level = r.text(nodes, root, "log_level");
     if (std::find(log_levels.begin(), log_levels.end(), out.log_level) == log_levels.end())

@@ -123,6 +123,8 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
   transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
   flight_.started(loop.now(), opened.recovered.promised, node_.chosen(), opened.recovered.applied);
   prepare_flight_recorder();
+  repairs_.found(opened.has_put_aside, std::max(opened.recovered.chosen_prefix, opened.recovered.redo_to));
+  scrub_.begin(loop.now(), since_last_scrub(options_.directory), options_.config.scrub_every);
 }
 
 // The storage threads call back into this object until they are joined, and so does the metrics' thread.

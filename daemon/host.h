@@ -25,6 +25,7 @@
 #include "daemon/outlet.h"
 #include "daemon/pause.h"
 #include "daemon/round_trips.h"
+#include "daemon/scrub.h"
 #include "daemon/snapshots.h"
 #include "daemon/supervision.h"
 #include "daemon/vitals.h"
@@ -39,7 +40,8 @@
 
 namespace paxosd {
 
-/// run() gives this when a snapshot has taken the place of the state: open the directory again.
+/// run() gives this when a snapshot has taken the place of the state, or the state is to be made again: open
+/// the directory again.
 inline constexpr int exit_reopen = -1;
 
 /// Joins the rooms of one replica in one event loop: datagrams and completions go into chat::Node, its
@@ -56,9 +58,11 @@ class Host {
     net::Opener::TicketKey tickets = {};  ///< the same
     std::string version = PAXOSD_VERSION;
     std::uint16_t rules_known = chat::rules_released;
-    std::filesystem::path directory;  ///< of the data; not the config's where --data-dir says another
-    bool level_by_flag = false;       ///< --log-level was given: a reload leaves it alone
-    std::function<void()> lived;      ///< called once, when it has run for StartCounter::long_enough
+    std::filesystem::path directory;     ///< of the data; not the config's where --data-dir says another
+    bool level_by_flag = false;          ///< --log-level was given: a reload leaves it alone
+    std::function<void()> lived;         ///< called once, when it has run for StartCounter::long_enough
+    std::string renew_state;             ///< where run() gives exit_reopen: why the state is to be put aside
+    std::optional<paxos::Time> renewed;  ///< when this process put its state aside last, by itself
   };
 
   Host(net::Loop& loop, Options options, storage::Storage::Opened opened);
@@ -132,6 +136,12 @@ class Host {
   void hold_until_synced(std::uint64_t group, const std::vector<paxos::Envelope>& envelopes);
   /// A reader of the storage's met a record that does not read (damage.cc).
   void on_damage(storage::Damage damage);
+  /// Finds where the log reads again behind `damaged`, and has it begin there (damage.cc).
+  void cut_log_behind(paxos::Slot damaged);
+  /// What can be repaired now, is: damaged records of the log go, a damaged state is made again.
+  void repair(paxos::Time now);
+  /// A page of all that is on the disk, now and then (Scrub).
+  void read_some(paxos::Time now);
   void read_history(chat::HistoryWish wish);
   void read_log(paxos::LogReadWish wish);
   /// Age of the oldest unfinished work of a storage thread.
@@ -245,6 +255,8 @@ class Host {
   End end_;
   std::uint64_t strays_ = 0;
   Damages damages_;
+  Repairs repairs_;
+  Scrub scrub_;
   Latencies latencies_;
   Supervision supervision_;
   SendFailures send_failures_;

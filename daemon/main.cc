@@ -12,6 +12,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 #include "chat/versions.h"
 #include "config/cluster_config.h"
@@ -133,12 +134,13 @@ int run(int argc, char** argv) {
                                      .rules_known = rules_known,
                                      .directory = options.directory,
                                      .level_by_flag = flags.get("log-level").has_value()};
-  // More than once only where a snapshot has come: opening the directory is what puts it in place, and a
-  // replica with another state is a fresh one, of the next boot, in the same process.
+  // More than once only where a snapshot has come, or the state is made again: opening the directory is what
+  // does it, and a replica with another state is a fresh one, of the next boot, in the same process.
   int code = paxosd::exit_reopen;
   for (bool first = true; code == paxosd::exit_reopen; first = false) {
     do fill_random(&options.life, sizeof options.life);
     while (options.life == 0);
+    options.renew_state = std::exchange(host_options.renew_state, {});
     auto opened = storage::Storage::open(options);
     if (!opened)
       return refuse(opened.error().message + paxosd::opening_hint(opened.error().message, options.directory));
@@ -146,6 +148,13 @@ int run(int argc, char** argv) {
                      self.listen.empty() ? self.address : self.listen, config->replicas.size(),
                      opened->recovered.boot, opened->recovered.chosen_prefix.n, opened->recovered.applied.n,
                      options.directory.string());
+    if (!opened->put_aside.empty())
+      daemon_log::write(
+          daemon_log::Level::warning, {.event = "damaged", .ballot = {}, .slot = {}},
+          opened->put_aside +
+              (opened->recovered.first_slot > paxos::Slot{1}
+                   ? ". It is put aside as state-damaged, and taken from another replica instead"
+                   : ". It is put aside as state-damaged, and made again from the log"));
     if (const std::string note =
             paxosd::elsewhere_note(options.directory, self.data_dir, opened->recovered.boot == 1);
         first && !note.empty())

@@ -73,6 +73,8 @@ void Host::report(paxos::Time now) {
     const bool hears_leader = node_.is_leader() || node_.last_standing().leader;
     supervision_.hint_at_missed_raise(hears_leader, dropped[static_cast<std::size_t>(net::Drop::version)]);
   }
+  read_some(now);
+  repair(now);
   if (recent_.due(now)) recent_.take(now, counts());
   supervision_.give_sign(now, unfinished(now), options_.directory);
 }
@@ -106,6 +108,7 @@ void Host::reload() {
     transport_.set_datagram_bytes(options_.config.datagram_bytes);
     snapshots_.set_rate(options_.config.snapshot_bytes_per_second);
     node_.set_slack(loop_.now(), slack_of(options_.config));
+    scrub_.set_every(loop_.now(), options_.config.scrub_every);
     if (!options_.level_by_flag) (void)daemon_log::set_level(options_.config.log_level);
     // On the state thread: a disk may take its time.
     storage_->read([folder = crash_folder(), kept = options_.config.crash_dumps_kept](

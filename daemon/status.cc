@@ -70,11 +70,14 @@ void add_members(Json& out, const paxos::Status& s) {
 }
 
 void add_damage(Json& out, const Damages& damages) {
-  if (damages.shown().empty()) return;
-  auto& damage = out["damage"] = Json::array();
-  for (const storage::Damage& one : damages.shown())
-    damage.push_back(
-        {{"store", one.store == storage::Damage::Store::log ? "log" : "state"}, {"text", one.what}});
+  if (damages.shown().empty() && damages.mended().empty()) return;
+  const auto list = [&](const char* name, const std::vector<storage::Damage>& all) {
+    for (const storage::Damage& one : all)
+      out[name].push_back(
+          {{"store", one.store == storage::Damage::Store::log ? "log" : "state"}, {"text", one.what}});
+  };
+  list("damage", damages.shown());
+  list("repaired", damages.mended());
   out["damaged_reads"] = damages.log_reads() + damages.state_reads();
 }
 

@@ -252,6 +252,13 @@ void Replica::state_durable(Time now, Slot slot) {
   p.conclude();
 }
 
+void Replica::cut_log(Time now, Slot first) {
+  Parts& p = *parts_;
+  p.env.now = now;
+  p.trimmer.cut(first);
+  p.conclude();
+}
+
 void Replica::hold_log(Time now, ReplicaId peer, Slot from, Time until) {
   parts_->env.now = now;
   parts_->trimmer.hold(peer, from, until);

@@ -193,6 +193,8 @@ class Replica {
   /// What applying the slots up to here gave is on the disk, and a crash leaves it there. Without that word
   /// nothing is trimmed. Requires: applied here, and given to the disk.
   void state_durable(Time now, Slot slot);
+  /// Slots below `first` do not read any more: the log is trimmed to begin there, once that is so (Trimmer).
+  void cut_log(Time now, Slot first);
   /// Slots from `from` on stay in the log until then, for a peer that takes a snapshot and goes on behind it.
   void hold_log(Time now, ReplicaId peer, Slot from, Time until);
   /// Answer to a LogReadWish: consecutive chosen decrees from `wish.from` on, maybe fewer.

@@ -89,7 +89,10 @@ void Trimmer::aim() {
   if (slack_->bytes != 0 && freed >= slack_->bytes / 4) stride_ = 1;
 }
 
+void Trimmer::cut(Slot first) { cut_ = std::max(cut_, first); }
+
 std::optional<Slot> Trimmer::next(Time now) {
+  if (cut_ > first_ && cut_ <= durable_) return begin_at(cut_);
   if (target_ <= first_ || target_ - first_ < stride_) return std::nullopt;
   Slot to = target_;
   for (const Hold& hold : holds_)
@@ -100,6 +103,10 @@ std::optional<Slot> Trimmer::next(Time now) {
   }
   PAXOS_ASSERT(to <= durable_);
   reached_(Bound::trim_stride);
+  return begin_at(to);
+}
+
+Slot Trimmer::begin_at(Slot to) {
   first_ = to;
   for (; marks_.size() > 1 && marks_.front().last < to; marks_.pop_front()) bytes_ -= marks_.front().bytes;
   aim();

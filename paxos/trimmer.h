@@ -38,6 +38,10 @@ class Trimmer {
   /// Until then, slots from `from` on stay: `peer` is about to ask for them.
   void hold(ReplicaId peer, Slot from, Time until);
 
+  /// Slots below `first` do not read any more: they go, whatever the slack and whoever asks for them, as soon
+  /// as the state behind them is on the disk.
+  void cut(Slot first);
+
   /// The log's new first slot, where it is time to trim; it has to be done at once. Never above durable().
   [[nodiscard]] std::optional<Slot> next(Time now);
   [[nodiscard]] Slot durable() const { return durable_; }
@@ -53,6 +57,7 @@ class Trimmer {
     Time until = Time::min();
   };
   void aim();
+  Slot begin_at(Slot to);
 
   const Bounds& bounds_;
   BoundsReached& reached_;
@@ -64,6 +69,7 @@ class Trimmer {
   std::deque<Mark> marks_;    ///< ascending; the last one grows
   std::uint64_t bytes_ = 0;   ///< of all marks
   std::vector<Hold> holds_;   ///< by peer
+  Slot cut_;                  ///< the first slot that reads behind damage; none: all do
 };
 
 }  // namespace paxos

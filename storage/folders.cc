@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <system_error>
 
 namespace storage {
@@ -33,5 +34,49 @@ std::string make_folder(const std::filesystem::path& folder,
     if (at == there) return {};
   }
 }
+
+std::string move_folder(const std::filesystem::path& from, const std::filesystem::path& to) {
+  std::error_code error;
+  std::filesystem::rename(from, to, error);
+  if (error)
+    return fmt::format("{}: can't be renamed to {}: {}", from.string(), to.string(), error.message());
+  return sync_folder(to.parent_path());
+}
+
+std::string clear_away(const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  return error ? fmt::format("{}: can't be removed: {}", path.string(), error.message()) : std::string();
+}
+
+namespace {
+/// Not a name that RocksDB has anything to do with.
+constexpr const char* mark_name = "damaged";
+std::filesystem::path aside(const std::filesystem::path& directory) { return directory / "state-damaged"; }
+}  // namespace
+
+std::string put_state_aside(const std::filesystem::path& directory) {
+  if (has_put_aside(directory)) return clear_away(directory / "state");
+  return move_folder(directory / "state", aside(directory));
+}
+
+void mark_damaged(const std::filesystem::path& state, const std::string& why) {
+  std::ofstream(state / mark_name) << why << "\n" << std::flush;
+}
+
+std::string marked_damaged(const std::filesystem::path& state) {
+  std::ifstream in(state / mark_name);
+  std::string why;
+  if (!in) return why;
+  std::getline(in, why);
+  return why.empty() ? "it was found damaged" : why;
+}
+
+bool has_put_aside(const std::filesystem::path& directory) {
+  std::error_code error;
+  return std::filesystem::exists(aside(directory), error);
+}
+
+std::string drop_put_aside(const std::filesystem::path& directory) { return clear_away(aside(directory)); }
 
 }  // namespace storage

@@ -29,20 +29,6 @@ constexpr std::size_t count_bytes = 1u << 20;
 constexpr std::chrono::milliseconds count_rest{10};
 constexpr std::string_view id_key = "snapshot";
 
-std::string clear_away(const fs::path& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  return error ? fmt::format("{}: can't be removed: {}", path.string(), error.message()) : std::string();
-}
-
-std::string move_to(const fs::path& from, const fs::path& to) {
-  std::error_code error;
-  fs::rename(from, to, error);
-  if (error)
-    return fmt::format("{}: can't be renamed to {}: {}", from.string(), to.string(), error.message());
-  return sync_folder(to.parent_path());
-}
-
 bool is_there(const fs::path& path) {
   std::error_code error;
   return fs::exists(path, error);
@@ -198,7 +184,8 @@ SnapshotFiles::Made SnapshotFiles::make_now(const paxos::Incarnation& source, st
     return fail(std::move(why));
   if (std::string why = sync_folder(fresh); !why.empty()) return fail(std::move(why));
   rows->reset();
-  if (std::string why = move_to(fresh, directory_ / "snapshot"); !why.empty()) return fail(std::move(why));
+  if (std::string why = move_folder(fresh, directory_ / "snapshot"); !why.empty())
+    return fail(std::move(why));
   rows = StateFolder::open(directory_ / "snapshot" / "state", StateFolder::Mode::read_only, env_);
   if (!rows) return fail(std::move(rows.error()));
   served_rows_ = std::move(*rows);
@@ -262,8 +249,15 @@ void SnapshotFiles::drop_served() {
   });
 }
 
+void SnapshotFiles::drop_put_aside() {
+  // Only a start needs its place, or a redaction: nothing is lost by what stays until then.
+  enqueue([this] { (void)storage::drop_put_aside(directory_); });
+}
+
 std::string SnapshotFiles::forget() {
   const std::lock_guard lock(files_mutex_);
+  // The state that forgets has what that one had.
+  if (std::string why = storage::drop_put_aside(directory_); !why.empty()) return why;
   if (!is_there(directory_ / "snapshot")) return {};
   std::string why = drop_now();
   if (lost_) lost_();
@@ -335,7 +329,7 @@ void SnapshotFiles::finish(chat::SnapshotProgress progress, std::function<void()
     staged_.reset();
     if (why.empty()) why = sync_folder(directory_ / "incoming");
     if (why.empty()) why = clear_away(directory_ / "install");
-    if (why.empty()) why = move_to(directory_ / "incoming", directory_ / "install");
+    if (why.empty()) why = move_folder(directory_ / "incoming", directory_ / "install");
     if (!why.empty()) return failed_(why);
     done();
   });
@@ -377,14 +371,14 @@ std::string install_snapshot(const fs::path& directory, void* env) {
     } else {
       if (is_there(state)) {
         if (std::string why = clear_away(old); !why.empty()) return why;
-        if (std::string why = move_to(state, old); !why.empty()) return why;
+        if (std::string why = move_folder(state, old); !why.empty()) return why;
       }
-      if (std::string why = move_to(install, state); !why.empty()) return why;
+      if (std::string why = move_folder(install, state); !why.empty()) return why;
     }
   }
   // A crash between the two renames, and then a snapshot that does not read: what stood before is still
   // whole.
-  if (!is_there(state) && is_there(old) && applied_in(old)) return move_to(old, state);
+  if (!is_there(state) && is_there(old) && applied_in(old)) return move_folder(old, state);
   return is_there(state) ? clear_away(old) : std::string();
 }
 

@@ -54,8 +54,10 @@ class SnapshotFiles {
   /// A piece at a time, between other work. Not answered where it does not read.
   void count_served(std::function<void(const chat::SnapshotId&, const chat::SnapshotSum&)> done);
   void drop_served();
-  /// The same for a redaction, at once: a snapshot keeps files that hold what is to be gone. What is wrong,
-  /// or nothing.
+  /// A state that was put aside goes (Storage::drop_put_aside()).
+  void drop_put_aside();
+  /// Like drop_served(), for a redaction, at once: a snapshot keeps files that hold what is to be gone. What
+  /// is wrong, or nothing.
   [[nodiscard]] std::string forget();
 
   // --- staged ---

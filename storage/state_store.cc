@@ -12,6 +12,7 @@
 #include "chat/rows.h"
 #include "chat/versions.h"
 #include "storage/database_figures.h"
+#include "storage/folders.h"
 #include "storage/forget.h"
 #include "storage/steady.h"
 
@@ -72,9 +73,11 @@ std::vector<std::pair<std::string, Stretch>> stretches(std::string_view from, st
 /// Rows at one point of time.
 class Snapshot final : public chat::RowReader {
  public:
+  enum class Cache : std::uint8_t { filled, passed_by };
   /// `persisted`: get() looks at what a crash would leave only.
-  explicit Snapshot(const Families& families, bool persisted = false)
+  explicit Snapshot(const Families& families, bool persisted = false, Cache cache = Cache::filled)
       : families_(families), snapshot_(families.db().GetSnapshot()) {
+    options_.fill_cache = cache == Cache::filled;
     if (persisted) options_.read_tier = rocksdb::kPersistedTier;
     options_.snapshot = snapshot_;
     options_.verify_checksums = true;
@@ -139,13 +142,16 @@ std::string StateStore::copy_to(const std::filesystem::path& folder) const {
 }
 
 tl::expected<std::unique_ptr<StateStore>, std::string> StateStore::open(const OpenOptions& options,
-                                                                        const LogStore& log) {
+                                                                        const LogStore& log, bool* damaged) {
   std::unique_ptr<StateStore> store(new StateStore(log));
   store->where_ = (options.directory / "state").string();
   std::error_code error;
   std::filesystem::create_directories(store->where_, error);
   const rocksdb::Status status = store->families_.open(
       database_options(static_cast<rocksdb::Env*>(options.env)), store->where_, state_families());
+  // What a file system refuses (its rights, its room, a sector) is another matter: there the same files may
+  // read later.
+  if (damaged != nullptr) *damaged = status.IsCorruption() || status.IsNotFound() || status.IsPathNotFound();
   if (!status.ok())
     return tl::make_unexpected(
         fmt::format("{}: the state does not open: {}. {}", store->where_, status.ToString(), move_away));
@@ -246,6 +252,23 @@ void StateStore::run(const ReadJob& job) {
                    return entries;
                  },
              .log_first = [this] { return log_.first_slot(); },
+             .pass =
+                 [this](std::string_view from, std::size_t bytes_max, std::size_t& bytes) {
+                   const Snapshot all(families_, false, Snapshot::Cache::passed_by);
+                   const std::string behind_all(1, '\xff');
+                   std::optional<std::string> next;
+                   std::size_t read = 0;
+                   all.scan(from, behind_all, [&](std::string_view key, std::string_view value) {
+                     if (read >= bytes_max) {
+                       next = key;
+                       return false;
+                     }
+                     read += key.size() + value.size();
+                     return true;
+                   });
+                   bytes += read;
+                   return next;
+                 },
              .log_own =
                  [this] {
                    auto whole = log_.check_own();
@@ -255,7 +278,7 @@ void StateStore::run(const ReadJob& job) {
                    return whole;
                  }});
   } catch (const StateDamage& damage) {
-    const std::string what = fmt::format("{}: {}. {}", where_, damage.what(), move_away);
+    const std::string what = fmt::format("{}: {}", where_, damage.what());
     completions_.damaged({.store = Damage::Store::state, .slot = std::nullopt, .what = what});
     if (job.unread) job.unread(what);
   }
@@ -336,8 +359,13 @@ std::string StateStore::delete_messages(const chat::RowReader& rows, const chat:
 }
 
 bool StateStore::failed(paxos::Slot slot, const rocksdb::Status& status) const {
-  completions_.failed(fmt::format("{}: writing slot {}: {}{}{}", where_, slot.n, status.ToString(),
-                                  status.IsCorruption() ? ". " : "", status.IsCorruption() ? move_away : ""));
+  std::string why = fmt::format("{}: writing slot {}: {}", where_, slot.n, status.ToString());
+  // Met where RocksDB moves rows, which it does again after every start.
+  if (status.IsCorruption()) {
+    mark_damaged(where_, why);
+    why += ". The next start puts it aside and makes the state again";
+  }
+  completions_.failed(std::move(why));
   return false;
 }
 

@@ -34,8 +34,10 @@ void read_state(const Families& families, const std::function<void(const chat::R
 /// Its families are flushed as one, so that rows, applied slot and hash reach the disk together.
 class StateStore {
  public:
+  /// `damaged`: whether that is because its files do not read, where it can't be opened.
   [[nodiscard]] static tl::expected<std::unique_ptr<StateStore>, std::string> open(const OpenOptions& options,
-                                                                                   const LogStore& log);
+                                                                                   const LogStore& log,
+                                                                                   bool* damaged = nullptr);
   ~StateStore();  ///< writes what is queued, flushes
   void start(const Completions& completions);
   /// Writes what is queued and ends the thread; nothing more may be asked for.

@@ -11,6 +11,7 @@
 #include <thread>
 #include <utility>
 
+#include "chat/rows.h"
 #include "chat/versions.h"
 #include "storage/folders.h"
 #include "storage/log_store.h"
@@ -87,6 +88,51 @@ class Eraser {
   std::thread thread_;
 };
 
+namespace {
+
+/// What a start found in `state/`.
+struct FoundState {
+  std::unique_ptr<StateStore> store;
+  std::optional<chat::Machine> machine;
+  std::optional<paxos::Slot> installed;  ///< see installed_slot()
+  std::string fault;                     ///< why it can't be used; empty: it can
+  bool damaged = false;                  ///< because it does not read as it was written
+};
+
+FoundState find_state(const OpenOptions& options, LogStore& log) {
+  FoundState out;
+  out.fault = marked_damaged(options.directory / "state");
+  out.damaged = !out.fault.empty();
+  if (out.damaged) return out;
+  auto store = StateStore::open(options, log, &out.damaged);
+  if (!store) {
+    out.fault = store.error();
+    return out;
+  }
+  out.store = std::move(*store);
+  const std::string where = (options.directory / "state").string();
+  bool of_another_version = false;
+  try {
+    out.store->with_reader([&](const chat::RowReader& rows) {
+      if (const auto meta = rows.get(chat::rows::meta()); meta && meta->size() > 1)
+        of_another_version = static_cast<std::uint8_t>(meta->front()) != chat::rows::row_version ||
+                             static_cast<std::uint8_t>((*meta)[1]) > options.rules_known;
+      auto machine = chat::Machine::load(rows, options.rules_known);
+      if (machine)
+        out.machine = std::move(*machine);
+      else
+        out.fault = fmt::format("{}: {}", where, machine.error());
+      out.installed = installed_slot(rows);
+    });
+  } catch (const StateDamage& damage) {
+    out.fault = fmt::format("{}: {}", where, damage.what());
+  }
+  out.damaged = !out.fault.empty() && !of_another_version;
+  return out;
+}
+
+}  // namespace
+
 class Storage::Impl {
  public:
   /// The state's thread may be about to give the eraser something to do: it goes before the eraser, and the
@@ -146,32 +192,28 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& given)
   auto log = LogStore::open(options, recovered);
   if (!log) return fail(log.error());
   impl->log = std::move(*log);
-  auto state = StateStore::open(options, *impl->log);
-  if (!state) return fail(state.error());
-  impl->state = std::move(*state);
-
-  std::uint16_t rules = 0;
-  tl::expected<chat::Machine, std::string> machine = tl::make_unexpected(std::string());
-  try {
-    impl->state->with_reader([&](const chat::RowReader& rows) {
-      if (const auto mark = chat::read_applied(rows)) rules = mark->rules;
-      machine = chat::Machine::load(rows, options.rules_known);
-    });
-  } catch (const StateDamage& damage) {
-    machine = tl::make_unexpected(std::string(damage.what()));
+  // No vote rests on the state: the log makes it again, or a peer has it.
+  std::string put_aside = options.renew_state;
+  FoundState found;
+  if (put_aside.empty()) {
+    found = find_state(options, *impl->log);
+    if (found.damaged) put_aside = found.fault;
   }
-  if (rules > options.rules_known)
-    return fail(fmt::format("{}/state: {}", options.directory.string(), machine.error()));
-  if (!machine)
-    return fail(fmt::format("{}/state: {}. Move this folder away: the log next to it redoes the state",
-                            options.directory.string(), machine.error()));
+  if (!put_aside.empty()) {
+    found = {};  // closes it
+    if (std::string why = put_state_aside(options.directory); !why.empty())
+      return fail(fmt::format("{}. It can't be put aside: {}", put_aside, why));
+    found = find_state(options, *impl->log);
+  }
+  if (!found.fault.empty()) return fail(std::move(found.fault));
+  impl->state = std::move(found.store);
+  std::optional<chat::Machine>& machine = found.machine;
   if (const auto raised = impl->log->raise_format(chat::formats_of(machine->rules()).log); !raised)
     return fail(raised.error());
   if (const auto raised = impl->state->use_rules(machine->rules()); !raised) return fail(raised.error());
-  std::optional<paxos::Slot> installed;
-  impl->state->with_reader([&](const chat::RowReader& rows) { installed = installed_slot(rows); });
-  if (installed)
-    if (const auto done = impl->log->begin_above(*installed, recovered); !done) return fail(done.error());
+  if (found.installed)
+    if (const auto done = impl->log->begin_above(*found.installed, recovered); !done)
+      return fail(done.error());
   impl->snapshots = std::make_unique<SnapshotFiles>(options.directory, options.env, *impl->state);
   settle(recovered, machine->applied(), machine->hash());
   for (const paxos::Slot slot : landmarks(recovered)) {
@@ -187,7 +229,9 @@ tl::expected<Storage::Opened, OpenError> Storage::open(const OpenOptions& given)
   recovered.log_bytes = impl->log->database_figures().sst_bytes;
   Opened opened{.storage = std::unique_ptr<Storage>(new Storage(std::move(impl))),
                 .recovered = std::move(recovered),
-                .machine = std::move(*machine)};
+                .machine = std::move(*machine),
+                .put_aside = std::move(put_aside),
+                .has_put_aside = has_put_aside(options.directory)};
   return opened;
 }
 
@@ -221,6 +265,7 @@ void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
 void Storage::read(std::function<void(const Reader&)> job, Unread unread) {
   impl_->state->read(std::move(job), std::move(unread));
 }
+void Storage::drop_put_aside() { impl_->snapshots->drop_put_aside(); }
 SpaceFigures Storage::space() const { return impl_->space->figures(); }
 SnapshotFiles& Storage::snapshots() { return *impl_->snapshots; }
 std::size_t Storage::state_backlog_bytes() const { return impl_->state->backlog_bytes(); }

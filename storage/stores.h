@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
@@ -42,6 +43,8 @@ struct OpenOptions {
   std::optional<std::uint64_t> reserve = 0;
   /// How often a full volume is looked at.
   paxos::Duration look_every{std::chrono::milliseconds{50}};
+  /// Nonempty: the state that is there does not read, for this reason: it is put aside, and made again.
+  std::string renew_state;
   /// How long the log thread looks for work before it sleeps, under a steady load (paxos/patience.h).
   paxos::Duration busy_poll{};
 };
@@ -114,6 +117,11 @@ class Storage {
         log;
     /// The log's first slot: below it there is nothing.
     std::function<paxos::Slot()> log_first;
+    /// Reads the state's rows from `from` on, past the cache, until they are about `bytes_max`; adds to
+    /// `bytes` what they are. Where the next ones begin; nothing: there are no more.
+    std::function<std::optional<std::string>(std::string_view from, std::size_t bytes_max,
+                                             std::size_t& bytes)>
+        pass;
     /// Reads the log's records about the replica itself; damage is an error.
     std::function<tl::expected<void, std::string>()> log_own;
   };
@@ -125,6 +133,10 @@ class Storage {
   /// which holds up neither of the two. `done` is called once, with what is wrong or nothing; never when this
   /// ends first. One at a time.
   void erase(chat::Erasure erasure, std::function<void(std::string why)> done);
+
+  /// Where a state that did not read was put aside, it is deleted, on a thread that holds up nobody. To be
+  /// called once all that it held is there again, on the disk.
+  void drop_put_aside();
 
   /// The files of snapshots; to be started by itself, after start().
   [[nodiscard]] SnapshotFiles& snapshots();
@@ -164,6 +176,9 @@ struct Storage::Opened {
   std::unique_ptr<Storage> storage;
   paxos::Recovered recovered;
   chat::Machine machine;
+  /// Why the state was put aside at this start, and is to be made again; empty: it was not.
+  std::string put_aside;
+  bool has_put_aside = false;  ///< now, or at an earlier start: see Storage::drop_put_aside()
 };
 
 }  // namespace storage

@@ -254,7 +254,10 @@ Scenario reduce(Scenario s, const Reduction& r) {
     s.small_bounds = false;
   }
   if (without(Setting::narrow)) s.narrow.reset();
-  if (without(Setting::trims)) s.slack.reset();
+  if (without(Setting::trims)) {
+    s.slack.reset();
+    s.log_damage_one_in = 0;
+  }
   if (without(Setting::retention)) s.retain_every = 0;
   s.shake = r.shake;
   return s;
@@ -312,7 +315,8 @@ std::string describe(const Scenario& s) {
   if (s.retain_every != 0) out += "; rooms forget";
   if (s.slack)
     out += "; logs keep " + (s.slack->slots != 0 ? std::to_string(s.slack->slots) + " slots" : "") +
-           (s.slack->bytes != 0 ? " " + std::to_string(s.slack->bytes) + " bytes" : "");
+           (s.slack->bytes != 0 ? " " + std::to_string(s.slack->bytes) + " bytes" : "") +
+           (s.log_damage_one_in != 0 ? ", and begin behind damage" : "");
   if (s.narrow) out += "; " + std::to_string(s.narrow->all.size()) + " narrow paths";
   const std::string bounds = describe_bounds(s);
   return bounds.empty() ? out : out + "; bounds: " + bounds;

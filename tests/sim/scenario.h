@@ -159,8 +159,10 @@ struct Scenario {
   Nanos redact_every = 0;                 ///< somebody redacts a message about so often; 0: nobody does
   Nanos retain_every = 0;                 ///< somebody says what rooms keep about so often; 0: nobody does
   std::optional<paxos::TrimSlack> slack;  ///< logs are trimmed, and who needs it takes a peer's state
-  std::size_t snapshot_chunk = 4096;      ///< bytes of such a state in a message
-  bool reach_one = false;                 ///< at the very end each client reaches one replica only
+  std::uint64_t log_damage_one_in =
+      0;  ///< states that reach a disk: then that replica's log begins behind damage
+  std::size_t snapshot_chunk = 4096;  ///< bytes of such a state in a message
+  bool reach_one = false;             ///< at the very end each client reaches one replica only
   std::optional<Narrowings> narrow;
   bool lossy_liveness = false;  ///< the healed core still loses packets
   std::uint64_t shake = 0;      ///< other luck with everything but the schedule

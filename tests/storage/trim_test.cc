@@ -109,8 +109,8 @@ TEST(TrimmedLog, KnowsWhereItBeginsBeforeAnybodyHearsOfIt) {
     (*log)->append(++group, std::move(records));
     ASSERT_TRUE(said.wait_synced(group));
   };
-  append({paxos::ChosenRecord{{1}, {1, {1}}, text("first")}, paxos::ChosenRecord{{2}, {1, {1}}, text("second")},
-          paxos::ChosenPrefixRecord{{2}}});
+  append({paxos::ChosenRecord{{1}, {1, {1}}, text("first")},
+          paxos::ChosenRecord{{2}, {1, {1}}, text("second")}, paxos::ChosenPrefixRecord{{2}}});
   append({paxos::TrimRecord{{2}}});
   EXPECT_EQ(told, (std::vector<std::uint64_t>{1, 2}));
 }
