@@ -18,7 +18,8 @@ namespace paxos {
 ///  of
 ///    them far ahead before each event, but the one whose turn it is;
 ///  - the random generator: what it may decide is a choice of the explorer's (set_timers() again);
-///  - heartbeats, reads, birth, the hash watch: their messages are not delivered, so that they never change;
+///  - heartbeats, reads, the hash watch: their messages are not delivered, so that they never change; of
+///  birth what the end of a membership changes is left;
 ///  - counters and ages for people;
 ///  - what a proposer's next phase sets anew before it reads it.
 /// The explorer holds this list against the code: a replica that lived through a path of events must answer
@@ -43,9 +44,10 @@ struct StateAccess {
     visit_proposer(a, proposer, synced);
     visit_election(a, election);
     visit_reads(reads);
-    PAXOS_ASSERT(birth.born());
-    (void)waits;    // decides nothing
-    (void)trimmer;  // keeps everything
+    visit_birth(a, birth);
+    if constexpr (Archive::loading) hashes.recent_.clear();  // it goes on from wherever this state stands
+    (void)waits;                                             // decides nothing
+    (void)trimmer;                                           // keeps everything
     PAXOS_ASSERT(trim_group == 0);
     // No life has a number: nobody asks for one, or is refused.
     PAXOS_ASSERT(introduction.lives.empty() && !outdated && asker.life.number == 0);
@@ -88,12 +90,26 @@ struct StateAccess {
     for (Election::Peer& peer : election.peers_) {
       peer.heard = due == Due::lost_quorum ? Time::min() : epoch;
       peer.asked = epoch;
+      peer.last = {};
+      peer.last.configuration = p.env.configuration.number;
+      peer.last.applied = p.log.applied();
+      peer.strange = false;
+      peer.promoted = false;
     }
     election.leader_since_ = Time::min();
     election.yielded_ = Time::min();
     election.discontent_since_ = epoch;
     election.patience_ = far;
     election.next_heartbeat_ = time_never;
+    p.birth.next_ = time_never;
+  }
+  /// What the leader hears when the change is asked for: all are there and keep up, but for the lost one,
+  /// whose place a directory announces itself for.
+  static void set_surroundings(Replica& replica, const MemberChange& change, const Incarnation& newcomer) {
+    Parts& p = *replica.parts_;
+    if (change.kind != MemberChange::Kind::replace) return;
+    p.election.peers_[change.id.n].heard = Time::min();
+    p.birth.newcomers_[change.id.n] = {newcomer, epoch};
   }
   /// True when the generator was asked since set_timers(): there are other outcomes.
   [[nodiscard]] static bool random_was_used(const Replica& replica, std::uint64_t choice) {
@@ -113,6 +129,10 @@ struct StateAccess {
   }
   [[nodiscard]] static bool proposing(const Replica& r) { return r.parts_->proposer.active(); }
   [[nodiscard]] static Slot next_slot(const Replica& r) { return r.parts_->proposer.next_slot(); }
+  [[nodiscard]] static bool may_campaign(const Replica& r) {
+    return r.parts_->voting() && r.parts_->election.may_campaign(r.parts_->around());
+  }
+  [[nodiscard]] static bool has_holes(const Replica& r) { return r.parts_->proposer.has_holes(); }
   /// Slots proposed and not known chosen: their Accepts are repeated.
   template <class Visit>
   static void each_flight(const Replica& r, Visit&& visit) {
@@ -165,8 +185,8 @@ struct StateAccess {
   static std::uint64_t visit_env(A& a, Env& env) {
     auto& [options, now, ready, random, last_group, synced_group, links, reading, records, held, held_now,
            reached, named, configuration, room] = env;
-    (void)named;                                // all of them, from the start on
-    PAXOS_ASSERT(configuration.number == 1);    // nobody changes it
+    (void)named;  // all of them, from the start on
+    visit_configuration(a, configuration);
     PAXOS_ASSERT(room.takes && room.proposes);  // no disk is full
     PAXOS_ASSERT(ready.records.empty() && ready.send_now.empty() && ready.send_after_sync.empty() &&
                  ready.to_apply.empty() && ready.log_reads.empty());
@@ -182,6 +202,36 @@ struct StateAccess {
                  held.bytes() < options.bounds.after_sync_bytes / 2);
     PAXOS_ASSERT(held_now == 0);
     return synced_group;
+  }
+
+  template <class A>
+  static void visit_configuration(A& a, Configuration& configuration) {
+    auto& [number, begins, members] = configuration;
+    explore::field(a, number);
+    explore::field(a, begins);
+    explore::sequence(a, members, [&](Member& member) {
+      auto& [incarnation, role, address, by_hand] = member;
+      explore::field(a, incarnation);
+      explore::field(a, role);
+      PAXOS_ASSERT(address.empty());
+      explore::field(a, by_hand);
+    });
+  }
+
+  template <class A>
+  static void visit_birth(A& a, BirthProtocol& birth) {
+    auto& [env, self, state, members, configuration, replaced_in, removed, arrived, announces, newcomers,
+           vector_group, announced, conflict, other_size, next, listens_until] = birth;
+    using State = BirthProtocol::State;
+    PAXOS_ASSERT(state == State::born || state == State::dormant);
+    explore::field(a, state);
+    explore::field(a, replaced_in);
+    explore::field(a, removed);
+    (void)members;        // what it tells others, who do not ask
+    (void)configuration;  // whose they are: as the disk says at each start
+    (void)newcomers;      // set_surroundings()
+    PAXOS_ASSERT(arrived.size() == 0 && !announces && !conflict && other_size == 0);
+    PAXOS_ASSERT(vector_group == 0 && announced.size() == 0);  // all were born before the search begins
   }
 
   template <class A>
@@ -205,7 +255,7 @@ struct StateAccess {
     explore::field(a, chosen_max);
     explore::field(a, accepted_max);
     explore::field(a, applied);
-    PAXOS_ASSERT(change.none());
+    explore::field(a, change);
     explore::field(a, bytes_total);
     explore::field(a, bytes_hot);
     if constexpr (A::loading) unchecked = {};
@@ -224,8 +274,8 @@ struct StateAccess {
     auto& [env, log, peers, handed_out, handed_out_bytes, changes, target, commit_ballot, commit_prefix,
            commit_scanned, pull_at, prefix_when_armed, asked, source, held, stranded_at, cries, silent] =
         learner;
-    PAXOS_ASSERT(changes.empty());
-    PAXOS_ASSERT(!held);  // the state machine keeps up
+    PAXOS_ASSERT(changes.empty());  // what is handed out is applied in the same turn
+    PAXOS_ASSERT(!held);            // the state machine keeps up
     for (Learner::Peer& peer : peers) {
       auto& [prefix, first] = peer;
       PAXOS_ASSERT(first.n <= 1);  // nobody trims here
@@ -249,7 +299,7 @@ struct StateAccess {
            repeat_at, rtt, retransmissions] = proposer;
     using Phase = Proposer::Phase;
     explore::field(a, phase);
-    PAXOS_ASSERT(closing.none());
+    explore::field(a, closing);
     if (phase == Phase::idle) return;
     explore::field(a, ballot);
     explore::field(a, adopted_max);

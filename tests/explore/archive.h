@@ -66,6 +66,7 @@ template <class A>
 void field(A& archive, Ballot& ballot) {
   archive.number(ballot.round);
   field(archive, ballot.replica);
+  field(archive, ballot.configuration);
 }
 template <class A>
 void field(A& archive, Decree& decree) {
@@ -94,6 +95,11 @@ void field(A& archive, std::optional<T>& value) {
   }
   if constexpr (A::loading) value.emplace();
   field(archive, *value);
+}
+
+template <class A>
+void field(A& archive, paxos::Incarnation& incarnation) {
+  for (std::uint8_t& byte : incarnation.bytes) field(archive, byte);
 }
 
 /// A vector or deque; `each` saves or loads one element.

@@ -19,11 +19,12 @@ enum class EventKind : std::uint8_t {
   repeat,       ///< a: the slot whose Accept is sent again
   give_up,      ///< a candidate that learns waited long enough
   lost_quorum,  ///< a proposer hears no quorum any more
+  change,       ///< proposes the change of the configuration
 };
 
 struct Event {
   EventKind kind = EventKind::deliver;
-  std::uint8_t replica = 0;  ///< where it happens
+  std::uint8_t replica = 0;  ///< the directory where it happens
   std::uint8_t choice = 0;   ///< what the random generator says, should it be asked
   std::uint8_t b = 0;
   std::uint16_t a = 0;

@@ -18,6 +18,19 @@ void each_bit(VoteSet set, Visit&& visit) {
 }
 }  // namespace
 
+Facts::Facts(const Members& members)
+    : directories_(members.directories()), change_(members.change), base_(members.base().n) {
+  const auto add = [&](const Configuration& configuration) {
+    Electorate electorate{.number = configuration.number, .voters = {}};
+    for (std::uint8_t d = 0; d < directories_; ++d)
+      if (members.votes(d, configuration.number)) electorate.voters.push_back(d);
+    electorates_.push_back(std::move(electorate));
+  };
+  add(members.first);
+  if (members.next.number != members.first.number) add(members.next);
+  if (members.given) given_ |= DecreeSet{1} << decree(members.base(), *members.given);
+}
+
 std::uint8_t Facts::decree(Slot slot, const Decree& decree) {
   for (std::size_t i = 0; i < decrees_.size(); ++i)
     if (decrees_[i].slot == slot && decrees_[i].decree == decree) return static_cast<std::uint8_t>(i);
@@ -47,32 +60,65 @@ std::uint8_t Facts::vote(Slot slot, Ballot ballot, const Decree& decree_voted) {
     rivals_[number] |= bit(i);
   }
   votes_.push_back({slot, ballot, what});
+  for (Electorate& electorate : electorates_)
+    if (electorate.number == ballot.configuration) electorate.votes |= bit(number);
   return static_cast<std::uint8_t>(number);
 }
 
-Facts::Chosen Facts::chosen(const VoteSet* votes, std::size_t replicas) const {
-  // at_least[k]: votes that k + 1 disks or more have held.
-  std::array<VoteSet, limits::replicas_max> at_least{};
-  for (std::size_t r = 0; r < replicas; ++r) {
-    for (std::size_t k = quorum_ - 1; k > 0; --k) at_least[k] |= at_least[k - 1] & votes[r];
-    at_least[0] |= votes[r];
+Facts::Chosen Facts::chosen(const VoteSet* votes) const {
+  VoteSet by_quorum = 0;
+  for (const Electorate& electorate : electorates_) {
+    // at_least[k]: votes that k + 1 of its disks or more have held.
+    std::array<VoteSet, limits::replicas_max> at_least{};
+    const std::size_t quorum = electorate.voters.size() / 2 + 1;
+    for (const std::size_t d : electorate.voters) {
+      const VoteSet held = votes[d] & electorate.votes;
+      for (std::size_t k = quorum - 1; k > 0; --k) at_least[k] |= at_least[k - 1] & held;
+      at_least[0] |= held;
+    }
+    by_quorum |= at_least[quorum - 1];
   }
-  Chosen out;
-  std::uint64_t slots = 0;
-  each_bit(at_least[quorum_ - 1], [&](std::size_t v) {
+  VoteSet held = 0;
+  for (std::size_t d = 0; d < directories_; ++d) held |= votes[d];
+  Chosen out{.decrees = given_, .by_next = 0, .prefix = 0};
+  std::uint64_t slots = (std::uint64_t{2} << base_) - 1;
+  each_bit(by_quorum, [&](std::size_t v) {
     out.decrees |= DecreeSet{1} << votes_[v].decree;
     slots |= std::uint64_t{1} << votes_[v].slot.n;
+    if (electorates_.size() > 1 && votes_[v].ballot.configuration == electorates_[1].number)
+      out.by_next |= DecreeSet{1} << votes_[v].decree;
   });
-  each_bit(at_least[0], [&](std::size_t v) {
-    if ((rivals_[v] & at_least[0]) != 0)
+  each_bit(held, [&](std::size_t v) {
+    if ((rivals_[v] & held) != 0)
       throw Violation("I1: two decrees were voted for in one slot and ballot, one is " + vote_text(v));
   });
   each_bit(out.decrees, [&](std::size_t d) {
     if ((other_decrees_[d] & out.decrees) != 0)
       throw Violation("I1: two decrees are chosen in one slot, one is " + decree_text(d));
   });
+  if (electorates_.size() > 1) check_border(by_quorum, held);
   out.prefix = static_cast<std::uint64_t>(std::countr_one(slots >> 1));
   return out;
+}
+
+void Facts::check_border(VoteSet by_quorum, VoteSet held) const {
+  const Electorate& first = electorates_[0];
+  const Electorate& next = electorates_[1];
+  Slot change;
+  each_bit(by_quorum & first.votes, [&](std::size_t v) {
+    const SlotDecree& decided = decrees_[votes_[v].decree];
+    if (decided.decree == change_ && (change.none() || decided.slot < change)) change = decided.slot;
+  });
+  each_bit(held & next.votes, [&](std::size_t v) {
+    if (change.none() || votes_[v].slot <= change)
+      throw Violation("C11: a vote of a configuration that does not decide its slot: " + vote_text(v));
+  });
+  if (change.none()) return;
+  each_bit(by_quorum & first.votes, [&](std::size_t v) {
+    if (votes_[v].slot > change)
+      throw Violation("C11: slot " + std::to_string(change.n) + " closed the configuration that decides " +
+                      vote_text(v));
+  });
 }
 
 void Facts::check(const char* who, const Claims& claims, const Chosen& chosen) const {

@@ -15,23 +15,19 @@ namespace {
 constexpr Time epoch = StateAccess::epoch;
 using Due = StateAccess::Due;
 
-Incarnation incarnation(std::uint8_t id) {
-  Incarnation out;
-  out.bytes[0] = static_cast<std::uint8_t>(id + 1);
-  return out;
-}
-
-BirthRecord birth(std::size_t replicas) {
-  BirthRecord out{.members = {}, .born = true};
-  for (std::uint8_t id = 0; id < replicas; ++id) out.members.push_back(incarnation(id));
-  return out;
-}
-
 std::string bytes_of(const Decree& decree) {
   return std::string(1, static_cast<char>(decree.kind)) + std::string(decree.value.view());
 }
 Decree decree_of(const std::string& bytes) {
   return {static_cast<DecreeKind>(bytes[0]), Bytes::copy_of(std::string_view(bytes).substr(1))};
+}
+
+template <class A>
+void field(A& archive, BirthRecord& birth) {
+  auto& [members, born, configuration] = birth;
+  sequence(archive, members, [&](Incarnation& member) { field(archive, member); });
+  field(archive, born);
+  field(archive, configuration);
 }
 
 template <class A>
@@ -43,6 +39,7 @@ void field(A& archive, Record& record) {
     if (type == 1) record = VoteRecord{};
     if (type == 2) record = ChosenRecord{};
     if (type == 3) record = ChosenPrefixRecord{};
+    if (type == 4) record = BirthRecord{};
   }
   std::visit(
       [&](auto& r) {
@@ -52,9 +49,9 @@ void field(A& archive, Record& record) {
         } else if constexpr (std::is_same_v<R, ChosenPrefixRecord>) {
           field(archive, r.slot);
         } else if constexpr (std::is_same_v<R, BirthRecord>) {
-          PAXOS_ASSERT(type != 4);  // all replicas are born already
+          field(archive, r);
         } else if constexpr (std::is_same_v<R, TrimRecord>) {
-          PAXOS_ASSERT(type != 5);  // and nobody trims
+          PAXOS_ASSERT(type != 5);  // nobody trims
         } else if constexpr (std::is_same_v<R, PeerRecord> || std::is_same_v<R, OutdatedRecord>) {
           PAXOS_ASSERT(type != 6 && type != 7);  // nor has a life with a number
         } else {
@@ -68,10 +65,19 @@ void field(A& archive, Record& record) {
 
 }  // namespace
 
-Host::Host(const Config& config, std::uint8_t id) : config_(config), id_(id) { start({}); }
+Host::Host(const Members& members, std::uint8_t directory)
+    : members_(members),
+      config_(members.config),
+      directory_(directory),
+      id_(members.id(directory)),
+      birth_(members.birth(directory)) {
+  if (members.given)
+    log_.push_back({.present = true, .learned = true, .ballot = {1, {0}}, .decree = *members.given});
+  start(members.base());
+}
 
-Host::Host(const Config& config, std::uint8_t id, std::string_view saved) : config_(config), id_(id) {
-  start({});
+Host::Host(const Members& members, std::uint8_t directory, std::string_view saved)
+    : Host(members, directory) {
   Loader loader(saved);
   visit(loader);
   PAXOS_ASSERT(loader.done());
@@ -87,6 +93,7 @@ std::string Host::save() {
 template <class A>
 void Host::visit(A& a) {
   field(a, life_);
+  field(a, birth_);
   field(a, applied_);
   field(a, promised_);
   field(a, prefix_);
@@ -124,14 +131,23 @@ void Host::visit(A& a) {
   StateAccess::visit(a, *replica_);
 }
 
+std::optional<Configuration> Host::configuration_at(Slot applied) {
+  std::optional<Configuration> out;
+  for (Slot slot{1}; slot <= applied; ++slot)
+    if (auto next = configuration_after(out ? out->number : 1, slot, find(slot)->decree))
+      out = std::move(next);
+  return out;
+}
+
 void Host::start(Slot applied) {
-  Recovered recovered{.incarnation = incarnation(id_),
+  Recovered recovered{.incarnation = Members::incarnation(directory_),
                       .boot = std::uint64_t{1} + life_,
-                      .birth = birth(config_.replicas),
+                      .birth = birth_,
                       .promised = promised_,
                       .chosen_prefix = std::max(prefix_, applied),
                       .applied = applied,
                       .hash = {},
+                      .configuration = configuration_at(applied),
                       .first_slot = {1},
                       .last_group = 0,
                       .entries = {}};
@@ -140,7 +156,7 @@ void Host::start(Slot applied) {
       recovered.entries.push_back(
           {slot, entry->ballot, entry->learned || slot <= recovered.chosen_prefix, entry->decree});
   applied_ = applied;
-  paxos::Options options{.self = {id_}, .replicas = config_.replicas};
+  paxos::Options options{.self = id_, .replicas = config_.replicas};
   if (config_.page != 0) options.bounds.promise_entries = config_.page;
   if (config_.window != 0) options.bounds.window_slots = config_.window;
   replica_ = std::make_unique<Replica>(options, std::move(recovered), epoch);
@@ -159,7 +175,8 @@ std::vector<Letter> Host::run(const Event& event, const Letter* letter) {
   bool restarted = false;
   switch (event.kind) {
     case EventKind::deliver:
-      replica_->step(epoch, letter->from, incarnation(letter->from.n), letter->message);
+      replica_->step(epoch, members_.id(letter->from), Members::incarnation(letter->from), letter->message);
+      if (config_.outsiders) answer_without_a_vote(*letter);
       break;
     case EventKind::campaign:
       replica_->campaign(epoch);
@@ -170,6 +187,11 @@ std::vector<Letter> Host::run(const Event& event, const Letter* letter) {
     case EventKind::skip:
       if (const SkipResult result = replica_->skip_next(epoch, 1); !result.refused.empty())
         throw Violation("a skip that should be possible is refused: " + result.refused);
+      break;
+    case EventKind::change:
+      StateAccess::set_surroundings(*replica_, members_.wish, Members::incarnation(config_.replicas));
+      if (const ChangeResult result = replica_->change(epoch, members_.wish); !result.refused.empty())
+        throw Violation("a change that should be possible is refused: " + result.refused);
       break;
     case EventKind::sync:
       sync(event.a);
@@ -279,6 +301,7 @@ void Host::write(const Record& record) {
     if (ballot < promised_)
       throw Violation("I6: the disk's promise " + to_string(promised_) + " is followed by " +
                       to_string(ballot));
+    check_voter(ballot, "promises or votes");
     promised_ = ballot;
   };
   if (const auto* p = std::get_if<PromiseRecord>(&record)) {
@@ -289,6 +312,8 @@ void Host::write(const Record& record) {
     votes_.insert({v->slot, v->ballot, bytes_of(v->decree)});
   } else if (const auto* c = std::get_if<ChosenRecord>(&record)) {
     put(*c, true);
+  } else if (const auto* b = std::get_if<BirthRecord>(&record)) {
+    birth_ = *b;
   } else {
     prefix_ = std::max(prefix_, std::get<ChosenPrefixRecord>(record).slot);
   }
@@ -305,8 +330,24 @@ void Host::crash(std::size_t survive, Slot applied) {
 
 void Host::letters(const Envelope& envelope, std::vector<Letter>& out) const {
   if (std::holds_alternative<HeartbeatRequest>(envelope.message)) return;
-  for (std::uint8_t to = 0; to < config_.replicas; ++to)
-    if (to != id_ && (!envelope.to || envelope.to->n == to)) out.push_back({{id_}, {to}, envelope.message});
+  // Two directories of one id stand at one address as far as the others know, and either may be the one
+  // there.
+  for (std::uint8_t to = 0; to < members_.directories(); ++to)
+    if (const ReplicaId id = members_.id(to);
+        id != id_ && members_.runs(to) && (!envelope.to || *envelope.to == id))
+      out.push_back({directory_, to, envelope.message});
+}
+
+void Host::answer_without_a_vote(const Letter& letter) {
+  const auto* prepare = std::get_if<Prepare>(&letter.message);
+  const auto* accept = std::get_if<Accept>(&letter.message);
+  if (prepare == nullptr && accept == nullptr) return;
+  const Ballot ballot = prepare != nullptr ? prepare->ballot : accept->ballot;
+  if (members_.votes(directory_, ballot.configuration)) return;
+  PeerMessage answer = Promise{.ballot = ballot, .from = {}, .chosen_prefix = {}, .entries = {}, .next = {}};
+  if (prepare != nullptr) std::get<Promise>(answer).from = prepare->from;
+  if (accept != nullptr) answer = Accepted{.ballot = ballot, .slots = {{accept->slot, accept->slot}}};
+  sent_.push_back({directory_, letter.from, std::move(answer)});
 }
 
 void Host::leave(const Letter& letter) {
@@ -320,6 +361,12 @@ bool Host::voted(Slot slot, Ballot ballot) const {
   });
 }
 
+void Host::check_voter(Ballot ballot, const char* does) const {
+  if (!members_.votes(directory_, ballot.configuration))
+    throw Violation("C11: replica " + members_.name(directory_) + " " + does + " at " + to_string(ballot) +
+                    ", but is no voter of that configuration");
+}
+
 /// I9: what leaves is on the disk already, and a promise leaves nothing out.
 void Host::check_leaving(const PeerMessage& message) const {
   const auto durable = [&](Ballot ballot) {
@@ -328,14 +375,21 @@ void Host::check_leaving(const PeerMessage& message) const {
                       " is promised on the disk");
   };
   const auto own = [&](Ballot ballot) {
-    if (ballot.replica.n != id_)
+    if (ballot.replica != id_)
       throw Violation("I9: " + to_text(message) + " leaves a stranger to its ballot");
+    check_voter(ballot, "leads");
     durable(ballot);
   };
   if (const auto* prepare = std::get_if<Prepare>(&message)) own(prepare->ballot);
   if (const auto* accept = std::get_if<Accept>(&message)) own(accept->ballot);
   if (const auto* commit = std::get_if<Commit>(&message)) own(commit->ballot);
-  if (const auto* nack = std::get_if<Nack>(&message)) durable(nack->promised);
+  if (const auto* nack = std::get_if<Nack>(&message)) {
+    // Of a closed configuration it says that the next one is in force, which this state machine has come to.
+    const std::uint32_t promised = nack->promised.configuration;
+    const bool closed = nack->refused.configuration < promised && promised_.configuration < promised &&
+                        replica_->configuration().number == promised;
+    if (!closed) durable(nack->promised);
+  }
   if (const auto* accepted = std::get_if<Accepted>(&message))
     for (const SlotRange& range : accepted->slots)
       for (Slot slot = range.first; slot <= range.last; ++slot)
@@ -348,6 +402,8 @@ void Host::check_leaving(const PeerMessage& message) const {
         throw Violation("I9: " + to_text(message) + " tells of a vote that is not on the disk");
     for (const auto& [slot, ballot, decree] : votes_) {
       if (slot <= promise->chosen_prefix || slot < promise->from || ballot >= promise->ballot) continue;
+      // Of an earlier configuration, above its last slot: it is for nothing.
+      if (ballot.configuration != promise->ballot.configuration) continue;
       if (!promise->next.none() && slot >= promise->next) continue;
       const auto told = std::find_if(promise->entries.begin(), promise->entries.end(),
                                      [&](const PromiseEntry& entry) { return entry.slot == slot; });
@@ -367,16 +423,22 @@ Decree Host::fresh_decree() const {
 
 Host::Options Host::options() const {
   Options out;
-  out.campaign = id_ < config_.proposers;
+  if (!members_.runs(directory_)) return out;
+  out.campaign = id_.n < config_.proposers && StateAccess::may_campaign(*replica_);
   const auto add = [&](EventKind kind, std::size_t a = 0) {
-    out.others.push_back({.kind = kind, .replica = id_, .a = static_cast<std::uint16_t>(a)});
+    out.others.push_back({.kind = kind, .replica = directory_, .a = static_cast<std::uint16_t>(a)});
   };
   for (std::size_t k = 1; k <= unsynced_.size(); ++k) add(EventKind::sync, k);
   if (untold_ != 0) add(EventKind::told);
   if (replica_->can_propose()) {
     const Slot next = StateAccess::next_slot(*replica_);
-    if (next.n <= config_.slots) add(EventKind::propose);
-    out.skip = next.n < config_.slots;
+    const std::uint64_t last = members_.base().n + config_.slots;
+    if (next.n <= last) add(EventKind::propose);
+    out.skip = next.n < last;
+    // A leader does not take itself out, and nobody makes the same change twice.
+    out.change = config_.change != Change::none && next.n <= last && id_ != members_.wish.id &&
+                 replica_->configuration().number == members_.first.number &&
+                 !StateAccess::has_holes(*replica_);
   }
   if (StateAccess::commit_waits(*replica_)) add(EventKind::commit);
   if (config_.pulls && StateAccess::pull_waits(*replica_)) add(EventKind::pull);
@@ -385,9 +447,9 @@ Host::Options Host::options() const {
   if (config_.stops && StateAccess::learning(*replica_)) add(EventKind::give_up);
   if (config_.stops && StateAccess::proposing(*replica_)) add(EventKind::lost_quorum);
   for (std::size_t survive = 0; survive <= unsynced_.size(); ++survive)
-    for (std::uint64_t applied = 0; applied <= applied_.n; ++applied)
+    for (std::uint64_t applied = members_.base().n; applied <= applied_.n; ++applied)
       out.crashes.push_back({.kind = EventKind::crash,
-                             .replica = id_,
+                             .replica = directory_,
                              .b = static_cast<std::uint8_t>(applied),
                              .a = static_cast<std::uint16_t>(survive)});
   return out;
@@ -413,9 +475,17 @@ Claims Host::claims(Facts& facts) const {
   return out;
 }
 
+std::uint32_t Host::configuration() const {
+  const Configuration& now = replica_->configuration();
+  return now.members.empty() ? 0 : now.number;
+}
+
 std::string Host::describe() const {
   std::string out = "promised " + to_string(StateAccess::promised(*replica_)) + " (on disk " +
                     to_string(promised_) + "), " + paxos::to_string(replica_->status().role) +
+                    (config_.change == Change::none
+                         ? ""
+                         : " in configuration " + std::to_string(replica_->configuration().number)) +
                     ", chosen prefix " + std::to_string(StateAccess::chosen_prefix(*replica_).n) +
                     ", applied " + std::to_string(applied_.n) + ", " + std::to_string(unsynced_.size()) +
                     " unsynced groups, disk";

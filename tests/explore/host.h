@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "tests/explore/event.h"
 #include "tests/explore/facts.h"
 #include "tests/explore/letter.h"
+#include "tests/explore/members.h"
 
 namespace explore {
 
@@ -24,9 +26,9 @@ namespace explore {
 /// input and one turn.
 class Host {
  public:
-  /// Born, with an empty log.
-  Host(const Config& config, std::uint8_t id);
-  Host(const Config& config, std::uint8_t id, std::string_view saved);
+  /// Born, with what was decided before the search.
+  Host(const Members& members, std::uint8_t directory);
+  Host(const Members& members, std::uint8_t directory, std::string_view saved);
 
   /// Everything that influences later behaviour, and what the observer remembers of this replica.
   [[nodiscard]] std::string save();
@@ -39,6 +41,7 @@ class Host {
   struct Options {
     bool campaign = false;  ///< where budgets allow it
     bool skip = false;
+    bool change = false;
     std::vector<Event> others;   ///< at any time
     std::vector<Event> crashes;  ///< where the budget allows it
   };
@@ -49,6 +52,8 @@ class Host {
   [[nodiscard]] VoteSet votes(Facts& facts) const;
   [[nodiscard]] Claims claims(Facts& facts) const;
   [[nodiscard]] std::string describe() const;
+  /// The number of the one in which the replica stands; 0: it does not know.
+  [[nodiscard]] std::uint32_t configuration() const;
 
  private:
   struct Entry {
@@ -73,21 +78,31 @@ class Host {
   void crash(std::size_t survive, paxos::Slot applied);
   void apply(const paxos::ChosenDecree& chosen);
   void leave(const Letter& letter);
+  /// What a directory without a vote would say to this, were it to forget that; it knows of nothing.
+  void answer_without_a_vote(const Letter& letter);
   void letters(const paxos::Envelope& envelope, std::vector<Letter>& out) const;
   void check_leaving(const paxos::PeerMessage& message) const;
+  /// C11: throws where `ballot` is of a configuration in which this directory is no voter.
+  void check_voter(paxos::Ballot ballot, const char* does) const;
+  /// In which the state machine stands when it has applied so much, as storage/ keeps it; none: that of
+  /// birth.
+  [[nodiscard]] std::optional<paxos::Configuration> configuration_at(paxos::Slot applied);
   [[nodiscard]] paxos::Decree fresh_decree() const;
   [[nodiscard]] bool voted(paxos::Slot slot, paxos::Ballot ballot) const;
   [[nodiscard]] Entry* find(paxos::Slot slot) {
     return slot.none() || slot.n > log_.size() || !log_[slot.n - 1].present ? nullptr : &log_[slot.n - 1];
   }
 
+  const Members& members_;
   const Config& config_;
-  std::uint8_t id_;
+  std::uint8_t directory_;
+  paxos::ReplicaId id_;
   std::unique_ptr<paxos::Replica> replica_;
   std::uint8_t life_ = 0;
   paxos::Slot applied_;  ///< by the state machine
 
   // The disk.
+  paxos::BirthRecord birth_;
   paxos::Ballot promised_;
   paxos::Slot prefix_;
   std::vector<Entry> log_;  ///< [i] is slot i + 1

@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <variant>
 
+#include "paxos/configuration.h"
 #include "tests/explore/archive.h"
 
 namespace explore {
@@ -16,6 +17,7 @@ std::string number(Slot slot) { return std::to_string(slot.n); }
 }  // namespace
 
 std::string to_text(const Decree& decree) {
+  if (const auto next = configuration_in(decree)) return "configuration " + std::to_string(next->number);
   return decree.kind == DecreeKind::noop ? "no-op" : "'" + std::string(decree.value.view()) + "'";
 }
 

@@ -12,8 +12,8 @@ namespace explore {
 
 /// One message on its way between two replicas.
 struct Letter {
-  paxos::ReplicaId from;
-  paxos::ReplicaId to;
+  std::uint8_t from = 0;  ///< directories: see Members
+  std::uint8_t to = 0;
   paxos::PeerMessage message;
 };
 

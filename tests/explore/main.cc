@@ -1,6 +1,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -14,6 +15,7 @@
 /// paxos-explore: every interleaving of small configurations of the real core. See docs/RELIABILITY.md.
 namespace {
 
+using explore::Change;
 using explore::Config;
 
 /// What suite 'explore' and suite 'long' run (meson.build), and docs/RELIABILITY.md tells of.
@@ -27,15 +29,51 @@ const Config presets[] = {
     {.name = "pages", .ballots = 2, .slots = 2, .page = 1, .syncs = false, .pulls = false, .repeats = true},
     {.name = "window", .ballots = 2, .slots = 3, .window = 2, .syncs = false, .pulls = false},
     {.name = "large", .ballots = 3, .slots = 2, .syncs = false, .pulls = false},
+    // One change of the configuration.
+    {.name = "grow", .slots = 2, .change = Change::add, .changes = 2, .outsiders = true, .syncs = false},
+    {.name = "shrink",
+     .slots = 2,
+     .change = Change::remove,
+     .changes = 2,
+     .outsiders = true,
+     .syncs = false,
+     .pulls = false},
+    {.name = "replace",
+     .slots = 2,
+     .change = Change::replace,
+     .changes = 2,
+     .outsiders = true,
+     .syncs = false},
+    {.name = "beside",
+     .slots = 2,
+     .change = Change::replace,
+     .outsiders = true,
+     .beside = true,
+     .syncs = false,
+     .pulls = false},
+    {.name = "overtaken",
+     .ballots = 3,
+     .slots = 2,
+     .change = Change::remove,
+     .outsiders = true,
+     .syncs = false,
+     .pulls = false},
+    {.name = "restart",
+     .slots = 2,
+     .crashes = 1,
+     .change = Change::remove,
+     .outsiders = true,
+     .syncs = false,
+     .pulls = false},
 };
 
 constexpr const char* usage =
     "Usage: paxos-explore [--config NAME] [--replicas N] [--proposers P] [--ballots B] [--slots S]\n"
-    "                     [--crashes C] [--skips K] [--page N] [--window N] [--syncs 0|1] [--late 0|1] "
-    "[--pulls 0|1] [--repeats "
-    "0|1]\n"
-    "                     [--stops 0|1] [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] "
-    "[--both] [--progress]\n"
+    "                     [--crashes C] [--skips K] [--change none|add|remove|replace] [--changes N]\n"
+    "                     [--member N] [--outsiders 0|1] [--beside 0|1] [--page N] [--window N]\n"
+    "                     [--syncs 0|1] [--late 0|1] [--pulls 0|1] [--repeats 0|1] [--stops 0|1]\n"
+    "                     [--reduce 0|1] [--states-max N] [--memory-max GIB] [--walks N] [--both] "
+    "[--progress]\n"
     "\n"
     "Explores every interleaving of a small cluster that runs the real core: messages may be lost, repeated "
     "and\n"
@@ -49,6 +87,12 @@ constexpr const char* usage =
     "  --slots S         slots that may be proposed in (1)\n"
     "  --crashes C       crash-restarts in all (0)\n"
     "  --skips K         slots left empty on purpose (0)\n"
+    "  --change WHAT     the configuration may change once: add (a learner becomes a voter), remove,\n"
+    "                    replace (by another directory), none (none)\n"
+    "  --changes N       proposals of the change in all (1)\n"
+    "  --member N        whom a removal or a replacement is about (the last one)\n"
+    "  --outsiders 0|1   who has no vote answers all the same, and must count for nothing (0)\n"
+    "  --beside 0|1      the directory that is replaced was not lost, and runs beside the new one (0)\n"
     "  --window N        slots proposed and not applied, at most (0: as shipped)\n"
     "  --page N          slots in a page of a promise, at most (0: as many as it has)\n"
     "  --syncs 0|1       a sync takes time, and a crash may lose what was not synced (1)\n"
@@ -89,6 +133,16 @@ int wrong_usage(const std::string& what) {
   return 2;
 }
 
+constexpr const char* change_names[] = {"none", "add", "remove", "replace"};
+
+std::string describe_change(const Config& c) {
+  if (c.change == Change::none) return {};
+  const std::string times = c.changes == 1 ? "" : ", proposed " + std::to_string(c.changes) + " times";
+  return std::string(", ") + change_names[static_cast<std::size_t>(c.change)] + " replica " +
+         std::to_string(c.changed()) + times + (c.beside ? ", which runs on" : "") +
+         (c.outsiders ? ", outsiders answer" : "");
+}
+
 std::string describe(const Config& c) {
   const auto many = [](unsigned n, const char* what) {
     return std::to_string(n) + " " + what + (n == 1 ? "" : "s");
@@ -96,7 +150,8 @@ std::string describe(const Config& c) {
   return (c.name.empty() ? "" : c.name + ": ") + many(c.replicas, "replica") + ", " +
          many(c.proposers, "proposer") + ", " + many(c.ballots, "ballot") + ", " + many(c.slots, "slot") +
          ", " + (c.crashes == 1 ? "1 crash" : std::to_string(c.crashes) + " crashes") + ", " +
-         many(c.skips, "skip") + (c.page == 0 ? "" : ", promises in pages of " + many(c.page, "slot")) +
+         many(c.skips, "skip") + describe_change(c) +
+         (c.page == 0 ? "" : ", promises in pages of " + many(c.page, "slot")) +
          (c.window == 0 ? "" : ", a window of " + many(c.window, "slot")) + (c.syncs ? ", syncs" : "") +
          (c.late ? ", late" : "") + (c.pulls ? ", pulls" : "") + (c.repeats ? ", repeats" : "") +
          (c.stops ? ", stops" : "") + (c.reduce ? ", reduced" : ", not reduced");
@@ -136,6 +191,9 @@ int run(const Config& config, const Limits& limits, std::size_t& locals) {
   std::printf("depth: %zu\n", result.depth);
   std::printf("local states: %zu, letters %zu, transitions computed: %zu\n", locals, model.letters(),
               model.transitions());
+  if (config.change != Change::none)
+    std::printf("the change: the configuration after it decided %zu different decrees\n",
+                result.decided_next);
   if (limits.walks != 0)
     std::printf("canonical form: %llu random runs, %llu steps, as the model says\n", number(walked.walks),
                 number(walked.steps));
@@ -147,6 +205,10 @@ int run(const Config& config, const Limits& limits, std::size_t& locals) {
               static_cast<double>(result.bytes) / static_cast<double>(1U << 30U));
   if (!result.violation.empty()) {
     std::printf("end: a violation\n");
+    return 1;
+  }
+  if (result.fixpoint && config.change != Change::none && result.decided_next == 0) {
+    std::printf("end: nothing was ever decided after the change, so nothing was shown\n");
     return 1;
   }
   if (result.fixpoint)
@@ -228,6 +290,19 @@ int main(int argc, char** argv) {
       small(config.crashes, 0, 9);
     } else if (flag == "--skips") {
       small(config.skips, 0, 9);
+    } else if (flag == "--change") {
+      const std::string_view name = i + 1 < argc ? argv[++i] : "";
+      good = false;
+      for (std::size_t n = 0; n < std::size(change_names); ++n)
+        if (change_names[n] == name) config.change = static_cast<Change>(n), good = true;
+    } else if (flag == "--changes") {
+      small(config.changes, 1, 9);
+    } else if (flag == "--member") {
+      small(config.member, 0, 4);
+    } else if (flag == "--outsiders") {
+      yes_or_no(config.outsiders);
+    } else if (flag == "--beside") {
+      yes_or_no(config.beside);
     } else if (flag == "--window") {
       small(config.window, 0, 9);
     } else if (flag == "--page") {
@@ -260,6 +335,9 @@ int main(int argc, char** argv) {
     if (!good) return wrong_usage("'" + std::string(flag) + "' needs a value in range");
   }
   if (config.proposers > config.replicas) return wrong_usage("more proposers than replicas");
+  if (config.change != Change::none && config.replicas < 2) return wrong_usage("a change needs 2 replicas");
+  if (config.change == Change::add && config.changed() != config.replicas - 1)
+    return wrong_usage("the last replica is the one that is added");
   std::signal(SIGABRT, on_abort);
   try {
     std::size_t locals = 0;

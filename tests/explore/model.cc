@@ -44,11 +44,19 @@ Print print_of(std::string_view bytes, std::uint64_t kind) {
   return {hash.low64, hash.high64};
 }
 
-Model::Model(const Config& config) : config_(config), facts_(config.quorum()), memo_(1U << 16), shift_(48) {
+Model::Model(const Config& config) : members_(config), facts_(members_), memo_(1U << 16), shift_(48) {
   static_cast<void>(intern(std::vector<LetterId>{}));
-  for (std::uint8_t id = 0; id < config_.replicas; ++id) {
-    Host host(config_, id);
-    static_cast<void>(intern(host, id));
+  const std::size_t count = members_.directories();
+  for (std::uint8_t d = 0; d < count; ++d) {
+    Host host(members_, d);
+    static_cast<void>(intern(host, d));
+  }
+  for (std::uint8_t d = 0; d < count; ++d) {
+    if (members_.votes(d, members_.first.number)) continue;
+    const LearnRequest asks{.from = members_.base() + 1, .to = members_.base() + 2 * config.slots + 9};
+    for (std::uint8_t to = 0; to < count; ++to)
+      if (members_.id(to) != members_.id(d) && members_.runs(to))
+        first_letters_.push_back(intern(Letter{d, to, asks}));
   }
 }
 
@@ -62,6 +70,7 @@ LocalId Model::intern(Host& host, std::uint8_t replica) {
                        .votes = host.votes(facts_),
                        .claims = host.claims(facts_),
                        .replica = replica,
+                       .configuration = host.configuration(),
                        .options = host.options(),
                        .saved = std::move(saved),
                        .known = {},
@@ -79,7 +88,7 @@ LetterId Model::intern(Letter letter) {
   if (fresh) {
     if (letters_.size() == UINT16_MAX)
       throw std::length_error("more than 65,534 different letters: a smaller configuration, please");
-    addressees_.push_back(letter.to.n);
+    addressees_.push_back(letter.to);
     const Claims claims = claims_of(letter.message, facts_);
     const bool to_proposer = std::holds_alternative<Promise>(letter.message) ||
                              std::holds_alternative<Accepted>(letter.message) ||
@@ -110,7 +119,7 @@ Model::Outcome Model::outcome(LocalId local, const Event& event) {
 
 Model::Outcome Model::compute(LocalId local, const Event& event) {
   const std::uint8_t replica = locals_[local].replica;
-  Host host(config_, replica, locals_[local].saved);
+  Host host(members_, replica, locals_[local].saved);
   const std::vector<Letter> sent =
       host.run(event, event.kind == EventKind::deliver ? &letters_[event.a].letter : nullptr);
   std::vector<LetterId> ids;
@@ -180,7 +189,7 @@ std::uint64_t Model::verify_outlived() {
   std::uint64_t tried = 0;
   for (const Local& local : locals_) {
     // All of them one after the other: the state stays what it is, or one of them did something.
-    Host host(config_, local.replica, local.saved);
+    Host host(members_, local.replica, local.saved);
     const std::uint64_t before = tried;
     for (std::size_t i = 0; i < letters_.size(); ++i) {
       const auto letter = static_cast<LetterId>(i);
@@ -195,12 +204,12 @@ std::uint64_t Model::verify_outlived() {
         const Event event{
             .kind = EventKind::deliver, .replica = local.replica, .a = static_cast<std::uint16_t>(i)};
         if (!has(local.outlived, event.a)) continue;
-        Host alone(config_, local.replica, local.saved);
+        Host alone(members_, local.replica, local.saved);
         static_cast<void>(alone.run(event, &letters_[i].letter));
         if (alone.save() != local.saved)
           throw Violation(
               "reduction: a letter that was forgotten changes its addressee later: " + describe(event) +
-              "; before: " + Host(config_, local.replica, local.saved).describe() +
+              "; before: " + Host(members_, local.replica, local.saved).describe() +
               "; after: " + alone.describe());
       }
     }
@@ -226,11 +235,11 @@ void Model::insert(Entry entry) {
 }
 
 std::string Model::describe(const Event& event) const {
-  const std::string who = std::to_string(event.replica);
+  const std::string who = members_.name(event.replica);
   switch (event.kind) {
     case EventKind::deliver: {
       const Letter& letter = letters_[event.a].letter;
-      return who + " <- " + std::to_string(letter.from.n) + "  " + to_text(letter.message);
+      return who + " <- " + members_.name(letter.from) + "  " + to_text(letter.message);
     }
     case EventKind::campaign:
       return who + " campaigns";
@@ -255,6 +264,8 @@ std::string Model::describe(const Event& event) const {
       return who + " gives up learning";
     case EventKind::lost_quorum:
       return who + " loses its connection to a quorum";
+    case EventKind::change:
+      return who + " proposes the change of the configuration";
   }
   return {};
 }

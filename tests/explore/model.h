@@ -11,6 +11,7 @@
 #include "tests/explore/facts.h"
 #include "tests/explore/host.h"
 #include "tests/explore/letter.h"
+#include "tests/explore/members.h"
 
 namespace explore {
 
@@ -42,6 +43,7 @@ class Model {
     VoteSet votes = 0;
     Claims claims;
     std::uint8_t replica = 0;
+    std::uint32_t configuration = 0;  ///< in which it stands; 0: it does not know
     Host::Options options;
     std::string saved;
     // Bits, by letter. See Effect.
@@ -62,7 +64,8 @@ class Model {
     // Guesses of what need not be kept where nobody listens to it; verify_outlived() proves them.
     bool to_proposer =
         false;          ///< Promise, Accepted, Nack: nothing to a proposer that has gone on, or restarted
-    bool news = false;  ///< Commit, LearnReply: nothing to who knows it, unless it restarts
+    bool news = false;  ///< Commit, LearnReply: nothing to who knows it, unless it restarts, or the sender is
+                        ///< no member yet as far as it knows
   };
   struct Outcome {
     LocalId next = 0;
@@ -83,6 +86,10 @@ class Model {
   [[nodiscard]] const std::vector<LetterId>& list(std::uint32_t number) const { return lists_[number]; }
   [[nodiscard]] bool deaf(LocalId id, LetterId letter) const { return has(locals_[id].deaf, letter); }
   [[nodiscard]] Effect effect(LocalId id, LetterId letter);
+  /// Is the sender a member of the configuration in which this replica stands?
+  [[nodiscard]] bool of_member(LocalId id, LetterId letter) const {
+    return members_.member(letters_[letter].letter.from, locals_[id].configuration);
+  }
   /// Letters that this replica can send at any time without changing (timers that repeat something).
   [[nodiscard]] std::uint32_t chatter(LocalId id);
 
@@ -95,7 +102,12 @@ class Model {
   LetterId intern(Letter letter);
   [[nodiscard]] std::string describe(const Event& event) const;
 
-  [[nodiscard]] const Config& config() const { return config_; }
+  /// On their way when the search begins: each directory that votes only after the change asks for what was
+  /// chosen. (In a cluster heartbeats make it ask, which are not searched.)
+  [[nodiscard]] const std::vector<LetterId>& first_letters() const { return first_letters_; }
+
+  [[nodiscard]] const Config& config() const { return members_.config; }
+  [[nodiscard]] const Members& members() const { return members_; }
   [[nodiscard]] const Facts& facts() const { return facts_; }
   [[nodiscard]] std::size_t locals() const { return locals_.size(); }
   [[nodiscard]] std::size_t letters() const { return letters_.size(); }
@@ -131,12 +143,13 @@ class Model {
   std::uint32_t intern(std::vector<LetterId> list);
   void insert(Entry entry);
 
-  Config config_;
+  Members members_;
   Facts facts_;
   std::vector<Local> locals_;
   std::unordered_map<Print, LocalId, PrintHash> local_ids_;
   std::vector<Known> letters_;
   std::vector<std::uint8_t> addressees_;
+  std::vector<LetterId> first_letters_;
   std::unordered_map<Print, LetterId, PrintHash> letter_ids_;
   std::vector<std::vector<LetterId>> lists_;
   std::unordered_map<Print, std::uint32_t, PrintHash> list_ids_;

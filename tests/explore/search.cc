@@ -1,6 +1,7 @@
 #include "tests/explore/search.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <set>
@@ -49,8 +50,8 @@ Search::Head Search::head(const std::uint32_t* state) {
 }
 
 Print Search::budgets_print(Budgets budgets) const {
-  const char bytes[3] = {static_cast<char>(budgets.campaigns), static_cast<char>(budgets.crashes),
-                         static_cast<char>(budgets.skips)};
+  const char bytes[4] = {static_cast<char>(budgets.campaigns), static_cast<char>(budgets.crashes),
+                         static_cast<char>(budgets.skips), static_cast<char>(budgets.changes)};
   return print_of({bytes, sizeof bytes}, budgets_kind);
 }
 
@@ -64,18 +65,21 @@ std::size_t Search::bytes() const {
 Result Search::run() {
   const auto begin = std::chrono::steady_clock::now();
   auto told = begin;
-  const std::size_t replicas = model_.config().replicas;
+  const std::size_t directories = model_.config().directories();
   Result result;
   {
-    Head first{.print = budgets_print({}), .budgets = {}, .letters = 0};
+    const std::vector<LetterId>& bag = model_.first_letters();
+    Head first{.print = budgets_print({}), .budgets = {}, .letters = static_cast<std::uint32_t>(bag.size())};
+    for (const LetterId letter : bag) first.print = first.print + model_.letter(letter).print;
     std::vector<LocalId> ids;
-    for (std::uint8_t r = 0; r < replicas; ++r) {
+    for (std::uint8_t r = 0; r < directories; ++r) {
       ids.push_back(model_.initial(r));
       first.print = first.print + model_.local(ids.back()).print;
     }
-    std::uint32_t* state = next_level_.extend(words(0));
+    std::uint32_t* state = next_level_.extend(words(bag.size()));
     std::memcpy(state, &first, sizeof first);
     std::copy(ids.begin(), ids.end(), state + head_words);
+    std::copy(bag.begin(), bag.end(), reinterpret_cast<LetterId*>(state + head_words + directories));
     visited_.insert(first.print);
     next_count_ = 1;
   }
@@ -90,6 +94,7 @@ Result Search::run() {
     }
     result.states = visited_.size();
     result.edges = edges_;
+    result.decided_next = static_cast<std::size_t>(std::popcount(by_next_));
     result.bytes = bytes() - visited_.bytes_to_grow();  // what is there, not what was feared
     result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return result;
@@ -161,12 +166,14 @@ void Search::tries(const std::uint32_t* state, std::uint32_t index) {
     const std::uint8_t to = model_.addressee(bag[i]);
     if (!model_.deaf(ids[to], bag[i])) add(ids[to], {.kind = EventKind::deliver, .replica = to, .a = bag[i]});
   }
-  for (std::uint8_t r = 0; r < config.replicas; ++r) {
+  for (std::uint8_t r = 0; r < config.directories(); ++r) {
     const Host::Options& options = model_.local(ids[r]).options;
     for (const Event& event : options.others) add(ids[r], event);
     if (options.campaign && h.budgets.campaigns < config.ballots)
       add(ids[r], {.kind = EventKind::campaign, .replica = r});
     if (options.skip && h.budgets.skips < config.skips) add(ids[r], {.kind = EventKind::skip, .replica = r});
+    if (options.change && h.budgets.changes < config.changes)
+      add(ids[r], {.kind = EventKind::change, .replica = r});
     if (h.budgets.crashes < config.crashes)
       for (const Event& event : options.crashes) add(ids[r], event);
   }
@@ -211,8 +218,9 @@ void Search::look_up(const Try& attempt, const Head& h) {
     if (event.kind == EventKind::campaign) ++budgets.campaigns;
     if (event.kind == EventKind::crash) ++budgets.crashes;
     if (event.kind == EventKind::skip) ++budgets.skips;
-    const bool spent =
-        event.kind == EventKind::campaign || event.kind == EventKind::crash || event.kind == EventKind::skip;
+    if (event.kind == EventKind::change) ++budgets.changes;
+    const bool spent = event.kind == EventKind::campaign || event.kind == EventKind::crash ||
+                       event.kind == EventKind::skip || event.kind == EventKind::change;
     if (model_.config().reduce) {
       reduce(attempt, outcome, event.kind == EventKind::crash, candidate);
     } else {
@@ -238,9 +246,8 @@ void Search::look_up(const Try& attempt, const Head& h) {
 /// What the candidate's network becomes.
 void Search::reduce(const Try& attempt, const Model::Outcome& outcome, bool crashed, Candidate& c) {
   const Config& config = model_.config();
-  const std::size_t replicas = config.replicas;
   LocalId ids[paxos::limits::replicas_max];
-  std::copy_n(locals(attempt.state), replicas, ids);
+  std::copy_n(locals(attempt.state), config.directories(), ids);
   ids[c.event.replica] = outcome.next;
   const bool last_crash = c.budgets.crashes == config.crashes;
   if (++seen_now_ == 0) {
@@ -263,7 +270,9 @@ void Search::reduce(const Try& attempt, const Model::Outcome& outcome, bool cras
     const std::uint8_t to = model_.addressee(letter);
     switch (model_.effect(ids[to], letter)) {
       case Model::Effect::none:
-        if (!model_.letter(letter).to_proposer && !(last_crash && model_.letter(letter).news)) return false;
+        if (!model_.letter(letter).to_proposer &&
+            !(last_crash && model_.letter(letter).news && model_.of_member(ids[to], letter)))
+          return false;
         model_.outlived(ids[to], letter);
         return true;
       case Model::Effect::answer:
@@ -323,7 +332,7 @@ void Search::settle() {
 /// The observer's look at a new state. What held before holds still (what is chosen stays chosen), so that it
 /// is enough to look at what changed.
 void Search::judge(const Candidate& c) {
-  const std::size_t replicas = model_.config().replicas;
+  const std::size_t directories = model_.config().directories();
   const LocalId* ids = locals(c.state);
   const Model::Local& before = model_.local(ids[c.event.replica]);
   const Model::Local& after = model_.local(c.next);
@@ -347,9 +356,10 @@ void Search::judge(const Candidate& c) {
   }
   if (!changed) return;
   VoteSet votes[paxos::limits::replicas_max] = {};
-  for (std::size_t r = 0; r < replicas; ++r)
+  for (std::size_t r = 0; r < directories; ++r)
     votes[r] = model_.local(r == c.event.replica ? c.next : ids[r]).votes;
-  const Facts::Chosen chosen = model_.facts().chosen(votes, replicas);
+  const Facts::Chosen chosen = model_.facts().chosen(votes);
+  by_next_ |= chosen.by_next;
   model_.facts().check("a replica", after.claims, chosen);
   for (std::uint32_t i = 0; i < c.letters + c.forgotten; ++i)
     model_.facts().check("a message", model_.letter(fresh[i]).claims, chosen);
@@ -361,9 +371,9 @@ void Search::keep(const Candidate& c) {
   std::uint32_t* state = next_level_.extend(words(count));
   const Head h{.print = c.print, .budgets = c.budgets, .letters = count};
   std::memcpy(state, &h, sizeof h);
-  std::memcpy(state + head_words, locals(c.state), model_.config().replicas * sizeof(LocalId));
+  std::memcpy(state + head_words, locals(c.state), model_.config().directories() * sizeof(LocalId));
   state[head_words + c.event.replica] = c.next;
-  auto* bag = reinterpret_cast<LetterId*>(state + head_words + model_.config().replicas);
+  auto* bag = reinterpret_cast<LetterId*>(state + head_words + model_.config().directories());
   const LetterId* scratch = letters_scratch_.data() + c.first_letter;
   const LetterId* removed = scratch + c.letters + c.forgotten;
   const LetterId* old_bag = letters(c.state);
@@ -398,8 +408,9 @@ std::vector<std::string> Search::replay(const std::vector<Event>& events) const 
   };
   std::vector<Told> told;
   std::vector<LocalId> ids;
-  std::set<LetterId> bag;
-  for (std::uint8_t r = 0; r < model_.config().replicas; ++r) ids.push_back(model_.initial(r));
+  const std::vector<LetterId>& first = model_.first_letters();
+  std::set<LetterId> bag(first.begin(), first.end());
+  for (std::uint8_t r = 0; r < model_.config().directories(); ++r) ids.push_back(model_.initial(r));
   const auto take = [&](const Event& event, bool answer) {
     const Model::Outcome outcome = model_.outcome(ids[event.replica], event);
     if (answer && (outcome.next != ids[event.replica] || outcome.more)) return false;
@@ -440,14 +451,14 @@ std::vector<std::string> Search::replay(const std::vector<Event>& events) const 
     out.push_back(std::to_string(++number) + ". " + model_.describe(line.event));
     for (const LetterId letter : line.sent) {
       const Letter& l = model_.letter(letter).letter;
-      out.push_back("      " + std::to_string(l.from.n) + " -> " + std::to_string(l.to.n) + "  " +
+      out.push_back("      " + model_.members().name(l.from) + " -> " + model_.members().name(l.to) + "  " +
                     to_text(l.message));
     }
   }
   out.push_back("before the last event:");
-  for (std::uint8_t r = 0; r < model_.config().replicas; ++r)
-    out.push_back("  replica " + std::to_string(r) + ": " +
-                  Host(model_.config(), r, model_.local(ids[r]).saved).describe());
+  for (std::uint8_t r = 0; r < model_.config().directories(); ++r)
+    out.push_back("  replica " + model_.members().name(r) + ": " +
+                  Host(model_.members(), r, model_.local(ids[r]).saved).describe());
   return out;
 }
 

@@ -79,6 +79,7 @@ struct Result {
   std::uint64_t states = 0;
   std::uint64_t edges = 0;              ///< steps that were looked at and do something
   std::uint64_t forgotten_checked = 0;  ///< deliveries that proved the reduction
+  std::size_t decided_next = 0;  ///< decrees that the configuration after the change decided in some state
   std::size_t depth = 0;
   std::size_t widest = 0;
   std::size_t bytes = 0;
@@ -110,7 +111,7 @@ class Search {
     std::uint8_t campaigns = 0;
     std::uint8_t crashes = 0;
     std::uint8_t skips = 0;
-    std::uint8_t unused = 0;
+    std::uint8_t changes = 0;
   };
   /// A state in the frontier is a run of words: this, the local ids, then the letters, two a word.
   struct Head {
@@ -142,7 +143,7 @@ class Search {
     Event event;
   };
   [[nodiscard]] std::size_t words(std::size_t letters) const {
-    return head_words + model_.config().replicas + (letters + 1) / 2;
+    return head_words + model_.config().directories() + (letters + 1) / 2;
   }
   static constexpr std::size_t head_words = sizeof(Head) / 4;
   static Head head(const std::uint32_t* state);
@@ -152,7 +153,7 @@ class Search {
   }
   [[nodiscard]] const std::uint32_t* locals(const std::uint32_t* state) const { return state + head_words; }
   [[nodiscard]] const LetterId* letters(const std::uint32_t* state) const {
-    return reinterpret_cast<const LetterId*>(state + head_words + model_.config().replicas);
+    return reinterpret_cast<const LetterId*>(state + head_words + model_.config().directories());
   }
   void tries(const std::uint32_t* state, std::uint32_t index);
   void candidates();
@@ -185,6 +186,7 @@ class Search {
   std::uint32_t at_index_ = 0;  ///< what is being looked at
   Event at_event_;
   std::uint64_t edges_ = 0;
+  DecreeSet by_next_ = 0;  ///< see Facts::Chosen, of all states
 };
 
 }  // namespace explore

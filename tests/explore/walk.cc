@@ -19,6 +19,7 @@ struct Cluster {
   std::uint8_t campaigns = 0;
   std::uint8_t crashes = 0;
   std::uint8_t skips = 0;
+  std::uint8_t changes = 0;
 };
 
 /// Events that change something; a delivery that the model does not know yet is among them.
@@ -30,12 +31,14 @@ std::vector<Event> possible(const Model& model, const Cluster& cluster) {
     if (!model.deaf(cluster.ids[to], letter))
       out.push_back({.kind = EventKind::deliver, .replica = to, .a = letter});
   }
-  for (std::uint8_t r = 0; r < config.replicas; ++r) {
+  for (std::uint8_t r = 0; r < config.directories(); ++r) {
     const Host::Options& options = model.local(cluster.ids[r]).options;
     out.insert(out.end(), options.others.begin(), options.others.end());
     if (options.campaign && cluster.campaigns < config.ballots)
       out.push_back({.kind = EventKind::campaign, .replica = r});
     if (options.skip && cluster.skips < config.skips) out.push_back({.kind = EventKind::skip, .replica = r});
+    if (options.change && cluster.changes < config.changes)
+      out.push_back({.kind = EventKind::change, .replica = r});
     if (cluster.crashes < config.crashes)
       out.insert(out.end(), options.crashes.begin(), options.crashes.end());
   }
@@ -61,6 +64,7 @@ void step(Model& model, Cluster& cluster, const Event& event) {
   if (event.kind == EventKind::campaign) ++cluster.campaigns;
   if (event.kind == EventKind::crash) ++cluster.crashes;
   if (event.kind == EventKind::skip) ++cluster.skips;
+  if (event.kind == EventKind::change) ++cluster.changes;
 }
 
 }  // namespace
@@ -70,8 +74,9 @@ Walked walk(Model& model, std::uint64_t walks, std::uint64_t seed) {
   paxos::Random random(seed);
   for (; out.walks < walks; ++out.walks) {
     Cluster cluster;
-    for (std::uint8_t r = 0; r < model.config().replicas; ++r) {
-      cluster.hosts.push_back(std::make_unique<Host>(model.config(), r));
+    cluster.bag.insert(model.first_letters().begin(), model.first_letters().end());
+    for (std::uint8_t r = 0; r < model.config().directories(); ++r) {
+      cluster.hosts.push_back(std::make_unique<Host>(model.members(), r));
       cluster.ids.push_back(model.initial(r));
     }
     for (std::size_t n = 0; n < steps_max; ++n, ++out.steps) {

@@ -34,6 +34,12 @@ namespace mutants {
   M(change_open, "a leader proposes above the change of the configuration")                         \
   M(change_passed_by, "who finds a change in phase 1 goes on above it")                             \
   M(change_brought_back, "a change that was passed over is proposed again")                         \
+  M(change_dropped, "any vote above a change passes it over, whatever its ballot")                  \
+  M(change_unchosen, "a change is in force where it is proposed, before it is chosen")              \
+  M(change_unprepared, "phase 1 of a new configuration asks nobody")                                \
+  M(configuration_unrecovered, "a start forgets in which configuration its state stands")           \
+  M(replaced_goes_on, "a replaced directory votes in the configuration that has another one")       \
+  M(learner_votes, "a learner votes")                                                               \
   M(change_unremembered, "that a change is chosen is not on the disk before the next promise")      \
   M(old_votes_adopted, "phase 1 adopts votes of the configuration before")                          \
   M(later_votes_forgotten, "redoing an earlier configuration forgets the votes of a later one")     \

@@ -58,13 +58,24 @@ KILLERS = [
     ("damaged_tail_clean", STORAGE, "Damage.*", True),
     ("wiped_votes", SIM, "", True),
     ("replaced_votes", PAXOS, "Change.*", True),
+    ("replaced_votes", EXPLORE, "replace", True),
     ("change_open", PAXOS, "Change.*", True),
+    ("change_open", EXPLORE, "shrink", True),
     ("change_passed_by", PAXOS, "Change.*", True),
+    ("change_passed_by", EXPLORE, "shrink", True),
     ("change_brought_back", PAXOS, "Change.*", True),
+    ("change_brought_back", EXPLORE, "overtaken", True),
+    ("change_dropped", EXPLORE, "overtaken", True),
+    ("change_unchosen", EXPLORE, "shrink", True),
+    ("change_unprepared", EXPLORE, "grow", True),
+    ("configuration_unrecovered", EXPLORE, "restart", True),
+    ("replaced_goes_on", EXPLORE, "beside", True),
+    ("learner_votes", EXPLORE, "grow", True),
     ("change_unremembered", PAXOS, "Change.*", True),
     ("old_votes_adopted", PAXOS, "Change.*", True),
     ("later_votes_forgotten", PAXOS, "Change.*", True),
     ("learner_counted", PAXOS, "Members.*-*Everything", True),
+    ("learner_counted", EXPLORE, "grow", True),
     ("change_unready", PAXOS, "PlanChange.*", True),
     ("promoted_unheard", PAXOS, "Members.*-*Everything", True),
     ("removed_serves_nothing", PAXOS, "Members.*-*Everything", True),
@@ -190,7 +201,7 @@ class Ran:
         said = violation[1] if violation else ""
         if invariant and "aborts" in said:
             said = f"the core's invariant in {invariant[1]}: {invariant[2]}"
-        if not re.match(r"I\d|the core", said):
+        if not re.match(r"[IC]\d|the core", said):
             said = ""  # the search itself lost its way: that kills nothing
         return int(states[1]) if states else 0, "states", said
 
