@@ -251,7 +251,9 @@ void SnapshotFiles::drop_served() {
 
 void SnapshotFiles::drop_put_aside() {
   // Only a start needs its place, or a redaction: nothing is lost by what stays until then.
-  enqueue([this] { (void)storage::drop_put_aside(directory_); });
+  enqueue([this] {
+    if (state_.flush().empty()) (void)storage::drop_put_aside(directory_);
+  });
 }
 
 std::string SnapshotFiles::forget() {

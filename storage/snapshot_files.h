@@ -54,7 +54,7 @@ class SnapshotFiles {
   /// A piece at a time, between other work. Not answered where it does not read.
   void count_served(std::function<void(const chat::SnapshotId&, const chat::SnapshotSum&)> done);
   void drop_served();
-  /// A state that was put aside goes (Storage::drop_put_aside()).
+  /// A state that was put aside goes, once the rows that the present one has by now are on the disk.
   void drop_put_aside();
   /// Like drop_served(), for a redaction, at once: a snapshot keeps files that hold what is to be gone. What
   /// is wrong, or nothing.

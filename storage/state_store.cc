@@ -132,6 +132,11 @@ void read_state(const Families& families, const std::function<void(const chat::R
   use(snapshot);
 }
 
+std::string StateStore::flush() const {
+  const rocksdb::Status status = families_.flush();
+  return status.ok() ? std::string() : where_ + ": " + status.ToString();
+}
+
 std::string StateStore::copy_to(const std::filesystem::path& folder) const {
   rocksdb::Checkpoint* checkpoint = nullptr;
   rocksdb::Status status = rocksdb::Checkpoint::Create(&families_.db(), &checkpoint);

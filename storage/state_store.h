@@ -54,6 +54,8 @@ class StateStore {
   }
   /// Nothing is left of what stood in these rows before. See forget_older(). Any thread.
   [[nodiscard]] std::string forget(const std::vector<chat::Row>& rows, std::atomic<bool>& stopping) const;
+  /// All rows that are written are on the disk when it returns with nothing; else what is wrong. Any thread.
+  [[nodiscard]] std::string flush() const;
   /// A copy in a folder that is not there yet, of one slot: files are linked, not copied. What is wrong, or
   /// nothing. Any thread.
   [[nodiscard]] std::string copy_to(const std::filesystem::path& folder) const;

@@ -265,7 +265,9 @@ void Storage::write_state(paxos::Slot slot, std::vector<chat::Row> rows) {
 void Storage::read(std::function<void(const Reader&)> job, Unread unread) {
   impl_->state->read(std::move(job), std::move(unread));
 }
-void Storage::drop_put_aside() { impl_->snapshots->drop_put_aside(); }
+void Storage::drop_put_aside() {
+  impl_->state->read([this](const Reader&) { impl_->snapshots->drop_put_aside(); }, {});
+}
 SpaceFigures Storage::space() const { return impl_->space->figures(); }
 SnapshotFiles& Storage::snapshots() { return *impl_->snapshots; }
 std::size_t Storage::state_backlog_bytes() const { return impl_->state->backlog_bytes(); }

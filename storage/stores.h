@@ -134,8 +134,8 @@ class Storage {
   /// ends first. One at a time.
   void erase(chat::Erasure erasure, std::function<void(std::string why)> done);
 
-  /// Where a state that did not read was put aside, it is deleted, on a thread that holds up nobody. To be
-  /// called once all that it held is there again, on the disk.
+  /// Where a state that did not read was put aside, it is deleted, once all write_state() queued before is on
+  /// the disk: that has to have all that it had. On a thread that holds up nobody.
   void drop_put_aside();
 
   /// The files of snapshots; to be started by itself, after start().

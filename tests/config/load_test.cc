@@ -491,6 +491,9 @@ TEST(ConfigLoad, HowMuchOfTheLogIsKept) {
     return config::load(folder.write("cluster.yaml", std::string(good) + line));
   };
   EXPECT_EQ(with_line("")->log_keep_slots, 0U) << "however many";
+  EXPECT_EQ(with_line("")->scrub_every, std::chrono::hours{168});
+  EXPECT_EQ(with_line("scrub_hours: 0\n")->scrub_every.count(), 0) << "never";
+  EXPECT_FALSE(with_line("scrub_hours: weekly\n"));
   EXPECT_EQ(with_line("")->log_keep_mib, 512U);
   EXPECT_EQ(with_line("log_keep_mib: 0\n")->log_keep_mib, 0U) << "all of it";
   EXPECT_EQ(with_line("log_keep_slots: 0\n")->log_keep_slots, 0U);

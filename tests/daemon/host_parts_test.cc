@@ -10,6 +10,7 @@
 #include "daemon/disk.h"
 #include "daemon/faults.h"
 #include "daemon/pause.h"
+#include "daemon/scrub.h"
 #include "daemon/supervision.h"
 
 /// The small classes that a Host is made of.
@@ -135,6 +136,69 @@ TEST(Damages, CountEachReadAndShowEachRecordOnce) {
     damages.show({.store = Store::log, .slot = Slot{10 + i}, .what = "slot " + std::to_string(10 + i)});
   }
   EXPECT_EQ(damages.shown().size(), Damages::told_max);
+}
+
+TEST(Damages, OfSlotsThatWereTrimmedAreRepaired) {
+  using Store = storage::Damage::Store;
+  Damages damages;
+  for (const std::uint64_t n : {3, 7}) {
+    const storage::Damage one{.store = Store::log, .slot = Slot{n}, .what = "slot " + std::to_string(n)};
+    EXPECT_TRUE(damages.meet(one));
+    damages.show(one);
+  }
+  damages.show({.store = Store::log, .slot = {}, .what = "the promise"});
+  damages.show({.store = Store::state, .slot = {}, .what = "a row"});
+  EXPECT_FALSE(damages.trimmed(Slot{3}));
+  EXPECT_TRUE(damages.trimmed(Slot{4}));
+  EXPECT_EQ(damages.shown().size(), 3U);
+  ASSERT_EQ(damages.mended().size(), 1U);
+  EXPECT_EQ(damages.mended().front().what, "slot 3");
+  EXPECT_TRUE(damages.trimmed(Slot{100}));
+  EXPECT_EQ(damages.shown().size(), 2U) << "no trim makes good what the replica said, or its state";
+}
+
+TEST(Repairs, TellAnObstacleOnceAndWhatWasPutAsideOnce) {
+  Repairs repairs;
+  EXPECT_FALSE(repairs.done_at(Slot{9})) << "nothing was put aside";
+  repairs.found(true, Slot{10});
+  EXPECT_FALSE(repairs.done_at(Slot{9}));
+  EXPECT_TRUE(repairs.done_at(Slot{10}));
+  EXPECT_FALSE(repairs.done_at(Slot{11}));
+  EXPECT_TRUE(repairs.tell("a disk is full"));
+  EXPECT_FALSE(repairs.tell("a disk is full"));
+  EXPECT_TRUE(repairs.tell("another one"));
+  EXPECT_TRUE(repairs.begin_look());
+  EXPECT_FALSE(repairs.begin_look());
+  repairs.looked(Slot{5});
+  EXPECT_TRUE(repairs.begin_look());
+  repairs.looked(Slot{3});
+  EXPECT_EQ(repairs.cut(), Slot{5}) << "the highest one counts";
+}
+
+TEST(Scrub, ReadsPageAfterPageAtItsRateAndBeginsAnewWhenItIsTime) {
+  using Part = Scrub::Place::Part;
+  Scrub scrub;
+  scrub.begin(t0, std::nullopt, 24h);
+  EXPECT_FALSE(scrub.due(t0 + 23h)) << "nobody knows of an earlier one";
+  scrub.begin(t0, 100h, 24h);
+  auto place = scrub.due(t0);
+  ASSERT_TRUE(place) << "long due";
+  EXPECT_TRUE(scrub.begins());
+  EXPECT_EQ(place->part, Part::own);
+  EXPECT_FALSE(scrub.due(t0 + 1h)) << "a disk that hangs is asked once";
+  EXPECT_FALSE(scrub.page_read(
+      t0, {.next = {.part = Part::log, .slot = Slot{1}, .row = {}}, .bytes = Scrub::bytes_per_second}));
+  EXPECT_FALSE(scrub.due(t0 + 1s - 1ms)) << "a second's worth of bytes";
+  place = scrub.due(t0 + 1s);
+  ASSERT_TRUE(place);
+  EXPECT_FALSE(scrub.begins());
+  EXPECT_EQ(place->slot, Slot{1});
+  scrub.set_every(t0 + 1s, 0h);
+  EXPECT_TRUE(scrub.page_read(t0 + 1s, {.next = {.part = Part::end, .slot = {}, .row = {}}, .bytes = 7}));
+  EXPECT_EQ(scrub.figures().bytes, Scrub::bytes_per_second + 7);
+  EXPECT_FALSE(scrub.due(t0 + 1000h)) << "never";
+  scrub.set_every(t0 + 1000h, 24h);
+  EXPECT_TRUE(scrub.due(t0 + 1000h)) << "the last one was long ago";
 }
 
 TEST(Disk, IsLookedAtWhenSomebodyAsksAndTheLastLookIsOld) {

@@ -102,6 +102,7 @@ namespace mutants {
   M(journal_unsynced, "a client never syncs its journal")                                           \
   M(journal_after_send, "a client journals a message after it was sent")                            \
   M(trim_ahead, "a log is trimmed behind what is applied, not what of it is on the disk")           \
+  M(cut_ahead, "a log begins behind damage before its state is on the disk up to there")           \
   M(trimmed_silent, "who asks for slots that were trimmed gets no answer")                          \
   M(foreign_piece_taken, "a piece of another snapshot is taken for one of this")                    \
   M(snapshot_uncounted, "a snapshot is installed that comes to another sum than its source counted") \

@@ -142,6 +142,7 @@ KILLERS = [
     ("destination_unchecked", SIM, "", False),
     ("old_boot_taken", SIM, "", False),
     ("trim_ahead", SIM, "", True),
+    ("cut_ahead", SIM, "", True),
     ("trimmed_silent", PAXOS, "Trim.*", True),
     ("foreign_piece_taken", STORAGE, "SnapshotPull.*", True),
     ("snapshot_uncounted", STORAGE, "SnapshotPull.*", True),

@@ -52,6 +52,24 @@ TEST_F(TrimmerTest, NeverLetsGoOfWhatTheStateHasNotOnItsDisk) {
   EXPECT_EQ(t.next(now), std::nullopt);
 }
 
+TEST_F(TrimmerTest, BeginsBehindDamageAsSoonAsItsStateHasThatOnItsDisk) {
+  Trimmer t = made();
+  apply(t, 1, 1000);
+  t.durable(Slot{50});
+  t.hold(ReplicaId{1}, Slot{5}, now + 1s);
+  t.cut(Slot{8});
+  EXPECT_EQ(t.next(now), Slot{8}) << "no slack, no stride, and nobody can be given what does not read";
+  EXPECT_EQ(t.next(now), std::nullopt) << "once";
+  t.cut(Slot{51});
+  t.cut(Slot{30});  // the one behind the other
+  EXPECT_EQ(t.next(now), std::nullopt);
+  t.durable(Slot{51});
+  EXPECT_EQ(t.next(now), Slot{51});
+  t.set_slack(TrimSlack{.slots = 100});
+  t.durable(Slot{1000});
+  EXPECT_EQ(t.next(now + 2s), Slot{901}) << "and then as before";
+}
+
 TEST_F(TrimmerTest, GoesByBytesAsWell) {
   Trimmer t = made();
   t.set_slack(TrimSlack{.slots = 0, .bytes = 2'000'000});
