@@ -187,11 +187,11 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   // For the eye only: behind a symbolic link `..` is another folder than before it.
   if (std::find(base.begin(), base.end(), "..") == base.end()) base = base.lexically_normal();
   if (lost) r.refuse(YAML::Mark::null_mark(), "", fmt::format("has no absolute path: {}", lost.message()));
-  const auto nodes =
-      r.mapping(root, "the config",
-                {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms",
-                 "busy_poll_us", "fault_injection", "loss", "datagram_bytes", "snapshot_bytes_per_second",
-                 "log_keep_slots", "log_keep_mib", "disk_reserve_mib", "scrub_hours", "log_level", "crash_dumps_kept"});
+  const auto nodes = r.mapping(
+      root, "the config",
+      {"cluster", "id", "key_file", "replicas", "heartbeat_ms", "election_timeout_ms", "busy_poll_us",
+       "fault_injection", "loss", "datagram_bytes", "snapshot_bytes_per_second", "log_keep_slots",
+       "log_keep_mib", "disk_reserve_mib", "scrub_hours", "log_level", "crash_dumps_kept"});
   out.cluster = r.text(nodes, root, "cluster", 64);
   out.id = r.text(nodes, root, "id");
   if (!is_uuid(out.id))
