@@ -1,5 +1,6 @@
 """Real processes, judged through paxosctl and paxoschat alone. Every cluster lives in a folder and on ports of its own, and
 is gone at the end, whatever happens. Conditions are waited for with deadlines; nothing sleeps for luck."""
+import collections
 import ctypes
 import fcntl
 import functools
@@ -56,17 +57,24 @@ def port_range():
     raise AssertionError(f"{LANES} test programs run at once: there are no ports for one more")
 
 
+# What this program was given last: nobody may have bound it yet.
+GIVEN = collections.deque(maxlen=LANE // 3)
+
+
 def free_ports(count, kind=socket.SOCK_DGRAM):
-    """The first of `count` consecutive free ports, UDP ones unless told."""
+    """The first of `count` consecutive free ports, UDP ones unless told; none of those that were given lately."""
     ours, _ = port_range()
     while True:
         base = random.randrange(ours.start, ours.stop - count)
+        if any(port in GIVEN for port in range(base, base + count)):
+            continue
         held = []
         try:
             for port in range(base, base + count):
                 s = socket.socket(socket.AF_INET, kind)
                 held.append(s)
                 s.bind(("127.0.0.1", port))
+            GIVEN.extend(range(base, base + count))
             return base
         except OSError:
             continue
