@@ -170,7 +170,17 @@ class Child {
   int given_ = -1;
 };
 
+// A child that starts threads is no business of the thread sanitizer where its parent still had some: the
+// child ends or hangs before its first line, seen twice in eleven runs on a busy machine. The other trees run
+// both tests.
+#if __has_feature(thread_sanitizer)
+constexpr bool forks = false;
+#else
+constexpr bool forks = true;
+#endif
+
 TEST(Log, AFullPipeBehindStandardErrorHoldsNobodyUp) {
+  if (!forks) GTEST_SKIP() << "the thread sanitizer knows no threads behind a fork";
   Child child(Child::Pipe::full, [] {
     daemon_log::begin();
     for (int i = 0; i < 5000; ++i) daemon_log::error("line {}", i);
@@ -189,6 +199,7 @@ TEST(Log, AFullPipeBehindStandardErrorHoldsNobodyUp) {
 }
 
 TEST(Log, TheLastWordsOfAnEndAreSaid) {
+  if (!forks) GTEST_SKIP() << "the thread sanitizer knows no threads behind a fork";
   Child child(Child::Pipe::read, [] {
     daemon_log::begin();
     daemon_log::error("goodbye");
