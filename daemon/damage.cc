@@ -113,7 +113,9 @@ void Host::read_some(paxos::Time now) {
     });
   };
   storage_->read(
-      [post, from = *from](const storage::Storage::Reader& reader) { post(Scrub::read_page(reader, from)); },
+      [post, from = *from, accepted = node_.status().accepted](const storage::Storage::Reader& reader) {
+        post(Scrub::read_page(reader, from, accepted));
+      },
       // The state is made again, all of it.
       [post](const std::string&) {
         post({.next = {.part = Scrub::Place::Part::end, .slot = {}, .row = {}}, .bytes = 0});

@@ -18,7 +18,7 @@ const char* const file_name = "scrubbed";
 
 }  // namespace
 
-Scrub::Page Scrub::read_page(const storage::Storage::Reader& reader, Place from) {
+Scrub::Page Scrub::read_page(const storage::Storage::Reader& reader, Place from, paxos::Slot accepted) {
   Page page{.next = std::move(from), .bytes = 0};
   switch (page.next.part) {
     case Place::Part::own:
@@ -29,7 +29,10 @@ Scrub::Page Scrub::read_page(const storage::Storage::Reader& reader, Place from)
     case Place::Part::log: {
       const auto entries = reader.log(page.next.slot, paxos::Slot{UINT64_MAX}, page_bytes);
       if (!entries) {
-        page.next.slot.n += step_over;
+        page.next.slot = std::max(page.next.slot + step_over, reader.log_first());
+        page.bytes =
+            page_bytes;  // a table may not read at all, whatever it is asked for: that rests, too, and ends
+        if (page.next.slot > accepted) page.next.part = Place::Part::state;
       } else if (entries->empty()) {
         page.next.part = Place::Part::state;
       } else {

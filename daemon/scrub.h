@@ -32,8 +32,9 @@ class Scrub {
     Place next;
     std::size_t bytes = 0;
   };
-  /// Reads the page that begins at `from`. Throws what the reader throws.
-  [[nodiscard]] static Page read_page(const storage::Storage::Reader& reader, Place from);
+  /// Reads the page that begins at `from`; the log has votes up to `accepted`. Throws what the reader throws.
+  [[nodiscard]] static Page read_page(const storage::Storage::Reader& reader, Place from,
+                                      paxos::Slot accepted);
 
   /// `last`: how long ago the last pass ended; nothing: it is not known, and one is due after `every`.
   void begin(paxos::Time now, std::optional<std::chrono::seconds> last, std::chrono::seconds every);

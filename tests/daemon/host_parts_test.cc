@@ -175,6 +175,31 @@ TEST(Repairs, TellAnObstacleOnceAndWhatWasPutAsideOnce) {
   EXPECT_EQ(repairs.cut(), Slot{5}) << "the highest one counts";
 }
 
+TEST(Scrub, EndsThoughNothingOfTheLogReads) {
+  using Part = Scrub::Place::Part;
+  const auto unread = [](paxos::Slot, paxos::Slot,
+                         std::size_t) -> tl::expected<std::vector<paxos::LogEntry>, std::string> {
+    return tl::make_unexpected("damaged");
+  };
+  struct NoRows final : chat::RowReader {
+    void scan(std::string_view, std::string_view,
+              const std::function<bool(std::string_view, std::string_view)>&) const override {}
+    void scan_back(std::string_view, std::string_view,
+                   const std::function<bool(std::string_view, std::string_view)>&) const override {}
+    [[nodiscard]] std::optional<std::string> get(std::string_view) const override { return std::nullopt; }
+  } rows;
+  const storage::Storage::Reader reader{
+      .rows = rows, .log = unread, .log_first = [] { return Slot{1}; }, .pass = {}, .log_own = {}};
+  Scrub::Page page{.next = {.part = Part::log, .slot = Slot{1}, .row = {}}, .bytes = 0};
+  int pages = 0;
+  for (; page.next.part == Part::log && pages < 100; ++pages) {
+    page = Scrub::read_page(reader, page.next, Slot{1000});
+    EXPECT_GT(page.bytes, 0U) << "what does not read costs the disk as much";
+  }
+  EXPECT_EQ(page.next.part, Part::state);
+  EXPECT_EQ(pages, 16);
+}
+
 TEST(Scrub, ReadsPageAfterPageAtItsRateAndBeginsAnewWhenItIsTime) {
   using Part = Scrub::Place::Part;
   Scrub scrub;
