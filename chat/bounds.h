@@ -34,6 +34,11 @@ inline constexpr std::size_t answers_max = 1'048'576;
 inline constexpr std::int64_t key_kept_ms = 48LL * 3600 * 1000;
 inline constexpr std::size_t keys_max = 262'144;
 inline constexpr std::size_t keys_bytes_max = 64 * 1024 * 1024;
+/// Keys that were ever issued to people and programs: they stay, revoked or not.
+inline constexpr std::size_t access_keys_max = 16'384;
+inline constexpr std::size_t secrets_retired_max = 16;  ///< whose names are remembered
+inline constexpr std::size_t sealed_box_bytes_max = 256;
+inline constexpr std::size_t page_access_keys_max = 256;  ///< in one page of their list
 /// A command, encoded.
 inline constexpr std::size_t command_bytes_max =
     text_bytes_max + room_bytes_max + name_bytes_max + key_bytes_max + 128;

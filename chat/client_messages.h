@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "chat/access.h"
 #include "chat/command.h"
 #include "chat/flight.h"
 #include "chat/machine.h"
@@ -17,8 +18,8 @@
 /// What clients and operators say to a replica, and its answers. One plain struct a message.
 namespace chat {
 
-/// Where an answer goes: opaque here, compared and copied only. The daemon puts a socket address and
-/// the client's incarnation in; the simulator a number.
+/// Where an answer goes, and to whom: opaque here, compared and copied only. The daemon puts a socket address
+/// and the client's incarnation in; the simulator a number.
 struct ClientAddress {
   std::array<std::uint8_t, 48> bytes{};
   friend auto operator<=>(const ClientAddress&, const ClientAddress&) = default;
@@ -253,10 +254,36 @@ struct TransferRequest {
   paxos::ReplicaId to;
   friend bool operator==(const TransferRequest&, const TransferRequest&) = default;
 };
+/// The keys that were issued, by id, from this one on.
+struct AccessKeysRequest {
+  std::uint32_t from = 0;
+  friend bool operator==(const AccessKeysRequest&, const AccessKeysRequest&) = default;
+};
+/// The bytes of a key that is to be issued: no longer once the log has it.
+struct DeriveKeyRequest {
+  Credential whose;
+  friend bool operator==(const DeriveKeyRequest&, const DeriveKeyRequest&) = default;
+};
+/// The public key for which a new secret is sealed, so that who recorded all of it and gets the earlier
+/// secret later has nothing of the new one.
+struct SecretDoorRequest {
+  friend bool operator==(const SecretDoorRequest&, const SecretDoorRequest&) = default;
+};
+/// A new secret, sealed for that (crypto_box_seal).
+struct AddSecretRequest {
+  std::string sealed;
+  friend bool operator==(const AddSecretRequest&, const AddSecretRequest&) = default;
+};
+/// The asker's own key, derived from the newest secret, sealed for this public key of his.
+struct RenewKeyRequest {
+  std::array<std::uint8_t, 32> door{};
+  friend bool operator==(const RenewKeyRequest&, const RenewKeyRequest&) = default;
+};
 using OperatorCommand =
     std::variant<StatusRequest, HashRequest, ScrubRequest, LogRequest, KillRequest, SkipRequest, LossRequest,
                  PauseRequest, IsolateRequest, RestartRequest, DoctorRequest, ExplainRequest, SnapshotRequest,
-                 MemberRequest, TransferRequest>;
+                 MemberRequest, TransferRequest, AccessKeysRequest, DeriveKeyRequest, SecretDoorRequest,
+                 AddSecretRequest, RenewKeyRequest>;
 /// Which life of which replica is meant: a request that acts names all of it, and any other life ignores it.
 struct Target {
   std::uint8_t replica = 255;      ///< 255: whoever reads it, as everything in the first datagram format says
@@ -348,8 +375,32 @@ struct SnapshotReply {
   SnapshotWord word;
   friend bool operator==(const SnapshotReply&, const SnapshotReply&) = default;
 };
-using OperatorAnswer = std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply,
-                                    ExplainReply, SnapshotReply>;
+struct AccessKeysReply {
+  paxos::Slot applied;
+  OpenNames open;
+  std::vector<AccessKey> keys;  ///< by id
+  std::uint32_t next = 0;       ///< ask on from here; 0: that was all
+  friend bool operator==(const AccessKeysReply&, const AccessKeysReply&) = default;
+};
+struct DerivedKeyReply {
+  std::array<std::uint8_t, 32> bytes{};
+  friend bool operator==(const DerivedKeyReply&, const DerivedKeyReply&) = default;
+};
+struct SecretDoorReply {
+  std::array<std::uint8_t, 32> door{};
+  friend bool operator==(const SecretDoorReply&, const SecretDoorReply&) = default;
+};
+struct RenewedKeyReply {
+  std::string sealed;
+  friend bool operator==(const RenewedKeyReply&, const RenewedKeyReply&) = default;
+};
+using OperatorAnswer =
+    std::variant<StatusReply, HashReply, ScrubReply, LogReply, DoneReply, DoctorReply, ExplainReply,
+                 SnapshotReply, AccessKeysReply, DerivedKeyReply, SecretDoorReply, RenewedKeyReply>;
+/// Why nothing of that is done or told under this key; empty: it is. Who chats may ask how the cluster is;
+/// everything else is for operators.
+[[nodiscard]] std::string refused_to(const Credential& whose, const AccessTable& access,
+                                     const OperatorCommand& command);
 struct OperatorReply {
   std::uint64_t id = 0;
   OperatorAnswer answer;

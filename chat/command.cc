@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstring>
 
@@ -20,9 +21,11 @@
 /// Redacted post (in redacted batches only): room, name, each sized, content (u64), then options as above,
 /// maybe none; the topic's value is empty, and a key is followed by option 3, the XXH3-64 of the text (u64).
 /// Redact (from rules 2 on): room (sized), seq (varint), by, reason, each sized. Retain (from rules 2 on):
-/// room (sized), 1 a rule or 2 none of its own (u8), count, age_ms (varints), by (sized). The value of a
-/// decree in which something was redacted: version 2 (u8) | XXH3-128 of the value as it was (low u64, high
-/// u64) | time_ms (u64) | count (varint) | sized commands.
+/// room (sized), 1 a rule or 2 none of its own (u8), count, age_ms (varints), by (sized). Open under a key
+/// (from rules 2 on): nonce (16), role (u8), id (u32). Access (from rules 2 on): 1 issue, 2 revoke, 3 open
+/// names or 4 close names (u8), role (u8), id (u32), name, by, each sized. The value of a decree in which
+/// something was redacted: version 2 (u8) | XXH3-128 of the value as it was (low u64, high u64) | time_ms
+/// (u64) | count (varint) | sized commands.
 namespace chat {
 
 namespace {
@@ -37,7 +40,9 @@ enum class OperationNumber : std::uint8_t {
   post_with_options = 4,
   redacted_post = 5,
   redact = 6,
-  retain = 7
+  retain = 7,
+  open_under_key = 8,
+  set_access = 9
 };
 /// Persisted.
 enum class RetainKind : std::uint8_t { rule = 1, inherit = 2 };
@@ -46,9 +51,13 @@ enum class PostOption : std::uint8_t { key = 1, written = 2, text_hash = 3, topi
 constexpr std::uint16_t options_since = 2;
 constexpr std::uint16_t redact_since = 2;
 constexpr std::uint16_t retain_since = rules_retention;
+constexpr std::uint16_t access_since = rules_access;
 /// By how much a redacted post may be longer than it was: its content's hash, and with a key that of its
 /// text.
 constexpr std::size_t redacted_post_growth = 8 + 10;
+/// Shown behind a name that a key proves (chat.h of the client), and what looks like it.
+constexpr std::array<std::string_view, 9> proof_marks{
+    "\u2713", "\u2714", "\u2705", "\u2611", "\u221a", "\u2bbd", "\U00010102", "\U0001f5f8", "\U0001f5f9"};
 constexpr std::int64_t written_ms_max = 253'402'300'799'999;
 
 /// Eight bytes of ASCII, no control among them. May say no to others too.
@@ -121,6 +130,24 @@ std::string to_string(const SessionId& id) {
   return std::to_string(id.slot.n) + "." + std::to_string(id.index);
 }
 
+const char* to_string(SetAccess::Kind kind) {
+  switch (kind) {
+    case SetAccess::Kind::issue:
+      return "issue_key";
+    case SetAccess::Kind::revoke:
+      return "revoke_key";
+    case SetAccess::Kind::open_names:
+      return "open_names";
+    case SetAccess::Kind::close_names:
+      return "close_names";
+    case SetAccess::Kind::rotate:
+      return "rotate_secret";
+    case SetAccess::Kind::retire:
+      return "retire_secret";
+  }
+  return "unknown";
+}
+
 std::optional<SessionId> parse_session(std::string_view text) {
   SessionId id;
   const std::size_t dot = text.find('.');
@@ -158,7 +185,11 @@ std::string validate_visible_text(std::string_view text) {
 }
 std::string validate_visible_name(std::string_view name) {
   const std::string found = first_invisible(name);
-  return found.empty() ? std::string() : "the name holds the invisible character " + found;
+  if (!found.empty()) return "the name holds the invisible character " + found;
+  for (const std::string_view mark : proof_marks)
+    if (name.find(mark) != std::string_view::npos)
+      return "the name holds '" + std::string(mark) + "', which stands for a proven name";
+  return {};
 }
 std::string validate_new_room(std::string_view room) {
   if (has_blank_ends(room)) return "the new room's name begins or ends with white space";
@@ -167,8 +198,13 @@ std::string validate_new_room(std::string_view room) {
 }
 
 std::string validate(const CommandView& command, std::uint16_t rules) {
-  if (std::holds_alternative<Open>(command.operation))
+  constexpr std::string_view some_older =
+      " not known yet: some replica still runs an older version (`paxosctl status`)";
+  if (const auto* open = std::get_if<Open>(&command.operation)) {
+    if (!open->whose.is_secret() && rules < access_since)
+      return "keys with roles are" + std::string(some_older);
     return command.session.none() && command.seq == 0 ? std::string() : "an open belongs to no session";
+  }
   if (command.session.none()) return "the command names no session";
   if (command.seq == 0) return "the command has no sequence number";
   if (command.answered_below > command.seq) return "the answered mark lies above the command";
@@ -222,6 +258,25 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
       return "messages are kept by age for at most 100 years";
     return {};
   }
+  if (const auto* access = std::get_if<SetAccessView>(&command.operation)) {
+    if (rules < access_since) return "keys with roles are" + std::string(some_older);
+    const bool names_key = access->kind == SetAccess::Kind::issue || access->kind == SetAccess::Kind::revoke;
+    const bool rotates = access->kind == SetAccess::Kind::rotate;
+    const bool retires = access->kind == SetAccess::Kind::retire;
+    if ((access->secret != 0) != rotates || (access->before != 0) != (rotates || retires) ||
+        (rotates && access->secret == access->before))
+      return "no secret is named by that";
+    if (!access->whose.valid() || access->whose.is_secret() == names_key) return "no key is named by that";
+    if (access->kind != SetAccess::Kind::issue && !access->name.empty())
+      return "only what is issued has a name";
+    if (access->whose.role == Role::reader && !access->name.empty())
+      return "a reader's key has no name: it posts nothing";
+    for (const std::string_view name : {access->name, access->by}) {
+      if (auto fault = validate_name(name); !fault.empty()) return fault;
+      if (auto fault = validate_visible_name(name); !fault.empty()) return fault;
+    }
+    return {};
+  }
   return {};
 }
 
@@ -238,6 +293,9 @@ std::string validate(const Command& command, std::uint16_t rules) {
     view.operation = RedactView{redact->room, redact->seq, redact->by, redact->reason};
   if (const auto* retain = std::get_if<Retain>(&command.operation))
     view.operation = RetainView{retain->room, retain->inherit, retain->count, retain->age_ms, retain->by};
+  if (const auto* access = std::get_if<SetAccess>(&command.operation))
+    view.operation =
+        SetAccessView{access->kind, access->whose, access->name, access->by, access->secret, access->before};
   return validate(view, rules);
 }
 
@@ -259,8 +317,28 @@ Command to_command(const CommandView& view) {
   else if (const auto* retain = std::get_if<RetainView>(&view.operation))
     command.operation = Retain{std::string(retain->room), retain->inherit, retain->count, retain->age_ms,
                                std::string(retain->by)};
+  else if (const auto* access = std::get_if<SetAccessView>(&view.operation))
+    command.operation =
+        SetAccess{access->kind,   access->whose, std::string(access->name), std::string(access->by),
+                  access->secret, access->before};
   return command;
 }
+
+namespace {
+
+void put_credential(paxos::ByteWriter& w, const Credential& whose) {
+  w.fixed(static_cast<std::uint8_t>(whose.role));
+  w.fixed(whose.id);
+}
+
+Credential get_credential(paxos::ByteReader& r) {
+  const auto role = static_cast<Role>(r.fixed<std::uint8_t>());
+  const Credential whose{role, r.fixed<std::uint32_t>()};
+  if (!whose.valid()) r.fail();
+  return whose;
+}
+
+}  // namespace
 
 void encode_to(std::string& out, const Command& command) {
   paxos::FewBytes<48> head;
@@ -271,8 +349,10 @@ void encode_to(std::string& out, const Command& command) {
   head.varint(command.answered_below).append_to(out);
   paxos::ByteWriter w(out);
   if (const auto* open = std::get_if<Open>(&command.operation)) {
-    w.fixed(static_cast<std::uint8_t>(OperationNumber::open));
+    w.fixed(static_cast<std::uint8_t>(open->whose.is_secret() ? OperationNumber::open
+                                                              : OperationNumber::open_under_key));
     w.raw(open->nonce);
+    if (!open->whose.is_secret()) put_credential(w, open->whose);
   } else if (const auto* post = std::get_if<Post>(&command.operation)) {
     const std::uint64_t options =
         (post->key.empty() ? 0U : 1U) + (post->written_ms == 0 ? 0U : 1U) + (post->topic ? 1U : 0U);
@@ -309,6 +389,16 @@ void encode_to(std::string& out, const Command& command) {
     w.varint(retain->count);
     w.varint(static_cast<std::uint64_t>(retain->age_ms));
     w.sized(retain->by);
+  } else if (const auto* access = std::get_if<SetAccess>(&command.operation)) {
+    w.fixed(static_cast<std::uint8_t>(OperationNumber::set_access));
+    w.fixed(static_cast<std::uint8_t>(access->kind));
+    put_credential(w, access->whose);
+    w.sized(access->name);
+    w.sized(access->by);
+    if (access->kind >= SetAccess::Kind::rotate) {
+      w.fixed(access->secret);
+      w.fixed(access->before);
+    }
   } else {
     w.fixed(static_cast<std::uint8_t>(OperationNumber::close));
   }
@@ -383,6 +473,14 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
     case OperationNumber::open:
       command.operation = Open{r.array<16>()};
       break;
+    case OperationNumber::open_under_key: {
+      if (rules < access_since) return tl::make_unexpected(std::string("an operation of unknown number"));
+      Open open{r.array<16>()};
+      open.whose = get_credential(r);
+      if (open.whose.is_secret()) r.fail();  // one value, one encoding
+      command.operation = open;
+      break;
+    }
     case OperationNumber::close:
       command.operation = Close{};
       break;
@@ -430,6 +528,22 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
       retain.age_ms = static_cast<std::int64_t>(r.varint_max(INT64_MAX));
       retain.by = r.sized_view(limits::name_bytes_max);
       command.operation = retain;
+      break;
+    }
+    case OperationNumber::set_access: {
+      if (rules < access_since) return tl::make_unexpected(std::string("an operation of unknown number"));
+      SetAccessView access;
+      const auto kind = r.fixed<std::uint8_t>();
+      if (kind < 1 || kind > static_cast<std::uint8_t>(SetAccess::Kind::retire)) r.fail();
+      access.kind = static_cast<SetAccess::Kind>(kind);
+      access.whose = get_credential(r);
+      access.name = r.sized_view(limits::name_bytes_max);
+      access.by = r.sized_view(limits::name_bytes_max);
+      if (access.kind >= SetAccess::Kind::rotate) {
+        access.secret = r.fixed<std::uint64_t>();
+        access.before = r.fixed<std::uint64_t>();
+      }
+      command.operation = access;
       break;
     }
     default:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "chat/bounds.h"
+#include "chat/credential.h"
 #include "paxos/types.h"
 
 /// Client commands, and the batch of them that one decree carries.
@@ -30,12 +31,18 @@ struct SessionId {
 /// allow it: a client sends it without, and is not refused.
 inline constexpr std::string_view written_not_known = "when a message was written is not known yet";
 
+/// With these words begins what a replica says to whoever speaks in a session under another key than it was
+/// opened under: nothing of that session is for him.
+inline constexpr std::string_view session_of_another_key = "the session belongs to another key";
+
 using Nonce = std::array<std::uint8_t, 16>;
 
 /// Opens a session. `nonce` is random and lets the client know its own session; a second open with the
-/// nonce of a live session answers that same session.
+/// nonce of a live session answers that same session. `whose`: the key under which it is opened, and all of
+/// its commands come; other than the secret it is known from rules 2 on.
 struct Open {
   Nonce nonce{};
+  Credential whose = {};
   friend bool operator==(const Open&, const Open&) = default;
 };
 struct Close {
@@ -74,7 +81,29 @@ struct Retain {
   std::string by;           ///< as a sender's name; may be empty
   friend bool operator==(const Retain&, const Retain&) = default;
 };
-using Operation = std::variant<Open, Close, Post, Redact, Retain>;
+/// Issues or revokes a key, or says who may post without one of his own (chat/access.h). Known from rules 2
+/// on.
+struct SetAccess {
+  /// Persisted: numbers are never reused.
+  enum class Kind : std::uint8_t {
+    issue = 1,
+    revoke = 2,
+    open_names = 3,
+    close_names = 4,
+    rotate = 5,  ///< from now on replicas speak under `secret` to each other; `before` is good as well
+    retire = 6,  ///< `before` is not any more
+  };
+  Kind kind = Kind::issue;
+  Credential whose = {};     ///< of issue, and with whatever role but the secret's of revoke; else the secret
+  std::string name;          ///< of issue: under which alone it posts; empty: under any that is nobody's
+  std::string by;            ///< as a sender's name; may be empty
+  std::uint64_t secret = 0;  ///< of rotate, by its name (net/seal.h)
+  std::uint64_t before = 0;  ///< of rotate and retire, likewise
+  friend bool operator==(const SetAccess&, const SetAccess&) = default;
+};
+/// "issue_key", "revoke_key", "open_names", "close_names", "rotate_secret", "retire_secret".
+[[nodiscard]] const char* to_string(SetAccess::Kind kind);
+using Operation = std::variant<Open, Close, Post, Redact, Retain, SetAccess>;
 
 /// One client command. Open has no session and seq 0; a session's own commands count from seq 1.
 struct Command {
@@ -111,11 +140,19 @@ struct RetainView {
   std::int64_t age_ms = 0;
   std::string_view by;
 };
+struct SetAccessView {
+  SetAccess::Kind kind = SetAccess::Kind::issue;
+  Credential whose = {};
+  std::string_view name;
+  std::string_view by;
+  std::uint64_t secret = 0;
+  std::uint64_t before = 0;
+};
 struct CommandView {
   SessionId session;
   std::uint64_t seq = 0;
   std::uint64_t answered_below = 0;
-  std::variant<Open, Close, PostView, RedactView, RetainView> operation;
+  std::variant<Open, Close, PostView, RedactView, RetainView, SetAccessView> operation;
   std::span<const std::byte> operation_bytes;  ///< number and content
 };
 /// A redacted post becomes one with an empty text, which no other post has.

@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "chat/access.h"
 #include "chat/intake.h"
 #include "chat/lookups.h"
 #include "chat/presence.h"
@@ -83,10 +84,18 @@ struct Desk::State {
   void refuse(paxos::Time now, const ClientAddress& to, const CommandView& command, std::string why);
   Noticed& noticed_of(paxos::Time now, const ClientAddress& to);
   void follow_leadership(const Standing& standing);
-  void on_commands(paxos::Time now, const ClientAddress& from, const ClientCommands& m,
-                   const Standing& standing);
+  void on_commands(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                   const ClientCommands& m, const Standing& standing);
+  /// Whether a command may come under that key: this replica can't know yet, or why not; empty: it may.
+  struct Grant {
+    bool unknown = false;
+    std::string refused;
+  };
+  [[nodiscard]] Grant granted(const Credential& whose, const CommandView& command) const;
   bool wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back);
-  void on_who(paxos::Time now, const ClientAddress& from, const WhoRequest& request);
+  void on_who(paxos::Time now, const ClientAddress& from, const Credential& whose, const WhoRequest& request);
+  /// Why nobody reads anything here under that key; empty: he does.
+  [[nodiscard]] std::string may_not_read(const Credential& whose) const;
   [[nodiscard]] std::string fault_in(const CommandView& command) const;
   [[nodiscard]] std::optional<FirstSender> first_of(const CommandView& command, const Outcome& outcome) const;
   void sweep(paxos::Time now);
@@ -95,30 +104,41 @@ struct Desk::State {
 Desk::Desk(const Machine& machine, Options options) : state_(std::make_unique<State>(machine, options)) {}
 Desk::~Desk() = default;
 
-void Desk::on_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message,
-                      const Standing& standing) {
+void Desk::on_message(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                      const ClientMessage& message, const Standing& standing) {
   State& s = *state_;
   if (const auto* commands = std::get_if<ClientCommands>(&message))
-    s.on_commands(now, from, *commands, standing);
-  else if (const auto* history = std::get_if<HistoryRequest>(&message))
+    return s.on_commands(now, from, whose, *commands, standing);
+  if (std::string why = s.may_not_read(whose); !why.empty())
+    return s.lookups.refuse(from, message, std::move(why));
+  if (const auto* history = std::get_if<HistoryRequest>(&message))
     s.lookups.on_history(now, from, *history, standing);
   else if (const auto* rooms = std::get_if<RoomsRequest>(&message))
     s.lookups.on_rooms(now, from, *rooms, standing);
   else if (const auto* who = std::get_if<WhoRequest>(&message))
-    s.on_who(now, from, *who);
+    s.on_who(now, from, whose, *who);
   else
     s.lookups.on_follow(now, from, std::get<FollowRequest>(message), standing);
 }
 
+std::string Desk::State::may_not_read(const Credential& whose) const {
+  if (machine.access().live(whose)) return {};
+  const AccessKey* key = machine.access().find(whose.id);
+  if (key != nullptr && key->whose == whose) return to_string(whose) + " was revoked";
+  return "this replica does not know " + to_string(whose) + ": it was never issued, or only just now";
+}
+
 /// Nothing that anybody relies on: what is out of range is not worth a word.
-void Desk::State::on_who(paxos::Time now, const ClientAddress& from, const WhoRequest& request) {
+void Desk::State::on_who(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                         const WhoRequest& request) {
   if (!validate_room(request.room).empty()) return;
   switch (request.what) {
     case Whereabouts::ask:
       return reply(from, WhoReply{.id = request.id, .present = presence.in(now, request.room)});
     case Whereabouts::here:
       if (!request.name.empty() && validate_name(request.name).empty() &&
-          validate_visible_name(request.name).empty())
+          validate_visible_name(request.name).empty() && whose.may_post() &&
+          machine.access().may_call_itself(whose, request.name) == Verdict::done)
         presence.here(now, from, request.room, request.name);
       return;
     case Whereabouts::gone:
@@ -142,6 +162,30 @@ std::string Desk::State::fault_in(const CommandView& command) const {
   const auto* post = std::get_if<PostView>(&command.operation);
   if (post != nullptr && machine.room_head(post->room) == 0) return validate_new_room(post->room);
   return {};
+}
+
+/// The log has the last word. What is refused here it would refuse, too, now and in any later slot, and costs
+/// none. Of what ran before, or may have, only the log says what became of it.
+Desk::State::Grant Desk::State::granted(const Credential& whose, const CommandView& command) const {
+  const auto refused = [](std::string why) { return Grant{.unknown = false, .refused = std::move(why)}; };
+  const AccessTable& access = machine.access();
+  if (!whose.may_post()) return refused(to_string(whose) + " only reads");
+  if (const auto* open = std::get_if<Open>(&command.operation)) {
+    if (open->whose != whose) return refused("a session is opened under another key than it names");
+    const AccessKey* key = whose.is_secret() ? nullptr : access.find(whose.id);
+    return key != nullptr && key->revoked() ? refused(to_string(whose) + " was revoked") : Grant{};
+  }
+  if (whose.is_secret() && access.size() == 0) return {};
+  const auto session = machine.session(command.session);
+  if (!session)
+    return {.unknown = !whose.is_secret() && command.session.slot > machine.applied(), .refused = {}};
+  // Whoever has the secret is a replica, or could be one.
+  if (!whose.is_secret() && session->whose != whose) return refused(std::string(session_of_another_key));
+  if (command.seq <= session->last_seq) return {};
+  const Verdict verdict = machine.access_verdict(session->whose, command);
+  // Whether open names are allowed may change back before it runs.
+  if (verdict == Verdict::done || verdict == Verdict::names_closed) return {};
+  return refused(to_string(verdict));
 }
 
 Desk::State::Noticed& Desk::State::noticed_of(paxos::Time now, const ClientAddress& to) {
@@ -212,8 +256,8 @@ bool Desk::State::wait(paxos::Time now, const ClientAddress& from, const Ticket&
   return true;
 }
 
-void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const ClientCommands& m,
-                              const Standing& standing) {
+void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                              const ClientCommands& m, const Standing& standing) {
   follow_leadership(standing);
   const bool pass_on = !standing.leading && m.forward && standing.leader;
   if (!standing.leading && !pass_on) return notice(now, from, standing);
@@ -231,6 +275,15 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
     }
     if (std::string fault = fault_in(*command); !fault.empty()) {
       refuse(now, from, *command, std::move(fault));
+      continue;
+    }
+    Grant grant = granted(whose, *command);
+    if (!grant.refused.empty()) {
+      refuse(now, from, *command, std::move(grant.refused));
+      continue;
+    }
+    if (grant.unknown) {  // once the slot is applied here in which its session was opened
+      overloaded = true;
       continue;
     }
     // A command is taken whether or not there is room for one more who waits: those that wait already may be

@@ -78,9 +78,9 @@ class Desk {
   Desk(const Machine& machine, Options options);
   ~Desk();
 
-  // Input from clients.
-  void on_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message,
-                  const Standing& standing);
+  /// Input from clients. `whose`: the key under which it came.
+  void on_message(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                  const ClientMessage& message, const Standing& standing);
   /// Commands that another replica passed on to this one; no client address: that replica answers.
   void on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands, const Standing& standing);
 

@@ -7,6 +7,7 @@
 #include "chat/redaction.h"
 #include "chat/retention.h"
 #include "chat/rows.h"
+#include "chat/run_row.h"
 #include "paxos/coding.h"
 
 /// Reading rows back: history, hashes, outcomes.
@@ -39,7 +40,7 @@ bool show_redacted(const RowReader& rows, HistoryPage& page) {
 }
 
 /// Where a room's run of messages begins, by its key.
-std::uint64_t run_begin(std::string_view key) {
+std::uint64_t run_begins_at(std::string_view key) {
   return paxos::ByteReader(key.substr(key.size() - 8)).key64();
 }
 
@@ -113,9 +114,9 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
     r.raw(1 + 8 + 8);
     const std::uint64_t count = r.varint();
     if (!r.ok() || count == 0)
-      damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begin(key)) +
+      damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begins_at(key)) +
                " on are damaged";
-    page.head = run_begin(key) + count - 1;
+    page.head = run_begins_at(key) + count - 1;
     return false;
   });
   if (!damage.empty()) return tl::make_unexpected(damage);
@@ -133,23 +134,14 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
   std::uint64_t expected = 0;  ///< where the next run has to begin: a gap is damage
   rows.scan(start, end, [&](std::string_view key, std::string_view value) {
     paxos::ByteReader r(value);
-    std::uint64_t seq = run_begin(key);
-    const auto version = r.fixed<std::uint8_t>();
-    const paxos::Slot slot{r.fixed<std::uint64_t>()};
-    const auto time_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
-    const std::uint64_t count = r.varint();
+    std::uint64_t seq = run_begins_at(key);
+    const RunHead head = read_run_head(r);
     const bool in_order = expected == 0 ? seq <= from : seq == expected;
-    expected = seq + count;
-    const bool stamped = version == rows::stamped_run_version;
-    if ((version != rows::row_version && !stamped) || !in_order) r.fail();
-    std::vector<std::pair<std::uint64_t, std::int64_t>> stamps;
-    if (stamped)
-      for (std::uint64_t left = r.varint_max(limits::commands_per_decree_max); left > 0 && r.ok(); --left) {
-        const std::uint64_t at = r.varint();
-        stamps.emplace_back(at, static_cast<std::int64_t>(r.varint()));
-      }
-    auto stamp = stamps.begin();
-    for (std::uint64_t i = 0; i < count && r.ok(); ++i, ++seq) {
+    expected = seq + head.count;
+    if (!in_order) r.fail();
+    auto stamp = head.stamps.begin();
+    auto poster = head.posters.begin();
+    for (std::uint64_t i = 0; i < head.count && r.ok(); ++i, ++seq) {
       Message m;
       m.index = static_cast<std::uint32_t>(r.varint_max(limits::commands_per_decree_max));
       m.session.slot.n = r.varint();
@@ -158,7 +150,11 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
       const std::string_view name = r.sized_view(limits::name_bytes_max);
       const std::string_view text = r.sized_view(limits::text_bytes_max);
       if (!r.ok()) break;
-      if (stamp != stamps.end() && stamp->first == i) m.written_ms = (stamp++)->second;
+      if (stamp != head.stamps.end() && stamp->first == i) m.written_ms = (stamp++)->second;
+      if (poster != head.posters.end() && poster->place == i) {
+        m.key = poster->key;
+        m.proven = (poster++)->proven;
+      }
       if (seq < from) continue;
       const std::size_t size = text.size() + name.size() + room.size() + 64;
       if (page.messages.size() >= limit ||
@@ -169,14 +165,14 @@ tl::expected<HistoryPage, std::string> read_history(const RowReader& rows, std::
       bytes += size;
       m.room = room;
       m.seq = seq;
-      m.slot = slot;
+      m.slot = head.slot;
       m.name = name;
-      m.time_ms = time_ms;
+      m.time_ms = head.time_ms;
       m.text = text;
       page.messages.push_back(std::move(m));
     }
-    if (!r.done() || stamp != stamps.end()) {
-      damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begin(key)) +
+    if (!r.done() || stamp != head.stamps.end() || poster != head.posters.end()) {
+      damage = "the messages of room '" + std::string(room) + "' from " + std::to_string(run_begins_at(key)) +
                " on are damaged";
       return false;
     }
@@ -202,19 +198,12 @@ tl::expected<RunWithout, std::string> run_without_text(const RowReader& rows, co
                    return false;
                  });
   if (out.row.key.empty()) return damaged();
-  const std::uint64_t wanted = message.seq - run_begin(out.row.key);
+  const std::uint64_t wanted = message.seq - run_begins_at(out.row.key);
   paxos::ByteReader r{std::string_view(found)};
   const auto at = [&] { return found.size() - r.remaining(); };
-  const auto version = r.fixed<std::uint8_t>();
-  out.place.slot.n = r.fixed<std::uint64_t>();
-  r.raw(8);
-  const std::uint64_t count = r.varint();
-  if (version == rows::stamped_run_version)
-    for (std::uint64_t left = r.varint_max(limits::commands_per_decree_max); left > 0 && r.ok(); --left) {
-      r.varint();
-      r.varint();
-    }
-  if (wanted >= count) return damaged();
+  const RunHead head = read_run_head(r);
+  out.place.slot = head.slot;
+  if (wanted >= head.count) return damaged();
   for (std::uint64_t i = 0; i <= wanted && r.ok(); ++i) {
     out.place.index = static_cast<std::uint32_t>(r.varint_max(limits::commands_per_decree_max));
     out.place.session.slot.n = r.varint();

@@ -39,6 +39,8 @@ void Lookups::answer(const ClientAddress& to, std::uint64_t id, HistoryPage page
       message.written_ms = 0;
       if (message.redacted) message.text = redacted_text;
       message.redacted.reset();
+      message.key = 0;
+      message.proven = false;
     }
   if (!stamps) page.first = 1;  // it reads no such reply
   out_.replies.push_back(
@@ -52,6 +54,15 @@ void Lookups::refuse(const ClientAddress& to, std::uint64_t id, std::string why,
   else
     out_.replies.push_back(
         {to, HistoryReply{.id = id, .refused = std::move(why), .page = {}, .applied = machine_.applied()}});
+}
+
+void Lookups::refuse(const ClientAddress& to, const ClientMessage& request, std::string why) {
+  if (const auto* history = std::get_if<HistoryRequest>(&request))
+    return refuse(to, history->id, std::move(why));
+  if (const auto* follow = std::get_if<FollowRequest>(&request))
+    return refuse(to, follow->id, std::move(why));
+  if (const auto* rooms = std::get_if<RoomsRequest>(&request))
+    return refuse(to, rooms->id, std::move(why), About::rooms);
 }
 
 void Lookups::answer_head(const ClientAddress& to, std::uint64_t id, std::string_view room, bool stamps) {
@@ -282,7 +293,9 @@ void Lookups::push(const Poll& poll, const Applied& applied, const std::vector<s
                              .time_ms = o.time_ms,
                              .text = std::string(post.text),
                              .written_ms = post.written_ms,
-                             .redacted = post.redacted ? std::optional(Redaction{}) : std::nullopt});
+                             .redacted = post.redacted ? std::optional(Redaction{}) : std::nullopt,
+                             .key = applied.posters.empty() ? 0 : applied.posters[i].key,
+                             .proven = !applied.posters.empty() && applied.posters[i].proven});
   }
   answer(poll.address, poll.id, std::move(page), poll.stamps);
 }

@@ -29,6 +29,9 @@ class Lookups {
   void on_rooms(paxos::Time now, const ClientAddress& from, const RoomsRequest& request,
                 const Standing& standing);
 
+  /// Whatever it asks; what is not answered anyway is not now.
+  void refuse(const ClientAddress& to, const ClientMessage& request, std::string why);
+
   void read_index(std::uint64_t id, paxos::Slot index);
   void read_failed(std::uint64_t id, const Standing& standing);
   void fail_reads(const Standing& standing);

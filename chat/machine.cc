@@ -45,6 +45,29 @@ const char* to_string(Verdict verdict) {
       return "messages are kept for as long as an idle session lives, or longer: a day at least";
     case Verdict::forgotten:
       return "the room keeps that message no more";
+    case Verdict::key_unknown:
+      return "this key was revoked, or was never issued";
+    case Verdict::key_may_not:
+      return "this key may not do that";
+    case Verdict::name_owned:
+      return "the name, or one that looks like it, belongs to somebody who has a key for it: use that key, "
+             "or "
+             "another name";
+    case Verdict::name_bound:
+      return "this key posts under its own name alone";
+    case Verdict::names_closed:
+      return "only who has a key with a name posts here";
+    case Verdict::key_exists:
+      return "there is such a key already, or the name, or one that looks like it, belongs to one";
+    case Verdict::access_full:
+      return "no more keys can be issued";
+    case Verdict::no_such_key:
+      return "there is no such key";
+    case Verdict::rotation_open:
+      return "the cluster's secret is changing already, or was changed meanwhile: retire the one before "
+             "first";
+    case Verdict::no_rotation:
+      return "that is not the secret before: there is nothing to retire";
   }
   return "unknown verdict";
 }
@@ -89,12 +112,18 @@ const KeyedMessage* Machine::keyed(std::string_view room, std::string_view key) 
   return state_->keys.find(room, key);
 }
 std::size_t Machine::keys() const { return state_->keys.size(); }
+const AccessTable& Machine::access() const { return state_->access; }
+
+Verdict Machine::access_verdict(const Credential& whose, const CommandView& command) const {
+  return state_->allowed(whose, command);
+}
+
 std::vector<Row> Machine::take_erasures() { return std::exchange(state_->erasures, {}); }
 
 std::optional<Machine::SessionView> Machine::session(const SessionId& id) const {
   const Session* s = std::as_const(state_->sessions).find(id);
   if (s == nullptr) return std::nullopt;
-  return SessionView{.last_seq = s->last_seq};
+  return SessionView{.last_seq = s->last_seq, .whose = s->whose};
 }
 
 /// The clock goes on by what passed between one batch's stamp and the next, but never by more than 60 s a
@@ -148,6 +177,11 @@ Outcome Machine::State::open(const Open& open, paxos::Slot slot, std::uint32_t i
     touch(*known, slot, index);
     return outcome;
   }
+  if (!access.live(open.whose) || !open.whose.may_post()) {
+    outcome.verdict = access.live(open.whose) ? Verdict::key_may_not : Verdict::key_unknown;
+    outcome.session = {};
+    return outcome;
+  }
   if (sessions.size() >= bounds.sessions) {
     reached(Bound::sessions);
     erase(*sessions.longest_idle());
@@ -155,8 +189,29 @@ Outcome Machine::State::open(const Open& open, paxos::Slot slot, std::uint32_t i
   Session session;
   session.id = outcome.session;
   session.nonce = open.nonce;
+  session.whose = open.whose;
   touch(sessions.insert(std::move(session)), slot, index);
   return outcome;
+}
+
+Verdict Machine::State::names_itself(const Credential& whose, const CommandView& command) const {
+  if (const auto* wanted = std::get_if<PostView>(&command.operation))
+    return access.may_post_as(whose, wanted->name);
+  std::string_view by;
+  if (const auto* wanted = std::get_if<RedactView>(&command.operation)) by = wanted->by;
+  if (const auto* wanted = std::get_if<RetainView>(&command.operation)) by = wanted->by;
+  if (const auto* wanted = std::get_if<SetAccessView>(&command.operation)) by = wanted->by;
+  return by.empty() ? Verdict::done : access.may_call_itself(whose, by);
+}
+
+Verdict Machine::State::allowed(const Credential& whose, const CommandView& command) const {
+  if (std::holds_alternative<Close>(command.operation)) return Verdict::done;
+  if (!access.live(whose)) return Verdict::key_unknown;
+  if (!std::holds_alternative<PostView>(command.operation) && !whose.operates()) return Verdict::key_may_not;
+  if (const auto* set = std::get_if<SetAccessView>(&command.operation);
+      set != nullptr && set->kind >= SetAccess::Kind::rotate && !whose.is_secret())
+    return Verdict::key_may_not;
+  return names_itself(whose, command);
 }
 
 /// Source: DESIGN.md section 4, Sessions.
@@ -210,12 +265,16 @@ Outcome Machine::State::run(const CommandView& command, paxos::Slot slot, std::u
   }
   if (!validate(command, rules).empty())
     outcome.verdict = Verdict::invalid;
+  else if (const Verdict verdict = allowed(session->whose, command); verdict != Verdict::done)
+    outcome.verdict = verdict;
   else if (const auto* wanted = std::get_if<RedactView>(&command.operation))
     redact(*wanted, outcome);
   else if (const auto* rule = std::get_if<RetainView>(&command.operation))
     retain(*rule, outcome);
+  else if (const auto* set = std::get_if<SetAccessView>(&command.operation))
+    set_access(*set, outcome);
   else
-    post(command, std::get<PostView>(command.operation), outcome);
+    post(command, std::get<PostView>(command.operation), session->whose, outcome);
   sessions.answer(*session, {.content = content,
                              .slot = outcome.slot,
                              .room_seq = outcome.room_seq,
@@ -248,7 +307,8 @@ bool Machine::State::keyed(const PostView& post, Outcome& outcome) const {
   return true;
 }
 
-void Machine::State::post(const CommandView& command, const PostView& post, Outcome& outcome) {
+void Machine::State::post(const CommandView& command, const PostView& post, const Credential& whose,
+                          Outcome& outcome) {
   if (!post.key.empty() && keyed(post, outcome)) return;
   auto at = rooms.find(post.room);
   if (at == rooms.end()) {
@@ -281,6 +341,8 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
     fresh.bytes.clear();
     fresh.stamps.clear();
     fresh.stamped = 0;
+    fresh.posters.clear();
+    fresh.keyed = 0;
   }
   Run& run = runs[room.run];
   ++run.count;
@@ -295,6 +357,15 @@ void Machine::State::post(const CommandView& command, const PostView& post, Outc
     ++run.stamped;
     paxos::FewBytes<20> stamp;
     stamp.varint(run.count - 1).varint(static_cast<std::uint64_t>(post.written_ms)).append_to(run.stamps);
+  }
+  if (!whose.is_secret()) {
+    const bool proven = access.proves_name(whose);
+    ++run.keyed;
+    paxos::FewBytes<20> poster;
+    poster.varint(run.count - 1).fixed(whose.id).fixed(static_cast<std::uint8_t>(proven ? 1 : 0));
+    poster.append_to(run.posters);
+    posters.resize(std::max<std::size_t>(posters.size(), outcome.index + 1));
+    posters[outcome.index] = {whose.id, proven};
   }
   if (post.key.empty()) return;
   keys.insert(post.room, post.key,
@@ -357,6 +428,33 @@ void Machine::State::retain(const RetainView& retain, Outcome& outcome) {
   room->second.kept_changed = true;
   keep(room->second);
   outcome.room_seq = room->second.first;
+}
+
+void Machine::State::set_access(const SetAccessView& wanted, Outcome& outcome) {
+  using Kind = SetAccess::Kind;
+  if (wanted.kind == Kind::rotate || wanted.kind == Kind::retire) {
+    outcome.verdict = wanted.kind == Kind::rotate ? access.rotate(wanted.secret, wanted.before)
+                                                  : access.retire(wanted.before);
+    if (outcome.verdict == Verdict::done)
+      new_access.push_back({rows::secrets(), encode_secrets(access.secrets())});
+    return;
+  }
+  if (wanted.kind == Kind::issue) {
+    outcome.verdict = access.issue({.whose = wanted.whose,
+                                    .name = std::string(wanted.name),
+                                    .issued_ms = outcome.time_ms,
+                                    .issued_by = std::string(wanted.by)});
+  } else if (wanted.kind == Kind::revoke) {
+    outcome.verdict = access.revoke(wanted.whose.id, outcome.time_ms, wanted.by);
+  } else {
+    access.set_open_names({.allowed = wanted.kind == Kind::open_names,
+                           .time_ms = outcome.time_ms,
+                           .by = std::string(wanted.by)});
+    new_access.push_back({rows::access(0), encode_open_names(access.open_names())});
+    return;
+  }
+  if (outcome.verdict == Verdict::done)
+    new_access.push_back({rows::access(wanted.whose.id), encode_access_key(*access.find(wanted.whose.id))});
 }
 
 std::uint32_t Machine::State::phase_of(std::string_view room) {
@@ -433,6 +531,8 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
   s.gone_keys.clear();
   s.new_keys.clear();
   s.new_topics.clear();
+  s.new_access.clear();
+  s.posters.clear();
   s.new_redactions.clear();
   s.redactions.clear();
   s.kept.clear();
@@ -458,6 +558,8 @@ Applied Machine::apply(paxos::Slot slot, const paxos::Decree& decree) {
     for (const CommandView& command : batch->commands)
       out.outcomes.push_back(s.run(command, slot, index++, time_ms));
     out.redactions = std::move(s.redactions);
+    if (!s.posters.empty()) s.posters.resize(out.outcomes.size());
+    out.posters = std::move(s.posters);
     out.commands = std::move(batch->commands);
     out.value = decree.value;
   }

@@ -35,8 +35,18 @@ enum class Verdict : std::uint8_t {
   no_room = 12,         ///< what a room keeps was to be said, and there is no such room
   kept_too_short = 13,  ///< a rule by age below the time after which an idle session expires
   forgotten = 14,       ///< what was to be redacted stands no more: its room has forgotten it
+  key_unknown = 15,     ///< the key under which the session was opened is revoked, or was never issued
+  key_may_not = 16,     ///< its role does not allow that
+  name_owned = 17,      ///< the name, or one that looks like it, belongs to another key
+  name_bound = 18,      ///< the key has a name of its own, and this is another
+  names_closed = 19,    ///< only keys with a name may post
+  key_exists = 20,      ///< such a key was issued before, or the name belongs to one that is not revoked
+  access_full = 21,     ///< no more keys can be issued
+  no_such_key = 22,     ///< what was to be revoked was never issued
+  rotation_open = 23,   ///< the secret is changing, or was changed meanwhile
+  no_rotation = 24,     ///< what was to be retired is not the secret before
 };
-inline constexpr std::size_t verdicts_end = 15;  ///< above the last Verdict
+inline constexpr std::size_t verdicts_end = 25;  ///< above the last Verdict
 [[nodiscard]] const char* to_string(Verdict verdict);
 
 /// What became of one command. For done and repeat of a post, slot/index/room_seq/time_ms name where
@@ -95,6 +105,8 @@ struct Message {
   std::int64_t written_ms =
       0;  ///< the sender's wall clock when it was written, of one that waited; 0: not said
   std::optional<Redaction> redacted = {};  ///< then the text is empty
+  std::uint32_t key = 0;                   ///< under which it came; 0: none with a role
+  bool proven = false;                     ///< its name is that key's own
   friend bool operator==(const Message&, const Message&) = default;
 };
 
@@ -103,6 +115,12 @@ struct Row {
   std::string key;
   std::optional<std::string> value;  ///< nothing: delete
   friend bool operator==(const Row&, const Row&) = default;
+};
+
+/// Under which key a command came.
+struct Poster {
+  std::uint32_t key = 0;  ///< 0: none with a role
+  bool proven = false;    ///< its name is that key's own
 };
 
 /// What applying one slot gave. `rows` move together with (applied slot, hash), which are in them.
@@ -114,6 +132,7 @@ struct Applied {
       refused;  ///< not empty: it raised the rules above those that this program knows. Nothing was applied
   std::vector<CommandView> commands;  ///< for whoever answers and pushes
   std::vector<Outcome> outcomes;      ///< one a command
+  std::vector<Poster> posters;        ///< likewise; none where no command came under a key
   std::vector<Row> rows;
   bool configured = false;              ///< another configuration begins with the next slot
   std::vector<MessageName> redactions;  ///< asked for by this slot
@@ -133,6 +152,8 @@ class RowReader {
                          const std::function<bool(std::string_view, std::string_view)>& visit) const = 0;
   [[nodiscard]] virtual std::optional<std::string> get(std::string_view key) const = 0;
 };
+
+class AccessTable;
 
 /// Loop thread only. Memory is bounded by limits.h.
 class Machine {
@@ -172,11 +193,17 @@ class Machine {
   /// What the gate needs to know of a session; nothing when there is none.
   struct SessionView {
     std::uint64_t last_seq = 0;
+    Credential whose;  ///< under which it was opened
   };
   [[nodiscard]] std::optional<SessionView> session(const SessionId& id) const;
   /// The message that stands under a key; nullptr: none, or not any more. Valid until the next apply().
   [[nodiscard]] const KeyedMessage* keyed(std::string_view room, std::string_view key) const;
   [[nodiscard]] std::size_t keys() const;
+  /// The keys that were issued, and whose the names are. Valid until the next apply().
+  [[nodiscard]] const AccessTable& access() const;
+  /// What the log would say now of this command of a session that was opened under that key, as far as keys
+  /// and names go: done where it may run.
+  [[nodiscard]] Verdict access_verdict(const Credential& whose, const CommandView& command) const;
   /// What load() found of the redactions that this replica carries out, or carried out: rows 'y', by key. To
   /// be asked once.
   [[nodiscard]] std::vector<Row> take_erasures();

@@ -108,19 +108,25 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
     out.rows.push_back({std::move(key), std::move(value)});
   };
   out.rows.reserve(3 + runs_used + gone_rows.size() + gone_keys.size() + new_keys.size() + new_topics.size() +
-                   new_redactions.size() + kept.size());
+                   new_redactions.size() + new_access.size() + kept.size());
   for (std::size_t i = 0; i < runs_used; ++i) {
     const Run& run = runs[i];
     std::string value;
-    value.reserve(32 + run.bytes.size() + run.stamps.size());
+    value.reserve(48 + run.bytes.size() + run.stamps.size() + run.posters.size());
     paxos::ByteWriter w(value);
-    w.fixed(run.stamped == 0 ? rows::row_version : rows::stamped_run_version);
+    w.fixed(run.keyed != 0     ? rows::keyed_run_version
+            : run.stamped == 0 ? rows::row_version
+                               : rows::stamped_run_version);
     w.fixed(out.slot.n);
     w.fixed(static_cast<std::uint64_t>(time_ms));
     w.varint(run.count);
-    if (run.stamped > 0) {
+    if (run.stamped > 0 || run.keyed > 0) {
       w.varint(run.stamped);
       w.raw(run.stamps);
+    }
+    if (run.keyed > 0) {
+      w.varint(run.keyed);
+      w.raw(run.posters);
     }
     w.raw(run.bytes);
     put(rows::message(run.room->name, run.first_seq), std::move(value));
@@ -135,6 +141,7 @@ void Machine::State::write_rows(Applied& out, std::int64_t time_ms) {
   }
   for (Row& row : new_topics) out.rows.push_back(std::move(row));
   for (Row& row : new_redactions) out.rows.push_back(std::move(row));
+  for (Row& row : new_access) out.rows.push_back(std::move(row));
   if (for_all_changed) put(rows::kept({}), encode_rule_for_all(for_all));
   for (RoomHead* room : kept) {
     put(rows::kept(room->name),
@@ -249,6 +256,33 @@ bool load_kept_row(std::string_view key, std::string_view value, Loaded& into) {
   }
   into.kept.emplace(key.substr(2), std::move(*kept));
   return true;
+}
+
+/// False: `damage` says what does not read.
+bool load_access(const RowReader& rows, AccessTable& access, std::string& damage) {
+  rows.scan(rows::family_begin(rows::family_access), rows::family_end(rows::family_access),
+            [&](std::string_view key, std::string_view value) {
+              paxos::ByteReader k(key.substr(1));
+              const std::uint64_t id = k.key64();
+              if (key == rows::secrets()) {
+                auto secrets = decode_secrets(value);
+                if (!secrets) damage = "the row of the secrets' names";
+                if (secrets) access.restore(std::move(*secrets));
+                return secrets.has_value();
+              }
+              bool whole = k.done() && id <= UINT32_MAX;
+              if (whole && id == 0) {
+                auto open = decode_open_names(value);
+                whole = open.has_value();
+                if (open) access.set_open_names(std::move(*open));
+              } else if (whole) {
+                auto issued = decode_access_key(static_cast<std::uint32_t>(id), value);
+                whole = issued && access.restore(std::move(*issued));
+              }
+              if (!whole) damage = "the row of a key that was issued";
+              return whole;
+            });
+  return damage.empty();
 }
 
 /// What one row says about one session; false when it does not fit what was known before it.
@@ -374,6 +408,7 @@ tl::expected<Machine, std::string> Machine::load(const RowReader& rows, std::uin
   rows.scan(rows::family_begin(rows::family_kept), rows::family_end(rows::family_kept),
             [&](std::string_view key, std::string_view value) { return load_kept_row(key, value, loaded); });
   if (!loaded.damage.empty()) return damaged(loaded.damage);
+  if (!load_access(rows, s.access, loaded.damage)) return damaged(loaded.damage);
   s.for_all = std::move(loaded.for_all);
   rows.scan(rows::family_begin(rows::family_erasure), rows::family_end(rows::family_erasure),
             [&](std::string_view key, std::string_view value) {

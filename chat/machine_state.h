@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "chat/access.h"
 #include "chat/machine.h"
 #include "chat/retention.h"
 #include "chat/sessions.h"
@@ -53,6 +54,7 @@ struct Machine::State {
   std::unordered_map<std::string, RoomHead, TextHash, std::equal_to<>> rooms;  ///< its nodes never move
   TouchOrder<RoomHead> room_order;
   KeyTable keys;
+  AccessTable access;
   RetentionRule for_all;  ///< of rooms that have no rule of their own
   /// In which order what rooms keep is looked at: by a hash of their names, the same everywhere.
   std::map<std::pair<std::uint32_t, std::string_view>, RoomHead*> by_phase;
@@ -67,6 +69,8 @@ struct Machine::State {
     std::string bytes;
     std::string stamps;         ///< of those that have one: place in the run, when it was written
     std::uint64_t stamped = 0;  ///< how many have
+    std::string posters;        ///< of those that came under a key: place in the run, key, proven
+    std::uint64_t keyed = 0;    ///< how many did
   };
   std::vector<Run> runs;  ///< the first `runs_used` count
   std::size_t runs_used = 0;
@@ -76,6 +80,8 @@ struct Machine::State {
   std::vector<std::string> gone_keys;
   std::vector<std::string> new_keys;
   std::vector<Row> new_topics;
+  std::vector<Row> new_access;
+  std::vector<Poster> posters;
   std::vector<Row> new_redactions;
   std::vector<MessageName> redactions;
   std::vector<RoomHead*> kept;  ///< whose rows 'n' this slot writes
@@ -87,9 +93,13 @@ struct Machine::State {
   void advance_clock(std::int64_t stamp);
   Outcome run(const CommandView& command, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
   Outcome open(const Open& open, paxos::Slot slot, std::uint32_t index, std::int64_t time_ms);
-  void post(const CommandView& command, const PostView& post, Outcome& outcome);
+  void post(const CommandView& command, const PostView& post, const Credential& whose, Outcome& outcome);
   void redact(const RedactView& redact, Outcome& outcome);
   void retain(const RetainView& retain, Outcome& outcome);
+  void set_access(const SetAccessView& wanted, Outcome& outcome);
+  /// done, or why a command of a session under that key must not run.
+  [[nodiscard]] Verdict allowed(const Credential& whose, const CommandView& command) const;
+  [[nodiscard]] Verdict names_itself(const Credential& whose, const CommandView& command) const;
   [[nodiscard]] static std::uint32_t phase_of(std::string_view room);
   void keep(RoomHead& room);
   void keep_some(paxos::Slot slot);

@@ -107,8 +107,9 @@ void Node::peer_message(paxos::Time now, paxos::ReplicaId from, const paxos::Ori
   standing_stale_ = true;
 }
 
-void Node::client_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message) {
-  desk_.on_message(now, from, message, standing());
+void Node::client_message(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                          const ClientMessage& message) {
+  desk_.on_message(now, from, whose, message, standing());
 }
 
 void Node::synced(paxos::Time now, std::uint64_t group) {

@@ -69,7 +69,9 @@ class Node {
                                                         const paxos::Origin& origin) const {
     return replica_.outdated(from, origin);
   }
-  void client_message(paxos::Time now, const ClientAddress& from, const ClientMessage& message);
+  /// `whose`: the key under which it came.
+  void client_message(paxos::Time now, const ClientAddress& from, const Credential& whose,
+                      const ClientMessage& message);
   void synced(paxos::Time now, std::uint64_t group);
   /// See paxos::Replica. To be asked after turn().
   [[nodiscard]] bool waits_for_sync() const { return replica_.waits_for_sync(); }

@@ -198,7 +198,8 @@ std::optional<Redaction> decode_redaction(std::string_view value) {
 bool came_in_vain(Verdict verdict) {
   return verdict != Verdict::done && verdict != Verdict::repeat && verdict != Verdict::receipt_gone &&
          verdict != Verdict::no_message && verdict != Verdict::no_room &&
-         verdict != Verdict::kept_too_short && verdict != Verdict::forgotten;
+         verdict != Verdict::kept_too_short && verdict != Verdict::forgotten &&
+         verdict != Verdict::no_such_key;
 }
 
 std::string encode_erasure(const ErasureMark& mark) {

@@ -43,7 +43,7 @@ bool read_last_run(const RowReader& rows, RoomLine& line) {
                    line.last_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
                    const std::uint64_t count = r.varint();
                    line.messages = paxos::ByteReader(key.substr(key.size() - 8)).key64() + count - 1;
-                   whole = r.ok() && (version == rows::row_version || version == rows::stamped_run_version) &&
+                   whole = r.ok() && version >= rows::row_version && version <= rows::keyed_run_version &&
                            count > 0;
                    return false;
                  });

@@ -14,6 +14,8 @@ namespace chat::rows {
 
 inline constexpr char family_meta = 'a';     ///< one row: applied slot, hash, session clock, rules version
 inline constexpr char family_hash = 'h';     ///< 'h' slot -> hash and the verdicts that were not `done`
+inline constexpr char family_access = 'i';   ///< 'i' id -> the key that was issued under it; of id 0: whether
+                                             ///< others may post; of id 2^32: which secrets are good
 inline constexpr char family_journal = 'j';  ///< 'j' slot mod journal_slots -> sessions and rooms it changed
 inline constexpr char family_key =
     'k';  ///< 'k' room length, room, key -> the message that stands under the key
@@ -39,6 +41,8 @@ inline constexpr char family_progress = 'p';
 inline constexpr std::uint8_t row_version = 1;
 /// Of a run of messages with one that says when it was written: from rules 2 on.
 inline constexpr std::uint8_t stamped_run_version = 2;
+/// Of one with a message that came under a key: likewise.
+inline constexpr std::uint8_t keyed_run_version = 3;
 /// Of a journal row that says what its slot changed, not what each session is: from rules 2 on.
 inline constexpr std::uint8_t change_row_version = 2;
 /// A ring: the row of slot n takes the place of that of slot n - journal_slots. What tests make smaller is
@@ -71,6 +75,8 @@ inline std::string kept(std::string_view room) {
   std::string key{family_kept, static_cast<char>(room.size())};
   return key.append(room);
 }
+inline std::string access(std::uint32_t id) { return number_key(family_access, id); }
+inline std::string secrets() { return number_key(family_access, std::uint64_t{1} << 32); }
 inline std::string topic(std::string_view room) { return std::string(1, family_topic) + std::string(room); }
 inline std::string session(const SessionId& id) {
   std::string key = number_key(family_session, id.slot.n);

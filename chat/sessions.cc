@@ -203,6 +203,9 @@ void encode_session(std::string& out, const Session& s) {
       .varint(static_cast<std::uint64_t>(s.active_ms));
   head.varint(s.active_slot.n).varint(s.active_index).append_to(out);
   encode_answers(out, s.answers.view(), {});
+  if (s.whose.is_secret()) return;
+  paxos::FewBytes<8> whose;
+  whose.fixed(static_cast<std::uint8_t>(s.whose.role)).fixed(s.whose.id).append_to(out);
 }
 
 std::optional<Session> decode_session(const SessionId& id, std::string_view bytes) {
@@ -220,6 +223,11 @@ std::optional<Session> decode_session(const SessionId& id, std::string_view byte
       count > limits::outstanding_max)
     return std::nullopt;
   decode_answers(r, count, {}, s.answers);
+  if (r.ok() && r.remaining() > 0) {
+    s.whose.role = static_cast<Role>(r.fixed<std::uint8_t>());
+    s.whose.id = r.fixed<std::uint32_t>();
+    if (!s.whose.valid() || s.whose.is_secret()) return std::nullopt;
+  }
   if (!r.done()) return std::nullopt;
   return s;
 }

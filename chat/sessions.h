@@ -54,6 +54,7 @@ class Answers {
 struct Session {
   SessionId id;
   Nonce nonce{};
+  Credential whose;  ///< under which it was opened, and all of its commands come
   std::uint64_t last_seq = 0;
   std::uint64_t answered_below = 1;
   std::int64_t active_ms = 0;  ///< session clock when it last did something

@@ -37,6 +37,8 @@ inline constexpr std::uint16_t rules_in_hash = 2;
 inline constexpr std::uint16_t rules_journal_changes = 2;
 /// From these on it is noted when a room's messages came, and rooms may forget them.
 inline constexpr std::uint16_t rules_retention = 2;
+/// From these on there are keys with roles (chat/access.h).
+inline constexpr std::uint16_t rules_access = 2;
 /// From these on the members of the cluster can be changed.
 inline constexpr std::uint16_t rules_configurations = 2;
 static_assert(formats.back().rules == formats.size());

@@ -17,6 +17,8 @@ constexpr std::uint8_t kept_history = 7;
 constexpr std::uint8_t rule_is_there = 1;
 constexpr std::uint8_t message_was_written = 1;
 constexpr std::uint8_t message_is_redacted = 2;
+constexpr std::uint8_t message_has_key = 4;
+constexpr std::uint8_t message_is_proven = 8;  ///< with the above only
 constexpr std::uint8_t receipt_has_nonce = 1;
 constexpr std::uint8_t receipt_has_first = 2;
 }  // namespace
@@ -115,7 +117,8 @@ namespace {
 
 std::uint8_t extras_of(const Message& m) {
   return static_cast<std::uint8_t>((m.written_ms != 0 ? message_was_written : 0) |
-                                   (m.redacted ? message_is_redacted : 0));
+                                   (m.redacted ? message_is_redacted : 0) |
+                                   (m.key != 0 ? message_has_key : 0) | (m.proven ? message_is_proven : 0));
 }
 
 /// A page with a message that says when it was written, or that it was redacted, is a reply of its own
@@ -137,6 +140,7 @@ void put_message(Writer& w, const Message& m, bool stamps) {
   if (!stamps) return;
   w.byte(extras_of(m));
   if (m.written_ms != 0) w.number(static_cast<std::uint64_t>(m.written_ms));
+  if (m.key != 0) w.number(m.key);
   if (!m.redacted) return;
   w.text(m.redacted->by);
   w.text(m.redacted->reason);
@@ -156,11 +160,14 @@ Message get_message(Reader& r, const std::string& room, bool stamps) {
   m.text = r.text(limits::text_bytes_max);
   if (!stamps) return m;
   const std::uint8_t extras = r.byte();
-  if (extras > (message_was_written | message_is_redacted)) r.fail();
+  if (extras > (message_was_written | message_is_redacted | message_has_key | message_is_proven)) r.fail();
   if ((extras & message_was_written) != 0) {
     m.written_ms = static_cast<std::int64_t>(r.number());
     if (m.written_ms == 0) r.fail();  // one value, one encoding
   }
+  if ((extras & message_has_key) != 0 && (m.key = r.number32()) == 0) r.fail();
+  m.proven = (extras & message_is_proven) != 0;
+  if (m.proven && m.key == 0) r.fail();
   if ((extras & message_is_redacted) != 0) {
     Redaction& redaction = m.redacted.emplace();
     redaction.by = r.text(limits::name_bytes_max);

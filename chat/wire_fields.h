@@ -51,6 +51,10 @@ class Writer {
   void raw(const std::array<std::uint8_t, N>& a) {
     w_.raw(a);
   }
+  void credential(const Credential& c) {
+    byte(static_cast<std::uint8_t>(c.role));
+    number(c.id);
+  }
   void session(const SessionId& s) {
     number(s.slot.n);
     number(s.index);
@@ -95,6 +99,13 @@ class Reader {
   template <std::size_t N>
   std::array<std::uint8_t, N> array() {
     return r_.array<N>();
+  }
+  Credential credential() {
+    Credential c;
+    c.role = static_cast<Role>(byte());
+    c.id = number32();
+    if (!c.valid()) r_.fail();
+    return c;
   }
   SessionId session() {
     SessionId s;

@@ -84,6 +84,44 @@ std::optional<SnapshotWord> get_sized_word(Reader& r) {
   return std::nullopt;
 }
 
+void put_access_keys(Writer& w, const AccessKeysReply& a) {
+  w.number(a.applied.n);
+  w.flag(a.open.allowed);
+  w.fixed(static_cast<std::uint64_t>(a.open.time_ms));
+  w.text(a.open.by);
+  w.number(a.next);
+  w.number(a.keys.size());
+  for (const AccessKey& key : a.keys) {
+    w.credential(key.whose);
+    w.text(key.name);
+    w.fixed(static_cast<std::uint64_t>(key.issued_ms));
+    w.text(key.issued_by);
+    w.fixed(static_cast<std::uint64_t>(key.revoked_ms));
+    w.text(key.revoked_by);
+  }
+}
+
+AccessKeysReply get_access_keys(Reader& r) {
+  AccessKeysReply a;
+  a.applied.n = r.number();
+  a.open.allowed = r.flag();
+  a.open.time_ms = static_cast<std::int64_t>(r.fixed());
+  a.open.by = r.text(limits::name_bytes_max);
+  a.next = r.number32();
+  for (std::size_t n = r.count(limits::page_access_keys_max); n > 0 && r.ok(); --n) {
+    AccessKey key;
+    key.whose = r.credential();
+    if (key.whose.is_secret()) r.fail();
+    key.name = r.text(limits::name_bytes_max);
+    key.issued_ms = static_cast<std::int64_t>(r.fixed());
+    key.issued_by = r.text(limits::name_bytes_max);
+    key.revoked_ms = static_cast<std::int64_t>(r.fixed());
+    key.revoked_by = r.text(limits::name_bytes_max);
+    a.keys.push_back(std::move(key));
+  }
+  return a;
+}
+
 }  // namespace
 
 namespace {
@@ -127,9 +165,17 @@ void put(std::string& out, const OperatorRequest& message, bool named) {
           w.flag(c.change.by_hand);
         } else if constexpr (std::is_same_v<C, TransferRequest>) {
           w.byte(c.to.n);
+        } else if constexpr (std::is_same_v<C, AccessKeysRequest>) {
+          w.number(c.from);
+        } else if constexpr (std::is_same_v<C, DeriveKeyRequest>) {
+          w.credential(c.whose);
+        } else if constexpr (std::is_same_v<C, AddSecretRequest>) {
+          w.text(c.sealed);
+        } else if constexpr (std::is_same_v<C, RenewKeyRequest>) {
+          w.raw(c.door);
         } else {
           static_assert(std::is_same_v<C, StatusRequest> || std::is_same_v<C, KillRequest> ||
-                        std::is_same_v<C, RestartRequest>);
+                        std::is_same_v<C, RestartRequest> || std::is_same_v<C, SecretDoorRequest>);
         }
       },
       message.command);
@@ -223,6 +269,22 @@ tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& byt
       case 15:
         m.command = TransferRequest{r.replica()};
         break;
+      case 16:
+        m.command = AccessKeysRequest{r.number32()};
+        break;
+      case 17:
+        m.command = DeriveKeyRequest{r.credential()};
+        if (std::get<DeriveKeyRequest>(m.command).whose.is_secret()) r.fail();
+        break;
+      case 18:
+        m.command = SecretDoorRequest{};
+        break;
+      case 19:
+        m.command = AddSecretRequest{r.text(limits::sealed_box_bytes_max)};
+        break;
+      case 20:
+        m.command = RenewKeyRequest{r.array<32>()};
+        break;
       default:
         r.fail();
     }
@@ -277,6 +339,14 @@ void encode(std::string& out, const OperatorReply& message) {
           put_explain(w, a);
         } else if constexpr (std::is_same_v<A, SnapshotReply>) {
           put_sized_word(w, a.word);
+        } else if constexpr (std::is_same_v<A, AccessKeysReply>) {
+          put_access_keys(w, a);
+        } else if constexpr (std::is_same_v<A, DerivedKeyReply>) {
+          w.raw(a.bytes);
+        } else if constexpr (std::is_same_v<A, SecretDoorReply>) {
+          w.raw(a.door);
+        } else if constexpr (std::is_same_v<A, RenewedKeyReply>) {
+          w.text(a.sealed);
         } else {
           static_assert(std::is_same_v<A, DoneReply>);
           w.sentence(a.refused);
@@ -353,6 +423,18 @@ tl::expected<OperatorReply, const char*> decode_operator_reply(const Bytes& byte
           else
             r.fail();
         }
+        break;
+      case 9:
+        m.answer = get_access_keys(r);
+        break;
+      case 10:
+        m.answer = DerivedKeyReply{r.array<32>()};
+        break;
+      case 11:
+        m.answer = SecretDoorReply{r.array<32>()};
+        break;
+      case 12:
+        m.answer = RenewedKeyReply{r.text(limits::sealed_box_bytes_max)};
         break;
       default:
         r.fail();

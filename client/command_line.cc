@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <clocale>
 #include <csignal>
@@ -13,6 +15,7 @@
 #include <ctime>
 #include <exception>
 
+#include "client/person.h"
 #include "client/terminal/say.h"
 
 namespace client {
@@ -26,6 +29,7 @@ int complain(const std::string& program, const std::string& sentence, int code) 
 VerbFlags::VerbFlags(std::string name, std::string prefix, std::string about)
     : Flags(std::move(name), std::move(prefix), std::move(about)) {
   value("config", "FILE", "the cluster's config (default: ./cluster.yaml, then /etc/paxosd/cluster.yaml)");
+  value("key-file", "FILE", "speak under this key (default: the key_file of the config)");
 }
 
 std::optional<int> VerbFlags::parse_without_arguments(const std::vector<std::string>& words,
@@ -58,14 +62,74 @@ config::ClusterConfig as_it_is_now(config::ClusterConfig config) {
 
 }  // namespace
 
-tl::expected<config::ClusterConfig, std::string> VerbFlags::load_config() const {
-  if (known_) return *known_;
+namespace {
+
+/// What whoever may read, or chat, may do with paxosctl, too. All else takes an operator's key.
+constexpr std::array<std::string_view, 8> open_verbs{"bench", "config", "export", "import",
+                                                     "rooms", "status", "top",    "verify"};
+
+/// Why this program needs another key than this one; empty: it does not.
+std::string role_fault(std::string_view program, const config::ClusterKey& key,
+                       const std::filesystem::path& file) {
+  constexpr std::string_view operators_program = "paxosctl ";
+  if (key.is_secret() || !program.starts_with(operators_program)) return {};
+  program.remove_prefix(operators_program.size());
+  if (program == "key rotate" || program == "key retire")
+    return fmt::format(
+        "{} holds {} {}'s key: `paxosctl {}` takes the cluster's secret itself, as a replica's machine "
+        "has it: who is told a new one could be a replica",
+        file.string(), key.role == "operator" ? "an" : "a", key.role, program);
+  if (key.role == "operator") return {};
+  const std::string_view verb = program.substr(0, program.find(' '));
+  if (program == "key renew" || (program != "verify --full" &&
+                                 std::find(open_verbs.begin(), open_verbs.end(), verb) != open_verbs.end()))
+    return {};
+  return fmt::format(
+      "{} holds a {}'s key: `paxosctl {}` takes an operator's (--key-file FILE), or the cluster's "
+      "secret",
+      file.string(), key.role, program);
+}
+
+}  // namespace
+
+tl::expected<config::ClusterConfig, std::string> VerbFlags::read_config() const {
   const auto file = config::find(get("config"), nullptr);
   if (!file) return tl::make_unexpected(file.error());
   auto config = config::load(*file);
   if (!config) return config;
+  std::error_code error;
+  if (const auto key = get("key-file")) config->key_file = std::filesystem::absolute(*key, error);
+  return config;
+}
+
+std::string VerbFlags::key_fault() const {
+  const auto config = read_config();
+  if (!config) return {};
+  const auto key = config::load_key(config->key_file);
+  if (!key) return {};
+  const bool reads_all = name() == "paxosctl verify" && has("full");
+  return role_fault(reads_all ? "paxosctl verify --full" : name(), *key, config->key_file);
+}
+
+tl::expected<config::ClusterConfig, std::string> VerbFlags::load_config() const {
+  if (known_) return *known_;
+  auto config = read_config();
+  if (!config) return config;
+  if (std::string fault = key_fault(); !fault.empty()) return tl::make_unexpected(std::move(fault));
   known_ = as_it_is_now(std::move(*config));
   return *known_;
+}
+
+tl::expected<std::string, std::string> VerbFlags::person(const std::string& flag) const {
+  const auto given = get(flag);
+  // What is wrong with them is told by whatever is done next.
+  const auto config = read_config();
+  const auto key = config ? config::load_key(config->key_file) : tl::make_unexpected(std::string());
+  if (!key || key->name.empty()) return given ? *given : person_here();
+  if (!given || *given == key->name) return key->name;
+  return tl::make_unexpected(
+      fmt::format("the key in {} posts as {} alone: leave --{} out, or name another key",
+                  config->key_file.string(), printable_name(key->name), flag));
 }
 
 tl::expected<paxos::ReplicaId, std::string> VerbFlags::replica_in(const std::string& word,

@@ -19,8 +19,8 @@ namespace client {
 /// Prints "program: sentence" to standard error; gives `code`.
 int complain(const std::string& program, const std::string& sentence, int code);
 
-/// The command line of one verb that works with a cluster: --config is declared, the faults that all verbs
-/// can have are told in one way.
+/// The command line of one verb that works with a cluster: --config and --key-file are declared, the faults
+/// that all verbs can have are told in one way.
 class VerbFlags : public config::Flags {
  public:
   VerbFlags(std::string name, std::string prefix, std::string about);
@@ -31,6 +31,12 @@ class VerbFlags : public config::Flags {
   /// The file, with the members that the cluster has now, where a replica answers in time
   /// (session/members.h).
   [[nodiscard]] tl::expected<config::ClusterConfig, std::string> load_config() const;
+  /// Why this verb takes another key than the one that is spoken under; empty: it does not. load_config()
+  /// says it, too.
+  [[nodiscard]] std::string key_fault() const;
+  /// Who types: --name, or what `flag` says, else the name of the key that is spoken under, else the person's
+  /// login. The error: that key has another name than was given.
+  [[nodiscard]] tl::expected<std::string, std::string> person(const std::string& flag = "name") const;
   /// `word` as a replica of the config.
   [[nodiscard]] static tl::expected<paxos::ReplicaId, std::string> replica_in(
       const std::string& word, const config::ClusterConfig& config);
@@ -46,6 +52,8 @@ class VerbFlags : public config::Flags {
   [[nodiscard]] int with_cluster(const std::function<net::Task<int>(Connection&)>& task) const;
 
  private:
+  [[nodiscard]] tl::expected<config::ClusterConfig, std::string> read_config() const;
+
   mutable std::optional<config::ClusterConfig> known_;
 };
 

@@ -85,7 +85,8 @@ struct ClusterConfig {
 /// The parts of a config that all machines of a cluster must have alike, as name and value, in a fixed order.
 [[nodiscard]] std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfig& config);
 
-/// The cluster's key on its way from the file to where it is kept (net/secret.h): wiped when it goes.
+/// A key on its way from the file to where it is kept (net/secret.h), the cluster's secret or one that was
+/// issued to somebody: wiped when it goes.
 class ClusterKey {
  public:
   ClusterKey() = default;
@@ -94,7 +95,20 @@ class ClusterKey {
   ClusterKey& operator=(const ClusterKey&) = default;
 
   std::array<std::uint8_t, 32> bytes{};
+  std::string role;      ///< of one that was issued: "reader", "client" or "operator"; empty: the secret
+  std::uint32_t id = 0;  ///< likewise
+  std::string name;      ///< likewise: under which alone it posts; empty: under any that is nobody's
+  [[nodiscard]] bool is_secret() const { return role.empty(); }
 };
+
+/// What a file of a key that was issued holds: comments, `pxk1-ROLE-ID-KEY` (id and key in hexadecimal
+/// digits), and `name: NAME` where it has one.
+[[nodiscard]] std::string key_file_text(const ClusterKey& key, const std::string& cluster);
+/// The key's line alone: what somebody types where only a password is asked for. Requires that it was issued.
+[[nodiscard]] std::string key_text(const ClusterKey& key);
+/// Writes it, mode 0600, synced; `force`: also over another file. The error is a sentence.
+[[nodiscard]] tl::expected<void, std::string> write_key_file(const std::filesystem::path& file,
+                                                             const std::string& text, bool force);
 
 /// Reads and validates. The error is one sentence with file, line, key and what is allowed.
 [[nodiscard]] tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file);
@@ -108,15 +122,21 @@ void set_address(ReplicaConfig& replica, const std::string& address);
 /// scrub_hours, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
+/// Gives a key file the name that it is to have; `force`: over another one.
+[[nodiscard]] tl::expected<void, std::string> place_key_file(const std::filesystem::path& from,
+                                                             const std::filesystem::path& to, bool force);
+
 /// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640
 /// root:paxosd: a group with the one user that runs replicas); nobody else, and nobody but its owner may
 /// write it.
 [[nodiscard]] std::string key_mode_fault(unsigned mode);
 
-/// Reads the key file: 64 hex digits and a newline; refuses one with a key_mode_fault().
+/// Reads a key file: the secret's, 64 hex digits and a newline, or key_file_text(); refuses one with a
+/// key_mode_fault().
 [[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file);
 
-/// The cluster's key: the credential `cluster.key` when the service manager passed one
+/// A replica's key, which is the cluster's secret: the credential `cluster.key` when the service manager
+/// passed one
 /// ($CREDENTIALS_DIRECTORY, whose modes are its own business), else the config's key file.
 [[nodiscard]] tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config);
 

@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sodium.h>
 #include <sys/stat.h>
@@ -10,6 +9,7 @@
 #include <cstring>
 
 #include "config/cluster_config.h"
+#include "config/files.h"
 #include "paxos/invariant.h"
 
 namespace config {
@@ -44,36 +44,6 @@ std::string scalar(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("''") : std::string(1, c);
   return out + "'";
-}
-
-std::string failed(std::filesystem::path file, int why) {
-  if (file.extension() == ".new") file.replace_extension();  // the name that was asked for
-  return fmt::format("{}: can't be written: {}{}", file.string(), std::strerror(why),
-                     why == ENOENT ? "; make its folder first" : "");
-}
-
-/// Written and synced under a name of its own; `put_in_place` gives it the real one.
-std::string write_beside(const std::filesystem::path& beside, const std::string& text, mode_t mode) {
-  ::unlink(beside.c_str());  // what an interrupted run left
-  const int fd = ::open(beside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-  if (fd < 0) return failed(beside, errno);
-  const bool written = ::fchmod(fd, mode) == 0 &&
-                       ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                       ::fsync(fd) == 0;
-  const int why = errno;
-  ::close(fd);
-  if (written) return {};
-  ::unlink(beside.c_str());
-  return failed(beside, why);
-}
-
-/// rename() overwrites; link() refuses where somebody was faster. Either way it is whole or not there.
-std::string put_in_place(const std::filesystem::path& beside, const std::filesystem::path& file, bool force) {
-  if (force) return ::rename(beside.c_str(), file.c_str()) == 0 ? std::string() : failed(file, errno);
-  const bool linked = ::link(beside.c_str(), file.c_str()) == 0;
-  const int why = errno;
-  ::unlink(beside.c_str());
-  return linked ? std::string() : failed(file, why);
 }
 
 }  // namespace

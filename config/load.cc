@@ -1,9 +1,4 @@
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <pwd.h>
-#include <sodium.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -12,47 +7,23 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <memory>
 #include <set>
 #include <tuple>
 
 #include "config/cluster_config.h"
+#include "config/files.h"
 
 namespace config {
 
 namespace {
 
 constexpr std::size_t file_bytes_max = 1 << 20;
-constexpr std::size_t key_digits = 64;
 constexpr std::array<std::string_view, 4> log_levels{"error", "warning", "info", "debug"};
 constexpr std::string_view generate_hint = "make one with `paxosctl config generate -f 1`";
 
 struct Refused {
   std::string message;
 };
-
-/// The bytes of a file (or a pipe), or why not. Never more than `bytes_max + 1`: whoever names /dev/zero gets
-/// a refusal, not an empty memory.
-tl::expected<std::string, int> read_bounded(const std::filesystem::path& file, std::size_t bytes_max) {
-  const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) return tl::make_unexpected(errno);
-  std::string out(bytes_max + 1, '\0');
-  std::size_t size = 0;
-  while (size < out.size()) {
-    const ssize_t got = ::read(fd, out.data() + size, out.size() - size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      const int why = errno;
-      ::close(fd);
-      return tl::make_unexpected(why);
-    }
-    if (got == 0) break;
-    size += static_cast<std::size_t>(got);
-  }
-  ::close(fd);
-  out.resize(size);
-  return out;
-}
 
 /// Reads one file's nodes; every complaint names file, line and key.
 class Reader {
@@ -321,64 +292,7 @@ ClusterConfig read(const std::filesystem::path& file, const YAML::Node& root, co
   return out;
 }
 
-/// The user that this process runs as: its name, or its number where it has none.
-std::string own_user() {
-  const passwd* entry = ::getpwuid(::geteuid());
-  return entry != nullptr ? std::string(entry->pw_name) : fmt::format("{}", ::geteuid());
-}
-
-std::string cant_be_read(const std::filesystem::path& file, int why) {
-  std::string out = fmt::format("can't be read: {}", std::strerror(why));
-  if (why != EACCES && why != EPERM) return out;
-  return out + fmt::format(
-                   "; this runs as {}, who may not. The key file belongs to that user (mode 0600), or to "
-                   "root with a group "
-                   "that is this user's alone: chgrp {} {}; chmod 640 {}",
-                   own_user(), own_user(), file.string(), file.string());
-}
-
-/// Why there is no credential of the service manager, as something to say behind an error; empty where none
-/// is to be expected.
-std::string no_credential() {
-  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
-      directory != nullptr && *directory != '\0')
-    return fmt::format(
-        ". (The service manager handed credentials over in {}, but no cluster.key among them: "
-        "LoadCredential= of "
-        "the unit names it)",
-        directory);
-  if (const char* service = std::getenv("INVOCATION_ID"); service != nullptr && *service != '\0')
-    return ". (As a service it gets the key from systemd, LoadCredential= in its unit; here it got none: a "
-           "drop-in of the unit took "
-           "that away, or it doesn't work in this container. So the file itself was tried)";
-  return {};
-}
-
-tl::expected<ClusterKey, std::string> read_key(const std::filesystem::path& file) {
-  const auto fail = [&](std::string_view why) {
-    return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
-  };
-  auto hex = read_bounded(file, key_digits + 1);
-  const auto wipe = [](tl::expected<std::string, int>* text) {
-    if (*text) sodium_memzero((*text)->data(), (*text)->capacity());
-  };
-  const std::unique_ptr<tl::expected<std::string, int>, decltype(wipe)> wiped(&hex, wipe);
-  if (!hex) return fail(cant_be_read(file, hex.error()));
-  if (hex->size() == key_digits + 1 && hex->back() == '\n') hex->pop_back();
-  ClusterKey key;
-  std::size_t size = 0;
-  const char* end = nullptr;
-  if (hex->size() != key_digits ||
-      sodium_hex2bin(key.bytes.data(), key.bytes.size(), hex->data(), hex->size(), nullptr, &size, &end) !=
-          0 ||
-      size != key.bytes.size())
-    return fail("is no cluster key: 64 hexadecimal digits in one line; copy it again from another machine");
-  return key;
-}
-
 }  // namespace
-
-ClusterKey::~ClusterKey() { sodium_memzero(bytes.data(), bytes.size()); }
 
 tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file) {
   const auto fail = [&](std::string_view why) {
@@ -405,45 +319,6 @@ tl::expected<ClusterConfig, std::string> load(const std::filesystem::path& file)
     return tl::make_unexpected(fmt::format("{}:{}: is not YAML: {}", file.string(),
                                            bad.mark.is_null() ? 1 : bad.mark.line + 1, bad.msg));
   }
-}
-
-std::string key_mode_fault(unsigned mode) {
-  const std::string shown = fmt::format("(mode {:04o})", mode & 07777U);
-  if ((mode & 04U) != 0)
-    return "may be read by others " + shown + ", and whoever has the key can join the cluster";
-  if ((mode & 022U) != 0) return "may be written by others " + shown + ", who could put another key there";
-  if ((mode & 011U) != 0) return "is marked as a program for others " + shown;
-  return {};
-}
-
-tl::expected<ClusterKey, std::string> load_key(const std::filesystem::path& file) {
-  const auto fail = [&](std::string_view why) {
-    return tl::make_unexpected(fmt::format("{}: {}", file.string(), why));
-  };
-  struct stat info{};
-  if (::stat(file.c_str(), &info) != 0)
-    return fail(errno == ENOENT
-                    ? "the key file is missing; copy it from where `paxosctl config generate` made it "
-                      "(every machine needs the same one)"
-                    : cant_be_read(file, errno));
-  if (!S_ISREG(info.st_mode)) return fail("is no regular file; a key file holds 64 hexadecimal digits");
-  if (std::string fault = key_mode_fault(info.st_mode); !fault.empty())
-    return fail(
-        fmt::format("{}: chmod 600 {}{}", fault, file.string(),
-                    (info.st_mode & 040) != 0 ? " (or 640, where a group of its own shall read it)" : ""));
-  return read_key(file);
-}
-
-tl::expected<ClusterKey, std::string> load_key(const ClusterConfig& config) {
-  if (const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
-      directory != nullptr && *directory != '\0') {
-    const auto credential = std::filesystem::path(directory) / "cluster.key";
-    std::error_code error;
-    if (std::filesystem::exists(credential, error)) return read_key(credential);
-  }
-  auto key = load_key(config.key_file);
-  if (!key) return tl::make_unexpected(key.error() + no_credential());
-  return key;
 }
 
 std::vector<std::pair<std::string, std::string>> agreed_parts(const ClusterConfig& config) {

@@ -18,6 +18,8 @@ namespace paxosd {
 /// Who waits for the answer to which request.
 struct Asker {
   net::Address at;
+  paxos::Incarnation who;  ///< the program there: another one that gets the address later is not told
+  chat::Credential whose;  ///< the key that it asks under
   std::uint64_t id = 0;
 };
 

@@ -55,12 +55,16 @@ net::AddressBook::Options book_options(const Host::Options& o) {
   return out;
 }
 
-chat::ClientAddress client_address(const net::Address& address) {
+constexpr std::size_t address_begin = sizeof(paxos::Incarnation::bytes) + 1;
+
+/// Which program, and where: whoever gets an address later is another client.
+chat::ClientAddress client_address(const net::Address& address, const paxos::Incarnation& who) {
   chat::ClientAddress out;
   const auto bytes = address.bytes();
-  static_assert(sizeof(out.bytes) > net::Address::bytes_max);
-  out.bytes[0] = static_cast<std::uint8_t>(bytes.size());
-  std::copy(bytes.begin(), bytes.end(), out.bytes.begin() + 1);
+  static_assert(sizeof(out.bytes) >= net::Address::bytes_max + address_begin);
+  std::copy(who.bytes.begin(), who.bytes.end(), out.bytes.begin());
+  out.bytes[address_begin - 1] = static_cast<std::uint8_t>(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), out.bytes.begin() + address_begin);
   return out;
 }
 
@@ -72,7 +76,13 @@ std::uint8_t spoken_at_start(const storage::Storage::Opened& opened) {
 }
 
 net::Address socket_address(const chat::ClientAddress& address) {
-  return net::Address::from_bytes({address.bytes.data() + 1, address.bytes[0]});
+  return net::Address::from_bytes({address.bytes.data() + address_begin, address.bytes[address_begin - 1]});
+}
+
+paxos::Incarnation client_of(const chat::ClientAddress& address) {
+  paxos::Incarnation who;
+  std::copy_n(address.bytes.begin(), who.bytes.size(), who.bytes.begin());
+  return who;
 }
 
 }  // namespace
@@ -94,7 +104,7 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
                                                   .incarnation = self_.incarnation,
                                                   .boot = self_.boot,
                                                   .life = options_.life},
-                                         .key = options_.key,
+                                         .key = options_.secrets.good.front(),
                                          .tickets = options_.tickets,
                                          .datagram_bytes = options_.config.datagram_bytes,
                                          .loopback_bytes = net::loopback_datagram_bytes,
@@ -107,12 +117,15 @@ Host::Host(net::Loop& loop, Options options, storage::Storage::Opened opened)
       alarm_(loop),
       supervision_(self_.id, options_.config.election_timeout),
       vitals_(loop.now()),
-      key_watch_(options_.key.bytes(), options_.config.key_file),
+      key_watch_(options_.secrets.good.back().bytes(), options_.config.key_file),
+      secrets_(options_.secrets),
       snapshots_({.self = self_.id,
                   .replicas = options_.config.replicas.size(),
                   .seed = options_.seed,
                   .bytes_per_second = options_.config.snapshot_bytes_per_second},
                  opened.recovered, storage_->snapshots(), snapshot_hooks(), loop.now()) {
+  for (const net::Secret& secret : secrets_.file.good) transport_.add_secret(secret);
+  follow_secrets();
   begin_addresses();
   if (const storage::SpaceFigures space = storage_->space(); space.room != paxos::DiskRoom::enough)
     on_room(space);
@@ -233,12 +246,13 @@ void Host::resume() {
 
 void Host::on_body(net::Received received) {
   const paxos::Time now = loop_.now();
+  note_key_use(received);
   if (received.outdated) {
     tell_outdated(received);
     return;
   }
   if (const auto* request = std::get_if<chat::OperatorRequest>(&received.body)) {
-    on_operator(received.from, *request);
+    on_operator(received, *request);
     return;
   }
   if (faults_.drop_isolated(now)) return;
@@ -270,7 +284,8 @@ void Host::on_body(net::Received received) {
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
     if (const auto* commands = std::get_if<chat::ClientCommands>(client))
       flight_.commands_came(now, commands->commands.size());
-    node_.client_message(now, client_address(received.from), *client);
+    node_.client_message(now, client_address(received.from, received.sender.incarnation),
+                         received.sender.whose, *client);
   } else if (const auto* word = std::get_if<net::AddressWord>(&received.body)) {
     on_address_word(received, *word);
   } else if (const auto* snapshot = std::get_if<chat::SnapshotWord>(&received.body)) {
@@ -378,6 +393,7 @@ void Host::carry_out(chat::NodeOutput out) {
   // Rules that were raised in this turn first: what is sent in it may need their format.
   transport_.speak(chat::formats_of(node_.machine().rules()).datagrams);
   transport_.serve_clients_from(chat::formats_of(node_.machine().rules()).clients);
+  follow_secrets();
   // What goes to the others first: their syncs begin later than ours by the way there, and wait for it.
   for (const paxos::Envelope& envelope : out.send_now) {
     send_peer(envelope);
@@ -399,7 +415,9 @@ void Host::carry_out(chat::NodeOutput out) {
   }
   if (!faults_.isolated(loop_.now()))
     for (chat::Reply& reply : out.replies)
-      transport_.send(loop_.now(), socket_address(reply.to), net::Body{std::move(reply.message)});
+      if (const net::Address at = socket_address(reply.to);
+          !transport_.taken_by_another(at, client_of(reply.to)))
+        transport_.send(loop_.now(), at, net::Body{std::move(reply.message)});
   for (chat::StateWrite& write : out.state) storage_->write_state(write.slot, std::move(write.rows));
   for (chat::HistoryWish& wish : out.history) read_history(std::move(wish));
   for (const paxos::LogReadWish& wish : out.log_reads) read_log(wish);

@@ -20,12 +20,14 @@
 #include "daemon/disk.h"
 #include "daemon/faults.h"
 #include "daemon/flight_recorder.h"
+#include "daemon/key_users.h"
 #include "daemon/metrics.h"
 #include "daemon/metrics_server.h"
 #include "daemon/outlet.h"
 #include "daemon/pause.h"
 #include "daemon/round_trips.h"
 #include "daemon/scrub.h"
+#include "daemon/secrets.h"
 #include "daemon/snapshots.h"
 #include "daemon/supervision.h"
 #include "daemon/vitals.h"
@@ -51,7 +53,7 @@ class Host {
  public:
   struct Options {
     config::ClusterConfig config;
-    net::ClusterKey key;
+    Secrets::File secrets;  ///< one at least
     paxos::ReplicaId self;
     std::uint64_t seed = 1;
     std::uint64_t life = 1;               ///< random at each start
@@ -192,7 +194,7 @@ class Host {
   [[nodiscard]] LoopFigures loop_figures() const;
 
   // Operators' requests (operator.cc): who is answered, and one handler each.
-  void on_operator(const net::Address& from, const chat::OperatorRequest& request);
+  void on_operator(const net::Received& received, const chat::OperatorRequest& request);
   [[nodiscard]] bool means_us(const chat::OperatorRequest& request) const;
   void tell_outdated(const net::Received& received);
   void answer(const Asker& asker, chat::OperatorAnswer answer);
@@ -208,6 +210,15 @@ class Host {
   void finish_skips();
   // Those that read the disk (operator_reads.cc).
   void on(const Asker& asker, const chat::SnapshotRequest& request);
+  void on(const Asker& asker, const chat::AccessKeysRequest& request);
+  void on(const Asker& asker, const chat::DeriveKeyRequest& request);
+  void on(const Asker& asker, const chat::SecretDoorRequest& request);
+  void on(const Asker& asker, const chat::AddSecretRequest& request);
+  void on(const Asker& asker, const chat::RenewKeyRequest& request);
+  void follow_secrets();
+  [[nodiscard]] const net::Secret& spoken_secret() const;
+  void add_secrets(nlohmann::json& out) const;
+  void note_key_use(const net::Received& received);
   void on(const Asker& asker, const chat::HashRequest& request);
   void on(const Asker& asker, const chat::ScrubRequest& request);
   void on(const Asker& asker, const chat::LogRequest& request);
@@ -265,6 +276,18 @@ class Host {
   DiskFigures disk_;
   DiskProbe probe_;
   config::KeyWatch key_watch_;
+  /// Of the cluster, while they change (keys.cc).
+  struct SecretsHeld {
+    explicit SecretsHeld(Secrets::File held);
+    Secrets::File file;
+    std::array<std::uint8_t, 32> door{};  ///< public key, of this life, for which a new one is sealed
+    net::Secret door_key;
+    chat::SecretNames followed;  ///< what the log says, as it was carried out
+    bool lacking = false;        ///< but for its secret, which is not here
+    KeyUsers old_users;          ///< who came under a secret that is not spoken under any more
+    KeyUsers secret_users;       ///< who has the secret, and is no replica's machine
+  };
+  SecretsHeld secrets_;
   Snapshots snapshots_;
   net::Signals* signals_ = nullptr;  ///< that run() waits for
   Metrics metrics_;                  ///< the server's thread asks all of the above: it goes first

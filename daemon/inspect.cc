@@ -39,6 +39,9 @@ Json inspected_command(const chat::Command& c, std::size_t index) {
   } else if (const auto* retain = std::get_if<chat::Retain>(&c.operation)) {
     out.update(
         {{"op", "retain"}, {"room", retain->room}, {"count", retain->count}, {"age_ms", retain->age_ms}});
+  } else if (const auto* access = std::get_if<chat::SetAccess>(&c.operation)) {
+    out.update({{"op", chat::to_string(access->kind)}, {"name", access->name}, {"by", access->by}});
+    if (!access->whose.is_secret()) out["key"] = chat::key_id_text(access->whose.id);
   } else {
     out["op"] = std::holds_alternative<chat::Open>(c.operation) ? "open" : "close";
   }

@@ -23,6 +23,7 @@
 #include "daemon/log.h"
 #include "daemon/rescue.h"
 #include "daemon/restore.h"
+#include "daemon/secrets.h"
 #include "daemon/service_manager.h"
 #include "daemon/start_delay.h"
 #include "net/loop.h"
@@ -128,7 +129,7 @@ int run(int argc, char** argv) {
         "others may reach {} files and folders in {}, and the file system doesn't let that be changed",
         taken->left_open, options.directory.string());
   paxosd::Host::Options host_options{.config = *config,
-                                     .key = std::move(secret),
+                                     .secrets = {},
                                      .self = self.id,
                                      .version = version,
                                      .rules_known = rules_known,
@@ -163,6 +164,9 @@ int run(int argc, char** argv) {
     fill_random(&host_options.seed, sizeof host_options.seed);
     host_options.life = options.life;
     fill_random(host_options.tickets.data(), host_options.tickets.size());
+    auto secrets = paxosd::Secrets::load(options.directory, secret);
+    if (!secrets) return refuse(secrets.error());
+    host_options.secrets = std::move(*secrets);
     net::Loop loop(config->busy_poll);
     paxosd::Host host(loop, std::move(host_options), std::move(*opened));
     code = loop.run(host.run());

@@ -58,6 +58,26 @@ const char* label(chat::Verdict verdict) {
       return "kept_too_short";
     case chat::Verdict::forgotten:
       return "forgotten";
+    case chat::Verdict::key_unknown:
+      return "key_unknown";
+    case chat::Verdict::key_may_not:
+      return "key_may_not";
+    case chat::Verdict::name_owned:
+      return "name_owned";
+    case chat::Verdict::name_bound:
+      return "name_bound";
+    case chat::Verdict::names_closed:
+      return "names_closed";
+    case chat::Verdict::key_exists:
+      return "key_exists";
+    case chat::Verdict::access_full:
+      return "access_full";
+    case chat::Verdict::no_such_key:
+      return "no_such_key";
+    case chat::Verdict::rotation_open:
+      return "rotation_open";
+    case chat::Verdict::no_rotation:
+      return "no_rotation";
   }
   return "unknown";
 }

@@ -29,13 +29,15 @@ bool acts(const chat::OperatorCommand& command) {
          std::holds_alternative<chat::IsolateRequest>(command) ||
          std::holds_alternative<chat::RestartRequest>(command) ||
          std::holds_alternative<chat::MemberRequest>(command) ||
-         std::holds_alternative<chat::TransferRequest>(command);
+         std::holds_alternative<chat::TransferRequest>(command) ||
+         std::holds_alternative<chat::AddSecretRequest>(command);
 }
 
 bool injects_a_fault(const chat::OperatorCommand& command) {
   return acts(command) && !std::holds_alternative<chat::RestartRequest>(command) &&
          !std::holds_alternative<chat::MemberRequest>(command) &&
-         !std::holds_alternative<chat::TransferRequest>(command);
+         !std::holds_alternative<chat::TransferRequest>(command) &&
+         !std::holds_alternative<chat::AddSecretRequest>(command);
 }
 
 /// What old programs show of it. Short, since it goes to an address that has proved nothing (tests hold it
@@ -59,6 +61,7 @@ std::optional<std::string> Host::faults_refused() const {
 void Host::answer(const Asker& asker, chat::OperatorAnswer answer) {
   chat::OperatorReply reply{.id = asker.id, .answer = std::move(answer)};
   answers_.give(reply);
+  if (transport_.taken_by_another(asker.at, asker.who)) return;
   transport_.send(loop_.now(), asker.at, net::Body{std::move(reply)});
 }
 
@@ -100,14 +103,21 @@ bool Host::means_us(const chat::OperatorRequest& request) const {
          (target.replica == self_.id.n && (any ? !acting : target.incarnation == self_.incarnation));
 }
 
-void Host::on_operator(const net::Address& from, const chat::OperatorRequest& request) {
+void Host::on_operator(const net::Received& received, const chat::OperatorRequest& request) {
   if (!means_us(request)) return;
   if (answers_.knows(request.id)) {
     // Else it is under way.
-    if (const auto* given = answers_.given(request.id)) transport_.send(loop_.now(), from, net::Body{*given});
+    if (const auto* given = answers_.given(request.id))
+      transport_.send(loop_.now(), received.from, net::Body{*given});
     return;
   }
-  const Asker asker{.at = from, .id = request.id};
+  const Asker asker{.at = received.from,
+                    .who = received.sender.incarnation,
+                    .whose = received.sender.whose,
+                    .id = request.id};
+  if (std::string why = chat::refused_to(received.sender.whose, node_.machine().access(), request.command);
+      !why.empty())
+    return answer(asker, refused(std::move(why)));
   if (acts(request.command)) answers_.begin(request.id);
   if (injects_a_fault(request.command))
     if (auto why = faults_refused()) return answer(asker, refused(std::move(*why)));

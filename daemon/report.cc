@@ -115,12 +115,13 @@ void Host::reload() {
                        const storage::Storage::Reader&) { FlightRecorder::keep_newest(folder, kept); });
     // On the state thread: a disk may take its time. Only said: a replica has one key from its start to its
     // end.
-    storage_->read([this](const storage::Storage::Reader&) {
+    storage_->read([this, good = secrets_.file.good](const storage::Storage::Reader&) {
+      const auto key = config::load_key(options_.config.key_file);
+      if (key && std::find(good.begin(), good.end(), net::Secret(key->bytes)) != good.end()) return;
       if (const std::string difference = key_watch_.difference(); !difference.empty())
         daemon_log::warning(
-            "{}: it is not taken while running. All replicas need the new key at the same time; see 'A new "
-            "key' in "
-            "OPERATIONS.md (stop all, copy it, start all)",
+            "{}: it is not taken while running. `paxosctl key rotate` gives a new secret to all "
+            "replicas while they run",
             difference);
     });
     daemon_log::info(

@@ -191,6 +191,7 @@ Json Host::status_json() const {
     out["catching_up"] = true;
   add_vitals(out);
   add_damage(out, damages_);
+  add_secrets(out);
   add_redactions(out, node_.redactions());
   snapshots_.add_to(out);
   // Not for a moment's queue: only where nobody seems to take them any more.

@@ -151,4 +151,9 @@ std::string Address::to_string() const {
   return "(no address)";
 }
 
+std::string Address::host_text() const {
+  const std::string text = to_string();
+  return empty() ? text : text.substr(0, text.rfind(':'));
+}
+
 }  // namespace net

@@ -42,6 +42,16 @@ class Address {
   [[nodiscard]] bool is_any() const;  ///< 0.0.0.0 or [::]
   [[nodiscard]] bool empty() const { return raw_[0] == 0; }
   [[nodiscard]] std::string to_string() const;
+  /// Of the same host, whatever the ports.
+  [[nodiscard]] bool same_host(const Address& other) const { return with_port(0) == other.with_port(0); }
+  [[nodiscard]] Address with_port(std::uint16_t port) const {
+    Address out = *this;
+    out.raw_[1] = static_cast<std::uint8_t>(port >> 8);
+    out.raw_[2] = static_cast<std::uint8_t>(port);
+    return out;
+  }
+  /// Without its port.
+  [[nodiscard]] std::string host_text() const;
   friend auto operator<=>(const Address&, const Address&) = default;
 
  private:

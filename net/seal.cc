@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <optional>
@@ -20,10 +21,8 @@ namespace {
 constexpr std::array<std::uint8_t, 3> magic{'P', 'X', 'D'};
 constexpr std::string_view first_key_context = "paxosd datagram key 1";
 constexpr std::string_view key_context = "paxosd datagram key 2";
-/// Whose key it is: role 0 and id 0 are the cluster's own, which may say everything. The others are for keys
-/// with roles.
-constexpr std::uint8_t cluster_role = 0;
-constexpr std::uint64_t cluster_key_id = 0;
+constexpr std::string_view fingerprint_context = "paxosd secret's name 1";
+constexpr std::string_view role_key_context = "paxosd access key 1";
 
 cipher::Nonce nonce_of(std::uint64_t counter) {
   cipher::Nonce nonce{};
@@ -40,8 +39,8 @@ std::string header_of(const Header& h) {
   w.fixed(static_cast<std::uint8_t>(h.content));
   w.fixed(h.sender.sender);
   w.fixed(h.way.destination);
-  w.fixed(cluster_role);
-  if (h.way.version >= format_named) w.fixed(cluster_key_id);
+  w.fixed(static_cast<std::uint8_t>(h.way.whose.role));
+  if (h.way.version >= format_named) w.fixed(std::uint64_t{h.way.whose.id});
   w.raw(h.sender.incarnation.bytes);
   w.fixed(h.sender.boot);
   if (h.way.version >= format_named) {
@@ -99,24 +98,51 @@ const char* to_string(Drop reason) {
   return "?";
 }
 
-Secret derive_subkey(const ClusterKey& key, const Identity& identity) {
-  const bool first = identity.life == 0;
-  std::string input(first ? first_key_context : key_context);
-  paxos::ByteWriter w(input);
-  if (!first) {
-    w.fixed(cluster_role);
-    w.fixed(cluster_key_id);
-  }
-  w.fixed(identity.sender);
-  w.raw(identity.incarnation.bytes);
-  w.fixed(identity.boot);
-  if (!first) w.fixed(identity.life);
+namespace {
+Secret derive(const Secret& key, std::string_view input) {
   Secret out;
   const int failed = crypto_generichash(out.bytes().data(), Secret::size(),
                                         reinterpret_cast<const unsigned char*>(input.data()), input.size(),
                                         key.data(), key.size());
   PAXOS_ASSERT(failed == 0);
   return out;
+}
+}  // namespace
+
+Fingerprint fingerprint(const Secret& secret) {
+  const Secret name = derive(secret, fingerprint_context);
+  paxos::ByteReader r(std::as_bytes(std::span(name.bytes())));
+  return std::max<Fingerprint>(r.fixed<std::uint64_t>(), 1);
+}
+
+std::string to_string_fingerprint(Fingerprint fingerprint) {
+  std::array<char, 17> out{};
+  std::snprintf(out.data(), out.size(), "%016llx", static_cast<unsigned long long>(fingerprint));
+  return out.data();
+}
+
+Secret derive_key(const ClusterKey& secret, const chat::Credential& whose) {
+  if (whose.is_secret()) return secret;
+  std::string input(role_key_context);
+  paxos::ByteWriter w(input);
+  w.fixed(static_cast<std::uint8_t>(whose.role));
+  w.fixed(std::uint64_t{whose.id});
+  return derive(secret, input);
+}
+
+Secret derive_subkey(const Secret& key, const Identity& identity) {
+  const bool first = identity.life == 0;
+  std::string input(first ? first_key_context : key_context);
+  paxos::ByteWriter w(input);
+  if (!first) {
+    w.fixed(static_cast<std::uint8_t>(identity.whose.role));
+    w.fixed(std::uint64_t{identity.whose.id});
+  }
+  w.fixed(identity.sender);
+  w.raw(identity.incarnation.bytes);
+  w.fixed(identity.boot);
+  if (!first) w.fixed(identity.life);
+  return derive(key, input);
 }
 
 tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std::uint8_t version_max) {
@@ -133,7 +159,7 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std
   h.sender.sender = r.fixed<std::uint8_t>();
   h.way.destination = r.fixed<std::uint8_t>();
   const auto role = r.fixed<std::uint8_t>();
-  const std::uint64_t key_id = named ? r.fixed<std::uint64_t>() : cluster_key_id;
+  const std::uint64_t key_id = named ? r.fixed<std::uint64_t>() : 0;
   h.sender.incarnation.bytes = r.array<16>();
   h.sender.boot = r.fixed<std::uint64_t>();
   if (named) {
@@ -173,7 +199,12 @@ tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram, std
       good = false;
   }
   if (!good) return tl::make_unexpected(Drop::header);
-  if (role != cluster_role || key_id != cluster_key_id) return tl::make_unexpected(Drop::key);
+  const bool secret = role == static_cast<std::uint8_t>(chat::Role::secret);
+  if (role >= chat::roles_end || key_id > UINT32_MAX || secret != (key_id == 0))
+    return tl::make_unexpected(Drop::key);
+  // Replicas have the secret, and speak under it to each other.
+  if (!secret && !from_client && !to_client) return tl::make_unexpected(Drop::header);
+  h.way.whose = h.sender.whose = {static_cast<chat::Role>(role), static_cast<std::uint32_t>(key_id)};
   return h;
 }
 
@@ -181,30 +212,97 @@ Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas
                const Opener::TicketKey& tickets)
     : self_(self), opener_(key, self, replicas, tickets) {
   PAXOS_ASSERT(self.boot != 0);
-  Identity first = self;
-  first.life = 0;
-  first_subkey_ = derive_subkey(key, first);
-  if (self.life != 0) subkey_ = derive_subkey(key, self);
+  // Under a key with a role nobody speaks the first format.
+  if (self.whose.is_secret()) {
+    Identity first = self;
+    first.life = 0;
+    first_subkey_ = derive_subkey(key, first);
+  }
+  speaks_ = opener_.secrets().front();
+}
+
+void Sealer::drop_secret(Fingerprint secret) {
+  PAXOS_ASSERT(secret != speaks_);
+  opener_.drop_secret(secret);
+  std::erase_if(subkeys_, [&](const auto& known) { return known.first.first == secret; });
 }
 
 void Sealer::seal(std::string& out, const Way& way, Content content, std::string_view plain) {
   PAXOS_ASSERT(counter_ != UINT64_MAX);  // 580 years at a datagram a nanosecond
   const bool named = way.version >= format_named;
   PAXOS_ASSERT(!named || self_.life != 0);
+  PAXOS_ASSERT(named || way.whose.is_secret());
   const Header header{.way = way, .content = content, .sender = self_, .counter = ++counter_};
   const std::string head = header_of(header);
   const std::size_t begin = out.size();
   out.append(head);
   out.resize(begin + seal_overhead_of(way.version) + plain.size());
   cipher::encrypt(reinterpret_cast<std::byte*>(out.data() + begin + head.size()), plain, head,
-                  nonce_of(header.counter), (named ? subkey_ : first_subkey_).bytes());
+                  nonce_of(header.counter), (named ? subkey_for(way) : first_subkey_).bytes());
+}
+
+const Secret& Sealer::subkey_for(const Way& way) {
+  const std::pair which(way.under == 0 ? speaks_ : way.under, way.whose);
+  const auto known = subkeys_.find(which);
+  if (known != subkeys_.end()) return known->second;
+  Identity self = self_;
+  self.whose = way.whose;
+  if (subkeys_.size() >= Opener::keys_kept_max) subkeys_.clear();
+  return subkeys_.emplace(which, derive_subkey(opener_.key_of(way.whose, which.first), self)).first->second;
+}
+
+const Secret& Opener::key_of(const chat::Credential& whose, Fingerprint under) {
+  const auto held =
+      std::find_if(secrets_.begin(), secrets_.end(), [&](const Held& h) { return h.name == under; });
+  PAXOS_ASSERT(held != secrets_.end());
+  if (whose == self_.whose) return held->secret;
+  PAXOS_ASSERT(self_.whose.is_secret());
+  const auto known = derived_.find({under, whose});
+  if (known != derived_.end()) return known->second;
+  if (derived_.size() >= keys_kept_max) derived_.clear();
+  return derived_.emplace(std::pair(under, whose), derive_key(held->secret, whose)).first->second;
+}
+
+void Opener::add_secret(const Secret& secret) {
+  const Fingerprint name = fingerprint(secret);
+  for (const Held& held : secrets_)
+    if (held.name == name) return;
+  secrets_.push_back({name, secret});
+}
+
+void Opener::drop_secret(Fingerprint secret) {
+  if (std::erase_if(secrets_, [&](const Held& held) { return held.name == secret; }) == 0) return;
+  PAXOS_ASSERT(!secrets_.empty());
+  std::erase_if(derived_, [&](const auto& known) { return known.first.first == secret; });
+  // Of who has not come under another one yet.
+  for (auto at = clients_.begin(); at != clients_.end();) {
+    const auto next = std::next(at);
+    if (at->under == secret) {
+      client_index_.erase(at->identity);
+      clients_.erase(at);
+    }
+    at = next;
+  }
+}
+
+std::vector<Fingerprint> Opener::secrets() const {
+  std::vector<Fingerprint> out;
+  for (const Held& held : secrets_) out.push_back(held.name);
+  return out;
+}
+
+Secret Opener::subkey_of(const Held& held, const Identity& from) const {
+  const auto known = derived_.find({held.name, from.whose});
+  if (known != derived_.end()) return derive_subkey(known->second, from);
+  return derive_subkey(from.whose == self_.whose ? held.secret : derive_key(held.secret, from.whose), from);
 }
 
 Opener::Opener(const ClusterKey& key, const Identity& self, std::size_t replicas, const TicketKey& tickets)
-    : key_(key), tickets_(tickets), self_(self), replicas_(replicas) {
+    : tickets_(tickets), self_(self), replicas_(replicas) {
   static_assert(crypto_shorthash_KEYBYTES == std::tuple_size_v<TicketKey> && crypto_shorthash_BYTES == 8);
   PAXOS_ASSERT(sodium_init() >= 0);
   PAXOS_ASSERT(replicas <= paxos::limits::replicas_max);
+  add_secret(key);
 }
 
 Opener::~Opener() { sodium_memzero(tickets_.data(), tickets_.size()); }
@@ -244,7 +342,7 @@ Opener::Sender* Opener::find(const Identity& identity) {
   return nullptr;
 }
 
-Opener::Sender& Opener::enter(const Identity& identity, Secret subkey) {
+Opener::Sender& Opener::enter(const Identity& identity, Secret subkey, Fingerprint under) {
   List& list = list_of(identity);
   if (!identity.is_client()) {
     List& retired = retired_[identity.sender];
@@ -259,6 +357,7 @@ Opener::Sender& Opener::enter(const Identity& identity, Secret subkey) {
   }
   list.push_front({.identity = identity,
                    .subkey = std::move(subkey),
+                   .under = under,
                    .entered = ++entered_,
                    .highest = 0,
                    .seen = std::vector<std::uint64_t>((identity.is_client() ? client_window : window) / 64)});
@@ -318,23 +417,40 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram,
   if (from.sender == self_.sender && from.incarnation == self_.incarnation && from.boot == self_.boot)
     return tl::make_unexpected(Drop::own);
 
-  // Whoever is not known yet enters only once the tag has shown that it holds the cluster's key.
-  Sender* known = find(from);
-  std::optional<Secret> derived;
-  if (known == nullptr) derived = derive_subkey(key_, from);
+  // Whoever has a key that is derived can't open what came under another.
+  if (from.whose != self_.whose && !self_.whose.is_secret()) return tl::make_unexpected(Drop::key);
+  if (self_.is_client() && from.whose != self_.whose) return tl::make_unexpected(Drop::key);
 
   const std::size_t size = datagram.size() - seal_overhead_of(h.way.version);
   const std::size_t head = header_bytes_of(h.way.version);
   // Never empty, so that a plaintext of no bytes has an address.
   auto buffer = std::make_shared_for_overwrite<std::byte[]>(std::max<std::size_t>(size, 1));
-  if (!cipher::decrypt(buffer.get(), datagram.subspan(head), datagram.first(head), nonce_of(h.counter),
-                       (known != nullptr ? known->subkey : *derived).bytes()))
-    return tl::make_unexpected(Drop::foreign_key);
+  const auto opens = [&](const Secret& subkey) {
+    return cipher::decrypt(buffer.get(), datagram.subspan(head), datagram.first(head), nonce_of(h.counter),
+                           subkey.bytes());
+  };
+  // Whoever is not known yet enters only once the tag has shown that it holds the key. Who is may have gone
+  // over to another secret.
+  Sender* known = find(from);
+  const bool good = known != nullptr && std::any_of(secrets_.begin(), secrets_.end(),
+                                                    [&](const Held& h) { return h.name == known->under; });
+  Fingerprint under = good && opens(known->subkey) ? known->under : 0;
+  std::optional<Secret> derived;
+  for (auto held = secrets_.rbegin(); under == 0 && held != secrets_.rend(); ++held) {
+    if (good && known->under == held->name) continue;
+    derived = subkey_of(*held, from);
+    if (opens(*derived)) under = held->name;
+  }
+  if (under == 0) return tl::make_unexpected(Drop::foreign_key);
 
   List& list = list_of(from);
   bool newest = true;
   if (known != nullptr) {
     if (!known->is_new(h.counter)) return tl::make_unexpected(Drop::replayed);
+    if (known->under != under) {
+      known->under = under;
+      known->subkey = std::move(*derived);
+    }
     newest = h.counter > known->highest;
     if (&list.front() != known) {
       const auto at = from.is_client() ? client_index_.find(from)->second
@@ -354,12 +470,13 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram,
                       .ticket = 0,
                       .plain = paxos::Bytes(std::move(buffer), data, size),
                       .newest = false,
-                      .old_boot = true};
+                      .old_boot = true,
+                      .under = under};
       }
       retire(from.sender,
              [&](const Identity& of) { return of.incarnation == from.incarnation && of.boot < from.boot; });
     }
-    known = &enter(from, std::move(*derived));
+    known = &enter(from, std::move(*derived), under);
     if (!known->is_new(h.counter)) return tl::make_unexpected(Drop::replayed);
   }
   known->mark(h.counter);
@@ -369,7 +486,9 @@ tl::expected<Opened, Drop> Opener::open(std::span<const std::byte> datagram,
              .bound = false,
              .ticket = 0,
              .plain = paxos::Bytes(std::move(buffer), data, size),
-             .newest = newest};
+             .newest = newest,
+             .old_boot = false,
+             .under = under};
   if (!named) return out;
   if (from.is_client()) {
     out.ticket = ticket(*known, address);

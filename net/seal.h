@@ -12,6 +12,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "chat/credential.h"
 #include "net/cipher.h"
 #include "net/secret.h"
 #include "paxos/bytes.h"
@@ -19,11 +20,19 @@
 
 /// One sealed datagram: a header that is authenticated but readable, then ChaCha20-Poly1305 ciphertext.
 ///
-/// Keys. Every (sender, incarnation, boot, life) seals under a subkey of its own: BLAKE2b-256, keyed by the
-/// cluster's key, over a context string and those four. A replica syncs boot + 1 before its first datagram,
-/// a client draws a random incarnation per process, and both draw a random *life* at each start (format 2),
-/// so that no subkey is ever used by two lives of a program, not even where a directory was copied or rolled
-/// back.
+/// Keys. The cluster's secret is replicas' own. A person or a program has a key that is derived from it, by
+/// its role and its id (derive_key()), which stand in the header: so a replica needs no list of them to open
+/// what comes under one, and seals its answer under the same. Who has one can open nothing that is sealed
+/// under another.
+///
+/// The secret changes while the cluster runs: for a while two are good (`Opener::add_secret`), and each
+/// datagram is tried with both. Nothing on the wire says which.
+///
+/// Every (sender, incarnation, boot, life) seals under a subkey of its own: BLAKE2b-256, keyed by the
+/// key that it speaks under, over a context string, that key's role and id, and those four. A replica syncs
+/// boot + 1 before its first datagram, a client draws a random incarnation per process, and both draw a
+/// random *life* at each start (format 2), so that no subkey is ever used by two lives of a program, not even
+/// where a directory was copied or rolled back.
 ///
 /// Receivers. What a datagram of format 2 is for is part of what is sealed: the destination, and the
 /// receiver's life (replica to replica, where it is known; replica to client, always), or the ticket that a
@@ -39,6 +48,12 @@ namespace net {
 
 using ClusterKey = Secret;
 
+/// Names a secret without telling it; 0: none.
+using Fingerprint = std::uint64_t;
+[[nodiscard]] Fingerprint fingerprint(const Secret& secret);
+/// Sixteen hexadecimal digits.
+[[nodiscard]] std::string to_string_fingerprint(Fingerprint fingerprint);
+
 inline constexpr std::uint8_t client_sender = 255;  ///< sender: not a replica
 /// destination: a client. In the first format from anyone to anyone: whoever reads it.
 inline constexpr std::uint8_t any_destination = 255;
@@ -50,7 +65,8 @@ struct Identity {
   std::uint8_t sender = client_sender;  ///< replica id, or client_sender
   paxos::Incarnation incarnation;
   std::uint64_t boot = 1;
-  std::uint64_t life = 0;  ///< random at each start; 0: it came in the first format, which has none
+  std::uint64_t life = 0;       ///< random at each start; 0: it came in the first format, which has none
+  chat::Credential whose = {};  ///< under which key; of what a replica says to a client: that client's
   friend auto operator<=>(const Identity&, const Identity&) = default;
   [[nodiscard]] bool is_client() const { return sender == client_sender; }
 };
@@ -63,7 +79,7 @@ enum class Drop : std::uint8_t {
   outdated,          ///< an earlier format, in which this sender is not heard (any more)
   header,            ///< a header field out of range
   destination,       ///< for another replica
-  key,               ///< sealed under a key of a role that this program does not know
+  key,               ///< sealed under a key of a role that this program does not know, or not under ours
   own,               ///< sealed by ourselves: reflected
   foreign_key,       ///< does not open: another cluster's key, or damaged
   old_boot,          ///< of an earlier boot of a replica's directory
@@ -115,6 +131,8 @@ struct Way {
   std::uint8_t destination = any_destination;
   /// A life, or a client's ticket; 0: not known (yet), or for several. The first format has no such field.
   std::uint64_t receiver = 0;
+  chat::Credential whose = {};  ///< under which key: the client's, whoever speaks. Likewise
+  Fingerprint under = 0;        ///< and of which secret that key is; 0: the one that is spoken under
   friend bool operator==(const Way&, const Way&) = default;
 };
 
@@ -138,6 +156,7 @@ struct Opened {
   /// Of a replica's earlier boot (format 2): a recording, or an older copy of its directory. It was not
   /// looked at whether it came before.
   bool old_boot = false;
+  Fingerprint under = 0;  ///< the secret that it was sealed under, or that its key is derived from
 };
 
 /// Opens what others sealed, and refuses what comes a second time. Loop thread only. Memory is bounded, and
@@ -157,8 +176,11 @@ class Opener {
   static constexpr std::size_t incarnations_max = 4;  ///< per replica id
   using TicketKey = std::array<std::uint8_t, 16>;
 
-  /// `self` may be a client. `replicas`: senders from there on are refused, other than clients. `tickets`:
-  /// random at each start; what a replica's tickets are made with.
+  /// Of derived keys that are kept, so that not each datagram costs two derivations.
+  static constexpr std::size_t keys_kept_max = 1'024;
+
+  /// `self` may be a client: `key` is then that of self.whose. `replicas`: senders from there on are refused,
+  /// other than clients. `tickets`: random at each start; what a replica's tickets are made with.
   Opener(const ClusterKey& key, const Identity& self, std::size_t replicas, const TicketKey& tickets = {});
   ~Opener();
   Opener(const Opener&) = delete;
@@ -176,11 +198,21 @@ class Opener {
   /// Takes formats up to this one. The first only, unless told.
   void take_versions_to(std::uint8_t version_max) { version_max_ = version_max; }
   [[nodiscard]] std::size_t known_clients() const { return clients_.size(); }
+  /// A replica takes what comes under this one, too; the newest is the last that was added.
+  void add_secret(const Secret& secret);
+  /// Nothing that came under it is taken any more. Requires: another one is there.
+  void drop_secret(Fingerprint secret);
+  /// Oldest first.
+  [[nodiscard]] std::vector<Fingerprint> secrets() const;
+  /// The key of a credential, as derive_key() makes it; kept for the next time. Requires: ours, or we have
+  /// that secret.
+  [[nodiscard]] const Secret& key_of(const chat::Credential& whose, Fingerprint under);
 
  private:
   struct Sender {
     Identity identity;
     Secret subkey;
+    Fingerprint under = 0;
     std::uint64_t entered = 0;  ///< different for each that was ever entered
     std::uint64_t highest = 0;
     std::vector<std::uint64_t> seen;  ///< bit (counter mod its bits), for (highest - its bits, highest]
@@ -192,13 +224,19 @@ class Opener {
 
   [[nodiscard]] List& list_of(const Identity& identity);
   [[nodiscard]] Sender* find(const Identity& identity);
-  Sender& enter(const Identity& identity, Secret subkey);
+  Sender& enter(const Identity& identity, Secret subkey, Fingerprint under);
+  struct Held {
+    Fingerprint name = 0;
+    Secret secret;
+  };
+  [[nodiscard]] Secret subkey_of(const Held& held, const Identity& from) const;
   template <class Which>
   void retire(std::uint8_t replica, Which which);
   [[nodiscard]] std::uint64_t ticket(const Sender& client, std::span<const std::uint8_t> from) const;
 
   std::uint8_t version_max_ = format_version;
-  ClusterKey key_;
+  std::vector<Held> secrets_;  ///< of a client its key alone; the newest last
+  std::map<std::pair<Fingerprint, chat::Credential>, Secret> derived_;
   TicketKey tickets_;
   Identity self_;
   std::size_t replicas_;
@@ -214,7 +252,8 @@ class Opener {
 /// Both directions of one identity. Loop thread only.
 class Sealer {
  public:
-  /// Opens what replicas below `replicas` and any client sealed with the same key.
+  /// Opens what replicas below `replicas` and any client sealed with the same secret, or a key derived from
+  /// it; as a client with a key that is derived (self.whose), what replicas sealed with that.
   Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas = paxos::limits::replicas_max,
          const Opener::TicketKey& tickets = {});
   Sealer(const Sealer&) = delete;
@@ -228,21 +267,36 @@ class Sealer {
     return opener_.open(datagram, from);
   }
   void take_versions_to(std::uint8_t version_max) { opener_.take_versions_to(version_max); }
+  void add_secret(const Secret& secret) { opener_.add_secret(secret); }
+  /// Requires: it is not the one that is spoken under.
+  void drop_secret(Fingerprint secret);
+  [[nodiscard]] std::vector<Fingerprint> secrets() const { return opener_.secrets(); }
+  /// From now on. Requires: it was added.
+  void speak_under(Fingerprint secret) { speaks_ = secret; }
+  [[nodiscard]] Fingerprint speaks_under() const { return speaks_; }
   void forget(const Identity& replica) { opener_.forget(replica); }
   void readmit(const Identity& replica) { opener_.readmit(replica); }
 
   [[nodiscard]] const Identity& self() const { return self_; }
 
  private:
+  [[nodiscard]] const Secret& subkey_for(const Way& way);
+
   Identity self_;
   Secret first_subkey_;  ///< of the first format
-  Secret subkey_;
-  std::uint64_t counter_ = 0;  ///< of both
+  Fingerprint speaks_ = 0;
+  /// Ours under each secret, and of a replica for its answers under clients' keys.
+  std::map<std::pair<Fingerprint, chat::Credential>, Secret> subkeys_;
+  std::uint64_t counter_ = 0;  ///< of all of them
   Opener opener_;
 };
 
-/// The subkey of one identity, as documented above; of the first format where it has no life.
-[[nodiscard]] Secret derive_subkey(const ClusterKey& key, const Identity& identity);
+/// The key of this credential, by the cluster's secret: BLAKE2b-256, keyed by that, over a context string,
+/// role and id. The secret's own is the secret.
+[[nodiscard]] Secret derive_key(const ClusterKey& secret, const chat::Credential& whose);
+
+/// The subkey of one identity under its key, as documented above; of the first format where it has no life.
+[[nodiscard]] Secret derive_subkey(const Secret& key, const Identity& identity);
 
 /// Header fields from the first bytes; checks magic, version and ranges, opens nothing.
 [[nodiscard]] tl::expected<Header, Drop> parse_header(std::span<const std::byte> datagram,

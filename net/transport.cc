@@ -217,9 +217,11 @@ Way Transport::way(std::span<const Address> to) const {
   if (!replica) {
     const auto asker = askers_.find(to.front());
     if (asker == askers_.end()) return {};
-    return {asker->second.version, any_destination, asker->second.life};
+    return {asker->second.version, any_destination, asker->second.life, asker->second.whose,
+            asker->second.under};
   }
-  if (options_.self.is_client()) return {contacts_[*replica].version, *replica, contacts_[*replica].ticket};
+  if (options_.self.is_client())
+    return {contacts_[*replica].version, *replica, contacts_[*replica].ticket, options_.self.whose};
   return {peer_version_, *replica, peer_version_ < format_named ? 0 : lives_[*replica]};
 }
 
@@ -227,8 +229,15 @@ void Transport::send(paxos::Time now, const Address& to, const Body& body) {
   if (options_.self.is_client()) {
     const auto replica = replica_at(to);
     if (!replica || !ready(now, *replica, to, body)) return;
+  } else if (nobody_at(to)) {
+    return drop(Drop::unproven);
   }
   send_to(now, {&to, 1}, body);
+}
+
+bool Transport::nobody_at(const Address& to) const {
+  return clients_from_ >= format_named && !replica_at(to) && !askers_.contains(to) &&
+         std::find(outdated_.begin(), outdated_.end(), to) == outdated_.end();
 }
 
 void Transport::broadcast(paxos::Time now, std::span<const Address> to, const Body& body) {
@@ -277,6 +286,10 @@ void Transport::send_one(paxos::Time now, std::span<const Address> to, const Bod
 
 void Transport::seal_pack(Pack& pack, paxos::Time now) {
   if (pack.plain.empty()) return;
+  if (!options_.self.is_client() && pack.to.size() == 1 && nobody_at(pack.to.front())) {
+    pack.plain.clear();
+    return drop(Drop::unproven);
+  }
   std::string sealed;
   sealed.reserve(pack.plain.size() + seal_overhead);
   const Way how = way(pack.to);
@@ -378,6 +391,7 @@ void Transport::flush(paxos::Time now) {
   // Addresses come and go (clients); the map holds those of one turn.
   packs_.clear();
   welcomed_.clear();
+  outdated_.clear();
 }
 
 std::vector<Outgoing> Transport::take_outgoing() { return std::exchange(outgoing_, {}); }
@@ -537,7 +551,8 @@ void Transport::unpack_stale(const Address& from, const Opened& opened, std::vec
                    .body = Body{*message},
                    .newest = false,
                    .outdated = false,
-                   .stale = true});
+                   .stale = true,
+                   .under = opened.under});
     return;  // one answer to a datagram
   }
 }
@@ -560,7 +575,13 @@ void Transport::take_body(const Address& from, const Opened& opened, std::uint8_
   const bool outdated = sender.is_client() && version < clients_from_;
   const auto take = [&](auto decoded) {
     if (!decoded) return drop(Drop::undecodable);
-    out.push_back({from, sender, Body{std::move(*decoded)}, opened.newest, outdated});
+    out.push_back({.from = from,
+                   .sender = sender,
+                   .body = Body{std::move(*decoded)},
+                   .newest = opened.newest,
+                   .outdated = outdated,
+                   .stale = false,
+                   .under = opened.under});
   };
   // A decree or command may be kept for long, and its slice keeps the whole buffer: not for a small part of
   // it.

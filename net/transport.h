@@ -57,6 +57,7 @@ struct Received {
   /// From a life of a replica that is not heard (any more): a question that may be answered with its being so
   /// (answer()), and with nothing else.
   bool stale = false;
+  Fingerprint under = 0;  ///< the secret that it came under, or that its key is derived from
 };
 
 /// Messages to sealed datagrams and back. Pure: no socket, no clock. Small messages to one address in one
@@ -76,7 +77,7 @@ class Transport {
  public:
   struct Options {
     Identity self;
-    ClusterKey key;
+    Secret key;  ///< that of self.whose: the cluster's secret, or one that is derived from it
     Opener::TicketKey tickets = {};  ///< random at each start of a replica
     std::size_t datagram_bytes =
         default_datagram_bytes;      ///< of payload, at most; less where a path carries less
@@ -110,6 +111,11 @@ class Transport {
   [[nodiscard]] Terms terms(paxos::ReplicaId replica) const;
   /// Of a replica: whether a client has shown the ticket of this address.
   [[nodiscard]] bool knows(const Address& client) const { return askers_.contains(client); }
+  /// Of a replica: whether another client than this one has shown the ticket of its address since.
+  [[nodiscard]] bool taken_by_another(const Address& client, const paxos::Incarnation& who) const {
+    const auto at = askers_.find(client);
+    return at != askers_.end() && at->second.incarnation != who;
+  }
   /// The life of another replica, where that is known from elsewhere (the simulator's short cut).
   void note_life(std::uint8_t replica, std::uint64_t life) { lives_[replica] = life; }
 
@@ -120,6 +126,16 @@ class Transport {
   void readmit(const Identity& peer) { sealer_.readmit(peer); }
   /// Says this to a life of a replica that is not heard: back to where its word came from.
   void answer(const Received& stale, const paxos::Outdated& word);
+
+  /// Of a replica, while the cluster's secret changes: this one is good, too.
+  void add_secret(const Secret& secret) { sealer_.add_secret(secret); }
+  /// Nothing that comes under it is taken any more.
+  void drop_secret(Fingerprint secret);
+  /// To other replicas; and from the moment on in which one of them is heard under a newer one, under that.
+  void speak_under(Fingerprint secret) { sealer_.speak_under(secret); }
+  [[nodiscard]] Fingerprint speaks_under() const { return sealer_.speaks_under(); }
+  /// Those that are good, oldest first.
+  [[nodiscard]] std::vector<Fingerprint> secrets() const { return sealer_.secrets(); }
 
   /// Another `Options::datagram_bytes` from now on.
   void set_datagram_bytes(std::size_t bytes) { paths_.set_datagram_bytes(bytes); }
@@ -184,6 +200,9 @@ class Transport {
   struct Asker {
     std::uint8_t version = format_version;
     std::uint64_t life = 0;
+    paxos::Incarnation incarnation;
+    chat::Credential whose;
+    Fingerprint under = 0;
     std::list<Address>::iterator place;
   };
 
@@ -194,6 +213,9 @@ class Transport {
   }
   [[nodiscard]] std::optional<std::uint8_t> replica_at(const Address& address) const;
   [[nodiscard]] Way way(std::span<const Address> to) const;
+  /// A replica: nobody is known at this client's address (any more), under whose key an answer could be
+  /// sealed.
+  [[nodiscard]] bool nobody_at(const Address& to) const;
   [[nodiscard]] Pack& pack_for(std::span<const Address> to, paxos::Time now);
   void send_to(paxos::Time now, std::span<const Address> to, const Body& body);
   void send_one(paxos::Time now, std::span<const Address> to, const Body& body);
@@ -227,6 +249,7 @@ class Transport {
   [[nodiscard]] bool disowns(const Identity& peer) const;
   void unpack_stale(const Address& from, const Opened& opened, std::vector<Received>& out);
   void hear_named();
+  void hear_secret(Fingerprint secret);
   bool admit_client(const Address& from, const Opened& opened);
   bool admit_reply(paxos::Time now, const Address& from, const Opened& opened);
   void note_asker(const Address& from, const Opened& opened);
@@ -264,7 +287,9 @@ class Transport {
   std::unordered_map<Address, Asker, AddressHash> askers_;
   std::list<Address> askers_order_;  ///< latest first
   std::vector<Address> welcomed_;    ///< in this turn
-  std::vector<Contact> contacts_;    ///< of a client, by replica id
+  std::vector<Address>
+      outdated_;  ///< likewise: who asked in the first format and is to be told one word in it
+  std::vector<Contact> contacts_;  ///< of a client, by replica id
 };
 
 /// Of messages between replicas: those that answer one of the receiver's own. Who recorded one can't say it

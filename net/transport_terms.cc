@@ -66,8 +66,27 @@ bool Transport::admit_peer(const Opened& opened) {
     return false;
   }
   hear_named();
+  hear_secret(opened.under);
   lives_[sender.sender] = sender.life;
   return true;
+}
+
+/// The others speak under it because the log says so, for which every replica had to have it. Whoever lags
+/// would be heard by nobody once the earlier one is retired.
+void Transport::hear_secret(Fingerprint secret) {
+  if (secret == sealer_.speaks_under()) return;
+  const std::vector<Fingerprint> all = sealer_.secrets();
+  const auto place = [&](Fingerprint of) { return std::find(all.begin(), all.end(), of); };
+  if (place(secret) != all.end() && place(secret) > place(sealer_.speaks_under()))
+    sealer_.speak_under(secret);
+}
+
+void Transport::drop_secret(Fingerprint secret) {
+  sealer_.drop_secret(secret);
+  std::vector<Address> gone;
+  for (const auto& [address, asker] : askers_)
+    if (asker.under == secret) gone.push_back(address);
+  for (const Address& address : gone) forget_asker(address);
 }
 
 void Transport::disown(const Identity& peer) {
@@ -101,8 +120,10 @@ bool Transport::admit_client(const Address& from, const Opened& opened) {
     if (version >= clients_from_) return true;
     // A program that names us in the first format knows the second, and has said hello, too. The others are
     // told.
-    if (opened.header.way.destination == any_destination && opened.header.content != Content::fragment_need)
+    if (opened.header.way.destination == any_destination && opened.header.content != Content::fragment_need) {
+      outdated_.push_back(from);
       return true;
+    }
     drop(Drop::outdated);
     return false;
   }
@@ -129,6 +150,9 @@ void Transport::note_asker(const Address& from, const Opened& opened) {
   }
   at->second.version = opened.header.way.version;
   at->second.life = opened.header.sender.life;
+  at->second.incarnation = opened.header.sender.incarnation;
+  at->second.whose = opened.header.way.whose;
+  at->second.under = opened.under;
 }
 
 void Transport::forget_asker(const Address& from) {
@@ -151,7 +175,9 @@ void Transport::send_welcome(const Address& to, const Opened& opened) {
   PAXOS_ASSERT(plain.size() == welcome_bytes);
   ++figures_.welcomes;
   // In the format that each later one can read.
-  seal_one(to, {format_named, any_destination, opened.header.sender.life}, Content::welcome, plain);
+  seal_one(to,
+           {format_named, any_destination, opened.header.sender.life, opened.header.way.whose, opened.under},
+           Content::welcome, plain);
 }
 
 // --- of a client ---
@@ -194,10 +220,12 @@ void Transport::greet(paxos::Time now, std::uint8_t replica) {
     w.fixed(format_version);
     w.fixed(options_.version_max);
     plain.resize(hello_bytes);
-    seal_one(contact.address, {format_named, replica, contact.ticket}, Content::hello, plain);
+    seal_one(contact.address, {format_named, replica, contact.ticket, options_.self.whose}, Content::hello,
+             plain);
   }
-  // Who does not know what a hello is may answer a question of the first format: the cheapest there is.
-  if (contact.hellos > 0 || !named) {
+  // Who does not know what a hello is may answer a question of the first format: the cheapest there is. It
+  // knows no keys with roles.
+  if ((contact.hellos > 0 || !named) && options_.self.whose.is_secret()) {
     contact.question = options_.self.life | 1;
     std::string question;
     chat::encode(question,

@@ -153,7 +153,9 @@ std::string NewCluster::finish(const chat::SnapshotId& id, const chat::SnapshotS
       .id = id, .place = {.offset = sum.bytes, .key = {}}, .bytes_about = sum.bytes, .complete = true};
   // Who voted in the cluster that this comes from is nobody here: the new one begins with what birth says.
   if (std::string why = rows_->write({{chat::rows::progress(), chat::encode_progress(whole)},
-                                      {chat::rows::configuration(), std::nullopt}});
+                                      {chat::rows::configuration(), std::nullopt},
+                                      // It has a secret of its own, which no log speaks of yet.
+                                      {chat::rows::secrets(), std::nullopt}});
       !why.empty())
     return why;
   if (std::string why = rows_->flush(); !why.empty()) return why;

@@ -25,9 +25,6 @@ net::Task<int> run_chat(Connection& connection, std::string room, std::string na
 /// Says once on standard error that $TZ names no zone, where it does not.
 void tell_zone_fault(const std::string& program);
 
-/// --name, else the person's name (person.h), else nothing.
-[[nodiscard]] std::string name_or_login(const std::optional<std::string>& name);
-
 /// Messages of a room that it keeps no more.
 struct Forgotten {
   std::string room;

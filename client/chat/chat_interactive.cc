@@ -131,10 +131,14 @@ class Interactive {
       const char* value = std::getenv(name);
       return std::string(value != nullptr ? value : "");
     };
-    const auto key = config::load_key(c_.config());
+    // By its id where it has one: the same key renewed is the same key.
+    const auto key = config::load_key(c_.config().key_file);
+    const std::string id = c_.whose().is_secret() ? std::string() : chat::to_string(c_.whose());
     kept_ = ChatOutbox::open(
         chat_state_folder(variable), c_.config().id,
-        key ? std::string_view(reinterpret_cast<const char*>(key->bytes.data()), key->bytes.size()) : "");
+        !id.empty() ? std::string_view(id)
+        : key       ? std::string_view(reinterpret_cast<const char*>(key->bytes.data()), key->bytes.size())
+                    : "");
     add(kept_.own ? std::move(kept_.own->state) : nullptr);
     for (ChatOutbox::Place& place : kept_.left)
       if (!place.state->ledger().entries.empty()) add(std::move(place.state));

@@ -9,7 +9,6 @@
 #include "client/chat/find_room.h"
 #include "client/chat/message_lines.h"
 #include "client/chat/patience.h"
-#include "client/person.h"
 #include "client/session/cluster_view.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
@@ -32,8 +31,6 @@ constexpr paxos::Duration look_every = 2s;
 constexpr std::chrono::milliseconds follow_outage_timeout = 1000ms;
 
 }  // namespace
-
-std::string name_or_login(const std::optional<std::string>& name) { return name ? *name : person_here(); }
 
 void tell_zone_fault(const std::string& program) {
   if (const std::string fault = zone_fault_here(); !fault.empty()) complain(program, fault, 0);

@@ -405,7 +405,7 @@ int chat_send(const std::vector<std::string>& words) {
   const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(timeout)) return *code;
   SendFlags options{.room = room.value_or(""),
-                    .name = name_or_login(flags.get("name")),
+                    .name = {},
                     .text = {},
                     .key = flags.get("key").value_or(""),
                     .resume = resume,
@@ -420,6 +420,9 @@ int chat_send(const std::vector<std::string>& words) {
     return complain("paxoschat send", "nothing was sent: " + why, config::exit_refused);
   };
   if (!resume) {
+    auto name = flags.person();
+    if (!name) return refuse(name.error());
+    options.name = std::move(*name);
     if (std::string fault = chat::validate_room(options.room); !fault.empty()) return refuse(fault);
     if (std::string fault = chat::validate_name(options.name); !fault.empty()) return refuse(fault);
     if (std::string fault = chat::validate_visible_name(options.name); !fault.empty()) return refuse(fault);

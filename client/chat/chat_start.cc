@@ -39,7 +39,9 @@ int chat_interactive(const std::vector<std::string>& words) {
     return flags.wrong_usage(fmt::format("'{}' is neither a flag nor one of send, history, follow",
                                          printable(flags.arguments().front())));
   const std::string room = flags.get("room").value_or("lobby");
-  const std::string name = name_or_login(flags.get("name"));
+  const auto person = flags.person();
+  if (!person) return flags.refused(person.error());
+  const std::string& name = *person;
   for (const std::string& fault : {chat::validate_room(room), chat::validate_name(name)})
     if (!fault.empty()) return complain("paxoschat", fault, config::exit_refused);
   tell_zone_fault("paxoschat");

@@ -58,14 +58,16 @@ std::string redaction_note(const chat::Redaction& redaction) {
 }  // namespace
 
 std::string said(const chat::Message& m, const Look& look) {
+  // From rules 2 on no name may hold that mark (chat/command.cc): none can be made to look proven.
+  const std::string poster = shown_name(m.name, look.colour) + (m.proven ? "\u2713" : "");
   if (m.redacted)
-    return shown_name(m.name, look.colour) + written_note(m.written_ms, m.time_ms) + ": " +
+    return poster + written_note(m.written_ms, m.time_ms) + ": " +
            dimmed(redaction_note(*m.redacted), look.colour);
   const std::string_view deed = action_in(m.text);
   const std::string text = indented(deed.empty() ? std::string_view(m.text) : deed, look.lines_max);
   const bool called = look.colour && m.name != look.me && mentions(m.text, look.me);
   const std::string shown = called ? "\x1b[1;7m" + text + "\x1b[0m" : text;
-  const std::string who = shown_name(m.name, look.colour) + written_note(m.written_ms, m.time_ms);
+  const std::string who = poster + written_note(m.written_ms, m.time_ms);
   return deed.empty() ? who + ": " + shown : "* " + who + " " + shown;
 }
 

@@ -20,6 +20,10 @@ Json to_json(const chat::Message& m) {
            {"time_ms", m.time_ms},
            {"text", m.text}};
   if (m.written_ms != 0) out["written_ms"] = m.written_ms;
+  if (m.key != 0) {
+    out["key"] = chat::key_id_text(m.key);
+    out["proven"] = m.proven;
+  }
   if (m.redacted) {
     out["redacted"] = {{"by", m.redacted->by}, {"reason", m.redacted->reason}};
     if (m.redacted->time_ms != 0) out["redacted"]["time_ms"] = m.redacted->time_ms;

@@ -25,6 +25,7 @@ int ctl_log(const Words& words);
 int ctl_rooms(const Words& words);
 int ctl_redact(const Words& words);
 int ctl_retention(const Words& words);
+int ctl_key(const Words& words);
 int ctl_backup(const Words& words);
 int ctl_restore(const Words& words);
 int ctl_export(const Words& words);

@@ -40,7 +40,11 @@ std::int64_t steady_ns() {
 class Bench {
  public:
   Bench(Connection& connection, const BenchOptions& options, paxos::ReplicaId leader)
-      : c_(connection), o_(options), target_(leader), done_(connection.loop()), text_(options.size, 'x') {
+      : c_(connection),
+        o_(options),
+        target_(leader),
+        done_(connection.loop()),
+        texts_(texts_of(options.size, connection.random())) {
     sessions_.resize(o_.clients);
   }
 
@@ -53,7 +57,8 @@ class Bench {
         for (std::size_t j = 0; j < 8; ++j) s.nonce[i + j] = static_cast<std::uint8_t>(bits >> (8 * j));
       }
       by_nonce_[s.nonce] = &s;
-      queue(chat::encode({.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{s.nonce}}));
+      queue(chat::encode(
+          {.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{s.nonce, c_.whose()}}));
     }
     const paxos::Time open_until = c_.loop().now() + std::chrono::seconds{10};
     while (!by_nonce_.empty() && c_.loop().now() < open_until) {
@@ -126,10 +131,11 @@ class Bench {
     f.seq = s.next_seq++;
     f.since_ns = steady_ns();
     f.sent = c_.loop().now();
-    f.command = chat::encode({.session = s.id,
-                              .seq = f.seq,
-                              .answered_below = s.flights.empty() ? f.seq : s.flights.front().seq,
-                              .operation = chat::Post{"bench", "bench", text_}});
+    f.command = chat::encode(
+        {.session = s.id,
+         .seq = f.seq,
+         .answered_below = s.flights.empty() ? f.seq : s.flights.front().seq,
+         .operation = chat::Post{"bench", c_.key_name().empty() ? "bench" : c_.key_name(), next_text()}});
     queue(f.command);
     s.flights.push_back(std::move(f));
   }
@@ -177,7 +183,8 @@ class Bench {
   void repeat_all() {
     ready_.clear();
     for (const auto& [nonce, s] : by_nonce_)
-      queue(chat::encode({.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{nonce}}));
+      queue(chat::encode(
+          {.session = {}, .seq = 0, .answered_below = 0, .operation = chat::Open{nonce, c_.whose()}}));
     for (Session& s : sessions_)
       for (Flight& f : s.flights) {
         f.sent = c_.loop().now();
@@ -239,7 +246,26 @@ class Bench {
   BenchOptions o_;
   paxos::ReplicaId target_;
   net::Event done_;
-  std::string text_;
+  /// One after the other: nothing that compresses.
+  const std::string& next_text() { return texts_[next_text_++ % texts_.size()]; }
+  static std::vector<std::string> texts_of(std::size_t size, std::uint64_t seed) {
+    constexpr std::string_view letters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    static_assert(letters.size() == 64);
+    constexpr std::size_t bytes_max = 1 << 22;
+    paxos::Random random(seed);
+    std::vector<std::string> out(std::clamp<std::size_t>(bytes_max / size, 16, 4096));
+    for (std::string& text : out) {
+      text.resize(size);
+      std::uint64_t bits = 0;
+      for (std::size_t i = 0; i < size; ++i, bits >>= 6) {
+        if (i % 10 == 0) bits = random.next();
+        text[i] = letters[bits & 63];
+      }
+    }
+    return out;
+  }
+  std::vector<std::string> texts_;
+  std::size_t next_text_ = 0;
   std::vector<Session> sessions_;
   std::map<chat::Nonce, Session*> by_nonce_;
   std::unordered_map<chat::SessionId, Session*, Hasher> by_id_;

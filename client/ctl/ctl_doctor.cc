@@ -218,6 +218,7 @@ int ctl_doctor(const Words& words) {
   flags.flag("json", "one JSON object");
   if (const auto code = flags.parse_without_arguments(words)) return *code;
   const bool json = flags.has("json");
+  if (const std::string fault = flags.key_fault(); !fault.empty()) return flags.refused(fault);
   const auto config = flags.load_config();
   if (!config) {
     print({{.replica = {},

@@ -36,9 +36,19 @@ Json command_json(const chat::Command& c, std::size_t index, const chat::LogSlot
     out["count"] = retain->count;
     out["age_ms"] = retain->age_ms;
     out["by"] = retain->by;
+  } else if (const auto* access = std::get_if<chat::SetAccess>(&c.operation)) {
+    out["op"] = chat::to_string(access->kind);
+    if (!access->whose.is_secret()) {
+      out["key"] = chat::key_id_text(access->whose.id);
+      out["role"] = chat::to_string(access->whose.role);
+    }
+    if (!access->name.empty()) out["name"] = access->name;
+    out["by"] = access->by;
   } else if (std::holds_alternative<chat::Open>(c.operation)) {
     out["op"] = "open";
     out["session"] = chat::to_string(chat::SessionId{slot.slot, static_cast<std::uint32_t>(index)});
+    if (const auto& whose = std::get<chat::Open>(c.operation).whose; !whose.is_secret())
+      out["key"] = chat::key_id_text(whose.id);
   } else {
     out["op"] = "close";
   }

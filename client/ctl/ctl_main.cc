@@ -25,6 +25,7 @@ const std::map<std::string, Verb>& verbs() {
       {"rooms", {client::ctl_rooms, "which rooms there are, how many messages, the last one's time"}},
       {"redact", {client::ctl_redact, "take a message's text out of every replica's history, state and log"}},
       {"retention", {client::ctl_retention, "which messages rooms keep"}},
+      {"key", {client::ctl_key, "keys with roles: issue, list, revoke; who may post without one"}},
       {"backup", {client::ctl_backup, "everything that the cluster keeps, in one file, while it runs"}},
       {"restore", {client::ctl_restore, "a new cluster out of what `backup` wrote"}},
       {"export", {client::ctl_export, "every room with its messages, to standard output"}},

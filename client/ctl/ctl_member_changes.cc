@@ -6,6 +6,7 @@
 #include "client/ctl/ctl.h"
 #include "client/ctl/member_view.h"
 #include "client/session/attention.h"
+#include "client/terminal/say.h"
 
 /// member add, promote, remove, set-address: another configuration, and the wait until it is in force
 /// (DESIGN.md section 4, Configurations).

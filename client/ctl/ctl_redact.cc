@@ -3,8 +3,7 @@
 #include <charconv>
 
 #include "client/ctl/ctl.h"
-#include "client/person.h"
-#include "client/session/hub.h"
+#include "client/session/deed.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
 #include "client/terminal/say.h"
@@ -16,8 +15,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr paxos::Duration close_patience = 1s;
-constexpr std::chrono::milliseconds outage_timeout = 500ms;
 const std::string redact_program = "paxosctl redact";
 
 int refuse(bool json, const std::string& why) {
@@ -26,7 +23,6 @@ int refuse(bool json, const std::string& why) {
 }
 
 net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseconds timeout, bool json) {
-  const paxos::Time until = c.loop().now() + timeout;
   if (!is_plain_room(wanted.room)) {
     // As it was typed first: a room that is older than the rule about names keeps its own.
     const auto room = co_await look_up_room(c, wanted.room, timeout);
@@ -39,32 +35,17 @@ net::Task<int> redact(Connection& c, chat::Redact wanted, std::chrono::milliseco
     if (const std::string fault = room_fault(wanted.room); !*room && !fault.empty())
       co_return refuse(json, fault);
   }
-  Hub hub(c);
-  std::optional<Delivery> outcome;
-  HubSession& session = hub.add(c.config().some_member(c.random()),
-                                [&](Delivery&& delivery) { outcome = std::move(delivery); });
-  session.redact(wanted);
-  while (!outcome && hub.failure().empty() && c.loop().now() < until)
-    (void)co_await hub.progress().wait_until(std::min(until, c.loop().now() + 500ms));
-  if (!hub.failure().empty()) co_return refuse(json, hub.failure());
-  if (!outcome) {
-    const Outage outage = co_await look_for_outage(c, outage_timeout);
-    const std::string trouble = outage.over() ? session.outbox().trouble() : outage.sentence();
-    const std::string why =
-        fmt::format("no answer after {:g} s{}{}; {}. To ask again does no harm. See `paxosctl status`",
-                    static_cast<double>(timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
-                    hub.sent_commands() ? "it is perhaps redacted" : "nothing was redacted");
-    if (json) print_json({{"unknown", why}});
-    co_return complain(redact_program, why, config::exit_unknown);
+  const Deed deed = co_await carry_deed(
+      c, [&](HubSession& session) { session.redact(wanted); }, timeout, "it is perhaps redacted",
+      "nothing was redacted");
+  if (deed.fate == Deed::Fate::unknown) {
+    if (json) print_json({{"unknown", deed.why}});
+    co_return complain(redact_program, deed.why, config::exit_unknown);
   }
-  session.close();
-  const paxos::Time closed_by = c.loop().now() + close_patience;
-  while (!session.outbox().closed() && c.loop().now() < closed_by)
-    (void)co_await hub.progress().wait_until(closed_by);
-  const chat::Message& m = outcome->message;
-  if (!outcome->refused.empty())
-    co_return refuse(
-        json, fmt::format("{}: message {} of {}", outcome->refused, wanted.seq, printable_name(wanted.room)));
+  const chat::Message& m = deed.message;
+  if (deed.fate == Deed::Fate::refused)
+    co_return refuse(json,
+                     fmt::format("{}: message {} of {}", deed.why, wanted.seq, printable_name(wanted.room)));
   if (json) {
     print_json({{"redacted", true},
                 {"room", m.room},
@@ -98,16 +79,17 @@ int ctl_redact(const Words& words) {
   if (flags.arguments().size() != 2)
     return flags.wrong_usage("give ROOM and SEQ: which message of which room");
   const std::string& number = flags.arguments()[1];
-  chat::Redact wanted{.room = flags.arguments()[0],
-                      .seq = 0,
-                      .by = flags.get("name").value_or(person_here()),
-                      .reason = flags.get("reason").value_or("")};
+  chat::Redact wanted{
+      .room = flags.arguments()[0], .seq = 0, .by = {}, .reason = flags.get("reason").value_or("")};
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), wanted.seq);
   if (error != std::errc{} || end != number.data() + number.size() || wanted.seq == 0)
     return flags.wrong_usage(fmt::format("'{}' is no message's number: 1, 2, 3, …", printable(number)));
   const auto timeout = flags.timeout(10s);
   if (const auto code = flags.first_fault(timeout)) return *code;
   const bool json = flags.has("json");
+  auto by = flags.person();
+  if (!by) return refuse(json, by.error());
+  wanted.by = std::move(*by);
   for (const std::string& fault :
        {chat::validate_room(wanted.room), chat::validate_name(wanted.by),
         chat::validate_visible_name(wanted.by), chat::validate_reason(wanted.reason)})

@@ -5,9 +5,8 @@
 #include <cstdio>
 
 #include "client/ctl/ctl.h"
-#include "client/person.h"
+#include "client/session/deed.h"
 #include "client/session/history_reader.h"
-#include "client/session/hub.h"
 #include "client/session/room_list.h"
 #include "client/session/room_names.h"
 #include "client/terminal/say.h"
@@ -21,8 +20,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr paxos::Duration rule_close_patience = 1s;
-constexpr std::chrono::milliseconds rule_outage_timeout = 500ms;
 /// Of so many rooms it is looked up how many of their messages are older than the rule.
 constexpr std::size_t looked_up_max = 256;
 const std::string retention_program = "paxosctl retention";
@@ -199,30 +196,12 @@ bool confirmed(const Goes& goes, const RetentionWish& wish) {
 net::Task<int> set(Connection& c, RetentionWish wish, RoomList found) {
   const Goes goes = co_await what_goes(c, wish, found);
   if (!confirmed(goes, wish)) co_return config::exit_refused;
-  const paxos::Time until = c.loop().now() + wish.timeout;
-  Hub hub(c);
-  std::optional<Delivery> outcome;
-  HubSession& session = hub.add(c.config().some_member(c.random()),
-                                [&](Delivery&& delivery) { outcome = std::move(delivery); });
-  session.retain(wish.rule);
-  while (!outcome && hub.failure().empty() && c.loop().now() < until)
-    (void)co_await hub.progress().wait_until(std::min(until, c.loop().now() + 500ms));
-  if (!hub.failure().empty()) co_return refuse_rule(wish.json, "nothing was changed: " + hub.failure());
-  if (!outcome) {
-    const Outage outage = co_await look_for_outage(c, rule_outage_timeout);
-    const std::string trouble = outage.over() ? session.outbox().trouble() : outage.sentence();
-    co_return unknown_rule(
-        wish.json,
-        fmt::format("no answer after {:g} s{}{}; {}. To ask again does no harm. See `paxosctl status`",
-                    static_cast<double>(wish.timeout.count()) / 1000, trouble.empty() ? "" : ": ", trouble,
-                    hub.sent_commands() ? "it is perhaps changed" : "nothing was changed"));
-  }
-  session.close();
-  const paxos::Time closed_by = c.loop().now() + rule_close_patience;
-  while (!session.outbox().closed() && c.loop().now() < closed_by)
-    (void)co_await hub.progress().wait_until(closed_by);
-  const chat::Message& m = outcome->message;
-  if (!outcome->refused.empty()) co_return refuse_rule(wish.json, "nothing was changed: " + outcome->refused);
+  const Deed deed = co_await carry_deed(
+      c, [&](HubSession& session) { session.retain(wish.rule); }, wish.timeout, "it is perhaps changed",
+      "nothing was changed");
+  if (deed.fate == Deed::Fate::unknown) co_return unknown_rule(wish.json, deed.why);
+  if (deed.fate == Deed::Fate::refused) co_return refuse_rule(wish.json, "nothing was changed: " + deed.why);
+  const chat::Message& m = deed.message;
   const std::uint64_t count = wish.rule.inherit ? found.for_all.count : wish.rule.count;
   const std::int64_t age_ms = wish.rule.inherit ? found.for_all.age_ms : wish.rule.age_ms;
   if (wish.json) {
@@ -306,11 +285,11 @@ int ctl_retention(const Words& words) {
   if (wish.set && wish.room.empty() && !wish.for_all) return flags.wrong_usage("give ROOM, or --all");
   if (wish.for_all && flags.has("inherit"))
     return flags.wrong_usage("the rule for all has no other to go by");
-  wish.rule = {.room = wish.room,
-               .inherit = flags.has("inherit"),
-               .count = *count,
-               .age_ms = age->count(),
-               .by = flags.get("name").value_or(person_here())};
+  wish.rule = {
+      .room = wish.room, .inherit = flags.has("inherit"), .count = *count, .age_ms = age->count(), .by = {}};
+  auto by = flags.person();
+  if (!by) return refuse_rule(wish.json, "nothing was changed: " + by.error());
+  wish.rule.by = std::move(*by);
   if (wish.rule.age_ms != 0 && wish.rule.age_ms < chat::limits::session_idle_max_ms)
     return refuse_rule(
         wish.json, fmt::format("nothing was changed: {}", chat::to_string(chat::Verdict::kept_too_short)));

@@ -19,7 +19,7 @@ constexpr const char* rolling_program = "paxosctl rolling-restart";
 constexpr std::chrono::milliseconds look{1000};  ///< how long one look at the cluster waits for answers
 constexpr std::chrono::milliseconds pause{100};  ///< between two looks
 
-struct Wish {
+struct RollingWish {
   std::vector<paxos::ReplicaId> replicas;
   std::chrono::milliseconds patience{60'000};  ///< for each replica, and each wait for health
   std::optional<std::string> command;
@@ -52,7 +52,7 @@ Standing judge(Connection& c, std::vector<ReplicaStatus> replicas, const Without
 }
 
 /// Waits until nothing speaks against restarting one; the last look, with its trouble when the time is up.
-net::Task<Standing> wait_well(Connection& c, const Wish& wish) {
+net::Task<Standing> wait_well(Connection& c, const RollingWish& wish) {
   const paxos::Time until = c.loop().now() + wish.patience;
   // Level with what was chosen when the wait began: a cluster that is written to never stands still.
   std::uint64_t level = 0;
@@ -81,7 +81,8 @@ std::string with_place(std::string command, const config::ReplicaConfig& replica
 }
 
 /// Asks for the restart, or runs the operator's command. Nothing when it is under way, else the exit code.
-net::Task<std::optional<int>> begin_restart(Connection& c, const Wish& wish, const ReplicaStatus& target) {
+net::Task<std::optional<int>> begin_restart(Connection& c, const RollingWish& wish,
+                                            const ReplicaStatus& target) {
   if (wish.command) {
     const std::string command = with_place(*wish.command, c.config().replicas[target.id.n]);
     const int status = std::system(command.c_str());
@@ -103,7 +104,7 @@ paxos::ReplicaId next_of(const std::set<paxos::ReplicaId>& left, const Standing&
   return *left.begin();
 }
 
-net::Task<int> rolling_restart(Connection& c, Wish wish) {
+net::Task<int> rolling_restart(Connection& c, RollingWish wish) {
   std::set<paxos::ReplicaId> left(wish.replicas.begin(), wish.replicas.end());
   const std::size_t all = left.size();
   if (!wish.without.empty())
@@ -189,7 +190,7 @@ int ctl_rolling_restart(const Words& words) {
   flags.flag("json", "one JSON object a replica, and one at the end");
   flags.arguments_help("[ID ...]");
   if (const auto code = flags.parse(words)) return *code;
-  Wish wish;
+  RollingWish wish;
   const auto patience = flags.timeout(wish.patience);
   if (const auto code = flags.first_fault(patience)) return *code;
   wish.patience = *patience;

@@ -49,9 +49,10 @@ bool all_local(const net::AddressBook& book) {
   return true;
 }
 
-net::Transport::Options transport_options(net::ClusterKey key, std::size_t datagram_bytes,
-                                          std::size_t replicas) {
+net::Transport::Options transport_options(net::Secret key, const chat::Credential& whose,
+                                          std::size_t datagram_bytes, std::size_t replicas) {
   net::Identity self;
+  self.whose = whose;
   fill_random(self.incarnation.bytes.data(), self.incarnation.bytes.size());
   while (self.life == 0) fill_random(&self.life, sizeof self.life);
   return {.self = self,
@@ -92,26 +93,32 @@ tl::expected<std::unique_ptr<Connection>, std::string> Connection::open(net::Loo
                                                                         config::ClusterConfig config) {
   auto key = config::load_key(config.key_file);
   if (!key) return tl::make_unexpected(key.error());
-  net::ClusterKey secret(key->bytes);
+  net::Secret secret(key->bytes);
+  const chat::Credential whose =
+      key->is_secret() ? chat::Credential{} : chat::Credential{chat::parse_role(key->role).value(), key->id};
+  std::string name = key->name;
   key = tl::make_unexpected(std::string("kept elsewhere"));  // the stack is in every core dump
   net::AddressBook book(book_options(config), loop.now());
   auto socket = open_socket(loop, book);
   if (!socket) return tl::make_unexpected(socket.error());
   std::uint64_t seed = 0;
   fill_random(&seed, sizeof seed);
-  std::unique_ptr<Connection> out(
-      new Connection(loop, std::move(config), std::move(book), std::move(*socket), std::move(secret), seed));
+  std::unique_ptr<Connection> out(new Connection(loop, std::move(config), std::move(book), std::move(*socket),
+                                                 std::move(secret), whose, seed));
+  out->key_name_ = std::move(name);
   loop.run(out->first_lookups());
   return out;
 }
 
 Connection::Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book,
-                       net::UdpSocket socket, net::ClusterKey key, std::uint64_t seed)
+                       net::UdpSocket socket, net::Secret key, const chat::Credential& whose,
+                       std::uint64_t seed)
     : loop_(loop),
       config_(std::move(config)),
       book_(std::move(book)),
       socket_(std::move(socket)),
-      transport_(transport_options(std::move(key), config_.datagram_bytes, book_.size())),
+      whose_(whose),
+      transport_(transport_options(std::move(key), whose, config_.datagram_bytes, book_.size())),
       scope_(loop),
       wondering_(loop),
       random_state_(seed) {

@@ -88,12 +88,15 @@ class Connection {
     return transport_.paths().datagram_bytes(book_.at(to.n));
   }
   [[nodiscard]] std::uint64_t random();
+  /// The key that it speaks under, and the name that this key posts under alone; empty: under any.
+  [[nodiscard]] const chat::Credential& whose() const { return whose_; }
+  [[nodiscard]] const std::string& key_name() const { return key_name_; }
   /// Ends receiving, so that the loop's tasks can be joined.
   net::Task<void> stop();
 
  private:
   Connection(net::Loop& loop, config::ClusterConfig config, net::AddressBook book, net::UdpSocket socket,
-             net::ClusterKey key, std::uint64_t seed);
+             net::Secret key, const chat::Credential& whose, std::uint64_t seed);
   net::Task<void> first_lookups();
   net::Task<void> learn_again();
   void begin_lookups();
@@ -116,6 +119,8 @@ class Connection {
   std::uint64_t addresses_taken_ = UINT64_MAX;  ///< the book's revision
   std::unique_ptr<net::Resolver> resolver_;     ///< none where no name stands in the config
   net::UdpSocket socket_;
+  chat::Credential whose_;
+  std::string key_name_;
   net::Transport transport_;
   net::Scope scope_;
   OnReply on_reply_;

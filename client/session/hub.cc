@@ -29,6 +29,11 @@ std::uint64_t HubSession::retain(chat::Retain retain) {
   return outbox_.retain(hub_.connection_.loop().now(), std::move(retain));
 }
 
+std::uint64_t HubSession::set_access(chat::SetAccess access) {
+  hub_.touch(*this);
+  return outbox_.set_access(hub_.connection_.loop().now(), std::move(access));
+}
+
 void HubSession::close() {
   hub_.touch(*this);
   outbox_.close(hub_.connection_.loop().now());
@@ -58,7 +63,9 @@ HubSession& Hub::add(paxos::ReplicaId first, std::function<void(Delivery&&)> on_
                           .first = first,
                           .random = [this] { return connection_.random(); },
                           .journal = state != nullptr,
-                          .always_written = always_written};
+                          .always_written = always_written,
+                          .whose = connection_.whose(),
+                          .proven = !connection_.key_name().empty()};
   Outbox outbox(std::move(options), connection_.loop().now(), state ? state->ledger() : Ledger{});
   sessions_.push_back(HubSession(*this, std::move(outbox), std::move(state), std::move(on_delivery)));
   touch(sessions_.back());
@@ -171,6 +178,11 @@ void Hub::carry_out(HubSession& session) {
       return;
     }
     if (!delivers) break;
+  }
+  if (session.outbox_.of_another_key() && failure_.empty()) {
+    failure_ = std::string(chat::session_of_another_key) +
+               ": what waits in it can be said under that key alone (--key-file)";
+    moved_ = true;
   }
   if (session.outbox_.closed() && !std::exchange(session.closed_, true)) moved_ = true;
 }

@@ -24,6 +24,7 @@ class HubSession {
   std::uint64_t post(chat::Post post);
   std::uint64_t redact(chat::Redact redact);
   std::uint64_t retain(chat::Retain retain);
+  std::uint64_t set_access(chat::SetAccess access);
   void close();
   [[nodiscard]] const Outbox& outbox() const { return outbox_; }
 

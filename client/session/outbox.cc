@@ -74,27 +74,32 @@ std::uint64_t Outbox::post(paxos::Time now, chat::Post post) {
   return ticket;
 }
 
-std::uint64_t Outbox::redact(paxos::Time now, chat::Redact redact) {
+std::uint64_t Outbox::enqueue_deed(paxos::Time now, chat::Operation deed, std::string room,
+                                   std::uint64_t seq) {
   PAXOS_ASSERT(!close_wanted_ && !options_.journal);
   const std::uint64_t ticket = next_ticket_++;
   Entry entry{.ticket = ticket, .queued = now, .repeat = {}, .delivery = {}};
   entry.delivery.ticket = ticket;
-  entry.delivery.message.room = redact.room;
-  entry.delivery.message.seq = redact.seq;
-  entry.redact = std::move(redact);
+  entry.delivery.message.room = std::move(room);
+  entry.delivery.message.seq = seq;
+  entry.deed = std::move(deed);
   entries_.push_back(std::move(entry));
   return ticket;
 }
 
+std::uint64_t Outbox::redact(paxos::Time now, chat::Redact redact) {
+  std::string room = redact.room;
+  const std::uint64_t seq = redact.seq;
+  return enqueue_deed(now, std::move(redact), std::move(room), seq);
+}
+
 std::uint64_t Outbox::retain(paxos::Time now, chat::Retain retain) {
-  PAXOS_ASSERT(!close_wanted_ && !options_.journal);
-  const std::uint64_t ticket = next_ticket_++;
-  Entry entry{.ticket = ticket, .queued = now, .repeat = {}, .delivery = {}};
-  entry.delivery.ticket = ticket;
-  entry.delivery.message.room = retain.room;
-  entry.retain = std::move(retain);
-  entries_.push_back(std::move(entry));
-  return ticket;
+  std::string room = retain.room;
+  return enqueue_deed(now, std::move(retain), std::move(room), 0);
+}
+
+std::uint64_t Outbox::set_access(paxos::Time now, chat::SetAccess access) {
+  return enqueue_deed(now, std::move(access), {}, 0);
 }
 
 void Outbox::close(paxos::Time) { close_wanted_ = true; }
@@ -184,7 +189,20 @@ void Outbox::on_receipt(paxos::Time now, paxos::ReplicaId from, const chat::Rece
   answer(now, *entry, receipt);
 }
 
+/// Under this key nothing of what waits is ever said.
+void Outbox::open_refused(const std::string& why) {
+  phase_ = Phase::idle;
+  single_ = {};
+  for (Entry& entry : entries_) {
+    if (entry.fate != Fate::unsent) continue;
+    entry.delivery.refused = why;
+    settle(entry);
+  }
+}
+
 void Outbox::opened(paxos::Time, const chat::Outcome& outcome) {
+  if (outcome.verdict == chat::Verdict::key_unknown || outcome.verdict == chat::Verdict::key_may_not)
+    return open_refused(chat::to_string(outcome.verdict));
   if (outcome.verdict != chat::Verdict::done && outcome.verdict != chat::Verdict::repeat) return;
   laps_ = 0;
   unhelpful_ = 0;
@@ -234,9 +252,9 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
   switch (outcome.verdict) {
     case Verdict::done:
     case Verdict::repeat:
-      if (outcome.room_seq == 0 && !(entry.retain && entry.fate == Fate::sent)) {
-        // Only the Close of a voided entry, and the rule for all rooms, run without a place in a room:
-        // nothing from this seq on can ever run.
+      if (outcome.room_seq == 0 && !(entry.deed && entry.fate == Fate::sent)) {
+        // Only the Close of a voided entry, the rule for all rooms and what is said of keys run without a
+        // place in a room: nothing from this seq on can ever run.
         if (entry.fate != Fate::voided) return;
         settle(entry);
         session_gone(now);
@@ -249,6 +267,13 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
       entry.delivery.message.session = session_;
       entry.delivery.message.client_seq = entry.seq;
       entry.delivery.message.time_ms = outcome.time_ms;
+      entry.delivery.message.key = options_.whose.id;
+      entry.delivery.message.proven = options_.proven;
+      if (receipt.first && receipt.first->session != session_) {
+        // Under which key that one came, its receipt does not say.
+        entry.delivery.message.key = 0;
+        entry.delivery.message.proven = false;
+      }
       if (receipt.first) {
         // The message under this key: ours, or another's that says the same.
         entry.delivery.repeat = receipt.first->session != session_ || receipt.first->client_seq != entry.seq;
@@ -285,6 +310,16 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
     case Verdict::no_room:
     case Verdict::kept_too_short:
     case Verdict::forgotten:
+    case Verdict::key_unknown:
+    case Verdict::key_may_not:
+    case Verdict::name_owned:
+    case Verdict::name_bound:
+    case Verdict::names_closed:
+    case Verdict::key_exists:
+    case Verdict::access_full:
+    case Verdict::no_such_key:
+    case Verdict::rotation_open:
+    case Verdict::no_rotation:
       entry.delivery.refused = chat::to_string(outcome.verdict);
       settle(entry);
       return;
@@ -332,6 +367,8 @@ void Outbox::new_session() {
 /// A replica of another version refused the content before the log saw it. Those after it wait for its seq,
 /// so a Close takes it.
 void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
+  if (phase_ == Phase::opening && !options_.whose.is_secret() && refused.session.none())
+    return open_refused(refused.reason);
   if (phase_ != Phase::open) return;
   if (refused.session.none() && refused.client_seq == 0) {
     if (go_plain(now)) return;
@@ -341,7 +378,9 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
       if (entry.fate == Fate::sent && entry.may_repeat())
         put_aside(now, entry,
                   std::string("a replica of an older version does not know ") +
-                      (entry.redact ? "redactions" : "retention") +
+                      (std::holds_alternative<chat::Redact>(*entry.deed)   ? "redactions"
+                       : std::holds_alternative<chat::Retain>(*entry.deed) ? "retention"
+                                                                           : "keys with roles") +
                       " (`paxosctl status` shows which): " + refused.reason);
     for (Entry& entry : entries_)
       if (entry.fate == Fate::sent && now >= entry.heed_refusals && (!entry.key.empty() || entry.topic))
@@ -352,6 +391,10 @@ void Outbox::on_refused(paxos::Time now, const chat::CommandRefused& refused) {
     return;
   }
   if (refused.session != session_) return;
+  if (refused.reason.starts_with(chat::session_of_another_key)) {
+    of_another_key_ = true;
+    return;
+  }
   Entry* entry = find(refused.client_seq);
   if (entry == nullptr || entry->fate != Fate::sent) return;
   if ((says_when(now, *entry) && go_plain(now)) || now < entry->heed_refusals) return;

@@ -61,6 +61,8 @@ class Outbox {
     /// When a message was written always goes with it: of one that comes from elsewhere it is all that tells.
     /// A replica that does not take it refuses the message then.
     bool always_written = false;
+    chat::Credential whose = {};                              ///< the key that its sessions are opened under
+    bool proven = false;                                      ///< that key has a name of its own
     std::size_t outstanding = chat::limits::outstanding_max;  ///< commands without a known fate, at most
   };
   /// Bytes of texts under way at one time, beyond the first message.
@@ -80,6 +82,8 @@ class Outbox {
   /// Says what a room keeps, or all of them; its delivery names the room, and by its number the first message
   /// that the room keeps. As above, asked for twice.
   std::uint64_t retain(paxos::Time now, chat::Retain retain);
+  /// Issues or revokes a key, or says who may post without one. As above; its delivery names nothing.
+  std::uint64_t set_access(paxos::Time now, chat::SetAccess access);
   /// Others belong to the cluster than before. Ids only grow; somebody is a member.
   void know(std::size_t replicas, const paxos::ReplicaSet& members);
   /// Ends the session in the log once all is delivered; nothing may be posted afterwards.
@@ -92,6 +96,10 @@ class Outbox {
   [[nodiscard]] paxos::Time deadline() const;
   /// Ends a turn.
   [[nodiscard]] OutboxOutput take_output(paxos::Time now);
+
+  /// Its session was opened under another key than this one: nothing can be said in it, and nothing was given
+  /// up.
+  [[nodiscard]] bool of_another_key() const { return of_another_key_; }
 
   /// Messages whose fate is not known yet.
   [[nodiscard]] std::size_t pending() const { return entries_.size(); }
@@ -148,11 +156,10 @@ class Outbox {
   struct Entry {
     std::uint64_t ticket = 0;
     std::uint64_t seq = 0;
-    std::string key = {};                     ///< of the post
-    std::optional<std::string> topic = {};    ///< of the post
-    std::optional<chat::Redact> redact = {};  ///< it is no post, but this
-    std::optional<chat::Retain> retain = {};  ///< or this
-    std::int64_t written_ms = 0;              ///< likewise; goes with it once it has waited for a while
+    std::string key = {};                      ///< of the post
+    std::optional<std::string> topic = {};     ///< of the post
+    std::optional<chat::Operation> deed = {};  ///< it is no post, but this
+    std::int64_t written_ms = 0;               ///< likewise; goes with it once it has waited for a while
     bool restored = false;
     paxos::Time heed_refusals{};  ///< earlier ones were meant for what was sent before
     Fate fate = Fate::unsent;
@@ -164,7 +171,7 @@ class Outbox {
     Delivery delivery;  ///< holds the content from the start
 
     /// Done twice it comes to the same: it is not looked for, but asked for anew.
-    [[nodiscard]] bool may_repeat() const { return redact || retain; }
+    [[nodiscard]] bool may_repeat() const { return deed.has_value(); }
     /// An earlier life may have sent it, and this one has not asked what became of it.
     [[nodiscard]] bool owed() const { return restored && seq != 0 && fate == Fate::unsent; }
   };
@@ -192,6 +199,8 @@ class Outbox {
   void settle(Entry& entry);
   void found(Entry& entry, const chat::Message& message);
   void opened(paxos::Time now, const chat::Outcome& outcome);
+  void open_refused(const std::string& why);
+  std::uint64_t enqueue_deed(paxos::Time now, chat::Operation deed, std::string room, std::uint64_t seq);
   void look_up(Entry& entry);
   void session_gone(paxos::Time now);
   void new_session();
@@ -238,7 +247,8 @@ class Outbox {
   std::size_t unsent_ = 0;     ///< entries_ before this index have been sent in this session
   std::size_t flight_bytes_ = 0;
   bool close_wanted_ = false;
-  bool plain_ = false;    ///< a replica did not take when a message was written: it goes without
+  bool plain_ = false;  ///< a replica did not take when a message was written: it goes without
+  bool of_another_key_ = false;
   bool abandon_ = false;  ///< someone else uses this session: leave it when nothing is under way
   Repeat single_;         ///< of the Open or the Close that is under way
   paxos::Time single_sent_{};

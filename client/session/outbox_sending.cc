@@ -145,10 +145,8 @@ chat::Command Outbox::command_of(paxos::Time now, const Entry& entry) const {
       .session = session_, .seq = entry.seq, .answered_below = answered_below(), .operation = {}};
   if (entry.fate == Fate::voided) {
     command.operation = chat::Close{};
-  } else if (entry.redact) {
-    command.operation = *entry.redact;
-  } else if (entry.retain) {
-    command.operation = *entry.retain;
+  } else if (entry.deed) {
+    command.operation = *entry.deed;
   } else {
     const chat::Message& m = entry.delivery.message;
     command.operation = chat::Post{m.room,    m.name,      m.text,
@@ -189,7 +187,7 @@ void Outbox::send_single(paxos::Time now) {
   again(now, single_);
   chat::Command command;
   if (phase_ == Phase::opening) {
-    command.operation = chat::Open{nonce_};
+    command.operation = chat::Open{nonce_, options_.whose};
   } else {
     command.session = session_;
     command.seq = next_seq_;

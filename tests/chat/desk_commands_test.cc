@@ -441,7 +441,7 @@ TEST(Desk, ForgetsWhomItNoticedWhenThereAreTooMany) {
   const auto ask = [&](std::uint32_t n) {
     ClientAddress address;
     for (std::size_t i = 0; i < 4; ++i) address.bytes[i] = static_cast<std::uint8_t>(n >> (8 * i));
-    office.desk.on_message(office.now, address, ClientCommands{}, office.standing);
+    office.desk.on_message(office.now, address, {}, ClientCommands{}, office.standing);
   };
   for (std::uint32_t n = 0; n < 65'536; ++n) ask(n);
   ask(1);

@@ -30,10 +30,10 @@ struct Office {
   void send(std::uint8_t from, const std::vector<Command>& commands, bool forward = false) {
     ClientCommands message{.forward = forward, .commands = {}};
     for (const Command& c : commands) message.commands.push_back(encode(c));
-    desk.on_message(now, client(from), message, standing);
+    desk.on_message(now, client(from), {}, message, standing);
   }
   void send(std::uint8_t from, const ClientMessage& message) {
-    desk.on_message(now, client(from), message, standing);
+    desk.on_message(now, client(from), {}, message, standing);
   }
   /// What the desk would propose now, without deciding it.
   std::vector<Command> propose() {

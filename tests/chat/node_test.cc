@@ -200,10 +200,10 @@ TEST(Node, PassesCommandsOnOnlyWhileItKnowsALeader) {
   (void)node.turn(now, 1);
   ASSERT_EQ(node.status().leader, paxos::ReplicaId{1});
 
-  node.client_message(now, client(1), opens(1, paxos::limits::forward_commands_max + 1));
+  node.client_message(now, client(1), {}, opens(1, paxos::limits::forward_commands_max + 1));
   EXPECT_EQ(forwards(node.turn(now, 1)), 2u) << "two packs";
 
-  node.client_message(now, client(1), opens(5000, 1));
+  node.client_message(now, client(1), {}, opens(5000, 1));
   now += 1s;
   node.tick(now);
   ASSERT_FALSE(node.status().leader);
@@ -279,7 +279,7 @@ TEST(Node, ReadsEndWhenADisputeBegins) {
   now += 10ms;
   node.tick(now);
   (void)node.turn(now, 1);
-  node.client_message(now, client(1), HistoryRequest{.id = 1, .room = "ops"});
+  node.client_message(now, client(1), {}, HistoryRequest{.id = 1, .room = "ops"});
   EXPECT_TRUE(node.turn(now, 1).replies.empty()) << "the leader is asked";
   now += 50ms;
   node.tick(now);
@@ -315,7 +315,7 @@ TEST(Node, StopsAtARaiseOfTheRulesThatItDoesNotKnow) {
                                       {3}});
   NodeOutput out = node.turn(now, 1);
   for (const GroupWrite& group : out.groups) node.synced(now, group.group);
-  node.client_message(now, client(1), HistoryRequest{.id = 1, .room = "ops"});  // something to go on with
+  node.client_message(now, client(1), {}, HistoryRequest{.id = 1, .room = "ops"});  // something to go on with
   out = node.turn(now, 1);
   EXPECT_NE(out.stop.find("slot 2 raises the rules to 3"), std::string::npos) << out.stop;
   EXPECT_EQ(node.machine().applied(), paxos::Slot{1});
@@ -343,7 +343,7 @@ TEST(Node, AnIdleExLeaderHoldsNoCommands) {
   sync();
   ASSERT_TRUE(node.is_leader());
   for (std::uint64_t n = 0; n < 2 * paxos::limits::pipeline_slots; ++n) {
-    node.client_message(now, client(1), opens(1000 + n, 1));
+    node.client_message(now, client(1), {}, opens(1000 + n, 1));
     sync();
   }
   ASSERT_GT(node.desk_figures().queued_commands, 0u) << "nobody votes";

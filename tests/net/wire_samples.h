@@ -253,7 +253,9 @@ class Samples {
                .written_ms = coin() ? static_cast<std::int64_t>(number()) : 0,
                .redacted = coin() ? std::optional(chat::Redaction{text(64), text(256),
                                                                   static_cast<std::int64_t>(number())})
-                                  : std::nullopt});
+                                  : std::nullopt,
+               .key = coin() ? 1 + static_cast<std::uint32_t>(below(1U << 31)) : 0});
+        for (chat::Message& message : m.page.messages) message.proven = message.key != 0 && coin();
         m.page.next = number();
         m.page.head = number();
         if (coin()) m.page.first = number() | 1;
@@ -273,6 +275,10 @@ class Samples {
     std::vector<paxos::Slot> out(below(5));
     for (auto& s : out) s = slot();
     return out;
+  }
+  chat::Credential credential() {
+    return {static_cast<chat::Role>(1 + below(chat::roles_end - 1)),
+            1 + static_cast<std::uint32_t>(below(1U << 31))};
   }
   static constexpr std::size_t operator_request_kinds = std::variant_size_v<chat::OperatorCommand>;
   chat::OperatorRequest operator_request(std::size_t kind) {
@@ -322,6 +328,21 @@ class Samples {
                                          .address = coin() ? "replica.example:7400" : "",
                                          .by_hand = coin()}};
         break;
+      case 15:
+        m.command = chat::AccessKeysRequest{number32()};
+        break;
+      case 16:
+        m.command = chat::DeriveKeyRequest{credential()};
+        break;
+      case 17:
+        m.command = chat::SecretDoorRequest{};
+        break;
+      case 18:
+        m.command = chat::AddSecretRequest{text(chat::limits::sealed_box_bytes_max)};
+        break;
+      case 19:
+        m.command = chat::RenewKeyRequest{array<32>()};
+        break;
       default:
         m.command = chat::TransferRequest{replica()};
     }
@@ -362,6 +383,30 @@ class Samples {
         break;
       case 5:
         m.answer = chat::DoctorReply{text(500)};
+        break;
+      case 8: {
+        chat::AccessKeysReply reply{.applied = slot(),
+                                    .open = {.allowed = coin(), .time_ms = signed_number(), .by = text(64)},
+                                    .keys = {},
+                                    .next = number32()};
+        for (std::uint64_t n = below(4); n > 0; --n)
+          reply.keys.push_back({.whose = credential(),
+                                .name = text(64),
+                                .issued_ms = signed_number(),
+                                .issued_by = text(64),
+                                .revoked_ms = signed_number(),
+                                .revoked_by = text(64)});
+        m.answer = std::move(reply);
+        break;
+      }
+      case 9:
+        m.answer = chat::DerivedKeyReply{array<32>()};
+        break;
+      case 10:
+        m.answer = chat::SecretDoorReply{array<32>()};
+        break;
+      case 11:
+        m.answer = chat::RenewedKeyReply{text(chat::limits::sealed_box_bytes_max)};
         break;
       case 7:
         m.answer = chat::SnapshotReply{snapshot_word(std::array<std::size_t, 4>{1, 3, 5, 6}[below(4)])};

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <random>
 #include <set>
 
@@ -14,6 +15,7 @@ using net::any_destination;
 using net::Content;
 using net::Drop;
 using net::Identity;
+using net::Opener;
 using net::Sealer;
 using wire_test::bytes_of;
 
@@ -204,6 +206,188 @@ TEST(Seal, JunkDatagramsNeverCrash) {
     junk.resize(engine() % 4 == 0 ? engine() % (junk.size() + 1) : junk.size());
     wire_fuzz::datagram(bytes_of(junk));
   }
+}
+
+// --- keys with roles ---
+
+constexpr chat::Credential ann{chat::Role::client, 0xa1}, bob{chat::Role::client, 0xb2},
+    eve{chat::Role::reader, 0xa1};
+
+Identity under(const chat::Credential& whose, std::uint32_t n, std::uint64_t life) {
+  Identity i = client(n);
+  i.life = life;
+  i.whose = whose;
+  return i;
+}
+Identity living(std::uint8_t id, std::uint64_t life) {
+  Identity i = replica(id);
+  i.life = life;
+  return i;
+}
+struct Roles : testing::Test {
+  static constexpr Opener::TicketKey tickets{9, 9};
+  net::Secret secret = key_of(1);
+  Sealer server{secret, living(0, 11), paxos::limits::replicas_max, tickets};
+  Sealer hers{net::derive_key(secret, ann), under(ann, 1, 21)};
+  Sealer his{net::derive_key(secret, bob), under(bob, 2, 22)};
+  Sealer reads{net::derive_key(secret, eve), under(eve, 3, 23)};
+  Sealer with_secret{secret, under({}, 4, 24)};
+  Roles() {
+    for (Sealer* each : {&server, &hers, &his, &reads, &with_secret}) each->take_versions_to(2);
+  }
+  static std::string ask(Sealer& by, const chat::Credential& whose, std::uint8_t to = 0) {
+    std::string out;
+    by.seal(out, {.version = 2, .destination = to, .receiver = 0, .whose = whose}, Content::bodies,
+            "a question");
+    return out;
+  }
+  std::string answer(const chat::Credential& whose, std::uint64_t life) {
+    std::string out;
+    server.seal(out, {.version = 2, .destination = any_destination, .receiver = life, .whose = whose},
+                Content::bodies, "an answer");
+    return out;
+  }
+};
+
+TEST_F(Roles, AReplicaOpensWhatComesUnderAnyKeyThatIsDerivedFromItsSecret) {
+  for (auto [by, whose] :
+       {std::pair(&hers, ann), {&his, bob}, {&reads, eve}, {&with_secret, chat::Credential{}}}) {
+    const auto opened = open(server, ask(*by, whose));
+    ASSERT_TRUE(opened) << net::to_string(opened.error());
+    EXPECT_EQ(opened->header.sender.whose, whose);
+    EXPECT_EQ(opened->header.way.whose, whose);
+    EXPECT_EQ(opened->plain.view(), "a question");
+  }
+}
+
+TEST_F(Roles, OnlyWhoAskedOpensTheAnswer) {
+  const std::string to_ann = answer(ann, 21);
+  EXPECT_TRUE(open(hers, to_ann));
+  EXPECT_EQ(reason(his, to_ann), Drop::key);
+  EXPECT_EQ(reason(reads, to_ann), Drop::key) << "the same id in another role is another key";
+  EXPECT_EQ(reason(with_secret, to_ann), Drop::key) << "a client takes what is said under its own key alone";
+  EXPECT_TRUE(open(with_secret, answer({}, 24)));
+  // Who claims her key without having it.
+  Sealer thief{net::derive_key(secret, bob), under(ann, 1, 21)};
+  thief.take_versions_to(2);
+  EXPECT_EQ(reason(thief, to_ann), Drop::foreign_key);
+  EXPECT_EQ(reason(server, ask(thief, ann)), Drop::foreign_key);
+}
+
+TEST_F(Roles, NobodySpeaksAsAReplicaOrUnderAnotherRoleWithAKey) {
+  // As a replica to another: the header is refused before anything is opened.
+  Identity as_replica = living(1, 31);
+  as_replica.whose = ann;
+  Sealer liar{net::derive_key(secret, ann), as_replica};
+  EXPECT_EQ(reason(server, ask(liar, ann)), Drop::header);
+  // Under the secret's name, or another role's, with her bytes.
+  Sealer secretly{net::derive_key(secret, ann), under({}, 1, 21)};
+  EXPECT_EQ(reason(server, ask(secretly, {})), Drop::foreign_key);
+  const chat::Credential operates{chat::Role::operates, ann.id};
+  Sealer promoted{net::derive_key(secret, ann), under(operates, 1, 21)};
+  EXPECT_EQ(reason(server, ask(promoted, operates)), Drop::foreign_key);
+}
+
+TEST_F(Roles, AnUnknownRoleIsNotOpened) {
+  std::string datagram = ask(hers, ann);
+  for (const auto& [at, value] : {std::pair<std::size_t, char>{7, 4}, {7, 0}, {7, 77}, {12, 1}}) {
+    std::string bent = datagram;
+    bent[at] = value;
+    EXPECT_EQ(reason(server, bent), Drop::key) << at << " " << int{value};
+  }
+  std::string no_id = datagram;
+  no_id.replace(8, 8, 8, '\0');
+  EXPECT_EQ(reason(server, no_id), Drop::key);
+}
+
+TEST_F(Roles, ManyKeysAreServedWithinABoundOfThoseThatAreKept) {
+  std::vector<std::unique_ptr<Sealer>> all;
+  for (std::uint32_t i = 1; i <= Opener::keys_kept_max + 50; ++i) {
+    const chat::Credential whose{chat::Role::client, i};
+    auto one = std::make_unique<Sealer>(net::derive_key(secret, whose), under(whose, 100 + i, i));
+    one->take_versions_to(2);
+    EXPECT_TRUE(open(server, ask(*one, whose)));
+    EXPECT_TRUE(open(*one, answer(whose, i))) << i;
+    all.push_back(std::move(one));
+  }
+  EXPECT_TRUE(open(*all.front(), answer({chat::Role::client, 1}, 1)));
+}
+
+// --- a secret that changes ---
+
+struct Rotation : Roles {
+  net::Secret next = key_of(99);
+  net::Fingerprint old_name = net::fingerprint(secret), new_name = net::fingerprint(next);
+  Sealer peer{secret, living(1, 12)};
+  Sealer renewed{net::derive_key(next, ann), under(ann, 1, 21)};
+
+  Rotation() {
+    peer.take_versions_to(2);
+    renewed.take_versions_to(2);
+  }
+  static std::string said(Sealer& by, std::uint8_t to) {
+    std::string out;
+    by.seal(out, {.version = 2, .destination = to}, Content::bodies, "between replicas");
+    return out;
+  }
+};
+
+TEST_F(Rotation, BothSecretsAreGoodUntilTheEarlierOneIsDropped) {
+  EXPECT_NE(old_name, new_name);
+  EXPECT_EQ(reason(server, ask(renewed, ann)), Drop::foreign_key) << "before it is there";
+  server.add_secret(next);
+  EXPECT_EQ(server.secrets(), (std::vector{old_name, new_name}));
+  server.add_secret(next);
+  EXPECT_EQ(server.secrets().size(), 2U) << "again is nothing new";
+  const auto before = open(server, ask(his, bob));
+  const auto after = open(server, ask(renewed, ann));
+  ASSERT_TRUE(before && after);
+  EXPECT_EQ(before->under, old_name);
+  EXPECT_EQ(after->under, new_name);
+  server.speak_under(new_name);
+  EXPECT_TRUE(open(server, ask(his, bob)));
+  EXPECT_TRUE(open(server, said(peer, 0))) << "a replica that lags";
+  server.drop_secret(old_name);
+  EXPECT_EQ(reason(server, ask(his, bob)), Drop::foreign_key);
+  EXPECT_EQ(reason(server, ask(with_secret, {})), Drop::foreign_key);
+  EXPECT_EQ(reason(server, said(peer, 0)), Drop::foreign_key);
+  EXPECT_TRUE(open(server, ask(renewed, ann)));
+}
+
+TEST_F(Rotation, ASenderGoesOverInTheMiddleOfItsLifeAndNothingComesTwice) {
+  server.add_secret(next);
+  const std::string first = said(peer, 0);
+  EXPECT_TRUE(open(server, first));
+  const std::string late = said(peer, 0);
+  peer.add_secret(next);
+  peer.speak_under(new_name);
+  const auto opened = open(server, said(peer, 0));
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->under, new_name);
+  EXPECT_TRUE(open(server, late)) << "one that was on its way";
+  for (const std::string* again : {&first, &late}) EXPECT_EQ(reason(server, *again), Drop::replayed);
+  const auto next_one = open(server, said(peer, 0));
+  ASSERT_TRUE(next_one);
+  EXPECT_EQ(next_one->under, new_name);
+}
+
+TEST_F(Rotation, TheAnswerComesUnderTheKeyThatWasAskedUnder) {
+  server.add_secret(next);
+  server.speak_under(new_name);
+  const auto to = [&](const chat::Credential& whose, std::uint64_t life, net::Fingerprint under_which) {
+    std::string out;
+    server.seal(out,
+                {.version = 2,
+                 .destination = any_destination,
+                 .receiver = life,
+                 .whose = whose,
+                 .under = under_which},
+                Content::bodies, "an answer");
+    return out;
+  };
+  EXPECT_TRUE(open(his, to(bob, 22, open(server, ask(his, bob))->under)));
+  EXPECT_TRUE(open(renewed, to(ann, 21, open(server, ask(renewed, ann))->under)));
+  EXPECT_EQ(reason(his, to(bob, 22, new_name)), Drop::foreign_key) << "his is derived from the earlier one";
 }
 
 }  // namespace

@@ -415,6 +415,31 @@ TEST(Terms, AReplicaThatServesLaterFormatsOnlySaysWhich) {
   EXPECT_FALSE(client.transport.terms({0}).refused());
 }
 
+/// It would be sealed as the first format is, under a secret that somebody else may have by now.
+TEST(Terms, NothingIsSaidToWhomAReplicaDoesNotKnowAnyMore) {
+  Network net(31);
+  auto& replica = net.add_replica(0);
+  auto& client = net.add_client(0);
+  net.introduce(client, replica);
+  replica.transport.serve_clients_from(2);
+  net::Secret next;
+  next.bytes().fill(77);
+  const net::Fingerprint before = replica.transport.speaks_under();
+  replica.transport.add_secret(next);
+  replica.transport.speak_under(net::fingerprint(next));
+  (void)replica.transport.take_outgoing();
+  replica.transport.send(net.now, client.at, answer);
+  replica.transport.flush(net.now);
+  EXPECT_EQ(replica.transport.take_outgoing().size(), 1U) << "who asked under the earlier one is answered";
+  replica.transport.send(net.now, client.at, answer);
+  replica.transport.drop_secret(before);
+  replica.transport.send(net.now, client.at, answer);
+  replica.transport.flush(net.now);
+  EXPECT_TRUE(replica.transport.take_outgoing().empty()) << "neither what was packed nor what comes later";
+  EXPECT_FALSE(replica.transport.knows(client.at));
+  EXPECT_EQ(dropped(replica, Drop::unproven), 2U);
+}
+
 TEST(Terms, NothingWaitsForEver) {
   Network net(16);
   auto& client = net.add_client(0);

@@ -375,7 +375,7 @@ void World::on_host(Host& host, const Event& event) {
       break;
     }
     case EventKind::client_arrival: {
-      host.node->client_message(at, client_address(event.a, event.b),
+      host.node->client_message(at, client_address(event.a, event.b), {},
                                 *static_cast<const chat::ClientMessage*>(event.payload.get()));
       break;
     }

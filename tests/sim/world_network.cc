@@ -369,7 +369,7 @@ bool World::receive(Host& host, const Event& event) {
         }
       took = true;
     } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
-      host.node->client_message(local(host), client_address(event.a, event.b), *client);
+      host.node->client_message(local(host), client_address(event.a, event.b), {}, *client);
       took = true;
     } else if (const auto* request = std::get_if<chat::OperatorRequest>(&received.body)) {
       // How a client finds out that this program knows no hello.

@@ -1,0 +1,207 @@
+#include <sodium.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "daemon/host.h"
+#include "daemon/log.h"
+#include "daemon/refused.h"
+
+/// Keys with roles, and a new secret for the cluster: what operators ask about them, and what the log says of
+/// them. docs/SECURITY.md.
+namespace paxosd {
+
+namespace {
+
+/// What a box that is sealed for somebody's public key holds.
+constexpr std::size_t box_bytes = crypto_box_SEALBYTES + net::Secret::size();
+
+std::string names_of(const std::vector<net::Fingerprint>& names) {
+  std::string out;
+  for (const net::Fingerprint name : names)
+    out += (out.empty() ? "" : ", ") + net::to_string_fingerprint(name);
+  return out;
+}
+
+}  // namespace
+
+/// A page of the keys that were issued, and whether others may post.
+void Host::on(const Asker& asker, const chat::AccessKeysRequest& request) {
+  const chat::AccessTable& access = node_.machine().access();
+  chat::AccessKeysReply reply{
+      .applied = node_.machine().applied(), .open = access.open_names(), .keys = {}, .next = 0};
+  for (auto at = access.from(request.from); at != access.end(); ++at) {
+    if (reply.keys.size() == chat::limits::page_access_keys_max) {
+      reply.next = at->first;
+      break;
+    }
+    reply.keys.push_back(at->second);
+  }
+  answer(asker, std::move(reply));
+}
+
+/// Once the log has a key nobody is told it again: who issues one asks first.
+void Host::on(const Asker& asker, const chat::DeriveKeyRequest& request) {
+  if (node_.machine().access().find(request.whose.id) != nullptr)
+    return answer(
+        asker, refused(chat::to_string(request.whose) + " was issued already, and is told to nobody again"));
+  const net::Secret key = net::derive_key(spoken_secret(), request.whose);
+  answer(asker, chat::DerivedKeyReply{.bytes = key.bytes()});
+}
+
+Host::SecretsHeld::SecretsHeld(Secrets::File held) : file(std::move(held)) {
+  crypto_box_keypair(door.data(), door_key.bytes().data());
+}
+
+/// What all replicas have, as the log named it. One that was only added may be here alone.
+const net::Secret& Host::spoken_secret() const {
+  for (const net::Secret& secret : secrets_.file.good)
+    if (net::fingerprint(secret) == transport_.speaks_under()) return secret;
+  return secrets_.file.good.front();
+}
+
+void Host::on(const Asker& asker, const chat::SecretDoorRequest& /*request*/) {
+  answer(asker, chat::SecretDoorReply{.door = secrets_.door});
+}
+
+void Host::on(const Asker& asker, const chat::RenewKeyRequest& request) {
+  if (asker.whose.is_secret())
+    return answer(asker,
+                  refused("the cluster's secret is renewed by `paxosctl key rotate`, on all replicas"));
+  const net::Secret key = net::derive_key(spoken_secret(), asker.whose);
+  std::string sealed(box_bytes, '\0');
+  if (crypto_box_seal(reinterpret_cast<unsigned char*>(sealed.data()), key.data(), net::Secret::size(),
+                      request.door.data()) != 0)
+    return answer(asker, refused("that is no public key"));
+  answer(asker, chat::RenewedKeyReply{.sealed = std::move(sealed)});
+}
+
+/// It is on the disk before anybody hears that it is there, and taken from then on; spoken under once the log
+/// says so.
+void Host::on(const Asker& asker, const chat::AddSecretRequest& request) {
+  net::Secret fresh;
+  if (request.sealed.size() != box_bytes ||
+      crypto_box_seal_open(fresh.bytes().data(),
+                           reinterpret_cast<const unsigned char*>(request.sealed.data()),
+                           request.sealed.size(), secrets_.door.data(), secrets_.door_key.data()) != 0)
+    return answer(asker, refused("it was sealed for another life of this replica: ask again"));
+  const net::Fingerprint name = net::fingerprint(fresh);
+  const auto known = std::find(secrets_.file.good.begin(), secrets_.file.good.end(), fresh);
+  if (known != secrets_.file.good.end()) {
+    // The file of the config has it, too; on the disk it is what was retired that has to be known.
+    return answer(asker, chat::DoneReply{});
+  }
+  const auto& retired = secrets_.file.retired;
+  if (std::find(retired.begin(), retired.end(), name) != retired.end())
+    return answer(asker, refused("that secret was retired: take a new one"));
+  if (node_.machine().access().secrets().before != 0)
+    return answer(asker,
+                  refused("the secret is changing already: `paxosctl key retire` ends the earlier one"));
+  Secrets::File next = secrets_.file;
+  // One of an attempt that came to nothing makes room.
+  std::erase_if(next.good,
+                [&](const net::Secret& s) { return net::fingerprint(s) != transport_.speaks_under(); });
+  next.good.push_back(fresh);
+  storage_->read([this, asker, fresh, next = std::move(next)](const storage::Storage::Reader&) {
+    const std::string why = Secrets::store(options_.directory, next);
+    mailbox_.push([this, asker, fresh, why] {
+      if (!why.empty()) return answer(asker, refused("the new secret could not be kept: " + why));
+      // As long as nothing but this was decided meanwhile.
+      if (node_.machine().access().secrets().before != 0)
+        return answer(asker, refused("the secret is changing already: say it again"));
+      auto& good = secrets_.file.good;
+      for (const net::Secret& held : good)
+        if (const net::Fingerprint other = net::fingerprint(held);
+            other != transport_.speaks_under() && held != fresh)
+          transport_.drop_secret(other);
+      std::erase_if(good, [&](const net::Secret& s) {
+        return net::fingerprint(s) != transport_.speaks_under() && s != fresh;
+      });
+      if (std::find(good.begin(), good.end(), fresh) == good.end()) good.push_back(fresh);
+      transport_.add_secret(fresh);
+      daemon_log::warning("took a new secret of the cluster, {}, as the operator wishes; {} are good now",
+                          net::to_string_fingerprint(net::fingerprint(fresh)),
+                          names_of(transport_.secrets()));
+      answer(asker, chat::DoneReply{});
+    });
+  });
+}
+
+/// What the log says of secrets is done: it is the same on every replica, and each that has the new one
+/// speaks under it.
+void Host::follow_secrets() {
+  const chat::SecretNames& wanted = node_.machine().access().secrets();
+  if (wanted.speaks == 0 || (wanted == secrets_.followed && !secrets_.lacking)) return;
+  const bool told = wanted == secrets_.followed;
+  secrets_.followed = wanted;
+  const std::vector<net::Fingerprint> held = transport_.secrets();
+  const bool have = std::find(held.begin(), held.end(), wanted.speaks) != held.end();
+  secrets_.lacking = !have;
+  if (!have) {
+    if (!told)
+      daemon_log::error(
+          "the log says that the cluster's secret is {}, and this replica has {} alone: put the new key file "
+          "in the "
+          "place of {} and start it again. (Was it changed by hand on all replicas, `paxosctl key rotate` "
+          "settles it.)",
+          net::to_string_fingerprint(wanted.speaks), names_of(held), options_.config.key_file.string());
+    return;
+  }
+  if (transport_.speaks_under() != wanted.speaks) {
+    transport_.speak_under(wanted.speaks);
+    daemon_log::info("speaks under the cluster's secret {} from now on",
+                     net::to_string_fingerprint(wanted.speaks));
+  }
+  bool retired = false;
+  for (const net::Fingerprint name : wanted.retired) {
+    if (name == transport_.speaks_under()) continue;
+    auto& names = secrets_.file.retired;
+    if (std::find(names.begin(), names.end(), name) == names.end()) {
+      names.push_back(name);
+      if (names.size() > chat::limits::secrets_retired_max) names.erase(names.begin());
+      retired = true;
+    }
+    if (std::erase_if(secrets_.file.good,
+                      [&](const net::Secret& s) { return net::fingerprint(s) == name; }) == 0)
+      continue;
+    transport_.drop_secret(name);
+    daemon_log::warning(
+        "the cluster's secret {} is not good any more, nor is any key that was derived from it",
+        net::to_string_fingerprint(name));
+  }
+  if (!retired) return;
+  storage_->read([file = secrets_.file, directory = options_.directory](const storage::Storage::Reader&) {
+    if (const std::string why = Secrets::store(directory, file); !why.empty())
+      daemon_log::error("that a secret was retired could not be kept: {}", why);
+  });
+}
+
+/// By their names, which tell nothing of them.
+void Host::add_secrets(nlohmann::json& out) const {
+  const std::vector<net::Fingerprint> held = transport_.secrets();
+  nlohmann::json& secret = out["secret"] = {{"speaks", net::to_string_fingerprint(transport_.speaks_under())},
+                                            {"good", nlohmann::json::array()}};
+  for (const net::Fingerprint name : held) secret["good"].push_back(net::to_string_fingerprint(name));
+  const chat::SecretNames& wanted = node_.machine().access().secrets();
+  if (wanted.speaks != 0 && std::find(held.begin(), held.end(), wanted.speaks) == held.end())
+    secret["missing"] = net::to_string_fingerprint(wanted.speaks);
+  if (wanted.before != 0) secret["before"] = net::to_string_fingerprint(wanted.before);
+  if (const auto hosts = secrets_.old_users.hosts(loop_.now()); wanted.before != 0 && !hosts.empty())
+    secret["old_users"] = hosts;
+  if (const auto hosts = secrets_.secret_users.hosts(loop_.now()); !hosts.empty()) secret["users"] = hosts;
+}
+
+/// Who speaks under which secret from where, so that people find out what is left to be done.
+void Host::note_key_use(const net::Received& received) {
+  if (!received.sender.is_client()) return;
+  if (received.under != transport_.speaks_under()) secrets_.old_users.heard(loop_.now(), received.from);
+  if (!received.sender.whose.is_secret() || received.from.is_loopback()) return;
+  const auto replicas = addresses_.book.owners();
+  const bool beside_a_replica = std::any_of(replicas.begin(), replicas.end(), [&](const auto& owner) {
+    return owner.first.same_host(received.from);
+  });
+  if (!beside_a_replica) secrets_.secret_users.heard(loop_.now(), received.from);
+}
+
+}  // namespace paxosd
