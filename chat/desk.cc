@@ -264,9 +264,12 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
   // Nobody takes it. (What was proposed before is on its way, and answered when it is there.)
   if (pass_on && standing.blocked) return notice(now, from, standing, Taken::yes);
 
+  // Its state is not the cluster's: a rule that is in force may be unknown to it, and a room that there is.
+  const bool stale = standing.behind || !standing.voting;
   std::vector<paxos::Bytes> passed;
   bool overloaded = false;
   bool blocked = false;
+  bool unjudged = false;
   for (const paxos::Bytes& bytes : m.commands) {
     const auto command = view_command(bytes.span());
     if (!command) {
@@ -274,6 +277,10 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
       continue;
     }
     if (std::string fault = fault_in(*command); !fault.empty()) {
+      if (stale && validate(*command, UINT16_MAX).empty()) {
+        unjudged = true;
+        continue;
+      }
       refuse(now, from, *command, std::move(fault));
       continue;
     }
@@ -313,7 +320,8 @@ void Desk::State::on_commands(paxos::Time now, const ClientAddress& from, const 
   const bool held_up = standing.leading
                            ? standing.hole || !standing.quorum_connected || standing.short_of_room
                            : standing.behind;
-  if (overloaded || blocked || held_up) notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
+  if (overloaded || blocked || held_up || unjudged)
+    notice(now, from, standing, overloaded ? Taken::in_part : Taken::yes);
 }
 
 void Desk::on_forwarded(paxos::Time now, const std::vector<paxos::Bytes>& commands,

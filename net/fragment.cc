@@ -16,6 +16,13 @@ namespace {
 constexpr paxos::Duration quiet_min{std::chrono::milliseconds{3}};
 constexpr paxos::Duration quiet_max{std::chrono::milliseconds{50}};
 constexpr unsigned backoff_doublings_max = 4;
+/// Who got no new part for so long gives way to those that wait for its room: times of asking that a lost
+/// question or answer may cost, and bounds of that.
+constexpr unsigned stalled_timeouts = 3;
+constexpr paxos::Duration stalled_min{std::chrono::milliseconds{100}};
+constexpr paxos::Duration stalled_max{std::chrono::seconds{1}};
+/// A room that comes free looks for no more of those that wait than so many.
+constexpr std::size_t admissions_max = 16;
 /// What an entry takes beyond its bytes, so that many tiny ones are bounded, too.
 constexpr std::size_t entry_overhead = 512;
 }  // namespace
@@ -132,18 +139,27 @@ Reassembly::Result Reassembly::add(paxos::Time now, const Identity& sender, cons
   auto at = partials_.find(key);
   const bool fresh = at == partials_.end();
   if (fresh) {
+    if (!keep_within(now, true, sender, 0)) {
+      ++crowded_;
+      return Result::incomplete;
+    }
     Partial p;
-    p.from = from;
     p.shape = shape;
-    p.have.resize(shape.count);
-    make_room(sender, p.charge());
-    p.buffer = std::make_shared_for_overwrite<std::byte[]>(shape.total);
-    memory_ += p.charge();
+    p.order = ++order_;
     at = partials_.emplace(key, std::move(p)).first;
+    ++waiting_;
   }
   Partial& p = at->second;
   if (p.shape != shape) return Result::refused;
   p.from = from;
+  if (p.waits()) {
+    p.progress_at = now;
+    admit_waiting(now, &sender);
+    if (p.waits()) {
+      if (fresh) ++crowded_;
+      return Result::incomplete;
+    }
+  }
   if (!p.have[header->index]) {
     std::memcpy(p.buffer.get() + header->offset(), part.data() + fragment_header_bytes, header->size());
     p.have[header->index] = true;
@@ -167,10 +183,11 @@ Reassembly::Result Reassembly::add(paxos::Time now, const Identity& sender, cons
 Reassembly::Result Reassembly::finish(paxos::Time now, Partials::iterator at, paxos::Bytes& whole) {
   const Key key = at->first;
   const FragmentHeader shape = at->second.shape;
-  const std::byte* data = at->second.buffer.get();
-  whole = paxos::Bytes(std::move(at->second.buffer), data, shape.total);
-  memory_ -= at->second.charge();
-  partials_.erase(at);
+  auto buffer = at->second.buffer;
+  drop(at);
+  const std::byte* data = buffer.get();
+  whole = paxos::Bytes(std::move(buffer), data, shape.total);
+  admit_waiting(now);
   while (complete_.size() >= complete_max_) forget(Key(complete_order_.front()));
   const auto place = complete_order_.insert(complete_order_.end(), key);
   complete_.emplace(key,
@@ -195,51 +212,99 @@ void Reassembly::trim_complete() {
   }
 }
 
-void Reassembly::evict(Partials::iterator at) {
-  memory_ -= at->second.charge();
+void Reassembly::drop(Partials::iterator at) {
+  if (at->second.waits())
+    --waiting_;
+  else
+    memory_ -= at->second.charge();
   partials_.erase(at);
-  ++evicted_;
 }
 
-void Reassembly::make_room(const Identity& sender, std::size_t bytes) {
-  // The one that waits longest for a part, of those that `counts` names, until they leave room. A linear
-  // search: partials_max_ is small, and this runs once a fragmented message.
-  const auto keep_within = [&](std::size_t share, std::size_t number, auto counts) {
-    while (true) {
-      std::size_t used = bytes;
-      std::size_t found = 1;
-      auto oldest = partials_.end();
-      for (auto at = partials_.begin(); at != partials_.end(); ++at) {
-        if (!counts(at->first.first)) continue;
-        used += at->second.charge();
-        ++found;
-        if (oldest == partials_.end() || at->second.progress_at < oldest->second.progress_at) oldest = at;
-      }
-      if (oldest == partials_.end() || (used <= share && found <= number)) return;
-      evict(oldest);
+bool Reassembly::gives_way(paxos::Time now, Partials::const_iterator at) {
+  const Partial& p = at->second;
+  const paxos::Duration stalled =
+      std::clamp(rtt(at->first.first).timeout() * stalled_timeouts, stalled_min, stalled_max);
+  return now - p.progress_at >= stalled || (!p.waits() && now - p.begun_at >= in_the_way_max);
+}
+
+// Linear searches: partials_max_ is small, and this runs once a fragmented message, or once a part where
+// there is no room.
+template <class Counts>
+bool Reassembly::keep_within(paxos::Time now, bool waiting, std::size_t number, std::size_t share,
+                             std::size_t bytes, Counts counts) {
+  while (true) {
+    std::size_t found = 0, used = 0;
+    auto oldest = partials_.end();
+    for (auto at = partials_.begin(); at != partials_.end(); ++at) {
+      if (at->second.waits() != waiting || !counts(at->first.first)) continue;
+      ++found;
+      used += at->second.charge();
+      if (gives_way(now, at) &&
+          (oldest == partials_.end() || at->second.progress_at < oldest->second.progress_at))
+        oldest = at;
     }
-  };
-  if (sender.is_client()) {
-    keep_within(client_share_, partials_per_sender_, [&](const Identity& i) { return i == sender; });
-    keep_within(clients_share_, std::max<std::size_t>(partials_max_ / 2, 1),
-                [](const Identity& i) { return i.is_client(); });
-  } else {
-    keep_within(replica_share_, partials_per_sender_,
-                [&](const Identity& i) { return i.sender == sender.sender; });
+    // One that has all of a share for itself may be larger than that.
+    if (found == 0 || (found < number && used + bytes <= share)) return true;
+    if (oldest == partials_.end()) return false;
+    drop(oldest);
+    ++crowded_;
   }
-  keep_within(memory_max_, partials_max_, [](const Identity&) { return true; });
+}
+
+bool Reassembly::keep_within(paxos::Time now, bool waiting, const Identity& sender, std::size_t bytes) {
+  const auto within = [&](std::size_t number, std::size_t share, auto counts) {
+    return keep_within(now, waiting, number, waiting ? SIZE_MAX : share, bytes, counts);
+  };
+  const bool own =
+      sender.is_client()
+          ? within(partials_per_sender_, client_share_, [&](const Identity& i) { return i == sender; }) &&
+                within(partials_max_ / 2, clients_share_, [](const Identity& i) { return i.is_client(); })
+          : within(partials_per_sender_, replica_share_,
+                   [&](const Identity& i) { return i.sender == sender.sender; });
+  return own && within(partials_max_, memory_max_, [](const Identity&) { return true; });
+}
+
+bool Reassembly::admit(paxos::Time now, Partials::iterator one) {
+  if (!keep_within(now, false, one->first.first, one->second.charge())) return false;
+  Partial& p = one->second;
+  p.have.resize(p.shape.count);
+  p.buffer = std::make_shared_for_overwrite<std::byte[]>(p.shape.total);
+  p.begun_at = p.progress_at = p.ask_at = now;
+  memory_ += p.charge();
+  --waiting_;
+  return true;
+}
+
+void Reassembly::admit_waiting(paxos::Time now, const Identity* only) {
+  if (waiting_ == 0) return;
+  std::vector<Partials::iterator> waiting;
+  for (auto at = partials_.begin(); at != partials_.end(); ++at)
+    if (at->second.waits() && (only == nullptr || at->first.first == *only)) waiting.push_back(at);
+  std::sort(waiting.begin(), waiting.end(),
+            [](const auto& a, const auto& b) { return a->second.order < b->second.order; });
+  std::vector<Identity> refused;
+  std::size_t tried = 0;
+  for (const auto& at : waiting) {
+    const Identity& sender = at->first.first;
+    if (std::find(refused.begin(), refused.end(), sender) != refused.end()) continue;
+    if (tried++ == admissions_max) return;
+    if (!admit(now, at)) refused.push_back(sender);
+  }
 }
 
 std::vector<Reassembly::Ask> Reassembly::tick(paxos::Time now) {
   std::vector<Ask> asks;
+  bool freed = false;
   for (auto at = partials_.begin(); at != partials_.end();) {
+    const auto each = at++;
+    if (now - each->second.progress_at < give_up) continue;
+    if (!each->second.waits()) ++timed_out_;
+    drop(each);
+    freed = true;
+  }
+  if (freed) admit_waiting(now);
+  for (auto at = partials_.begin(); at != partials_.end(); ++at) {
     Partial& p = at->second;
-    if (now - p.progress_at >= give_up) {
-      memory_ -= p.charge();
-      ++timed_out_;
-      at = partials_.erase(at);
-      continue;
-    }
     if (p.ask_at <= now) {
       const Identity& sender = at->first.first;
       Ask ask{.to = p.from,
@@ -255,7 +320,6 @@ std::vector<Reassembly::Ask> Reassembly::tick(paxos::Time now) {
       ++p.asked;
       asks.push_back(std::move(ask));
     }
-    ++at;
   }
   while (!complete_order_.empty() && complete_.at(complete_order_.front()).until <= now)
     forget(Key(complete_order_.front()));
@@ -270,9 +334,10 @@ paxos::Time Reassembly::deadline() const {
 
 Reassembly::Figures Reassembly::figures() const {
   return {.memory = memory_,
-          .partials = partials_.size(),
+          .partials = partials_.size() - waiting_,
+          .waiting = waiting_,
           .complete_bytes = complete_bytes_,
-          .evicted = evicted_,
+          .crowded = crowded_,
           .timed_out = timed_out_};
 }
 

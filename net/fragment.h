@@ -65,6 +65,11 @@ struct FragmentNeed {
 struct ReassemblyBounds;
 
 /// The receiver's half.
+///
+/// A message that is on its way is not displaced by others while it makes progress: two that are said again
+/// at the same time, and don't fit together, would displace each other each time. What finds no room keeps a
+/// place without any bytes, and is asked for, all of it, as soon as there is room: in the order in which a
+/// sender began.
 class Reassembly {
  public:
   /// Defaults of ReassemblyBounds.
@@ -72,11 +77,13 @@ class Reassembly {
   static constexpr std::size_t replica_share = 4U << 20;  ///< of one replica's
   static constexpr std::size_t client_share = 1U << 20;   ///< of one client's
   static constexpr std::size_t clients_share = 4U << 20;  ///< of all clients'
-  static constexpr std::size_t partials_max = 256;        ///< incomplete messages, all together
+  static constexpr std::size_t partials_max = 256;  ///< those that have room, and those that wait for it
   static constexpr std::size_t partials_per_sender = 64;
   static constexpr std::size_t complete_bytes_max = 4U << 20;         ///< kept to be taken again
   static constexpr std::size_t complete_max = 1024;                   ///< ids that are known to be complete
   static constexpr paxos::Duration give_up{std::chrono::seconds{2}};  ///< without a new part
+  static constexpr paxos::Duration in_the_way_max{
+      std::chrono::seconds{4}};  ///< it holds room that others wait for
   static constexpr paxos::Duration complete_kept{std::chrono::seconds{5}};
 
   static_assert(client_share >= fragmented_bytes_max + 4096, "any one message fits its sender's share");
@@ -103,10 +110,11 @@ class Reassembly {
   [[nodiscard]] paxos::Time deadline() const;
 
   struct Figures {
-    std::size_t memory = 0;  ///< held by incomplete messages
-    std::size_t partials = 0;
+    std::size_t memory = 0;    ///< held by incomplete messages
+    std::size_t partials = 0;  ///< those messages
+    std::size_t waiting = 0;   ///< for room
     std::size_t complete_bytes = 0;
-    std::uint64_t evicted = 0;  ///< gave way to newer ones
+    std::uint64_t crowded = 0;  ///< waited for room, found not even a place, or gave way
     std::uint64_t timed_out = 0;
   };
   [[nodiscard]] Figures figures() const;
@@ -115,15 +123,18 @@ class Reassembly {
   using Key = std::pair<Identity, std::uint64_t>;
   struct Partial {
     Address from;
-    FragmentHeader shape;  ///< index unused
-    std::shared_ptr<std::byte[]> buffer;
+    FragmentHeader shape;                 ///< index unused
+    std::uint64_t order = 0;              ///< later ones have a higher one
+    std::shared_ptr<std::byte[]> buffer;  ///< none: it waits for room
     std::vector<bool> have;
     std::size_t have_count = 0;
     unsigned asked = 0;  ///< times since the last new part
     paxos::Time asked_at{};
-    paxos::Time progress_at{};
-    paxos::Time ask_at{};
-    [[nodiscard]] std::size_t charge() const { return shape.total + sizeof(Partial) + have.size() / 8; }
+    paxos::Time begun_at{};     ///< it has its room since
+    paxos::Time progress_at{};  ///< while it waits for room: it was last heard of
+    paxos::Time ask_at = paxos::time_never;
+    [[nodiscard]] bool waits() const { return buffer == nullptr; }
+    [[nodiscard]] std::size_t charge() const { return shape.total + sizeof(Partial) + shape.count / 8U; }
   };
   struct Complete {
     FragmentHeader shape;
@@ -135,8 +146,18 @@ class Reassembly {
 
   [[nodiscard]] paxos::RttEstimator& rtt(const Identity& sender);
   [[nodiscard]] paxos::Duration quiet(const Identity& sender);
-  void make_room(const Identity& sender, std::size_t bytes);
-  void evict(Partials::iterator at);
+  /// Whether there is room for one more of this sender with so many bytes, or place for one more that waits;
+  /// what gives way goes for it.
+  bool keep_within(paxos::Time now, bool waiting, const Identity& sender, std::size_t bytes);
+  template <class Counts>
+  bool keep_within(paxos::Time now, bool waiting, std::size_t number, std::size_t share, std::size_t bytes,
+                   Counts counts);
+  /// Gives one that waits its room; false: there is none.
+  bool admit(paxos::Time now, Partials::iterator at);
+  /// Those that wait, in their order: of one sender until one finds no room.
+  void admit_waiting(paxos::Time now, const Identity* only = nullptr);
+  [[nodiscard]] bool gives_way(paxos::Time now, Partials::const_iterator at);
+  void drop(Partials::iterator at);
   Result finish(paxos::Time now, Partials::iterator at, paxos::Bytes& whole);
   void forget(const Key& key);
   /// Keeps the bytes of complete messages within their bound: the oldest lose theirs first.
@@ -147,7 +168,9 @@ class Reassembly {
   std::list<Key> complete_order_;  ///< oldest first
   std::size_t complete_bytes_ = 0;
   std::size_t memory_ = 0;
-  std::uint64_t evicted_ = 0;
+  std::size_t waiting_ = 0;  ///< of partials_, those that wait for room
+  std::uint64_t order_ = 0;
+  std::uint64_t crowded_ = 0;
   std::uint64_t timed_out_ = 0;
   std::array<paxos::RttEstimator, paxos::limits::replicas_max + 1> rtt_;  ///< the last one is all clients'
   std::size_t memory_max_, replica_share_, client_share_, clients_share_, partials_max_, partials_per_sender_,

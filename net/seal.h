@@ -88,7 +88,7 @@ enum class Drop : std::uint8_t {
   replayed,          ///< its counter was seen before, or is too far behind
   undecodable,       ///< opened, but not understood, or its sender may not say that to us
   reassembly,        ///< fragment sizes or numbers that don't fit together
-  reassembly_bound,  ///< an incomplete message gave way to a newer one
+  reassembly_bound,  ///< a message found no room for its parts, or gave way
   reassembly_timeout,  ///< the rest of a message never came
   need_unknown,        ///< asks for fragments that are not kept any more
   count_,

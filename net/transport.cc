@@ -630,7 +630,7 @@ void Transport::take_body(const Address& from, const Opened& opened, std::uint8_
 Transport::Figures Transport::figures() const {
   Figures f = figures_;
   f.reassembly = reassembly_.figures();
-  f.dropped[static_cast<std::size_t>(Drop::reassembly_bound)] = f.reassembly.evicted;
+  f.dropped[static_cast<std::size_t>(Drop::reassembly_bound)] = f.reassembly.crowded;
   f.dropped[static_cast<std::size_t>(Drop::reassembly_timeout)] = f.reassembly.timed_out;
   return f;
 }

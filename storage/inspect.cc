@@ -37,11 +37,9 @@ constexpr const char* chosen_means =
     "make its state again from this log";
 constexpr const char* state_means = "what was applied; it is made from the log, and no vote rests on it";
 constexpr const char* state_next =
-    "move state/ away (keep it) and start the replica: it makes its state again from the log. Where the log "
-    "was "
-    "trimmed it takes another replica's: only while one runs that is up to date. Where the log has damage "
-    "too: "
-    "'A disk is lost' in OPERATIONS.md";
+    "start the replica: what does not read it puts aside as state-damaged/, at once or when it comes to "
+    "read it, and makes its state again from the log. Where that was trimmed, or is damaged too, it takes "
+    "another replica's: only while one runs that is up to date";
 
 tl::expected<std::string, std::string> contents(const std::filesystem::path& file) {
   errno = 0;

@@ -286,7 +286,12 @@ void Outbox::answer(paxos::Time now, Entry& entry, const chat::Receipt& receipt)
     case Verdict::conflict:
       abandon_ = true;
       if (entry.fate == Fate::voided) {  // the message itself took the seq after all
-        look_up(entry);
+        if (!entry.may_repeat()) return look_up(entry);
+        // No history shows what a redaction or a rule came to (and no room is the one of a rule for all): it
+        // is asked for anew, in the next session.
+        entry.delivery.refused.clear();
+        entry.fate = Fate::unsent;
+        entry.repeat = {};
         return;
       }
       entry.delivery.refused = chat::to_string(Verdict::conflict);

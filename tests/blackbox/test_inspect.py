@@ -132,7 +132,7 @@ class Inspect(ClusterTest):
         name = f"state/{state_tables[0].name}"
         damage = damaged(lambda d: flipped(d / name, lambda n: 20))
         self.assertIn(name, [f["where"] for f in damage])
-        self.assertTrue(any("move state/ away" in f["next"] for f in damage), damage)
+        self.assertTrue(any("puts aside as state-damaged/" in f["next"] for f in damage), damage)
         name = f"log/{wals[-1].name}"
         damage = damaged(lambda d: flipped(d / name, lambda n: n // 2))
         self.assertTrue(any("its end is lost" in f["what"] for f in damage), damage)

@@ -661,5 +661,32 @@ TEST(Desk, SaysThatItCatchesUpWhereThatIsWhy) {
   EXPECT_EQ(reasons({.quorum_connected = false, .behind = true}, false), Reasons{WaitReason::no_quorum});
 }
 
+// Seed 1807 of the simulator: a replica with an empty directory said that retention was not known yet, in a
+// cluster that had its rules in force; the client took that for the last word.
+TEST(Desk, AReplicaWhoseStateIsOldRefusesNothingByItsOldRules) {
+  const Command rule{
+      .session = {paxos::Slot{5}, 0}, .seq = 1, .operation = Retain{.room = "ops", .count = 4}};
+  const Command nonsense{.session = {paxos::Slot{5}, 0}, .seq = 2, .operation = Retain{.inherit = true}};
+  for (const bool voting : {false, true}) {
+    Office office;
+    ASSERT_EQ(office.log.machine.rules(), 1u);
+    office.standing = {.leader = paxos::ReplicaId{2}, .voting = voting, .behind = voting};
+    office.send(1, {rule, nonsense}, true);
+    std::vector<std::uint64_t> refused;
+    std::vector<WaitReason> reasons;
+    for (const Reply& reply : office.replies()) {
+      if (const auto* r = std::get_if<CommandRefused>(&reply.message)) refused.push_back(r->client_seq);
+      if (const auto* w = std::get_if<Waiting>(&reply.message)) reasons.push_back(w->reason);
+    }
+    EXPECT_EQ(refused, std::vector<std::uint64_t>{2}) << "which no rules take";
+    EXPECT_EQ(reasons, std::vector{voting ? WaitReason::catching_up : WaitReason::not_voting});
+    EXPECT_TRUE(office.forwarded.empty());
+  }
+  Office office;
+  office.standing = {.leader = paxos::ReplicaId{2}};
+  office.send(1, {rule}, true);
+  EXPECT_EQ(office.replies_of<CommandRefused>().size(), 1u) << "one that is up to date says so";
+}
+
 }  // namespace
 }  // namespace chat::test

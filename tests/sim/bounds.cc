@@ -250,7 +250,7 @@ const std::array<BoundName, bounds_count>& bound_names() {
 #define SIM_BOUND(name, what) {#name, what},
       PAXOS_BOUND_LIST(SIM_BOUND) CHAT_BOUND_LIST(SIM_BOUND)
 #undef SIM_BOUND
-          {"reassembly", "an incomplete message gave way to newer ones"},
+          {"reassembly", "an incomplete message waited for room, or gave way"},
   }};
   return names;
 }
@@ -262,7 +262,7 @@ void World::count_bounds(const Host& host) {
   const auto& machine = host.node->machine().bounds_reached().all();
   for (std::size_t i = 0; i < core.size(); ++i) bounds_reached_[i] += core[i];
   for (std::size_t i = 0; i < desk.size(); ++i) bounds_reached_[core.size() + i] += desk[i] + machine[i];
-  if (host.transport) bounds_reached_.back() += host.transport->figures().reassembly.evicted;
+  if (host.transport) bounds_reached_.back() += host.transport->figures().reassembly.crowded;
 }
 
 BoundTotals World::bounds_reached() {

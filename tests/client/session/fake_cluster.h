@@ -221,7 +221,9 @@ class FakeCluster {
     auto page = chat::read_history(rows_, m.room, from, m.limit & ~chat::limit_wants_stamps);
     if (page && (m.limit & chat::limit_wants_stamps) == 0) page->first = 1;
     chat::HistoryReply answer{.id = m.id, .refused = {}, .page = {}, .applied = machine_.applied()};
-    if (page)
+    if (std::string fault = chat::validate_room(m.room); !fault.empty())
+      answer.refused = std::move(fault);
+    else if (page)
       answer.page = std::move(*page);
     else
       answer.refused = page.error();

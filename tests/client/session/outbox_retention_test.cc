@@ -136,5 +136,26 @@ TEST_F(OutboxRetention, ARuleIsSaidAndItsAnswerNamesTheFirstMessage) {
   ASSERT_TRUE(cluster.run([&] { return outbox.closed(); }));
 }
 
+// Seed 1807 of the simulator: a replica of an old state refused what had run. The Close that was to take its
+// number met it there; it was looked up in the history of no room, which no replica shows, for ever.
+TEST_F(OutboxRetention, ARuleOrRedactionThatWasRefusedAndHadRunIsAskedForAnew) {
+  others_post(10);
+  open_session();
+  outbox.retain(cluster.now, {.count = 7, .by = "ann"});
+  outbox.retain(cluster.now, {.room = "ops", .count = 4, .by = "ann"});
+  outbox.redact(cluster.now, {.room = "ops", .seq = 9, .by = "ann"});
+  for (const Sending& sending : outbox.take_output(cluster.now).sends)
+    for (const paxos::Bytes& bytes : std::get<chat::ClientCommands>(sending.message).commands) {
+      const auto command = *chat::decode_command(bytes.span());
+      ASSERT_EQ(cluster.apply_batch({command}, cluster.time_ms()).at(0).verdict, chat::Verdict::done);
+      outbox.on_reply(cluster.now, {0}, chat::CommandRefused{command.session, command.seq, "not known yet"});
+    }
+  ASSERT_TRUE(cluster.run([&] { return outbox.pending() == 0; }));
+  ASSERT_EQ(cluster.delivered.size(), 3u);
+  for (const Delivery& delivery : cluster.delivered) EXPECT_EQ(delivery.refused, "");
+  EXPECT_EQ(cluster.delivered[1].message.seq, 7u);
+  EXPECT_EQ(cluster.delivered[2].message.seq, 9u);
+}
+
 }  // namespace
 }  // namespace client::test
