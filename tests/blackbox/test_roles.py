@@ -74,7 +74,8 @@ class Roles(ClusterTest):
             code, out, err = cluster.chat("history", "--room", "ops", "--json", "--key-file", key)
             self.assertEqual((code, len(out.splitlines())), (0, 1), err)
         for key in (reader, client):
-            for verb in (("log", 0), ("kill", 0), ("skip", "--next", 1), ("redact", "ops", 1), ("doctor",), ("loss", 0.5), ("backup", cluster.folder / "b"), ("transfer-leader", 1), ("retention", "--all", "--count", 1, "--yes")):
+            for verb in (("log", 0), ("kill", 0), ("skip", "--next", 1), ("redact", "ops", 1), ("doctor",), ("loss", 0.5),
+                         ("backup", cluster.folder / "b"), ("transfer-leader", 1), ("retention", "--all", "--count", 1, "--yes")):
                 code, out, err = cluster.ctl(*verb, "--key-file", key)
                 self.assertEqual(code, 1, (verb, key, out, err))
                 self.assertIn("operator", out + err, verb)
@@ -82,11 +83,11 @@ class Roles(ClusterTest):
                 code, out, err = self.key(cluster, *verb, "--key-file", key)
                 self.assertEqual(code, 1, (verb, key, out, err))
                 self.assertIn("operator", err, verb)
-        self.assertFalse((cluster.folder / "mine.key").exists())
-        self.assertTrue(all(r["reachable"] for r in cluster.status()["replicas"]), "nobody was killed")
             code, out, err = cluster.ctl("verify", "--full", "--json", "--key-file", key)
             self.assertEqual((code, out), (1, ""))
             self.assertIn("operator", err)
+        self.assertFalse((cluster.folder / "mine.key").exists())
+        self.assertTrue(all(r["reachable"] for r in cluster.status()["replicas"]), "nobody was killed")
         for key in (client, operator):
             code, out, err = cluster.ctl("bench", "--clients", 2, "--duration", "200ms", "--warmup", "0s", "--json", "--key-file", key)
             self.assertEqual((code, json.loads(out)["errors"]), (0, 0), err)
@@ -135,8 +136,11 @@ class Roles(ClusterTest):
         code, out, err = cluster.chat("send", "--room", "ops", "--name", "robot", "--state", state, "--timeout", "60s", "--key-file", bot, "two")
         self.assertNotEqual(code, 0)
         self.assertIn("belongs to another key", err)
-        sent, _ = self.send(cluster, ann, "three", "--state", state)
-        self.assertEqual([m["text"] for m in cluster.history("ops")][:1] + [sent["text"]], ["one", "three"])
+        # What waited in the file is said under her key now, and refused by the log: it has another name.
+        code, out, err = cluster.chat("send", "--room", "ops", "--json", "--state", state, "--timeout", "30s", "--key-file", ann, "three")
+        told = [json.loads(line) for line in out.splitlines()]
+        self.assertEqual((code, [t.get("text", t.get("refused")) for t in told]), (1, ["this key posts under its own name alone", "three"]), err)
+        self.assertEqual([m["text"] for m in cluster.history("ops")], ["one", "three"])
 
     def test_a_file_that_is_there_is_lost_by_no_refusal(self):
         cluster = self.born()
