@@ -13,14 +13,14 @@ namespace chat {
 
 namespace {
 
-/// By what a name looks like, as it is looked up: either may be what two names have in common. A name of
-/// which nobody sees anything has none.
+/// What a name looks like: one or two keys, any of which two names have in common when they look alike. A
+/// name of which nobody sees anything has none.
 std::vector<std::string> looks_of(std::string_view name) {
   std::vector<std::string> out;
   if (name.empty()) return out;
   LookalikeKeys keys = lookalike_keys(name);
-  if (!keys.folded.empty()) out.push_back("f" + keys.folded);
-  if (!keys.shape.empty()) out.push_back("s" + keys.shape);
+  if (!keys.folded.empty()) out.push_back(std::move(keys.folded));
+  if (!keys.shape.empty() && (out.empty() || out.front() != keys.shape)) out.push_back(std::move(keys.shape));
   return out;
 }
 
@@ -72,7 +72,11 @@ void AccessTable::own(const AccessKey& key) {
 }
 
 Verdict AccessTable::issue(AccessKey key) {
-  if (keys_.contains(key.whose.id)) return Verdict::key_exists;
+  if (const AccessKey* known = find(key.whose.id))
+    return known->whose == key.whose && known->name == key.name && known->claim == key.claim &&
+                   !known->revoked()
+               ? Verdict::done
+               : Verdict::key_exists;
   for (const std::string& look : looks_of(key.name))
     if (const auto at = names_.find(look); at != names_.end() && !keys_.at(at->second).revoked())
       return Verdict::key_exists;
@@ -93,8 +97,10 @@ Verdict AccessTable::revoke(std::uint32_t id, std::int64_t time_ms, std::string_
 
 Verdict AccessTable::rotate(std::uint64_t secret, std::uint64_t before) {
   if (secrets_.speaks == secret && secrets_.before == before) return Verdict::done;
-  const bool retired =
-      std::find(secrets_.retired.begin(), secrets_.retired.end(), secret) != secrets_.retired.end();
+  const auto was_retired = [&](std::uint64_t name) {
+    return std::find(secrets_.retired.begin(), secrets_.retired.end(), name) != secrets_.retired.end();
+  };
+  const bool retired = was_retired(secret) || was_retired(before) || secrets_.speaks == secret;
   // (What the log named last may be nobody's any more: all key files may have been changed by hand.)
   if (secrets_.before != 0 || retired) return Verdict::rotation_open;
   secrets_.speaks = secret;
@@ -150,6 +156,8 @@ std::string encode_access_key(const AccessKey& key) {
   w.sized(key.issued_by);
   w.fixed(static_cast<std::uint64_t>(key.revoked_ms));
   w.sized(key.revoked_by);
+  w.fixed(key.claim[0]);
+  w.fixed(key.claim[1]);
   return out;
 }
 
@@ -163,6 +171,8 @@ std::optional<AccessKey> decode_access_key(std::uint32_t id, std::string_view va
   key.issued_by = r.sized_view(limits::name_bytes_max);
   key.revoked_ms = static_cast<std::int64_t>(r.fixed<std::uint64_t>());
   key.revoked_by = r.sized_view(limits::name_bytes_max);
+  key.claim = {r.fixed<std::uint64_t>(), 0};
+  key.claim[1] = r.fixed<std::uint64_t>();
   if (!r.done() || version != rows::row_version || !key.whose.valid() || key.whose.is_secret())
     return std::nullopt;
   return key;

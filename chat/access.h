@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -22,6 +23,8 @@ struct AccessKey {
   std::string issued_by;
   std::int64_t revoked_ms = 0;  ///< 0: it is not
   std::string revoked_by;
+  /// A hash of what only who had it issued knows: whoever shows that is told the key.
+  std::array<std::uint64_t, 2> claim{};
   [[nodiscard]] bool revoked() const { return revoked_ms != 0; }
   friend bool operator==(const AccessKey&, const AccessKey&) = default;
 };
@@ -60,7 +63,7 @@ class AccessTable {
   /// Whether the name that it posts under is its own.
   [[nodiscard]] bool proves_name(const Credential& whose) const;
 
-  /// done, key_exists, access_full.
+  /// done, key_exists, access_full. The same again is fine.
   [[nodiscard]] Verdict issue(AccessKey key);
   /// done, no_such_key. Again is fine, and changes nothing.
   [[nodiscard]] Verdict revoke(std::uint32_t id, std::int64_t time_ms, std::string_view by);

@@ -19,9 +19,9 @@
 namespace chat {
 
 /// Where an answer goes, and to whom: opaque here, compared and copied only. The daemon puts a socket address
-/// and the client's incarnation in; the simulator a number.
+/// and the client's incarnation, life and key in; the simulator a number.
 struct ClientAddress {
-  std::array<std::uint8_t, 48> bytes{};
+  std::array<std::uint8_t, 56> bytes{};
   friend auto operator<=>(const ClientAddress&, const ClientAddress&) = default;
 };
 
@@ -259,9 +259,10 @@ struct AccessKeysRequest {
   std::uint32_t from = 0;
   friend bool operator==(const AccessKeysRequest&, const AccessKeysRequest&) = default;
 };
-/// The bytes of a key that is to be issued: no longer once the log has it.
+/// The bytes of a key that was issued, for who had it issued: `claim` is what he alone knows.
 struct DeriveKeyRequest {
   Credential whose;
+  std::array<std::uint8_t, 32> claim{};
   friend bool operator==(const DeriveKeyRequest&, const DeriveKeyRequest&) = default;
 };
 /// The public key for which a new secret is sealed, so that who recorded all of it and gets the earlier

@@ -263,7 +263,9 @@ std::string validate(const CommandView& command, std::uint16_t rules) {
     const bool names_key = access->kind == SetAccess::Kind::issue || access->kind == SetAccess::Kind::revoke;
     const bool rotates = access->kind == SetAccess::Kind::rotate;
     const bool retires = access->kind == SetAccess::Kind::retire;
-    if ((access->secret != 0) != rotates || (access->before != 0) != (rotates || retires) ||
+    const bool issues = access->kind == SetAccess::Kind::issue;
+    if ((access->secret != 0) != (rotates || issues) ||
+        (access->before != 0) != (rotates || retires || issues) ||
         (rotates && access->secret == access->before))
       return "no secret is named by that";
     if (!access->whose.valid() || access->whose.is_secret() == names_key) return "no key is named by that";
@@ -325,6 +327,11 @@ Command to_command(const CommandView& view) {
 }
 
 namespace {
+
+/// Two numbers of eight bytes follow.
+bool names_two(SetAccess::Kind kind) {
+  return kind == SetAccess::Kind::issue || kind >= SetAccess::Kind::rotate;
+}
 
 void put_credential(paxos::ByteWriter& w, const Credential& whose) {
   w.fixed(static_cast<std::uint8_t>(whose.role));
@@ -395,7 +402,7 @@ void encode_to(std::string& out, const Command& command) {
     put_credential(w, access->whose);
     w.sized(access->name);
     w.sized(access->by);
-    if (access->kind >= SetAccess::Kind::rotate) {
+    if (names_two(access->kind)) {
       w.fixed(access->secret);
       w.fixed(access->before);
     }
@@ -539,7 +546,7 @@ tl::expected<CommandView, std::string> view_command_of(std::span<const std::byte
       access.whose = get_credential(r);
       access.name = r.sized_view(limits::name_bytes_max);
       access.by = r.sized_view(limits::name_bytes_max);
-      if (access.kind >= SetAccess::Kind::rotate) {
+      if (names_two(access.kind)) {
         access.secret = r.fixed<std::uint64_t>();
         access.before = r.fixed<std::uint64_t>();
       }

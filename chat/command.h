@@ -94,11 +94,12 @@ struct SetAccess {
     retire = 6,  ///< `before` is not any more
   };
   Kind kind = Kind::issue;
-  Credential whose = {};     ///< of issue, and with whatever role but the secret's of revoke; else the secret
-  std::string name;          ///< of issue: under which alone it posts; empty: under any that is nobody's
-  std::string by;            ///< as a sender's name; may be empty
-  std::uint64_t secret = 0;  ///< of rotate, by its name (net/seal.h)
-  std::uint64_t before = 0;  ///< of rotate and retire, likewise
+  Credential whose = {};  ///< of issue, and with whatever role but the secret's of revoke; else the secret
+  std::string name;       ///< of issue: under which alone it posts; empty: under any that is nobody's
+  std::string by;         ///< as a sender's name; may be empty
+  /// Of rotate and retire secrets by their names (net/seal.h), of issue the claim (chat/access.h).
+  std::uint64_t secret = 0;
+  std::uint64_t before = 0;
   friend bool operator==(const SetAccess&, const SetAccess&) = default;
 };
 /// "issue_key", "revoke_key", "open_names", "close_names", "rotate_secret", "retire_secret".

@@ -172,16 +172,31 @@ Desk::State::Grant Desk::State::granted(const Credential& whose, const CommandVi
   if (!whose.may_post()) return refused(to_string(whose) + " only reads");
   if (const auto* open = std::get_if<Open>(&command.operation)) {
     if (open->whose != whose) return refused("a session is opened under another key than it names");
-    const AccessKey* key = whose.is_secret() ? nullptr : access.find(whose.id);
-    return key != nullptr && key->revoked() ? refused(to_string(whose) + " was revoked") : Grant{};
+    if (whose.is_secret()) return {};
+    const AccessKey* key = access.find(whose.id);
+    if (key != nullptr && key->whose == whose && key->revoked())
+      return refused(to_string(whose) + " was revoked");
+    // One that is not known is in a slot to come, or was never issued: it is not for everybody to fill the
+    // log.
+    return {.unknown = !access.live(whose), .refused = {}};
   }
   if (whose.is_secret() && access.size() == 0) return {};
   const auto session = machine.session(command.session);
-  if (!session)
+  const bool revoked = !whose.is_secret() && !access.live(whose);
+  if (!session) {
+    // Gone for ever, or of a slot that is not applied here yet.
+    if (revoked && command.session.slot <= machine.applied())
+      return refused(to_string(whose) + " was revoked");
     return {.unknown = !whose.is_secret() && command.session.slot > machine.applied(), .refused = {}};
+  }
   // Whoever has the secret is a replica, or could be one.
   if (!whose.is_secret() && session->whose != whose) return refused(std::string(session_of_another_key));
-  if (command.seq <= session->last_seq) return {};
+  if (command.seq <= session->last_seq) {
+    // Under a revoked key what ran is told, and nothing else costs a slot.
+    if (revoked && machine.answered_content(command.session, command.seq) != content_of(command))
+      return refused(to_string(whose) + " was revoked");
+    return {};
+  }
   const Verdict verdict = machine.access_verdict(session->whose, command);
   // Whether open names are allowed may change back before it runs.
   if (verdict == Verdict::done || verdict == Verdict::names_closed) return {};

@@ -126,6 +126,12 @@ std::optional<Machine::SessionView> Machine::session(const SessionId& id) const 
   return SessionView{.last_seq = s->last_seq, .whose = s->whose};
 }
 
+std::optional<std::uint64_t> Machine::answered_content(const SessionId& id, std::uint64_t seq) const {
+  const Session* s = std::as_const(state_->sessions).find(id);
+  if (s == nullptr || seq < s->answered_below || seq > s->last_seq) return std::nullopt;
+  return s->answers.view()[static_cast<std::size_t>(seq - s->answered_below)].content;
+}
+
 /// The clock goes on by what passed between one batch's stamp and the next, but never by more than 60 s a
 /// slot and never back. So a proposer whose clock is a year ahead moves it by 60 s once, not by 60 s with
 /// every slot until it is a year on, which would expire everybody within 1,440 slots.
@@ -443,7 +449,9 @@ void Machine::State::set_access(const SetAccessView& wanted, Outcome& outcome) {
     outcome.verdict = access.issue({.whose = wanted.whose,
                                     .name = std::string(wanted.name),
                                     .issued_ms = outcome.time_ms,
-                                    .issued_by = std::string(wanted.by)});
+                                    .issued_by = std::string(wanted.by),
+                                    .revoked_by = {},
+                                    .claim = {wanted.secret, wanted.before}});
   } else if (wanted.kind == Kind::revoke) {
     outcome.verdict = access.revoke(wanted.whose.id, outcome.time_ms, wanted.by);
   } else {

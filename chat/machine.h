@@ -196,6 +196,8 @@ class Machine {
     Credential whose;  ///< under which it was opened
   };
   [[nodiscard]] std::optional<SessionView> session(const SessionId& id) const;
+  /// content_of() the command of a session whose answer is kept; nothing: none of that seq is.
+  [[nodiscard]] std::optional<std::uint64_t> answered_content(const SessionId& id, std::uint64_t seq) const;
   /// The message that stands under a key; nullptr: none, or not any more. Valid until the next apply().
   [[nodiscard]] const KeyedMessage* keyed(std::string_view room, std::string_view key) const;
   [[nodiscard]] std::size_t keys() const;

@@ -169,6 +169,7 @@ void put(std::string& out, const OperatorRequest& message, bool named) {
           w.number(c.from);
         } else if constexpr (std::is_same_v<C, DeriveKeyRequest>) {
           w.credential(c.whose);
+          w.raw(c.claim);
         } else if constexpr (std::is_same_v<C, AddSecretRequest>) {
           w.text(c.sealed);
         } else if constexpr (std::is_same_v<C, RenewKeyRequest>) {
@@ -273,7 +274,7 @@ tl::expected<OperatorRequest, const char*> get_operator_request(const Bytes& byt
         m.command = AccessKeysRequest{r.number32()};
         break;
       case 17:
-        m.command = DeriveKeyRequest{r.credential()};
+        m.command = DeriveKeyRequest{r.credential(), r.array<32>()};
         if (std::get<DeriveKeyRequest>(m.command).whose.is_secret()) r.fail();
         break;
       case 18:

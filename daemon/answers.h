@@ -10,6 +10,7 @@
 
 #include "chat/client_messages.h"
 #include "net/address.h"
+#include "net/seal.h"
 #include "paxos/types.h"
 
 /// What operators asked for and what they were told.
@@ -18,8 +19,7 @@ namespace paxosd {
 /// Who waits for the answer to which request.
 struct Asker {
   net::Address at;
-  paxos::Incarnation who;  ///< the program there: another one that gets the address later is not told
-  chat::Credential whose;  ///< the key that it asks under
+  net::Identity who;  ///< the program there, and its key: another one that gets the address later is not told
   std::uint64_t id = 0;
 };
 

@@ -55,16 +55,20 @@ net::AddressBook::Options book_options(const Host::Options& o) {
   return out;
 }
 
-constexpr std::size_t address_begin = sizeof(paxos::Incarnation::bytes) + 1;
+/// Incarnation, life, role and id of the key, length of the address.
+constexpr std::size_t address_begin = sizeof(paxos::Incarnation::bytes) + 8 + 1 + 4 + 1;
 
-/// Which program, and where: whoever gets an address later is another client.
-chat::ClientAddress client_address(const net::Address& address, const paxos::Incarnation& who) {
+/// Which program, under which key, and where: whoever gets an address later is another client.
+chat::ClientAddress client_address(const net::Address& address, const net::Identity& who) {
   chat::ClientAddress out;
   const auto bytes = address.bytes();
   static_assert(sizeof(out.bytes) >= net::Address::bytes_max + address_begin);
-  std::copy(who.bytes.begin(), who.bytes.end(), out.bytes.begin());
-  out.bytes[address_begin - 1] = static_cast<std::uint8_t>(bytes.size());
-  std::copy(bytes.begin(), bytes.end(), out.bytes.begin() + address_begin);
+  auto* at = std::copy(who.incarnation.bytes.begin(), who.incarnation.bytes.end(), out.bytes.begin());
+  for (unsigned i = 0; i < 8; ++i) *at++ = static_cast<std::uint8_t>(who.life >> (8 * i));
+  *at++ = static_cast<std::uint8_t>(who.whose.role);
+  for (unsigned i = 0; i < 4; ++i) *at++ = static_cast<std::uint8_t>(who.whose.id >> (8 * i));
+  *at++ = static_cast<std::uint8_t>(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), at);
   return out;
 }
 
@@ -79,9 +83,14 @@ net::Address socket_address(const chat::ClientAddress& address) {
   return net::Address::from_bytes({address.bytes.data() + address_begin, address.bytes[address_begin - 1]});
 }
 
-paxos::Incarnation client_of(const chat::ClientAddress& address) {
-  paxos::Incarnation who;
-  std::copy_n(address.bytes.begin(), who.bytes.size(), who.bytes.begin());
+net::Identity client_of(const chat::ClientAddress& address) {
+  net::Identity who;
+  const auto* at = address.bytes.data();
+  std::copy_n(at, who.incarnation.bytes.size(), who.incarnation.bytes.begin());
+  at += who.incarnation.bytes.size();
+  for (unsigned i = 0; i < 8; ++i) who.life |= std::uint64_t{*at++} << (8 * i);
+  who.whose.role = static_cast<chat::Role>(*at++);
+  for (unsigned i = 0; i < 4; ++i) who.whose.id |= std::uint32_t{*at++} << (8 * i);
   return who;
 }
 
@@ -284,8 +293,7 @@ void Host::on_body(net::Received received) {
   } else if (const auto* client = std::get_if<chat::ClientMessage>(&received.body)) {
     if (const auto* commands = std::get_if<chat::ClientCommands>(client))
       flight_.commands_came(now, commands->commands.size());
-    node_.client_message(now, client_address(received.from, received.sender.incarnation),
-                         received.sender.whose, *client);
+    node_.client_message(now, client_address(received.from, received.sender), received.sender.whose, *client);
   } else if (const auto* word = std::get_if<net::AddressWord>(&received.body)) {
     on_address_word(received, *word);
   } else if (const auto* snapshot = std::get_if<chat::SnapshotWord>(&received.body)) {

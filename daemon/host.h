@@ -217,6 +217,8 @@ class Host {
   void on(const Asker& asker, const chat::RenewKeyRequest& request);
   void follow_secrets();
   [[nodiscard]] const net::Secret& spoken_secret() const;
+  void store_secrets();
+  void secrets_stored(const std::string& why, const std::vector<net::Fingerprint>& stored);
   void add_secrets(nlohmann::json& out) const;
   void note_key_use(const net::Received& received);
   void on(const Asker& asker, const chat::HashRequest& request);
@@ -282,11 +284,17 @@ class Host {
     Secrets::File file;
     std::array<std::uint8_t, 32> door{};  ///< public key, of this life, for which a new one is sealed
     net::Secret door_key;
-    chat::SecretNames followed;  ///< what the log says, as it was carried out
-    bool lacking = false;        ///< but for its secret, which is not here
-    KeyUsers old_users;          ///< who came under a secret that is not spoken under any more
-    KeyUsers secret_users;       ///< who has the secret, and is no replica's machine
+    chat::SecretNames followed;                               ///< what the log says, as it was carried out
+    bool lacking = false;                                     ///< but for its secret, which is not here
+    std::vector<net::Fingerprint> attempts;                   ///< added in this life
+    std::vector<std::pair<Asker, net::Fingerprint>> waiting;  ///< for those to be on the disk
+    bool storing = false;
+    bool store_again = false;
+    KeyUsers old_users;     ///< who came under a secret that is not spoken under any more
+    KeyUsers secret_users;  ///< who has the secret, and is no replica's machine
   };
+  /// The one that is spoken under, the one before, and one that is to come.
+  static constexpr std::size_t secrets_good_max = 3;
   SecretsHeld secrets_;
   Snapshots snapshots_;
   net::Signals* signals_ = nullptr;  ///< that run() waits for

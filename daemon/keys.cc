@@ -24,6 +24,12 @@ std::string names_of(const std::vector<net::Fingerprint>& names) {
   return out;
 }
 
+std::vector<net::Fingerprint> names_in(const std::vector<net::Secret>& secrets) {
+  std::vector<net::Fingerprint> out;
+  for (const net::Secret& secret : secrets) out.push_back(net::fingerprint(secret));
+  return out;
+}
+
 }  // namespace
 
 /// A page of the keys that were issued, and whether others may post.
@@ -41,11 +47,15 @@ void Host::on(const Asker& asker, const chat::AccessKeysRequest& request) {
   answer(asker, std::move(reply));
 }
 
-/// Once the log has a key nobody is told it again: who issues one asks first.
+/// Whoever had it issued is told it, and nobody else, however late: the log has what only he knows, as a
+/// hash.
 void Host::on(const Asker& asker, const chat::DeriveKeyRequest& request) {
-  if (node_.machine().access().find(request.whose.id) != nullptr)
-    return answer(
-        asker, refused(chat::to_string(request.whose) + " was issued already, and is told to nobody again"));
+  const chat::AccessKey* issued = node_.machine().access().find(request.whose.id);
+  if (issued == nullptr || issued->whose != request.whose)
+    return answer(asker, refused("this replica does not know " + chat::to_string(request.whose) + " yet"));
+  if (issued->revoked()) return answer(asker, refused(chat::to_string(request.whose) + " was revoked"));
+  if (net::claim_of(request.claim) != issued->claim)
+    return answer(asker, refused(chat::to_string(request.whose) + " is told to who had it issued alone"));
   const net::Secret key = net::derive_key(spoken_secret(), request.whose);
   answer(asker, chat::DerivedKeyReply{.bytes = key.bytes()});
 }
@@ -66,10 +76,10 @@ void Host::on(const Asker& asker, const chat::SecretDoorRequest& /*request*/) {
 }
 
 void Host::on(const Asker& asker, const chat::RenewKeyRequest& request) {
-  if (asker.whose.is_secret())
+  if (asker.who.whose.is_secret())
     return answer(asker,
                   refused("the cluster's secret is renewed by `paxosctl key rotate`, on all replicas"));
-  const net::Secret key = net::derive_key(spoken_secret(), asker.whose);
+  const net::Secret key = net::derive_key(spoken_secret(), asker.who.whose);
   std::string sealed(box_bytes, '\0');
   if (crypto_box_seal(reinterpret_cast<unsigned char*>(sealed.data()), key.data(), net::Secret::size(),
                       request.door.data()) != 0)
@@ -87,45 +97,65 @@ void Host::on(const Asker& asker, const chat::AddSecretRequest& request) {
                            request.sealed.size(), secrets_.door.data(), secrets_.door_key.data()) != 0)
     return answer(asker, refused("it was sealed for another life of this replica: ask again"));
   const net::Fingerprint name = net::fingerprint(fresh);
-  const auto known = std::find(secrets_.file.good.begin(), secrets_.file.good.end(), fresh);
-  if (known != secrets_.file.good.end()) {
-    // The file of the config has it, too; on the disk it is what was retired that has to be known.
-    return answer(asker, chat::DoneReply{});
-  }
+  auto& good = secrets_.file.good;
   const auto& retired = secrets_.file.retired;
   if (std::find(retired.begin(), retired.end(), name) != retired.end())
     return answer(asker, refused("that secret was retired: take a new one"));
-  if (node_.machine().access().secrets().before != 0)
-    return answer(asker,
-                  refused("the secret is changing already: `paxosctl key retire` ends the earlier one"));
-  Secrets::File next = secrets_.file;
-  // One of an attempt that came to nothing makes room.
-  std::erase_if(next.good,
-                [&](const net::Secret& s) { return net::fingerprint(s) != transport_.speaks_under(); });
-  next.good.push_back(fresh);
-  storage_->read([this, asker, fresh, next = std::move(next)](const storage::Storage::Reader&) {
-    const std::string why = Secrets::store(options_.directory, next);
-    mailbox_.push([this, asker, fresh, why] {
-      if (!why.empty()) return answer(asker, refused("the new secret could not be kept: " + why));
-      // As long as nothing but this was decided meanwhile.
-      if (node_.machine().access().secrets().before != 0)
-        return answer(asker, refused("the secret is changing already: say it again"));
-      auto& good = secrets_.file.good;
-      for (const net::Secret& held : good)
-        if (const net::Fingerprint other = net::fingerprint(held);
-            other != transport_.speaks_under() && held != fresh)
-          transport_.drop_secret(other);
-      std::erase_if(good, [&](const net::Secret& s) {
-        return net::fingerprint(s) != transport_.speaks_under() && s != fresh;
-      });
-      if (std::find(good.begin(), good.end(), fresh) == good.end()) good.push_back(fresh);
-      transport_.add_secret(fresh);
-      daemon_log::warning("took a new secret of the cluster, {}, as the operator wishes; {} are good now",
-                          net::to_string_fingerprint(net::fingerprint(fresh)),
-                          names_of(transport_.secrets()));
-      answer(asker, chat::DoneReply{});
-    });
+  if (std::find(good.begin(), good.end(), fresh) == good.end()) {
+    const chat::SecretNames& log = node_.machine().access().secrets();
+    if (log.before != 0)
+      return answer(asker,
+                    refused("the secret is changing already: `paxosctl key retire` ends the earlier one"));
+    // One of an attempt that came to nothing makes room: it was never spoken under, nor named by the log.
+    for (const net::Fingerprint other : std::exchange(secrets_.attempts, {}))
+      if (other != transport_.speaks_under() && other != log.speaks) {
+        transport_.drop_secret(other);
+        std::erase_if(good, [&](const net::Secret& s) { return net::fingerprint(s) == other; });
+      }
+    if (good.size() >= secrets_good_max)
+      return answer(asker, refused("three secrets are good here already: see `paxosctl status --json`"));
+    good.push_back(fresh);
+    secrets_.attempts.push_back(name);
+    transport_.add_secret(fresh);
+    daemon_log::warning("took a new secret of the cluster, {}, as the operator wishes; {} are good now",
+                        net::to_string_fingerprint(name), names_of(transport_.secrets()));
+  }
+  // What is on the disk comes to what is wanted, whatever is decided meanwhile; who waits hears of it then.
+  secrets_.waiting.emplace_back(asker, name);
+  store_secrets();
+}
+
+/// One at a time, until the disk has what is here.
+void Host::store_secrets() {
+  if (std::exchange(secrets_.storing, true)) {
+    secrets_.store_again = true;
+    return;
+  }
+  secrets_.store_again = false;
+  storage_->read([this, file = secrets_.file](const storage::Storage::Reader&) {
+    std::string why = Secrets::store(options_.directory, file);
+    mailbox_.push(
+        [this, why = std::move(why), stored = names_in(file.good)] { secrets_stored(why, stored); });
   });
+}
+
+void Host::secrets_stored(const std::string& why, const std::vector<net::Fingerprint>& stored) {
+  secrets_.storing = false;
+  if (!why.empty()) daemon_log::error("the cluster's secrets could not be kept: {}", why);
+  const auto here = names_in(secrets_.file.good);
+  for (const auto& [asker, name] : std::exchange(secrets_.waiting, {})) {
+    if (!why.empty()) {
+      answer(asker, refused("the new secret could not be kept: " + why));
+    } else if (std::find(here.begin(), here.end(), name) == here.end()) {
+      answer(asker, refused("another secret was added meanwhile: say it again"));
+    } else if (std::find(stored.begin(), stored.end(), name) == stored.end()) {
+      secrets_.waiting.emplace_back(asker, name);  // with the next one
+      secrets_.store_again = true;
+    } else {
+      answer(asker, chat::DoneReply{});
+    }
+  }
+  if (secrets_.store_again) store_secrets();
 }
 
 /// What the log says of secrets is done: it is the same on every replica, and each that has the new one
@@ -146,9 +176,7 @@ void Host::follow_secrets() {
           "place of {} and start it again. (Was it changed by hand on all replicas, `paxosctl key rotate` "
           "settles it.)",
           net::to_string_fingerprint(wanted.speaks), names_of(held), options_.config.key_file.string());
-    return;
-  }
-  if (transport_.speaks_under() != wanted.speaks) {
+  } else if (transport_.speaks_under() != wanted.speaks) {
     transport_.speak_under(wanted.speaks);
     daemon_log::info("speaks under the cluster's secret {} from now on",
                      net::to_string_fingerprint(wanted.speaks));
@@ -170,11 +198,7 @@ void Host::follow_secrets() {
         "the cluster's secret {} is not good any more, nor is any key that was derived from it",
         net::to_string_fingerprint(name));
   }
-  if (!retired) return;
-  storage_->read([file = secrets_.file, directory = options_.directory](const storage::Storage::Reader&) {
-    if (const std::string why = Secrets::store(directory, file); !why.empty())
-      daemon_log::error("that a secret was retired could not be kept: {}", why);
-  });
+  if (retired) store_secrets();
 }
 
 /// By their names, which tell nothing of them.

@@ -166,6 +166,12 @@ int run(int argc, char** argv) {
     fill_random(host_options.tickets.data(), host_options.tickets.size());
     auto secrets = paxosd::Secrets::load(options.directory, secret);
     if (!secrets) return refuse(secrets.error());
+    if (secrets->differs)
+      daemon_log::warning(
+          "the key file holds another secret than those in {}/secrets, and all of them are good. If it was "
+          "changed by "
+          "hand, so that the earlier ones shall open nothing: stop, delete that file, start",
+          options.directory.string());
     host_options.secrets = std::move(*secrets);
     net::Loop loop(config->busy_poll);
     paxosd::Host host(loop, std::move(host_options), std::move(*opened));

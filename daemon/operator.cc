@@ -111,10 +111,7 @@ void Host::on_operator(const net::Received& received, const chat::OperatorReques
       transport_.send(loop_.now(), received.from, net::Body{*given});
     return;
   }
-  const Asker asker{.at = received.from,
-                    .who = received.sender.incarnation,
-                    .whose = received.sender.whose,
-                    .id = request.id};
+  const Asker asker{.at = received.from, .who = received.sender, .id = request.id};
   if (std::string why = chat::refused_to(received.sender.whose, node_.machine().access(), request.command);
       !why.empty())
     return answer(asker, refused(std::move(why)));

@@ -71,7 +71,10 @@ tl::expected<Secrets::File, std::string> Secrets::load(const std::filesystem::pa
   const bool known =
       std::any_of(out.good.begin(), out.good.end(), [&](const net::Secret& s) { return s == configured; });
   const bool retired = std::find(out.retired.begin(), out.retired.end(), name) != out.retired.end();
-  if (!known && (!retired || out.good.empty())) out.good.push_back(configured);
+  if (!known && (!retired || out.good.empty())) {
+    out.differs = !out.good.empty();
+    out.good.push_back(configured);
+  }
   return out;
 }
 

@@ -19,6 +19,8 @@ class Secrets {
   struct File {
     std::vector<net::Secret> good;          ///< oldest first
     std::vector<net::Fingerprint> retired;  ///< names
+    /// The config's key file holds another one than those that were rotated to, which stay good beside it.
+    bool differs = false;
   };
 
   /// `configured`: of the key file; it may be newer than the file's, where an operator put it there by hand.

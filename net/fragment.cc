@@ -360,7 +360,7 @@ FragmentCache::Entry& FragmentCache::touch(paxos::Time now, List::iterator at) {
 }
 
 FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, std::size_t stable_bytes,
-                                         std::size_t part_bytes_max) {
+                                         std::size_t part_bytes_max, const Owner& owner) {
   PAXOS_ASSERT(stable_bytes <= message.size() && message.size() <= fragmented_bytes_max);
   const std::uint64_t digest = XXH3_64bits(message.data(), stable_bytes);
   const std::string_view stable(message.data(), stable_bytes);
@@ -368,7 +368,7 @@ FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, s
   for (auto at = begin; at != end; ++at) {
     // Whoever writes the text could make two messages with one digest; the bytes decide.
     const Entry& e = *at->second;
-    if (e.stable_bytes == stable_bytes && e.part_bytes_max == part_bytes_max &&
+    if (e.owner == owner && e.stable_bytes == stable_bytes && e.part_bytes_max == part_bytes_max &&
         e.message.view().substr(0, stable_bytes) == stable)
       return touch(now, at->second);
   }
@@ -378,6 +378,7 @@ FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, s
                  .total = static_cast<std::uint32_t>(message.size()),
                  .index = 0,
                  .count = fragment_count(message.size(), part_bytes_max)};
+  entry.owner = owner;
   entry.message = paxos::Bytes::from(std::move(message));
   entry.part_bytes_max = part_bytes_max;
   entry.stable_bytes = stable_bytes;
@@ -390,9 +391,9 @@ FragmentCache::Entry& FragmentCache::put(paxos::Time now, std::string message, s
   return *at;
 }
 
-FragmentCache::Entry* FragmentCache::find(paxos::Time now, std::uint64_t id) {
+FragmentCache::Entry* FragmentCache::find(paxos::Time now, std::uint64_t id, const Owner& owner) {
   const auto at = by_id_.find(id);
-  return at == by_id_.end() ? nullptr : &touch(now, at->second);
+  return at == by_id_.end() || at->second->owner != owner ? nullptr : &touch(now, at->second);
 }
 
 void FragmentCache::drop_oldest() {

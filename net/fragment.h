@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "chat/credential.h"
 #include "net/address.h"
 #include "net/seal.h"
 #include "paxos/bounds.h"
@@ -190,6 +191,16 @@ struct ReassemblyBounds {
   std::size_t complete = Reassembly::complete_max;
 };
 
+/// For whom a message was cut: other replicas, or one client under its key. To nobody else its parts are
+/// given.
+struct FragmentOwner {
+  bool client = false;
+  paxos::Incarnation who;
+  std::uint64_t life = 0;
+  chat::Credential whose;
+  friend bool operator==(const FragmentOwner&, const FragmentOwner&) = default;
+};
+
 /// The sender's half: remembers for a while what was sent in parts.
 class FragmentCache {
  public:
@@ -197,8 +208,10 @@ class FragmentCache {
   static constexpr std::size_t addresses_max = 64;                  ///< per message
   static constexpr paxos::Duration kept{std::chrono::seconds{10}};  ///< after its last use
 
+  using Owner = FragmentOwner;
   struct Entry {
     FragmentHeader shape;  ///< index unused
+    Owner owner;
     paxos::Bytes message;
     std::size_t part_bytes_max = 0;  ///< it was cut for
     std::size_t stable_bytes = 0;
@@ -214,8 +227,9 @@ class FragmentCache {
   /// for the same `part_bytes_max`, or a new one: what is said again to where less passes than before is
   /// another message. The entry stays valid until the next call.
   [[nodiscard]] Entry& put(paxos::Time now, std::string message, std::size_t stable_bytes,
-                           std::size_t part_bytes_max);
-  [[nodiscard]] Entry* find(paxos::Time now, std::uint64_t id);
+                           std::size_t part_bytes_max, const Owner& owner = {});
+  /// Nothing where it is somebody else's.
+  [[nodiscard]] Entry* find(paxos::Time now, std::uint64_t id, const Owner& owner = {});
   void tick(paxos::Time now);
   [[nodiscard]] paxos::Time deadline() const;
   [[nodiscard]] std::size_t memory() const { return memory_; }

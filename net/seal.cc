@@ -22,6 +22,7 @@ constexpr std::array<std::uint8_t, 3> magic{'P', 'X', 'D'};
 constexpr std::string_view first_key_context = "paxosd datagram key 1";
 constexpr std::string_view key_context = "paxosd datagram key 2";
 constexpr std::string_view fingerprint_context = "paxosd secret's name 1";
+constexpr std::string_view claim_context = "paxosd claim of a key 1";
 constexpr std::string_view role_key_context = "paxosd access key 1";
 
 cipher::Nonce nonce_of(std::uint64_t counter) {
@@ -113,6 +114,17 @@ Fingerprint fingerprint(const Secret& secret) {
   const Secret name = derive(secret, fingerprint_context);
   paxos::ByteReader r(std::as_bytes(std::span(name.bytes())));
   return std::max<Fingerprint>(r.fixed<std::uint64_t>(), 1);
+}
+
+std::array<std::uint64_t, 2> claim_of(const std::array<std::uint8_t, 32>& claim) {
+  std::array<std::uint8_t, 16> hash{};
+  const int failed =
+      crypto_generichash(hash.data(), hash.size(), claim.data(), claim.size(),
+                         reinterpret_cast<const unsigned char*>(claim_context.data()), claim_context.size());
+  PAXOS_ASSERT(failed == 0);
+  paxos::ByteReader r(std::as_bytes(std::span(hash)));
+  const auto low = r.fixed<std::uint64_t>();
+  return {std::max<std::uint64_t>(low, 1), std::max<std::uint64_t>(r.fixed<std::uint64_t>(), 1)};
 }
 
 std::string to_string_fingerprint(Fingerprint fingerprint) {
@@ -219,6 +231,13 @@ Sealer::Sealer(const ClusterKey& key, const Identity& self, std::size_t replicas
     first_subkey_ = derive_subkey(key, first);
   }
   speaks_ = opener_.secrets().front();
+}
+
+void Sealer::speak_under(Fingerprint secret) {
+  speaks_ = secret;
+  Identity first = self_;
+  first.life = 0;
+  if (self_.whose.is_secret()) first_subkey_ = derive_subkey(opener_.key_of({}, secret), first);
 }
 
 void Sealer::drop_secret(Fingerprint secret) {

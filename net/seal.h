@@ -51,6 +51,8 @@ using ClusterKey = Secret;
 /// Names a secret without telling it; 0: none.
 using Fingerprint = std::uint64_t;
 [[nodiscard]] Fingerprint fingerprint(const Secret& secret);
+/// What the log has of a claim (chat/access.h): 128 bits of BLAKE2b. Never zeros.
+[[nodiscard]] std::array<std::uint64_t, 2> claim_of(const std::array<std::uint8_t, 32>& claim);
 /// Sixteen hexadecimal digits.
 [[nodiscard]] std::string to_string_fingerprint(Fingerprint fingerprint);
 
@@ -272,7 +274,7 @@ class Sealer {
   void drop_secret(Fingerprint secret);
   [[nodiscard]] std::vector<Fingerprint> secrets() const { return opener_.secrets(); }
   /// From now on. Requires: it was added.
-  void speak_under(Fingerprint secret) { speaks_ = secret; }
+  void speak_under(Fingerprint secret);
   [[nodiscard]] Fingerprint speaks_under() const { return speaks_; }
   void forget(const Identity& replica) { opener_.forget(replica); }
   void readmit(const Identity& replica) { opener_.readmit(replica); }

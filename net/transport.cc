@@ -319,11 +319,22 @@ void Transport::send_fragmented(paxos::Time now, std::span<const Address> to, st
   }
 }
 
+FragmentCache::Owner Transport::owner_at(std::span<const Address> to) const {
+  if (options_.self.is_client() || to.size() != 1 || replica_at(to.front())) return {};
+  const auto asker = askers_.find(to.front());
+  if (asker == askers_.end()) return {.client = true, .who = {}, .life = 0, .whose = {}};
+  return {.client = true,
+          .who = asker->second.incarnation,
+          .life = asker->second.life,
+          .whose = asker->second.whose};
+}
+
 void Transport::send_cut(paxos::Time now, std::span<const Address> to, std::string message,
                          std::size_t stable_bytes, std::size_t datagram_bytes) {
   // Where others carry less it is cut for this path, too, though it might fit.
   const std::size_t part_bytes_max = std::min(datagram_bytes - part_overhead, (message.size() + 1) / 2);
-  FragmentCache::Entry& entry = cache_.put(now, std::move(message), stable_bytes, part_bytes_max);
+  FragmentCache::Entry& entry =
+      cache_.put(now, std::move(message), stable_bytes, part_bytes_max, owner_at(to));
   std::vector<Address> first_time;
   std::vector<Address> again;
   for (const Address& address : to) (entry.was_sent_to(address) ? again : first_time).push_back(address);
@@ -398,6 +409,7 @@ std::vector<Outgoing> Transport::take_outgoing() { return std::exchange(outgoing
 
 void Transport::tick(paxos::Time now) {
   for (const Reassembly::Ask& ask : reassembly_.tick(now)) {
+    if (!options_.self.is_client() && nobody_at(ask.to)) continue;
     ++figures_.needs;
     seal_one(ask.to, way({&ask.to, 1}), Content::fragment_need, encode(ask.need));
   }
@@ -444,7 +456,7 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
   }
   const bool to_client = options_.self.is_client();
   if (to_client            ? !admit_reply(now, from, *opened)
-      : sender.is_client() ? !admit_client(from, *opened)
+      : sender.is_client() ? !admit_client(now, from, *opened)
                            : !admit_peer(*opened))
     return;
   const std::size_t begin = out.size();
@@ -464,7 +476,7 @@ void Transport::receive(paxos::Time now, const Address& from, std::span<const st
       break;
     }
     case Content::fragment_need:
-      return resend(now, from, opened->plain);
+      return resend(now, from, *opened);
     case Content::path_probe:
       return answer_path_probe(from, *opened, datagram.size());
     case Content::path_answer:
@@ -487,14 +499,22 @@ Address Transport::address_to_ask(const Address& from, const Opened& opened) con
   return at == owners_.end() ? from : at->first;
 }
 
-void Transport::resend(paxos::Time now, const Address& from, const paxos::Bytes& plain) {
-  const auto need = decode_need(plain.span());
+void Transport::resend(paxos::Time now, const Address& from, const Opened& opened) {
+  const auto need = decode_need(opened.plain.span());
   if (!need) return drop(Drop::undecodable);
   const Identity& self = options_.self;
   if (need->incarnation != self.incarnation || need->boot != self.boot) return drop(Drop::need_unknown);
-  FragmentCache::Entry* entry = cache_.find(now, need->message);
+  // A program of the first format has no life, and what is said to it is one word.
+  const Identity& asker = opened.header.sender;
+  FragmentCache::Owner owner;
+  if (asker.is_client())
+    owner = asker.life == 0
+                ? FragmentCache::Owner{.client = true, .who = {}, .life = 0, .whose = {}}
+                : FragmentCache::Owner{
+                      .client = true, .who = asker.incarnation, .life = asker.life, .whose = asker.whose};
+  FragmentCache::Entry* entry = cache_.find(now, need->message, owner);
   if (entry == nullptr || entry->shape.count != need->count) return drop(Drop::need_unknown);
-  // A host with several addresses may ask from another than we sent to; whoever asks holds the cluster's key.
+  // A host with several addresses may ask from another than we sent to.
   doubt(now, from);
   figures_.fragments_again += need->missing.size();
   // Cut for a path that carries less by now, or was found to: nothing of it would get there. All of it again,

@@ -112,9 +112,10 @@ class Transport {
   /// Of a replica: whether a client has shown the ticket of this address.
   [[nodiscard]] bool knows(const Address& client) const { return askers_.contains(client); }
   /// Of a replica: whether another client than this one has shown the ticket of its address since.
-  [[nodiscard]] bool taken_by_another(const Address& client, const paxos::Incarnation& who) const {
+  [[nodiscard]] bool taken_by_another(const Address& client, const Identity& who) const {
     const auto at = askers_.find(client);
-    return at != askers_.end() && at->second.incarnation != who;
+    return at != askers_.end() && (at->second.incarnation != who.incarnation || at->second.life != who.life ||
+                                   at->second.whose != who.whose);
   }
   /// The life of another replica, where that is known from elsewhere (the simulator's short cut).
   void note_life(std::uint8_t replica, std::uint64_t life) { lives_[replica] = life; }
@@ -229,7 +230,9 @@ class Transport {
                   std::span<const std::uint16_t> parts, Content content);
   void drop(Drop reason) { ++figures_.dropped[static_cast<std::size_t>(reason)]; }
   [[nodiscard]] Address address_to_ask(const Address& from, const Opened& opened) const;
-  void resend(paxos::Time now, const Address& from, const paxos::Bytes& plain);
+  void resend(paxos::Time now, const Address& from, const Opened& opened);
+  /// For whom what goes to these is cut.
+  [[nodiscard]] FragmentCache::Owner owner_at(std::span<const Address> to) const;
   void unpack(const Address& from, const Opened& opened, std::vector<Received>& out);
   void take_body(const Address& from, const Opened& opened, std::uint8_t kind, paxos::Bytes bytes,
                  std::size_t buffer_bytes, std::vector<Received>& out);
@@ -250,9 +253,9 @@ class Transport {
   void unpack_stale(const Address& from, const Opened& opened, std::vector<Received>& out);
   void hear_named();
   void hear_secret(Fingerprint secret);
-  bool admit_client(const Address& from, const Opened& opened);
+  bool admit_client(paxos::Time now, const Address& from, const Opened& opened);
   bool admit_reply(paxos::Time now, const Address& from, const Opened& opened);
-  void note_asker(const Address& from, const Opened& opened);
+  void note_asker(paxos::Time now, const Address& from, const Opened& opened);
   void forget_asker(const Address& from);
   void send_welcome(const Address& to, const Opened& opened);
   /// A client: whether this can be said now; else it waits.

@@ -113,7 +113,7 @@ void Transport::hear_named() {
   clients_from_ = std::max(clients_from_, format_named);
 }
 
-bool Transport::admit_client(const Address& from, const Opened& opened) {
+bool Transport::admit_client(paxos::Time now, const Address& from, const Opened& opened) {
   const std::uint8_t version = opened.header.way.version;
   if (version < format_named) {
     forget_asker(from);
@@ -136,12 +136,19 @@ bool Transport::admit_client(const Address& from, const Opened& opened) {
     send_welcome(from, opened);
     return false;
   }
-  note_asker(from, opened);
+  note_asker(now, from, opened);
   return true;
 }
 
-void Transport::note_asker(const Address& from, const Opened& opened) {
+void Transport::note_asker(paxos::Time now, const Address& from, const Opened& opened) {
+  const Identity& who = opened.header.sender;
   const auto [at, fresh] = askers_.try_emplace(from);
+  // What was packed in this turn was packed for who was here before.
+  const Asker& before = at->second;
+  if (!fresh &&
+      (before.version != opened.header.way.version || before.life != who.life ||
+       before.incarnation != who.incarnation || before.whose != who.whose || before.under != opened.under))
+    if (const auto pack = packs_.find(from); pack != packs_.end()) seal_pack(pack->second, now);
   if (fresh) {
     at->second.place = askers_order_.insert(askers_order_.begin(), from);
     if (askers_.size() > askers_max) forget_asker(Address(askers_order_.back()));

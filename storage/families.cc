@@ -102,10 +102,6 @@ rocksdb::ColumnFamilyOptions options_of(Family family, const std::shared_ptr<roc
     options.min_blob_size = family == Family::journal ? 0
                             : family == Family::runs  ? run_blob_bytes
                                                       : slot_blob_bytes;
-    // So their tables hold keys and places alone, some hundredths of what was written: as large as RocksDB
-    // would have them, the first level was all there is, and each compaction wrote it anew.
-    options.max_bytes_for_level_base = 2u << 20;
-    options.target_file_size_base = 1u << 20;
   }
   return options;
 }

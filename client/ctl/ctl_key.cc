@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <sodium.h>
 
 #include <algorithm>
 #include <set>
@@ -9,6 +10,7 @@
 #include "client/session/room_list.h"
 #include "client/terminal/say.h"
 #include "client/terminal/table.h"
+#include "net/seal.h"
 
 /// key: keys with roles (DESIGN.md section 6): issued, listed, revoked; and whether anybody may post without
 /// one that has a name.
@@ -134,67 +136,108 @@ struct IssueWish {
   std::chrono::milliseconds timeout{10'000};
 };
 
+/// What only this attempt knows (chat/access.h), in a file beside the key's place, so that an attempt that
+/// was broken off goes on. It opens nothing.
+tl::expected<config::ClusterKey, std::string> claim_of(const std::filesystem::path& file,
+                                                       const chat::SetAccess& wanted,
+                                                       const std::set<std::uint32_t>& used, Connection& c) {
+  std::error_code error;
+  if (std::filesystem::exists(file, error)) {
+    auto claim = config::load_key(file);
+    if (claim && (claim->role != chat::to_string(wanted.whose.role) || claim->name != wanted.name))
+      return tl::make_unexpected(fmt::format(
+          "{} is of an attempt to issue another key: say that again, or delete it", file.string()));
+    return claim;
+  }
+  config::ClusterKey claim;
+  randombytes_buf(claim.bytes.data(), claim.bytes.size());
+  claim.role = chat::to_string(wanted.whose.role);
+  claim.name = wanted.name;
+  do {
+    claim.id = static_cast<std::uint32_t>(c.random());
+  } while (used.contains(claim.id));
+  if (const auto written =
+          config::write_key_file(file, config::key_file_text(claim, c.config().cluster), false);
+      !written)
+    return tl::make_unexpected(written.error());
+  return claim;
+}
+
+/// The key, by a replica that has applied that it was issued.
+net::Task<tl::expected<config::ClusterKey, std::string>> fetch_key(Connection& c,
+                                                                   const config::ClusterKey& claim,
+                                                                   std::chrono::milliseconds timeout) {
+  const paxos::Time until = c.loop().now() + timeout;
+  std::string why = "no leader answers: see `paxosctl status`";
+  while (c.loop().now() < until) {
+    const auto leader = co_await find_leader(c, timeout);
+    if (!leader) break;
+    auto answer = co_await c.ask(
+        leader->id, chat::DeriveKeyRequest{{chat::parse_role(claim.role).value(), claim.id}, claim.bytes}, {},
+        timeout);
+    if (auto* derived = answer ? std::get_if<chat::DerivedKeyReply>(&*answer) : nullptr) {
+      config::ClusterKey key = claim;
+      key.bytes = derived->bytes;
+      sodium_memzero(derived->bytes.data(), derived->bytes.size());
+      co_return key;
+    }
+    const auto* refused = answer ? std::get_if<chat::DoneReply>(&*answer) : nullptr;
+    why = refused != nullptr ? refused->refused : fmt::format("no answer from replica {}", leader->id.n);
+    co_await c.loop().sleep(100ms);
+  }
+  co_return tl::make_unexpected(std::move(why));
+}
+
 net::Task<int> issue(Connection& c, IssueWish wish) {
   const auto found = co_await list_keys(c, wish.timeout);
   if (!found) co_return unknown_key(wish.json, "nothing was issued: " + found.error());
   std::set<std::uint32_t> used{0};
   for (const chat::AccessKey& key : found->keys) used.insert(key.whose.id);
-  do {
-    wish.access.whose.id = static_cast<std::uint32_t>(c.random());
-  } while (used.contains(wish.access.whose.id));
+  const std::filesystem::path beside = wish.output.string() + ".claim";
+  const auto claim = claim_of(beside, wish.access, used, c);
+  if (!claim) co_return refuse_key(wish.json, "nothing was issued: " + claim.error());
+  wish.access.whose.id = claim->id;
+  const auto hash = net::claim_of(claim->bytes);
+  wish.access.secret = hash[0];
+  wish.access.before = hash[1];
 
-  // The file first: a key that nobody has is worth nothing, and its name would be taken.
-  const auto leader = co_await find_leader(c, wish.timeout);
-  if (!leader)
-    co_return unknown_key(wish.json, "nothing was issued: no leader answers: see `paxosctl status`");
-  auto answer = co_await c.ask(leader->id, chat::DeriveKeyRequest{wish.access.whose}, {}, wish.timeout);
-  if (!answer)
-    co_return unknown_key(wish.json,
-                          fmt::format("nothing was issued: no answer from replica {}", leader->id.n));
-  if (const auto* refused = std::get_if<chat::DoneReply>(&*answer))
-    co_return refuse_key(wish.json, "nothing was issued: " + refused->refused);
-  auto* derived = std::get_if<chat::DerivedKeyReply>(&*answer);
-  if (derived == nullptr)
-    co_return refuse_key(wish.json, "nothing was issued: a replica of another version answered");
-  config::ClusterKey key;
-  key.bytes = derived->bytes;
-  key.role = chat::to_string(wish.access.whose.role);
-  key.id = wish.access.whose.id;
-  key.name = wish.access.name;
-  derived->bytes.fill(0);
-  // Beside its place until the log has it: what is in its place is worth something until then.
-  const std::filesystem::path beside = wish.output.string() + ".issued";
-  std::error_code error;
-  const auto written = config::write_key_file(beside, config::key_file_text(key, c.config().cluster), true);
-  if (!written) co_return refuse_key(wish.json, "nothing was issued: " + written.error());
-
+  const std::string again =
+      fmt::format("say the same again: it goes on with {}, and issues no second one", beside.string());
   const Deed deed = co_await carry_deed(
       c, [&](HubSession& session) { session.set_access(wish.access); }, wish.timeout,
-      "it is perhaps issued (`paxosctl key list`), and is in " + beside.string(), "nothing was issued");
-  const std::string id = chat::key_id_text(key.id);
+      "it is perhaps issued: " + again, "nothing was issued");
+  const std::string id = chat::key_id_text(claim->id);
+  std::error_code error;
   if (deed.fate == Deed::Fate::unknown) co_return unknown_key(wish.json, deed.why);
   if (deed.fate == Deed::Fate::refused) {
-    std::filesystem::remove(beside, error);  // it opens nothing
+    std::filesystem::remove(beside, error);
     co_return refuse_key(
         wish.json,
         fmt::format("nothing was issued: {}{}", deed.why,
                     wish.access.name.empty() ? "" : fmt::format(" ({})", printable_name(wish.access.name))));
   }
-  if (const auto placed = config::place_key_file(beside, wish.output, wish.force); !placed)
-    co_return refuse_key(
-        wish.json, fmt::format("key {} was issued, and is in {}: {}", id, beside.string(), placed.error()));
+  const auto key = co_await fetch_key(c, *claim, wish.timeout);
+  if (!key)
+    co_return unknown_key(wish.json, fmt::format("key {} is issued, and could not be fetched: {}. {}", id,
+                                                 key.error(), "S" + again.substr(1)));
+  if (const auto written =
+          config::write_key_file(wish.output, config::key_file_text(*key, c.config().cluster), wish.force);
+      !written)
+    co_return unknown_key(wish.json, fmt::format("key {} is issued, and could not be kept: {}. {}", id,
+                                                 written.error(), "S" + again.substr(1)));
+  std::filesystem::remove(beside, error);
   if (wish.json) {
     Json out{{"key", id},
-             {"role", key.role},
+             {"role", key->role},
              {"name", nullptr},
              {"file", wish.output.string()},
              {"slot", deed.message.slot.n}};
-    if (!key.name.empty()) out["name"] = key.name;
+    if (!key->name.empty()) out["name"] = key->name;
     print_json(out);
     co_return config::exit_fine;
   }
-  say(stdout, "issued: {} key {}{}, in {}\n", key.role, id,
-      key.name.empty() ? "" : fmt::format(" for {}", printable_name(key.name)),
+  say(stdout, "issued: {} key {}{}, in {}\n", key->role, id,
+      key->name.empty() ? "" : fmt::format(" for {}", printable_name(key->name)),
       printable(wish.output.string()));
   complain(key_program,
            "whoever has the file is its holder: give it to that person or program alone, with a cluster.yaml "

@@ -42,6 +42,9 @@ net::Task<Deed> carry_deed(Connection& c, std::function<void(HubSession&)> begin
   const paxos::Time closed_by = c.loop().now() + close_patience;
   while (!session.outbox().closed() && c.loop().now() < closed_by)
     (void)co_await hub.progress().wait_until(closed_by);
+  if (outcome->unknown)
+    co_return Deed{
+        .fate = Deed::Fate::unknown, .why = outcome->refused + "; before that, " + perhaps, .message = {}};
   if (!outcome->refused.empty())
     co_return Deed{.fate = Deed::Fate::refused, .why = std::move(outcome->refused), .message = {}};
   co_return Deed{.fate = Deed::Fate::done, .why = {}, .message = std::move(outcome->message)};

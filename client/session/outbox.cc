@@ -196,6 +196,7 @@ void Outbox::open_refused(const std::string& why) {
   for (Entry& entry : entries_) {
     if (entry.fate != Fate::unsent) continue;
     entry.delivery.refused = why;
+    entry.delivery.unknown = entry.said;  // in an earlier session, which is gone, and its answer with it
     settle(entry);
   }
 }

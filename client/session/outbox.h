@@ -164,6 +164,7 @@ class Outbox {
     paxos::Time heed_refusals{};  ///< earlier ones were meant for what was sent before
     Fate fate = Fate::unsent;
     bool in_flight = false;  ///< counts in flight_bytes_
+    bool said = false;       ///< in some session; a deed may have run then
     bool ran = false;        ///< the log says that it was answered before
     paxos::Time queued{};
     paxos::Time sent{};  ///< first

@@ -170,6 +170,7 @@ void Outbox::flush_pack() {
 
 void Outbox::send_entry(paxos::Time now, Entry& entry) {
   if (asked_ == paxos::time_never) asked_ = now;
+  entry.said = entry.said || entry.deed;
   if (entry.repeat.attempts == 0)
     entry.sent = now;
   else

@@ -40,7 +40,12 @@ struct Access : testing::Test {
         .verdict;
   }
   Verdict issue(const Credential& whose, std::string name = {}) {
-    return set({.kind = SetAccess::Kind::issue, .whose = whose, .name = std::move(name), .by = "op"});
+    return set({.kind = SetAccess::Kind::issue,
+                .whose = whose,
+                .name = std::move(name),
+                .by = "op",
+                .secret = 5,
+                .before = 6});
   }
   Verdict revoke(const Credential& whose) {
     return set({.kind = SetAccess::Kind::revoke, .whose = whose, .name = {}, .by = "op"});
@@ -89,6 +94,49 @@ TEST_F(Access, NobodyElsePostsUnderANameThatLooksLikeIt) {
   EXPECT_EQ(messages()[1].key, 0U);
 }
 
+/// Case and shape disagree about I: each way of looking meets the other.
+TEST_F(Access, EitherWayOfLookingMeetsTheOther) {
+  std::uint32_t id = 0x100;
+  for (const auto& [owner, other] : {std::pair("Isabella", "isabeIIa"), {"BILL", "biIl"}, {"Ilse", "iIse"}}) {
+    EXPECT_EQ(issue({Role::client, ++id}, owner), Verdict::done);
+    EXPECT_EQ(log.one(say(root, ++root_seq, other)).verdict, Verdict::name_owned) << other;
+  }
+  EXPECT_EQ(log.one(say(root, ++root_seq, "ali")).verdict, Verdict::done);
+  EXPECT_EQ(issue({Role::client, ++id}, "all"), Verdict::done) << "ali and all are two";
+}
+
+TEST_F(Access, ASecretIsRotatedAndRetiredByTheSecretAloneAndOneAtATime) {
+  issue(boss, "boss");
+  const SessionId operators = session_of(boss, 3);
+  const auto rotate = [](std::uint64_t secret, std::uint64_t before) {
+    return SetAccess{.kind = SetAccess::Kind::rotate,
+                     .whose = {},
+                     .name = {},
+                     .by = {},
+                     .secret = secret,
+                     .before = before};
+  };
+  const auto retire = [](std::uint64_t before) {
+    return SetAccess{
+        .kind = SetAccess::Kind::retire, .whose = {}, .name = {}, .by = {}, .secret = 0, .before = before};
+  };
+  EXPECT_EQ(log.one({.session = operators, .seq = 1, .answered_below = 1, .operation = rotate(2, 1)}).verdict,
+            Verdict::key_may_not);
+  EXPECT_EQ(set(retire(1)), Verdict::no_rotation);
+  EXPECT_EQ(set(rotate(2, 1)), Verdict::done);
+  EXPECT_EQ(set(rotate(2, 1)), Verdict::done) << "again";
+  EXPECT_EQ(set(rotate(3, 2)), Verdict::rotation_open);
+  EXPECT_EQ(set(retire(2)), Verdict::no_rotation);
+  EXPECT_EQ(set(retire(1)), Verdict::done);
+  EXPECT_EQ(set(retire(1)), Verdict::done) << "again";
+  EXPECT_EQ(set(rotate(2, 1)), Verdict::rotation_open) << "a recording of the first one brings nothing back";
+  EXPECT_EQ(set(rotate(1, 2)), Verdict::rotation_open) << "nor does a retired one come again";
+  EXPECT_EQ(log.machine.access().secrets(), (SecretNames{.speaks = 2, .before = 0, .retired = {1}}));
+  EXPECT_EQ(set(rotate(3, 2)), Verdict::done);
+  log.reload();
+  EXPECT_EQ(log.machine.access().secrets(), (SecretNames{.speaks = 3, .before = 2, .retired = {1}}));
+}
+
 TEST_F(Access, NoNameHoldsTheMarkOfAProvenOne) {
   for (const char* name : {"ann\u2713", "\u2714 ann", "ann\u2705"})
     EXPECT_EQ(log.one(say(root, ++root_seq, name)).verdict, Verdict::invalid) << name;
@@ -96,6 +144,15 @@ TEST_F(Access, NoNameHoldsTheMarkOfAProvenOne) {
 
 TEST_F(Access, ANameHasOneKeyThatIsNotRevoked) {
   EXPECT_EQ(issue(ann, "ann"), Verdict::done);
+  EXPECT_EQ(issue(ann, "ann"), Verdict::done) << "the same again, whose answer was lost, is as good";
+  EXPECT_EQ(set({.kind = SetAccess::Kind::issue,
+                 .whose = ann,
+                 .name = "ann",
+                 .by = "op",
+                 .secret = 5,
+                 .before = 7}),
+            Verdict::key_exists)
+      << "with another claim it is somebody else's";
   EXPECT_EQ(issue(ann, "anna"), Verdict::key_exists) << "an id stands once, for ever";
   EXPECT_EQ(issue(bot, "ANN"), Verdict::key_exists) << "it looks like ann";
   EXPECT_EQ(revoke(ann), Verdict::done);
@@ -138,7 +195,8 @@ TEST_F(Access, AClientsKeyPostsAndNoMore) {
     return log.one({.session = session, .seq = ++seq, .answered_below = 1, .operation = std::move(operation)})
         .verdict;
   };
-  const SetAccess more{.kind = SetAccess::Kind::issue, .whose = bot, .name = {}, .by = {}};
+  const SetAccess more{
+      .kind = SetAccess::Kind::issue, .whose = bot, .name = {}, .by = {}, .secret = 5, .before = 6};
   EXPECT_EQ(of(client_session, "ann", Redact{.room = "ops", .seq = 1, .by = {}, .reason = {}}),
             Verdict::key_may_not);
   EXPECT_EQ(of(client_session, "ann", Retain{.room = {}, .count = 1, .by = {}}), Verdict::key_may_not);
@@ -239,10 +297,12 @@ TEST_F(Access, AsManyKeysAsAreAllowed) {
 
 TEST(AccessCommands, ReadBackAsTheyWere) {
   const SessionId session{{7}, 1};
-  for (const Operation& operation :
-       {Operation{Open{nonce(1), ann}}, Operation{SetAccess{SetAccess::Kind::issue, boss, "boss", "op"}},
-        Operation{SetAccess{SetAccess::Kind::revoke, eye, "", ""}},
-        Operation{SetAccess{SetAccess::Kind::close_names, {}, "", "op"}}}) {
+  for (const Operation& operation : {Operation{Open{nonce(1), ann}},
+                                     Operation{SetAccess{SetAccess::Kind::issue, boss, "boss", "op", 5, 6}},
+                                     Operation{SetAccess{SetAccess::Kind::revoke, eye, "", ""}},
+                                     Operation{SetAccess{SetAccess::Kind::close_names, {}, "", "op"}},
+                                     Operation{SetAccess{SetAccess::Kind::rotate, {}, "", "op", 7, 8}},
+                                     Operation{SetAccess{SetAccess::Kind::retire, {}, "", "op", 0, 8}}}) {
     const bool open = std::holds_alternative<Open>(operation);
     const Command command{.session = open ? SessionId{} : session,
                           .seq = open ? 0U : 3U,
@@ -259,7 +319,9 @@ TEST(AccessCommands, ReadBackAsTheyWere) {
   for (const SetAccess& bad :
        {SetAccess{SetAccess::Kind::issue, {}, "", ""}, SetAccess{SetAccess::Kind::open_names, ann, "", ""},
         SetAccess{SetAccess::Kind::revoke, ann, "ann", ""},
-        SetAccess{SetAccess::Kind::issue, eye, "ann", ""}})
+        SetAccess{SetAccess::Kind::issue, eye, "ann", "", 5, 6},
+        SetAccess{SetAccess::Kind::issue, ann, "ann", ""},
+        SetAccess{SetAccess::Kind::rotate, {}, "", "", 5, 5}})
     EXPECT_FALSE(
         validate(Command{.session = session, .seq = 1, .answered_below = 0, .operation = bad}, 2).empty());
 }
@@ -277,7 +339,7 @@ struct KeyedOffice : Office {
       log.one({.session = root,
                .seq = ++seq,
                .answered_below = 1,
-               .operation = SetAccess{SetAccess::Kind::issue, whose, name, "op"}});
+               .operation = SetAccess{SetAccess::Kind::issue, whose, name, "op", 5, 6}});
   }
   void say_under(const Credential& whose, const Command& command, bool forward = false) {
     ClientCommands message{.forward = forward, .commands = {encode(command)}};
@@ -342,10 +404,14 @@ TEST(AccessAtTheDesk, WhatRanIsAnsweredByTheLogWhateverBecameOfTheKey) {
   const auto replies = office.told();
   ASSERT_EQ(replies.size(), 1U);
   EXPECT_EQ(std::get<Receipts>(replies[0]).receipts[0].outcome.verdict, Verdict::repeat);
-  office.say_under(ann, say(hers, 2, "ann"));
-  EXPECT_TRUE(office.refused("revoked"));
-  office.say_under(ann, open_under(9, ann));
-  EXPECT_TRUE(office.refused("revoked"));
+  for (const Command& other : {say(hers, 2, "ann"), say(hers, 1, "ann", "other words"),
+                               say({{3}, 77}, 1, "ann"), open_under(9, ann)}) {
+    office.say_under(ann, other);
+    EXPECT_TRUE(office.refused("revoked")) << "it costs no slot";
+    office.pass(1000);
+  }
+  office.say_under({Role::client, 0x999}, open_under(10, {Role::client, 0x999}));
+  EXPECT_TRUE(office.propose().empty()) << "nor does a key that nobody knows";
 }
 
 /// A replica that lags can't know whose a session is.

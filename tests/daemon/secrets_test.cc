@@ -28,7 +28,7 @@ struct SecretsFile : testing::Test {
     return loaded.value_or(Secrets::File{});
   }
   void store(std::vector<net::Secret> good, std::vector<net::Fingerprint> retired) {
-    EXPECT_EQ(Secrets::store(folder.path(), {std::move(good), std::move(retired)}), "");
+    EXPECT_EQ(Secrets::store(folder.path(), {.good = std::move(good), .retired = std::move(retired)}), "");
   }
   void write(const std::string& text) { std::ofstream(file()) << text; }
 };
@@ -54,6 +54,8 @@ TEST_F(SecretsFile, ReadsBackWhatWasStoredInItsOrderAndForItsUserAlone) {
 TEST_F(SecretsFile, ANewKeyFileThatAnOperatorPutThereIsTheNewest) {
   store({first}, {});
   EXPECT_EQ(load(second).good, (std::vector{first, second}));
+  EXPECT_TRUE(load(second).differs) << "which is said: the earlier one is good still";
+  EXPECT_FALSE(load(first).differs);
 }
 
 TEST_F(SecretsFile, ARetiredSecretInTheKeyFileIsLeftAlone) {
@@ -87,7 +89,7 @@ TEST_F(SecretsFile, DamageIsRefusedWithWhatToDo) {
 TEST_F(SecretsFile, SaysWhyItCouldNotBeStored) {
   std::filesystem::create_directory(folder.path() / "secrets");  // in its place
   std::ofstream(folder.path() / "secrets" / "x") << "x";
-  EXPECT_NE(Secrets::store(folder.path(), {{first}, {}}), "");
+  EXPECT_NE(Secrets::store(folder.path(), {.good = {first}, .retired = {}}), "");
 }
 
 TEST(KeyUsersTest, ForgetsAfterAWhileAndKeepsToItsBound) {

@@ -332,7 +332,7 @@ class Samples {
         m.command = chat::AccessKeysRequest{number32()};
         break;
       case 16:
-        m.command = chat::DeriveKeyRequest{credential()};
+        m.command = chat::DeriveKeyRequest{credential(), array<32>()};
         break;
       case 17:
         m.command = chat::SecretDoorRequest{};
