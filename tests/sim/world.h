@@ -181,6 +181,7 @@ class World {
     std::optional<Served> served;                     ///< of this directory
     std::vector<chat::SnapshotPuller::Write> staged;  ///< likewise, in the order in which they came
     std::size_t flushed = 0;                          ///< of those, a crash leaves at least so many
+    Nanos staging_until = 0;                          ///< then all is done that is to be done with it
     Nanos tick_at = never;
   };
   struct Host {

@@ -74,8 +74,8 @@ void World::cut_client(Random& random, Nanos length) {
                               .b = era_});
 }
 
-/// A state file is copied to another machine while nothing is left in it, and a program there goes on with
-/// the session.
+/// A state file that was copied to another machine while nothing was left in it: a program there goes on with
+/// the session. What is under way in it now came later.
 void World::share_session(Random& random) {
   if (clients_.size() < 2) return;
   Client& one = clients_[random.below(clients_.size())];
@@ -89,7 +89,9 @@ void World::share_session(Random& random) {
   ++other.life;
   client::Ledger copy;
   copy.session = one.ledger.session;
-  copy.next_seq = one.ledger.next_seq - random.below(std::min<std::uint64_t>(one.ledger.next_seq, 4));
+  const auto& left = one.ledger.entries;
+  const std::uint64_t next = left.empty() ? one.ledger.next_seq : left.front().seq;
+  copy.next_seq = next - random.below(std::min<std::uint64_t>(next, 4));
   copy.next_ticket = other.ledger.next_ticket;
   other.ledger = other.synced = std::move(copy);
   other.unsynced.clear();

@@ -15,7 +15,7 @@ namespace sim {
 
 namespace {
 
-enum Part : std::uint64_t { word, made, read, written, counted, served_counted, tick };
+enum Part : std::uint64_t { word, made, read, begun, written, counted, served_counted, tick };
 
 chat::SnapshotSum count(const chat::RowReader& rows) {
   chat::SnapshotCount counting;
@@ -29,6 +29,7 @@ chat::SnapshotSum count(const chat::RowReader& rows) {
 void World::start_snapshots(Host& host) {
   Snapshots& s = host.snapshots;
   s.tick_at = never;
+  s.staging_until = 0;
   s.source = std::make_unique<chat::SnapshotSource>(
       chat::SnapshotSource::Options{.incarnation = host.disk.incarnation,
                                     .seed = random_.next(),
@@ -99,13 +100,22 @@ void World::snapshot_turn(Host& host) {
   s.puller->applied(host.node->machine().applied());
   if (s.source->deadline() <= at) s.source->tick(at);
   if (s.puller->deadline() <= at) s.puller->tick(at);
+  const auto put = [&](Nanos when, Part part, std::shared_ptr<const void> payload) {
+    queue_.push(when, {.kind = EventKind::snapshot,
+                       .to = host.id,
+                       .from = host.id,
+                       .a = host.life,
+                       .b = part,
+                       .payload = std::move(payload)});
+  };
   const auto later = [&](Part part, std::shared_ptr<const void> payload) {
-    queue_.push(now_ + random_.between(10'000, 3 * millisecond), {.kind = EventKind::snapshot,
-                                                                  .to = host.id,
-                                                                  .from = host.id,
-                                                                  .a = host.life,
-                                                                  .b = part,
-                                                                  .payload = std::move(payload)});
+    put(now_ + random_.between(10'000, 3 * millisecond), part, std::move(payload));
+  };
+  // One thread does all that is to be done with what is staged, in the order in which it was said: what is
+  // counted are all rows that were to be written before.
+  const auto staging = [&](Nanos takes, Part part, std::shared_ptr<const void> payload) {
+    s.staging_until = std::max(s.staging_until, now_ + takes);
+    put(s.staging_until, part, std::move(payload));
   };
   auto given = s.source->take_output();
   if (given.drop) s.served.reset();
@@ -119,13 +129,11 @@ void World::snapshot_turn(Host& host) {
   for (const auto& [to, said] : given.send) say_snapshot_word(host, to, said);
 
   auto taken = s.puller->take_output();
-  if (taken.begin) {
-    s.staged.clear();
-    s.flushed = 0;
-  }
+  if (taken.begin) staging(0, Part::begun, nullptr);
   for (auto& write : taken.writes)
-    later(Part::written, std::make_shared<const chat::SnapshotPuller::Write>(std::move(write)));
-  if (taken.count) later(Part::counted, nullptr);
+    staging(random_.between(10'000, 3 * millisecond), Part::written,
+            std::make_shared<const chat::SnapshotPuller::Write>(std::move(write)));
+  if (taken.count) staging(random_.between(10'000, 3 * millisecond), Part::counted, nullptr);
   for (const auto& [to, said] : taken.send) say_snapshot_word(host, to, said);
   if (saying())
     for (const std::string& event : taken.events) say("replica " + std::to_string(host.id) + ": " + event);
@@ -194,6 +202,10 @@ void World::snapshot(Host& host, const Event& event) {
       if (s.served)
         with_served(*s.served,
                     [&](const chat::RowReader& rows) { s.source->counted(s.served->id, count(rows)); });
+      break;
+    case Part::begun:
+      s.staged.clear();
+      s.flushed = 0;
       break;
     case Part::written: {
       const auto& write = *static_cast<const chat::SnapshotPuller::Write*>(event.payload.get());
