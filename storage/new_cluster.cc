@@ -15,6 +15,7 @@
 #include "chat/rows.h"
 #include "storage/folders.h"
 #include "storage/state_folder.h"
+#include "storage/state_store.h"
 #include "storage/stores.h"
 
 namespace storage {

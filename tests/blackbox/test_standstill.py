@@ -248,7 +248,7 @@ class NewKey(ClusterTest):
         key.write_text("ab" * 32 + "\n")
         cluster.processes[0].send_signal(signal.SIGHUP)
         wait_for("it says so", lambda: "holds another key than the one that this replica was started with: it is not taken while running" in log.read_text())
-        self.assertIn("'A new key' in OPERATIONS.md", log.read_text())
+        self.assertIn("paxosctl key rotate", log.read_text())
 
     def test_all_stop_all_get_it_all_start(self):
         cluster = self.cluster(f=1)
