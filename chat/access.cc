@@ -37,6 +37,14 @@ bool AccessTable::live(const Credential& whose) const {
   return key != nullptr && key->whose == whose && !key->revoked();
 }
 
+std::string AccessTable::why_not_live(const Credential& whose) const {
+  if (live(whose)) return {};
+  const AccessKey* key = find(whose.id);
+  return key != nullptr && key->whose == whose
+             ? to_string(whose) + " was revoked"
+             : "this replica does not know " + to_string(whose) + ": it was never issued, or only just now";
+}
+
 const AccessKey* AccessTable::owner(std::string_view name) const {
   if (names_.empty() || name.empty()) return nullptr;
   for (const std::string& look : looks_of(name))
@@ -126,16 +134,9 @@ bool AccessTable::restore(AccessKey key) {
 
 std::string refused_to(const Credential& whose, const AccessTable& access, const OperatorCommand& command) {
   // Of how it is, a replica that knows no keys yet tells whoever has one: else nobody could ask why.
-  if (std::holds_alternative<StatusRequest>(command)) {
-    const AccessKey* key = whose.is_secret() ? nullptr : access.find(whose.id);
-    return key != nullptr && key->revoked() ? to_string(whose) + " was revoked" : std::string();
-  }
-  if (!access.live(whose)) {
-    const AccessKey* key = access.find(whose.id);
-    return key != nullptr && key->whose == whose
-               ? to_string(whose) + " was revoked"
-               : "this replica does not know " + to_string(whose) + ": it was never issued, or only just now";
-  }
+  const AccessKey* key = whose.is_secret() ? nullptr : access.find(whose.id);
+  if (std::holds_alternative<StatusRequest>(command) && (key == nullptr || !key->revoked())) return {};
+  if (std::string why = access.why_not_live(whose); !why.empty()) return why;
   // Who is told a new secret could be a replica: that takes the secret that there is.
   if (std::holds_alternative<AddSecretRequest>(command) && !whose.is_secret())
     return to_string(whose) + " may not do that: it takes the cluster's secret";

@@ -53,6 +53,8 @@ class AccessTable {
   [[nodiscard]] const AccessKey* find(std::uint32_t id) const;
   /// The secret, or a key that was issued in this role and is not revoked.
   [[nodiscard]] bool live(const Credential& whose) const;
+  /// Why it is not, for people: it was revoked, or is not known here; empty: it is live.
+  [[nodiscard]] std::string why_not_live(const Credential& whose) const;
   /// The key that this name, or one that looks like it, belongs to; nullptr: it is nobody's.
   [[nodiscard]] const AccessKey* owner(std::string_view name) const;
   /// What becomes of a post under this name by this key: done, name_bound, name_owned or names_closed.

@@ -94,8 +94,6 @@ struct Desk::State {
   [[nodiscard]] Grant granted(const Credential& whose, const CommandView& command) const;
   bool wait(paxos::Time now, const ClientAddress& from, const Ticket& ticket, bool held_back);
   void on_who(paxos::Time now, const ClientAddress& from, const Credential& whose, const WhoRequest& request);
-  /// Why nobody reads anything here under that key; empty: he does.
-  [[nodiscard]] std::string may_not_read(const Credential& whose) const;
   [[nodiscard]] std::string fault_in(const CommandView& command) const;
   [[nodiscard]] std::optional<FirstSender> first_of(const CommandView& command, const Outcome& outcome) const;
   void sweep(paxos::Time now);
@@ -109,7 +107,7 @@ void Desk::on_message(paxos::Time now, const ClientAddress& from, const Credenti
   State& s = *state_;
   if (const auto* commands = std::get_if<ClientCommands>(&message))
     return s.on_commands(now, from, whose, *commands, standing);
-  if (std::string why = s.may_not_read(whose); !why.empty())
+  if (std::string why = s.machine.access().why_not_live(whose); !why.empty())
     return s.lookups.refuse(from, message, std::move(why));
   if (const auto* history = std::get_if<HistoryRequest>(&message))
     s.lookups.on_history(now, from, *history, standing);
@@ -119,13 +117,6 @@ void Desk::on_message(paxos::Time now, const ClientAddress& from, const Credenti
     s.on_who(now, from, whose, *who);
   else
     s.lookups.on_follow(now, from, std::get<FollowRequest>(message), standing);
-}
-
-std::string Desk::State::may_not_read(const Credential& whose) const {
-  if (machine.access().live(whose)) return {};
-  const AccessKey* key = machine.access().find(whose.id);
-  if (key != nullptr && key->whose == whose) return to_string(whose) + " was revoked";
-  return "this replica does not know " + to_string(whose) + ": it was never issued, or only just now";
 }
 
 /// Nothing that anybody relies on: what is out of range is not worth a word.
@@ -174,8 +165,7 @@ Desk::State::Grant Desk::State::granted(const Credential& whose, const CommandVi
     if (open->whose != whose) return refused("a session is opened under another key than it names");
     if (whose.is_secret()) return {};
     const AccessKey* key = access.find(whose.id);
-    if (key != nullptr && key->whose == whose && key->revoked())
-      return refused(to_string(whose) + " was revoked");
+    if (key != nullptr && key->whose == whose && key->revoked()) return refused(access.why_not_live(whose));
     // One that is not known is in a slot to come, or was never issued: it is not for everybody to fill the
     // log.
     return {.unknown = !access.live(whose), .refused = {}};
@@ -185,8 +175,7 @@ Desk::State::Grant Desk::State::granted(const Credential& whose, const CommandVi
   const bool revoked = !whose.is_secret() && !access.live(whose);
   if (!session) {
     // Gone for ever, or of a slot that is not applied here yet.
-    if (revoked && command.session.slot <= machine.applied())
-      return refused(to_string(whose) + " was revoked");
+    if (revoked && command.session.slot <= machine.applied()) return refused(access.why_not_live(whose));
     return {.unknown = !whose.is_secret() && command.session.slot > machine.applied(), .refused = {}};
   }
   // Whoever has the secret is a replica, or could be one.
@@ -194,7 +183,7 @@ Desk::State::Grant Desk::State::granted(const Credential& whose, const CommandVi
   if (command.seq <= session->last_seq) {
     // Under a revoked key what ran is told, and nothing else costs a slot.
     if (revoked && machine.answered_content(command.session, command.seq) != content_of(command))
-      return refused(to_string(whose) + " was revoked");
+      return refused(access.why_not_live(whose));
     return {};
   }
   const Verdict verdict = machine.access_verdict(session->whose, command);

@@ -35,6 +35,10 @@ inline constexpr std::uint16_t rules_rehearsal = 3;
 inline constexpr std::uint16_t rules_in_hash = 2;
 /// From these on the journal says what a slot changed (docs/ROWS.md).
 inline constexpr std::uint16_t rules_journal_changes = 2;
+/// From these on a post may have a key, a topic, or say when it was written.
+inline constexpr std::uint16_t rules_post_options = 2;
+/// From these on messages can be redacted.
+inline constexpr std::uint16_t rules_redactions = 2;
 /// From these on it is noted when a room's messages came, and rooms may forget them.
 inline constexpr std::uint16_t rules_retention = 2;
 /// From these on there are keys with roles (chat/access.h).

@@ -122,10 +122,6 @@ void set_address(ReplicaConfig& replica, const std::string& address);
 /// scrub_hours, log_level and crash_dumps_kept.
 [[nodiscard]] std::string fixed_difference(const ClusterConfig& now, const ClusterConfig& fresh);
 
-/// Gives a key file the name that it is to have; `force`: over another one.
-[[nodiscard]] tl::expected<void, std::string> place_key_file(const std::filesystem::path& from,
-                                                             const std::filesystem::path& to, bool force);
-
 /// What is wrong with a key file of this mode; empty when nothing is. Its group may read it (0640
 /// root:paxosd: a group with the one user that runs replicas); nobody else, and nobody but its owner may
 /// write it.

@@ -149,15 +149,11 @@ tl::expected<void, std::string> write_key_file(const std::filesystem::path& file
   const std::filesystem::path beside = file.string() + ".new";
   if (std::string why = write_beside(beside, text, 0600); !why.empty())
     return tl::make_unexpected(std::move(why));
-  return place_key_file(beside, file, force);
-}
-
-tl::expected<void, std::string> place_key_file(const std::filesystem::path& from,
-                                               const std::filesystem::path& to, bool force) {
-  if (std::string why = put_in_place(from, to, force); !why.empty())
+  if (std::string why = put_in_place(beside, file, force); !why.empty())
     return tl::make_unexpected(std::move(why));
   // That it is there outlives a power cut, too.
-  const std::filesystem::path folder = to.has_parent_path() ? to.parent_path() : std::filesystem::path(".");
+  const std::filesystem::path folder =
+      file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return {};  // it may be written to, not read
   const bool synced = ::fsync(fd) == 0;

@@ -285,8 +285,7 @@ class Host {
     std::array<std::uint8_t, 32> door{};  ///< public key, of this life, for which a new one is sealed
     net::Secret door_key;
     chat::SecretNames followed;                               ///< what the log says, as it was carried out
-    bool lacking = false;                                     ///< but for its secret, which is not here
-    std::vector<net::Fingerprint> attempts;                   ///< added in this life
+    net::Fingerprint attempt = 0;                             ///< added in this life, the last one
     std::vector<std::pair<Asker, net::Fingerprint>> waiting;  ///< for those to be on the disk
     bool storing = false;
     bool store_again = false;

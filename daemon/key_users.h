@@ -11,8 +11,7 @@
 
 namespace paxosd {
 
-/// Hosts that were heard in the last while. Bounded: above that further ones are only counted. Loop thread
-/// only.
+/// Hosts that were heard in the last while. Bounded: above that further ones are left out. Loop thread only.
 class KeyUsers {
  public:
   static constexpr paxos::Duration kept = std::chrono::minutes{15};

@@ -107,16 +107,16 @@ void Host::on(const Asker& asker, const chat::AddSecretRequest& request) {
       return answer(asker,
                     refused("the secret is changing already: `paxosctl key retire` ends the earlier one"));
     // One of an attempt that came to nothing makes room: it was never spoken under, nor named by the log.
-    for (const net::Fingerprint other : std::exchange(secrets_.attempts, {}))
-      if (other != transport_.speaks_under() && other != log.speaks) {
-        transport_.drop_secret(other);
-        std::erase_if(good, [&](const net::Secret& s) { return net::fingerprint(s) == other; });
-      }
+    const net::Fingerprint other = std::exchange(secrets_.attempt, name);
+    if (other != 0 && other != transport_.speaks_under() && other != log.speaks) {
+      transport_.drop_secret(other);
+      std::erase_if(good, [&](const net::Secret& s) { return net::fingerprint(s) == other; });
+    }
     if (good.size() >= secrets_good_max)
       return answer(asker, refused("three secrets are good here already: see `paxosctl status --json`"));
     good.push_back(fresh);
-    secrets_.attempts.push_back(name);
     transport_.add_secret(fresh);
+    secrets_.followed = {};  // it may be the one that was missing
     daemon_log::warning("took a new secret of the cluster, {}, as the operator wishes; {} are good now",
                         net::to_string_fingerprint(name), names_of(transport_.secrets()));
   }
@@ -162,20 +162,17 @@ void Host::secrets_stored(const std::string& why, const std::vector<net::Fingerp
 /// speaks under it.
 void Host::follow_secrets() {
   const chat::SecretNames& wanted = node_.machine().access().secrets();
-  if (wanted.speaks == 0 || (wanted == secrets_.followed && !secrets_.lacking)) return;
-  const bool told = wanted == secrets_.followed;
+  if (wanted.speaks == 0 || wanted == secrets_.followed) return;
   secrets_.followed = wanted;
   const std::vector<net::Fingerprint> held = transport_.secrets();
   const bool have = std::find(held.begin(), held.end(), wanted.speaks) != held.end();
-  secrets_.lacking = !have;
   if (!have) {
-    if (!told)
-      daemon_log::error(
-          "the log says that the cluster's secret is {}, and this replica has {} alone: put the new key file "
-          "in the "
-          "place of {} and start it again. (Was it changed by hand on all replicas, `paxosctl key rotate` "
-          "settles it.)",
-          net::to_string_fingerprint(wanted.speaks), names_of(held), options_.config.key_file.string());
+    daemon_log::error(
+        "the log says that the cluster's secret is {}, and this replica has {} alone: put the new key file "
+        "in the "
+        "place of {} and start it again. (Was it changed by hand on all replicas, `paxosctl key rotate` "
+        "settles it.)",
+        net::to_string_fingerprint(wanted.speaks), names_of(held), options_.config.key_file.string());
   } else if (transport_.speaks_under() != wanted.speaks) {
     transport_.speak_under(wanted.speaks);
     daemon_log::info("speaks under the cluster's secret {} from now on",

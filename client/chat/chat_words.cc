@@ -58,7 +58,7 @@ std::string redaction_note(const chat::Redaction& redaction) {
 }  // namespace
 
 std::string said(const chat::Message& m, const Look& look) {
-  // From rules 2 on no name may hold that mark (chat/command.cc): none can be made to look proven.
+  // From rules 2 on no name may hold that mark (chat/validate.cc): none can be made to look proven.
   const std::string poster = shown_name(m.name, look.colour) + (m.proven ? "\u2713" : "");
   if (m.redacted)
     return poster + written_note(m.written_ms, m.time_ms) + ": " +

@@ -176,4 +176,21 @@ inline std::uint64_t dropped(const Network::Node& at, Drop reason) {
   return at.transport.figures().dropped[static_cast<std::size_t>(reason)];
 }
 
+/// What of the tape went from one to the other.
+inline std::vector<Bytes> recorded(const Network& net, const Address& from, const Address& to) {
+  std::vector<Bytes> out;
+  for (const Network::Packet& p : net.tape)
+    if (p.from == from && p.to == to) out.push_back(p.data);
+  return out;
+}
+/// Gives it a recording, as from `from`; what it sends back then.
+inline std::vector<net::Outgoing> replay(Network& net, Network::Node& at, const Address& from,
+                                         const Bytes& datagram) {
+  (void)at.transport.take_outgoing();
+  at.received.clear();
+  at.transport.receive(net.now, from, datagram.span(), at.received);
+  at.transport.flush(net.now);
+  return at.transport.take_outgoing();
+}
+
 }  // namespace wire_test
